@@ -1,0 +1,200 @@
+//! A query's bytes to an answer's: the whole path, in order, with early returns.
+//!
+//! query ▶ zone ▶ locate ▶ steer ▶ bytes. Pure but for the buffer it writes into: the snapshot, the
+//! asker and the time come in; nothing is allocated, locked or sent.
+
+mod opt;
+mod resolve;
+mod writer;
+
+use std::net::IpAddr;
+
+pub use self::resolve::MAX_CHAIN;
+
+use self::opt::Opt;
+use self::resolve::{Resolution, Resolver};
+use self::writer::{Full, Writer};
+use crate::name::NameKey;
+use crate::query::{Class, ClientSubnet, HEADER, Query, Rcode, Rejection};
+use crate::record::RecordType;
+use crate::snapshot::Snapshot;
+
+/// The largest message over UDP, asked for or not: it crosses any path whole (RFC 9715 §3.2).
+pub const MAX_UDP: usize = 1232;
+/// The largest message over a stream: its length has two octets (RFC 1035 §4.2.2).
+pub const MAX_STREAM: usize = 65_535;
+/// What a message without EDNS may have over UDP (RFC 1035 §2.3.4).
+const PLAIN_UDP: usize = 512;
+
+/// Who asks, how and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    pub address: IpAddr,
+    pub transport: Transport,
+    /// Whole seconds of Unix time.
+    pub now: u64,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Transport {
+    /// As metrics and logs name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        }
+    }
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Answer {
+    pub length: usize,
+    pub rcode: Rcode,
+    pub truncated: bool,
+    /// Whether a service decided what it says.
+    pub steered: bool,
+}
+
+const FLAG_RESPONSE: u16 = 0x8000;
+const FLAG_AUTHORITATIVE: u16 = 0x0400;
+const FLAG_TRUNCATED: u16 = 0x0200;
+const FLAG_RECURSION_DESIRED: u16 = 0x0100;
+
+/// Answers `packet` into `out`, which must hold `MAX_UDP` or `MAX_STREAM` octets. `None`: say nothing.
+pub fn answer(
+    snapshot: &Snapshot,
+    node_name: &str,
+    packet: &[u8],
+    asker: &Asker,
+    out: &mut [u8],
+) -> Option<Answer> {
+    let mut name = NameKey::ROOT;
+    match Query::parse(packet, &mut name) {
+        Ok(query) => Some(Reply { snapshot, node_name, query: &query, asker }.write(out)),
+        Err(Rejection::Silence) => None,
+        Err(Rejection::Error { id, opcode, recursion_desired, rcode, question, edns }) => {
+            let mut writer = Writer::new(out, question.unwrap_or_default());
+            if edns {
+                let plain = Opt { dnssec_ok: false, nsid: None, subnet: None };
+                writer.opt(&plain, rcode, 0);
+            }
+            let flags = flags(rcode, recursion_desired) | u16::from(opcode) << 11;
+            let length = writer.finish(id, flags);
+            Some(Answer { length, rcode, truncated: false, steered: false })
+        }
+    }
+}
+
+fn flags(rcode: Rcode, recursion_desired: bool) -> u16 {
+    let recursion = if recursion_desired { FLAG_RECURSION_DESIRED } else { 0 };
+    // The upper bits of an extended code stand in the OPT record.
+    FLAG_RESPONSE | recursion | (rcode as u16 & 0xf)
+}
+
+/// One query that can be answered, and all that the answer depends on.
+struct Reply<'a, 'p> {
+    snapshot: &'a Snapshot,
+    node_name: &'a str,
+    query: &'a Query<'p>,
+    asker: &'a Asker,
+}
+
+impl Reply<'_, '_> {
+    fn write(&self, out: &mut [u8]) -> Answer {
+        let out = &mut out[..self.room()];
+        let mut writer = Writer::new(out, self.query.question.section);
+        let opt = self.opt();
+        writer.reserve(opt.as_ref().map_or(0, Opt::length));
+        let start = writer.mark();
+        let (resolution, truncated) = match self.resolve(&mut writer) {
+            Ok(resolution) => (resolution, false),
+            Err((Full, resolution)) => {
+                // RFC 2181 §9, RFC 6891 §7: nothing but the question and the OPT, so that none is
+                // taken for the whole.
+                writer.back_to(&start);
+                (resolution, true)
+            }
+        };
+        let Resolution { rcode, authoritative, scope, steered } = resolution;
+        let mut flags = flags(rcode, self.query.recursion_desired);
+        if authoritative {
+            flags |= FLAG_AUTHORITATIVE;
+        }
+        if truncated {
+            flags |= FLAG_TRUNCATED;
+        }
+        if let Some(opt) = &opt {
+            writer.opt(opt, rcode, scope);
+        }
+        let length = writer.finish(self.query.id, flags);
+        Answer { length, rcode, truncated, steered }
+    }
+
+    /// Octets the whole message may have.
+    fn room(&self) -> usize {
+        match (self.asker.transport, &self.query.edns) {
+            (Transport::Tcp, _) => MAX_STREAM,
+            (Transport::Udp, None) => PLAIN_UDP,
+            (Transport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(PLAIN_UDP, MAX_UDP),
+        }
+    }
+
+    fn resolve(&self, writer: &mut Writer<'_>) -> Result<Resolution, (Full, Resolution)> {
+        let question = &self.query.question;
+        match (question.class, question.qtype) {
+            (_, RecordType::OPT | RecordType::TSIG | RecordType::TKEY | RecordType::NXNAME) => {
+                Ok(Resolution::error(Rcode::FormErr)) // RFC 6895 §3.1, RFC 9824 §3.5
+            }
+            (_, RecordType::MAILA | RecordType::MAILB) => Ok(Resolution::error(Rcode::NotImp)),
+            (_, RecordType::AXFR | RecordType::IXFR) => Ok(Resolution::error(Rcode::Refused)),
+            (Class::Internet, _) => self.resolver().run(writer),
+            (Class::Chaos, _) => self.chaos(writer).map_err(|full| (full, Resolution::answer())),
+            (Class::Any | Class::Other, _) => Ok(Resolution::error(Rcode::Refused)),
+        }
+    }
+
+    fn resolver(&self) -> Resolver<'_> {
+        let subnet = self.query.edns.as_ref().and_then(|edns| edns.subnet.as_ref());
+        Resolver::new(self.snapshot, &self.query.question, subnet, self.asker)
+    }
+
+    /// RFC 4892: which server is this?
+    fn chaos(&self, writer: &mut Writer<'_>) -> Result<Resolution, Full> {
+        const IDENTITIES: [&[u8]; 2] = [b"\x02id\x06server\0", b"\x08hostname\x04bind\0"];
+        let question = &self.query.question;
+        let name = question.name.wire();
+        if !IDENTITIES.contains(&name) {
+            return Ok(Resolution::error(Rcode::Refused));
+        }
+        if matches!(question.qtype, RecordType::TXT | RecordType::ANY) {
+            let text = &self.node_name.as_bytes()[..self.node_name.len().min(255)];
+            let mut rdata = [0; 256];
+            rdata[0] = text.len() as u8;
+            rdata[1..=text.len()].copy_from_slice(text);
+            writer.chaos_text(&rdata[..=text.len()])?;
+        }
+        Ok(Resolution::answer())
+    }
+
+    /// None in answer to a query without EDNS.
+    fn opt(&self) -> Option<Opt<'_>> {
+        let edns = self.query.edns.as_ref()?;
+        Some(Opt {
+            dnssec_ok: edns.dnssec_ok,
+            nsid: edns.nsid.then_some(self.node_name),
+            subnet: edns.subnet.as_ref(),
+        })
+    }
+}
+
+/// The header's length, for those who cut messages from a stream.
+pub const MIN_MESSAGE: usize = HEADER;
+
+#[cfg(test)]
+mod tests;

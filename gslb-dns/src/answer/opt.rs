@@ -1,0 +1,93 @@
+//! The OPT record of an answer (RFC 6891 §6.1.2), as bytes.
+
+use super::{MAX_UDP, PLAIN_UDP};
+use crate::config::model::MAX_NODE_NAME;
+use crate::name::MAX_NAME;
+use crate::query::{ClientSubnet, HEADER, Rcode};
+use crate::record::RecordType;
+
+/// Owner, type, size, code, version, flags and the length of the options.
+const HEAD: usize = 11;
+/// An option's code and length.
+const OPTION_HEAD: usize = 4;
+/// The largest record: every option, an IPv6 address whole.
+const MOST: usize = HEAD + OPTION_HEAD + MAX_NODE_NAME + OPTION_HEAD + 4 + 16;
+const _: () = assert!(
+    HEADER + MAX_NAME + 4 + MOST <= PLAIN_UDP,
+    "the longest question and the largest OPT record fit the smallest answer"
+);
+
+const OPTION_NSID: u16 = 3;
+const OPTION_SUBNET: u16 = 8;
+const DNSSEC_OK: u8 = 0x80;
+/// What the OPT record of an answer will say, but for what is known only once the answer is written.
+#[derive(Clone, Copy)]
+pub struct Opt<'q> {
+    /// DO is echoed (RFC 3225 §3); the other flags are ours to leave at 0.
+    pub dnssec_ok: bool,
+    pub nsid: Option<&'q str>,
+    /// The query's, to be sent back word for word (RFC 7871 §7.2.1).
+    pub subnet: Option<&'q ClientSubnet>,
+}
+
+impl Opt<'_> {
+    /// Octets that `write` will need.
+    pub fn length(&self) -> usize {
+        let nsid = self.nsid.map_or(0, |name| OPTION_HEAD + nsid(name).len());
+        let subnet = self.subnet.map_or(0, |subnet| OPTION_HEAD + subnet_length(subnet));
+        HEAD + nsid + subnet
+    }
+
+    /// Writes the record into `out`, which has `length` octets.
+    pub fn write(&self, rcode: Rcode, scope: u8, out: &mut [u8]) {
+        let [type_high, type_low] = RecordType::OPT.0.to_be_bytes();
+        let [size_high, size_low] = (MAX_UDP as u16).to_be_bytes();
+        let [options_high, options_low] = ((out.len() - HEAD) as u16).to_be_bytes();
+        let extended_rcode = (rcode as u16 >> 4) as u8;
+        let flags = if self.dnssec_ok { DNSSEC_OK } else { 0 };
+        let (head, mut rest) = out.split_at_mut(HEAD);
+        head.copy_from_slice(&[
+            0,
+            type_high,
+            type_low,
+            size_high,
+            size_low,
+            extended_rcode,
+            0,
+            flags,
+            0,
+            options_high,
+            options_low,
+        ]);
+        if let Some(name) = self.nsid {
+            let value;
+            (value, rest) = option(OPTION_NSID, nsid(name).len(), rest);
+            value.copy_from_slice(nsid(name));
+        }
+        if let Some(subnet) = self.subnet {
+            let (value, _) = option(OPTION_SUBNET, subnet_length(subnet), rest);
+            value[..2].copy_from_slice(&subnet.family.number().to_be_bytes());
+            value[2] = subnet.source;
+            value[3] = scope;
+            value[4..].copy_from_slice(subnet.wire_address());
+        }
+    }
+}
+
+/// Config refuses longer names; a server that got one all the same must not fall over it.
+fn nsid(name: &str) -> &[u8] {
+    &name.as_bytes()[..name.len().min(MAX_NODE_NAME)]
+}
+
+/// Family, source, scope and the address as far as the source goes.
+fn subnet_length(subnet: &ClientSubnet) -> usize {
+    4 + subnet.wire_address().len()
+}
+
+/// Writes an option's head; returns the room for its value, and what is left.
+fn option(code: u16, length: usize, out: &mut [u8]) -> (&mut [u8], &mut [u8]) {
+    let (head, rest) = out.split_at_mut(OPTION_HEAD);
+    head[..2].copy_from_slice(&code.to_be_bytes());
+    head[2..].copy_from_slice(&(length as u16).to_be_bytes());
+    rest.split_at_mut(length)
+}

@@ -1,0 +1,163 @@
+//! The OPT record of a query (RFC 6891) and the options in it that we act on.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What an OPT record was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extended {
+    Edns(Edns),
+    /// A version above 0: answered BADVERS, its options not even read (RFC 6891 §6.1.3).
+    Unsupported,
+    Malformed,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Edns {
+    /// Octets that the asker can take over UDP, as it says.
+    pub udp_size: u16,
+    pub dnssec_ok: bool,
+    /// RFC 5001: which of the name servers is this?
+    pub nsid: bool,
+    pub subnet: Option<ClientSubnet>,
+}
+
+/// EDNS Client Subnet (RFC 7871 §6). Octets past the prefix are zero.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ClientSubnet {
+    pub family: SubnetFamily,
+    pub source: u8,
+    octets: [u8; 16],
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SubnetFamily {
+    /// 0, only ever with a source of 0: «say nothing of the client», as some stubs write it.
+    None,
+    V4,
+    V6,
+}
+
+const OPTION_NSID: u16 = 3;
+const OPTION_SUBNET: u16 = 8;
+const DNSSEC_OK: u8 = 0x80;
+
+impl Extended {
+    /// `fixed` is type, class, TTL and length of the record.
+    pub(super) fn read(fixed: &[u8; 10], options: &[u8]) -> Extended {
+        let [_, _, size_high, size_low, _extended_rcode, version, flags, _, _, _] = *fixed;
+        if version != 0 {
+            return Extended::Unsupported;
+        }
+        let mut edns = Edns {
+            udp_size: u16::from_be_bytes([size_high, size_low]),
+            dnssec_ok: flags & DNSSEC_OK != 0,
+            nsid: false,
+            subnet: None,
+        };
+        match edns.read_options(options) {
+            Some(()) => Extended::Edns(edns),
+            None => Extended::Malformed,
+        }
+    }
+}
+
+impl Edns {
+    /// `None` where an option is cut short or a client subnet is malformed. Options we do not know
+    /// are passed over (RFC 6891 §6.1.2).
+    fn read_options(&mut self, mut rest: &[u8]) -> Option<()> {
+        while !rest.is_empty() {
+            let (head, tail) = rest.split_first_chunk::<4>()?;
+            let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+            let (value, tail) = tail.split_at_checked(length)?;
+            match u16::from_be_bytes([head[0], head[1]]) {
+                OPTION_NSID => self.nsid = true,
+                OPTION_SUBNET => {
+                    // Two subnets say two things of one client.
+                    if self.subnet.is_some() {
+                        return None;
+                    }
+                    self.subnet = Some(ClientSubnet::read(value)?);
+                }
+                _ => {}
+            }
+            rest = tail;
+        }
+        Some(())
+    }
+}
+
+impl ClientSubnet {
+    /// A subnet as a query would carry it: the address is cut to `source` bits.
+    pub fn new(address: IpAddr, source: u8) -> ClientSubnet {
+        let (family, octets) = match address {
+            IpAddr::V4(v4) => {
+                let mut octets = [0; 16];
+                octets[..4].copy_from_slice(&v4.octets());
+                (SubnetFamily::V4, octets)
+            }
+            IpAddr::V6(v6) => (SubnetFamily::V6, v6.octets()),
+        };
+        let source = source.min(family.bits());
+        let mask = !u128::MAX.checked_shr(source.into()).unwrap_or(0);
+        let octets = (u128::from_be_bytes(octets) & mask).to_be_bytes();
+        ClientSubnet { family, source, octets }
+    }
+
+    /// `None` for every malformed form (RFC 7871 §7.1.2, §7.2.1): unknown family, source longer
+    /// than the family, a scope in a query, too few or too many octets, bits beyond the prefix.
+    fn read(value: &[u8]) -> Option<ClientSubnet> {
+        let (&[family_high, family_low, source, scope], address) =
+            value.split_first_chunk::<4>()?;
+        let family = match u16::from_be_bytes([family_high, family_low]) {
+            0 => SubnetFamily::None,
+            1 => SubnetFamily::V4,
+            2 => SubnetFamily::V6,
+            _ => return None,
+        };
+        let wanted = usize::from(source.div_ceil(8));
+        if source > family.bits() || scope != 0 || address.len() != wanted {
+            return None;
+        }
+        let mut octets = [0; 16];
+        octets[..wanted].copy_from_slice(address);
+        let beyond = u128::MAX.checked_shr(source.into()).unwrap_or(0);
+        if u128::from_be_bytes(octets) & beyond != 0 {
+            return None;
+        }
+        Some(ClientSubnet { family, source, octets })
+    }
+
+    /// The prefix's first address; `None` if the option says nothing of the client.
+    pub fn address(&self) -> Option<IpAddr> {
+        let [a, b, c, d, ..] = self.octets;
+        match self.family {
+            SubnetFamily::None => None,
+            SubnetFamily::V4 => Some(Ipv4Addr::new(a, b, c, d).into()),
+            SubnetFamily::V6 => Some(Ipv6Addr::from(self.octets).into()),
+        }
+    }
+
+    /// The octets that stand on the wire: as many as the source needs.
+    pub fn wire_address(&self) -> &[u8] {
+        &self.octets[..usize::from(self.source.div_ceil(8))]
+    }
+}
+
+impl SubnetFamily {
+    /// IANA's address family number.
+    pub fn number(self) -> u16 {
+        match self {
+            SubnetFamily::None => 0,
+            SubnetFamily::V4 => 1,
+            SubnetFamily::V6 => 2,
+        }
+    }
+
+    fn bits(self) -> u8 {
+        match self {
+            SubnetFamily::None => 0,
+            SubnetFamily::V4 => 32,
+            SubnetFamily::V6 => 128,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A query's bytes to a `Query`, or to what must be said instead.
+//!
+//! Reads the whole message and believes none of it. Pure; borrows the packet and allocates nothing.
+
+mod edns;
+
+pub use self::edns::{ClientSubnet, Edns, Extended, SubnetFamily};
+
+use crate::name::NameKey;
+use crate::record::RecordType;
+
+/// Octets of a message's header (RFC 1035 §4.1.1).
+pub const HEADER: usize = 12;
+
+/// A query that can be answered. Its name's key is the caller's, so that no query moves one.
+pub struct Query<'p> {
+    pub id: u16,
+    pub recursion_desired: bool,
+    pub question: Question<'p>,
+    pub edns: Option<Edns>,
+}
+
+pub struct Question<'p> {
+    /// The question section as it came, so that the answer echoes the name's case.
+    pub section: &'p [u8],
+    pub name: &'p NameKey,
+    pub qtype: RecordType,
+    pub class: Class,
+}
+
+/// A query's class (RFC 1035 §3.2.4, §3.2.5).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Class {
+    Internet,
+    Chaos,
+    Any,
+    Other,
+}
+
+/// A packet that is not a query we can answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rejection<'p> {
+    /// Nothing may be said: too short to have a header, or itself a response.
+    Silence,
+    /// An error with the header alone, and the question where it could be read.
+    Error {
+        id: u16,
+        opcode: u8,
+        recursion_desired: bool,
+        rcode: Rcode,
+        question: Option<&'p [u8]>,
+        /// Whether the query had a readable OPT record, which then the answer has too.
+        edns: bool,
+    },
+}
+
+/// Response codes we say (RFC 6895 §2.3).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[repr(u16)]
+pub enum Rcode {
+    NoError = 0,
+    FormErr = 1,
+    ServFail = 2,
+    NxDomain = 3,
+    NotImp = 4,
+    Refused = 5,
+    /// A name that a DNAME would make longer than 255 octets (RFC 6672 §2.2).
+    YxDomain = 6,
+    /// An EDNS version that we do not speak (RFC 6891 §9).
+    BadVers = 16,
+}
+
+const RESPONSE: u8 = 0x80;
+const RECURSION_DESIRED: u8 = 0x01;
+const OPCODE_QUERY: u8 = 0;
+const CLASS_IN: u16 = 1;
+const CLASS_CH: u16 = 3;
+const CLASS_ANY: u16 = 255;
+
+impl<'p> Query<'p> {
+    /// Reads `packet`; `name` is where the question's name is put.
+    pub fn parse(packet: &'p [u8], name: &'p mut NameKey) -> Result<Query<'p>, Rejection<'p>> {
+        let (header, body) = packet.split_first_chunk::<HEADER>().ok_or(Rejection::Silence)?;
+        // Answering a response is how two servers are made to talk to each other for ever.
+        if header[2] & RESPONSE != 0 {
+            return Err(Rejection::Silence);
+        }
+        let id = u16::from_be_bytes([header[0], header[1]]);
+        let opcode = header[2] >> 3 & 0xf;
+        let recursion_desired = header[2] & RECURSION_DESIRED != 0;
+        let reject = |rcode, question, edns| Rejection::Error {
+            id,
+            opcode,
+            recursion_desired,
+            rcode,
+            question,
+            edns,
+        };
+        if opcode != OPCODE_QUERY {
+            return Err(reject(Rcode::NotImp, None, false));
+        }
+        let counts: [u16; 4] =
+            std::array::from_fn(|i| u16::from_be_bytes([header[4 + 2 * i], header[5 + 2 * i]]));
+        // RFC 9619 §4: a query has exactly one question.
+        if counts[0] != 1 {
+            return Err(reject(Rcode::FormErr, None, false));
+        }
+        let (question, rest) =
+            Question::read(body, name).ok_or_else(|| reject(Rcode::FormErr, None, false))?;
+        let section = Some(question.section);
+        let edns = if counts[1..] == [0, 0, 0] && rest.is_empty() {
+            None
+        } else {
+            read_records(rest, counts)
+                .map_err(|Malformed| reject(Rcode::FormErr, section, false))?
+        };
+        match edns {
+            Some(Extended::Unsupported) => Err(reject(Rcode::BadVers, section, true)),
+            Some(Extended::Malformed) => Err(reject(Rcode::FormErr, section, true)),
+            Some(Extended::Edns(edns)) => {
+                Ok(Query { id, recursion_desired, question, edns: Some(edns) })
+            }
+            None => Ok(Query { id, recursion_desired, question, edns: None }),
+        }
+    }
+}
+
+impl<'p> Question<'p> {
+    /// Takes the question from the front of a message's body.
+    fn read(body: &'p [u8], name: &'p mut NameKey) -> Option<(Question<'p>, &'p [u8])> {
+        if !name.read(body) {
+            return None;
+        }
+        let (section, rest) = body.split_at_checked(name.wire().len() + 4)?;
+        let (_, fixed) = section.split_last_chunk::<4>()?;
+        let class = match u16::from_be_bytes([fixed[2], fixed[3]]) {
+            CLASS_IN => Class::Internet,
+            CLASS_CH => Class::Chaos,
+            CLASS_ANY => Class::Any,
+            _ => Class::Other,
+        };
+        let qtype = RecordType(u16::from_be_bytes([fixed[0], fixed[1]]));
+        Some((Question { section, name, qtype, class }, rest))
+    }
+}
+
+/// The records after the question do not parse.
+struct Malformed;
+
+/// Walks the records after the question for the OPT record. Others are passed over, as long as they
+/// are whole: a query has no use for them, and RFC 8906 §2 warns against refusing what is new.
+fn read_records(mut rest: &[u8], counts: [u16; 4]) -> Result<Option<Extended>, Malformed> {
+    let mut opt = None;
+    for (section, &count) in counts.iter().enumerate().skip(1) {
+        for _ in 0..count {
+            let name = skip_name(rest).ok_or(Malformed)?;
+            let (fixed, tail) = rest[name..].split_first_chunk::<10>().ok_or(Malformed)?;
+            let length = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
+            let (rdata, tail) = tail.split_at_checked(length).ok_or(Malformed)?;
+            if RecordType(u16::from_be_bytes([fixed[0], fixed[1]])) == RecordType::OPT {
+                // RFC 6891 §6.1.1: one, in the additional section, owned by the root.
+                if section != 3 || opt.is_some() || rest[..name] != [0] {
+                    return Err(Malformed);
+                }
+                opt = Some(Extended::read(fixed, rdata));
+            }
+            rest = tail;
+        }
+    }
+    if rest.is_empty() { Ok(opt) } else { Err(Malformed) }
+}
+
+/// Octets of the name at the front of `wire`, which may end in a pointer.
+fn skip_name(wire: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match *wire.get(at)? {
+            0 => return Some(at + 1),
+            length @ 1..=63 => at += 1 + usize::from(length),
+            0xc0.. => return wire.get(at + 1).map(|_| at + 2),
+            _ => return None,
+        }
+    }
+}
+
+impl Rcode {
+    /// As metrics and logs name it.
+    pub fn mnemonic(self) -> &'static str {
+        match self {
+            Rcode::NoError => "NOERROR",
+            Rcode::FormErr => "FORMERR",
+            Rcode::ServFail => "SERVFAIL",
+            Rcode::NxDomain => "NXDOMAIN",
+            Rcode::NotImp => "NOTIMP",
+            Rcode::Refused => "REFUSED",
+            Rcode::YxDomain => "YXDOMAIN",
+            Rcode::BadVers => "BADVERS",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
