@@ -1,0 +1,114 @@
+//! What tells where clients are: databases and the operator's own overrides.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use geoip::{Atlas, Database, MAX_DATABASE_BYTES, Overrides, Place};
+use ipnet::IpNet;
+
+use super::{path, place};
+use crate::config::epoch::{Digest, Role};
+use crate::config::file;
+use crate::config::problems::{Problem, Problems, Spot};
+use crate::config::read::{At, Entries, List};
+use crate::config::read_file;
+
+pub struct Places {
+    /// Whether anything tells where clients are, be it sound or not.
+    pub are_known: bool,
+    pub atlas: Option<Atlas>,
+    pub overrides: Vec<IpNet>,
+    pub ecs_private: Option<bool>,
+}
+
+pub fn places(
+    raw: Option<Option<file::Geoip>>,
+    dir: &Path,
+    digest: &mut Digest,
+    problems: &mut Problems,
+) -> Places {
+    let Some(raw) = raw.flatten() else {
+        let atlas = Some(Atlas::new(vec![], Overrides::none()));
+        return Places { are_known: false, atlas, overrides: vec![], ecs_private: Some(false) };
+    };
+    let file::Geoip { databases, overrides, ecs_private } = raw;
+    let databases = databases.map(Option::unwrap_or_default);
+    let overrides = overrides.map(Option::unwrap_or_default);
+    let none = databases.as_ref().is_some_and(Vec::is_empty)
+        && overrides.as_ref().is_some_and(|overrides| overrides.0.is_empty());
+    let databases = databases.and_then(|list| open_all(&list, dir, digest, problems));
+    let overrides = overrides.and_then(|entries| overrides_of(entries, problems));
+    Places {
+        are_known: !none,
+        overrides: overrides.iter().flat_map(|all| all.iter().map(|(net, _)| net)).collect(),
+        atlas: databases.zip(overrides).map(|(databases, all)| Atlas::new(databases, all)),
+        ecs_private: ecs_private.map(|is| is.unwrap_or(false)),
+    }
+}
+
+fn open_all(
+    list: &List<At<String>>,
+    dir: &Path,
+    digest: &mut Digest,
+    problems: &mut Problems,
+) -> Option<Vec<Database>> {
+    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut databases = Vec::new();
+    for (index, written) in list.iter().enumerate() {
+        let Some(written) = written else { continue };
+        let Some(path) = problems.one(path(written, dir)) else {
+            continue;
+        };
+        if seen.contains(&path) {
+            let message = format!("{} is listed twice; remove one", path.display());
+            problems.add(written.spot.problem(message));
+            continue;
+        }
+        databases.extend(problems.one(open(written, &path, &index.to_string(), digest)));
+        seen.push(path);
+    }
+    (databases.len() == list.len()).then_some(databases)
+}
+
+fn open(
+    written: &At<String>,
+    path: &Path,
+    key: &str,
+    digest: &mut Digest,
+) -> Result<Database, Problem> {
+    let bytes = read_file(path, MAX_DATABASE_BYTES).map_err(|error| {
+        written.spot.problem(format!("{} cannot be read: {error}", path.display()))
+    })?;
+    digest.file(Role::Database, key, &bytes);
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Database::from_bytes(&name, bytes).map_err(|error| written.spot.problem(with_causes(&error)))
+}
+
+fn overrides_of(entries: Entries<At<file::Placed>>, problems: &mut Problems) -> Option<Overrides> {
+    let mut all: Vec<(IpNet, Place)> = Vec::new();
+    let mut spots: HashMap<IpNet, Spot> = HashMap::new();
+    let mut is_sound = true;
+    for (prefix, placed) in entries.0 {
+        let net = problems.one(prefix.word::<IpNet>());
+        let place = placed.and_then(|placed| place::of_clients(placed, problems));
+        is_sound &= net.is_some() && place.is_some();
+        let Some(net) = net else { continue };
+        if let Some(first) = spots.insert(net, prefix.spot.clone()) {
+            problems.add(prefix.spot.twice(&first, net));
+        }
+        all.extend(place.map(|place| (net, place)));
+    }
+    let overrides = Overrides::new(all);
+    for net in overrides.without_effect() {
+        problems.add(spots[&net].problem(
+            "holds only addresses that stand for IPv4 ones, so no client is ever found in it; \
+             write the IPv4 network",
+        ));
+    }
+    is_sound.then_some(overrides)
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,86 @@
+//! Judges what `file` holds and turns it into `model`: names become ids, defaults are filled in,
+//! and every problem is told.
+//!
+//! node · geoip · site ─▶ map ─▶ service (steer) ─▶ zone
+
+mod addresses;
+mod geoip;
+mod map;
+mod names;
+mod node;
+mod place;
+mod service;
+mod site;
+mod steer;
+mod zone;
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use self::names::numbered;
+pub use self::node::node;
+use super::epoch::Digest;
+use super::file;
+use super::model::World;
+use super::problems::{Problem, Problems};
+use super::read::{At, Document};
+
+/// Turns `world.toml` and the files it names into what runs. `None` if anything is wrong.
+pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Option<World> {
+    let raw: file::World = document.read(problems)?;
+    let file::World { geoip, zone, site, map, service } = raw;
+    let site = numbered(site, problems)?;
+    let map = numbered(map, problems)?;
+    let service = numbered(service, problems)?;
+    let zone = numbered(zone, problems)?;
+
+    let mut digest = Digest::of(&document.table);
+    let geoip = geoip::places(geoip, dir, &mut digest, problems);
+    let zones = zone::read(zone, dir, &mut digest, problems);
+    let sites = site::sites(site, problems);
+    let maps = map::maps(map, &sites.names, geoip.are_known, problems);
+    let around = service::Around { sites: &sites, maps: &maps, knows_places: geoip.are_known };
+    let drafts = service::drafts(service, &around, problems);
+    let zones = zones.settle(&drafts, problems);
+
+    if !problems.is_empty() {
+        return None;
+    }
+    Some(World {
+        epoch: digest.epoch(),
+        sites: sites.list.into_iter().collect::<Option<_>>()?,
+        maps: maps.list.into_iter().collect::<Option<_>>()?,
+        services: drafts.into_iter().map(|draft| draft.service).collect::<Option<_>>()?,
+        zones: zones?,
+        atlas: geoip.atlas?.into(),
+        ecs_private: geoip.ecs_private?,
+        overrides: geoip.overrides,
+    })
+}
+
+/// What is made of a key that may be left out: its default then, and `None` if it could not be
+/// read, which has been told.
+fn or<T, U>(read: Option<Option<T>>, default: U, check: impl FnOnce(T) -> Option<U>) -> Option<U> {
+    match read? {
+        Some(given) => check(given),
+        None => Some(default),
+    }
+}
+
+/// A number that is not too large or small.
+pub fn within<T: TryFrom<i64>>(number: &At<i64>, range: RangeInclusive<i64>) -> Result<T, Problem> {
+    let found = number.value;
+    let fits = range.contains(&found).then(|| T::try_from(found).ok()).flatten();
+    let (least, most) = range.into_inner();
+    fits.ok_or_else(|| {
+        number.spot.problem(format!("found {found}, expected a number from {least} to {most}"))
+    })
+}
+
+/// A path as written, seen from the folder of the file it is written in.
+fn path(written: &At<String>, dir: &Path) -> Result<PathBuf, Problem> {
+    if written.value.is_empty() {
+        return Err(written.spot.problem("is empty (expected a path)"));
+    }
+    Ok(dir.join(&written.value))
+}

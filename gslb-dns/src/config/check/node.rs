@@ -1,0 +1,122 @@
+//! `node.toml`: what is true of this name server only.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{or, path, within};
+use crate::config::duration;
+use crate::config::file;
+use crate::config::model::{DnsListeners, MAX_NODE_NAME, Node, TcpLimits};
+use crate::config::problems::{Problem, Problems};
+use crate::config::read::{At, Document, List};
+
+/// Threads for one address: more than any machine has cores.
+const THREADS: RangeInclusive<i64> = 1..=1024;
+const CONNECTIONS: RangeInclusive<i64> = 1..=1_000_000;
+/// What a character-string of a TXT record holds (RFC 1035 §3.3): the name is asked for as one.
+const LONGEST_NAME: usize = MAX_NODE_NAME;
+const SHORTEST_IDLE: Duration = Duration::from_millis(100);
+const LONGEST_IDLE: Duration = Duration::from_secs(3600);
+
+const TCP: TcpLimits =
+    TcpLimits { connections: 4096, connections_per_client: 64, idle: Duration::from_secs(10) };
+
+/// Turns `node.toml` into what runs. `None` if anything is wrong.
+pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Option<Node> {
+    let raw: file::Node = document.read(problems)?;
+    let file::Node { name, cluster, world, state_dir, dns, admin } = raw;
+    let name = name.and_then(|name| problems.one(label(name)));
+    let cluster = cluster.and_then(|cluster| problems.one(label(cluster)));
+    let world = world.and_then(|world| problems.one(path(&world, dir)));
+    let state_dir = state_dir.and_then(|state_dir| problems.one(path(&state_dir, dir)));
+    let dns = dns.and_then(|dns| listeners(dns, problems));
+    let admin = or(admin, None, |file::Admin { listen }| {
+        let listen = listen?;
+        let taken = dns.iter().flat_map(|dns| &dns.listen);
+        if taken.into_iter().any(|taken| *taken == listen.value && listen.value.port() != 0) {
+            problems.add(listen.spot.problem(format!("{} is taken by dns.listen", listen.value)));
+        }
+        Some(Some(listen.value))
+    });
+    Some(Node {
+        name: name?,
+        cluster: cluster?,
+        world: world?,
+        state_dir: state_dir?,
+        dns: dns?,
+        admin: admin?,
+    })
+}
+
+fn listeners(raw: file::Dns, problems: &mut Problems) -> Option<DnsListeners> {
+    let file::Dns { listen, threads, tcp } = raw;
+    let listen = listen.and_then(|listen| addresses(&listen, problems));
+    let threads = or(threads, None, |threads| problems.one(within(&threads, THREADS)).map(Some));
+    let tcp = or(tcp, TCP, |tcp| tcp_limits(tcp, problems));
+    Some(DnsListeners { listen: listen?, threads: threads?, tcp: tcp? })
+}
+
+fn addresses(
+    listen: &At<List<At<SocketAddr>>>,
+    problems: &mut Problems,
+) -> Option<Vec<SocketAddr>> {
+    if listen.value.is_empty() {
+        problems.add(listen.spot.problem("is empty; list an address to answer on"));
+        return None;
+    }
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in listen.value.iter().flatten() {
+        // Port 0 is whichever is free, so two of them are two addresses.
+        if address.value.port() != 0 && addresses.contains(&address.value) {
+            let message = format!("{} is listed twice; remove one", address.value);
+            problems.add(address.spot.problem(message));
+        }
+        addresses.push(address.value);
+    }
+    (addresses.len() == listen.value.len()).then_some(addresses)
+}
+
+fn tcp_limits(raw: file::Tcp, problems: &mut Problems) -> Option<TcpLimits> {
+    let file::Tcp { connections, connections_per_client, idle } = raw;
+    let connections = or(connections, TCP.connections, |connections| {
+        problems.one(within(&connections, CONNECTIONS))
+    });
+    let most = connections.unwrap_or(TCP.connections);
+    let connections_per_client =
+        or(connections_per_client, TCP.connections_per_client.min(most), |per_client| {
+            problems.one(within(&per_client, 1..=i64::try_from(most).unwrap_or(i64::MAX)))
+        });
+    let idle = or(idle, TCP.idle, |idle| problems.one(idle_time(&idle)));
+    Some(TcpLimits {
+        connections: connections?,
+        connections_per_client: connections_per_client?,
+        idle: idle?,
+    })
+}
+
+fn idle_time(idle: &At<Duration>) -> Result<Duration, Problem> {
+    match (SHORTEST_IDLE..=LONGEST_IDLE).contains(&idle.value) {
+        true => Ok(idle.value),
+        false => Err(idle.spot.problem(format!(
+            "found {}, expected {} to {}",
+            duration::shown(idle.value),
+            duration::shown(SHORTEST_IDLE),
+            duration::shown(LONGEST_IDLE)
+        ))),
+    }
+}
+
+/// A name that servers tell clients and each other.
+fn label(name: At<String>) -> Result<Box<str>, Problem> {
+    let At { value, spot } = name;
+    if value.is_empty() || value.len() > LONGEST_NAME {
+        let found = value.len();
+        return Err(spot.problem(format!("has {found} octets, expected 1 to {LONGEST_NAME}")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(spot.problem(format!("{value:?} holds a control character")));
+    }
+    Ok(value.into())
+}

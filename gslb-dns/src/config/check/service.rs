@@ -1,0 +1,327 @@
+//! Services: the sites that may answer for a name, and how one of them is chosen.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::names::Named;
+use super::{addresses, or, steer, within};
+use crate::config::duration;
+use crate::config::file;
+use crate::config::model::{
+    Answers, Candidate, FailMode, MAX_CANDIDATES, MAX_TAKE, Map, Service, Site, SiteId, Take,
+    Target, Ttl, Vips,
+};
+use crate::config::problems::{Problem, Problems, Spot};
+use crate::config::read::{At, Entries, List, NameOr};
+use crate::name::Name;
+
+const MOST_WEIGHT: i64 = 1 << 20;
+const MOST_TAKEN: i64 = MAX_TAKE as i64;
+const LONGEST_TTL: Duration = Duration::from_secs(86_400);
+const SHORTEST_TTL: Duration = Duration::from_secs(1);
+const DEFAULT_TTL: Duration = Duration::from_secs(30);
+
+/// What a service may refer to.
+pub struct Around<'w> {
+    pub sites: &'w Named<Site>,
+    pub maps: &'w Named<Map>,
+    /// Whether anything tells where clients are.
+    pub knows_places: bool,
+}
+
+/// A service as far as it is known before its zone was looked at.
+pub struct Draft {
+    pub name: At<Name>,
+    pub answers: Option<Answers>,
+    /// `None` if anything is wrong with it.
+    pub service: Option<Service>,
+    /// Where `empty` is asked for.
+    pub empty: Option<Spot>,
+    /// `None` if it could not be read.
+    pub ttl: Option<Ttl>,
+}
+
+/// Services in the order of their keys; those whose names are no names are left out, and told.
+pub fn drafts(
+    entries: Entries<At<file::Service>>,
+    around: &Around<'_>,
+    problems: &mut Problems,
+) -> Vec<Draft> {
+    let mut seen: HashMap<Name, Spot> = HashMap::new();
+    let mut drafts = Vec::new();
+    for (key, raw) in entries.0 {
+        let Some(name) = problems.one(key.word::<Name>()) else {
+            continue;
+        };
+        if let Some(first) = seen.insert(name.clone(), key.spot.clone()) {
+            problems.add(key.spot.twice(&first, &name));
+        }
+        let name = At { value: name.to_lower(), spot: key.spot };
+        drafts.push(draft(name, raw, around, problems));
+    }
+    drafts
+}
+
+fn draft(
+    name: At<Name>,
+    raw: Option<At<file::Service>>,
+    around: &Around<'_>,
+    problems: &mut Problems,
+) -> Draft {
+    let Some(At { value: raw, spot }) = raw else {
+        return Draft { name, answers: None, service: None, empty: None, ttl: None };
+    };
+    let file::Service { sites, steer, take, across_tiers, when_all_down, r#static, ttl } = raw;
+    let mode = when_all_down.as_ref().map(|mode| mode.value);
+    let listed = sites.and_then(|sites| candidates(&name.value, &sites, around, problems));
+    let answers = listed.as_deref().and_then(|listed| answers(listed, problems));
+    let asks = steer::Asks { sites: listed.as_deref().map(sites_of), when_all_down: mode, around };
+    let plan = asks.plan(steer, problems);
+    let take = self::take(take, across_tiers, answers, problems);
+    if let (Some(Take { sites: 2.., .. }), Some(listed)) = (take, &listed) {
+        check_shared(listed, problems);
+    }
+    let fail_mode = fail_mode(mode, r#static, answers, &spot, problems);
+    let ttl = self::ttl(ttl, problems);
+    let empty = when_all_down.filter(|mode| mode.value == file::FailMode::Empty);
+    let service = Parts { listed, answers, plan, take, fail_mode, ttl }.service(&name.value);
+    Draft { name, answers, service, empty: empty.map(|mode| mode.spot), ttl }
+}
+
+struct Parts {
+    listed: Option<Vec<Listed>>,
+    answers: Option<Answers>,
+    plan: Option<steer::Plan>,
+    take: Option<Take>,
+    fail_mode: Option<FailMode>,
+    ttl: Option<Ttl>,
+}
+
+impl Parts {
+    /// A service if there are all of them.
+    fn service(self, name: &Name) -> Option<Service> {
+        let Parts { listed, answers, plan, take, fail_mode, ttl } = self;
+        let steer::Plan { strict_fence, steps, pace } = plan?;
+        Some(Service {
+            name: name.clone(),
+            answers: answers?,
+            candidates: listed?.into_iter().map(|listed| listed.candidate).collect(),
+            strict_fence,
+            steps,
+            pace,
+            take: take?,
+            fail_mode: fail_mode?,
+            ttl: ttl?,
+        })
+    }
+}
+
+/// A candidate and where it is listed.
+struct Listed {
+    candidate: Candidate,
+    spot: Spot,
+}
+
+fn sites_of(listed: &[Listed]) -> Vec<SiteId> {
+    listed.iter().map(|listed| listed.candidate.site).collect()
+}
+
+fn candidates(
+    service: &Name,
+    written: &At<List<NameOr<file::Candidate>>>,
+    around: &Around<'_>,
+    problems: &mut Problems,
+) -> Option<Vec<Listed>> {
+    let At { value: items, spot } = written;
+    if items.is_empty() {
+        problems.add(spot.problem("is empty; list a site that may answer"));
+        return None;
+    }
+    if items.len() > MAX_CANDIDATES {
+        let message = format!("lists {} sites, and {MAX_CANDIDATES} is the most", items.len());
+        problems.add(spot.problem(message));
+    }
+    let mut seen: HashMap<SiteId, Spot> = HashMap::new();
+    let mut listed: Vec<Listed> = Vec::new();
+    for item in items.iter().flatten() {
+        listed.extend(candidate(service, item, around, &mut seen, problems));
+    }
+    if listed.len() < items.len() {
+        return None;
+    }
+    if listed.iter().all(|listed| listed.candidate.weight == 0) {
+        problems.add(spot.problem("gives every site weight 0; give one of them more"));
+    }
+    Some(listed)
+}
+
+fn candidate(
+    service: &Name,
+    item: &NameOr<file::Candidate>,
+    around: &Around<'_>,
+    seen: &mut HashMap<SiteId, Spot>,
+    problems: &mut Problems,
+) -> Option<Listed> {
+    let (name, weight, own) = match item {
+        NameOr::Name(name) => (name, Some(1), Some(None)),
+        NameOr::More(file::Candidate { site, weight, vips, cname }) => {
+            let weight = or(weight.as_ref().map(Option::as_ref), 1, |weight| {
+                problems.one(within(weight, 0..=MOST_WEIGHT))
+            });
+            let own = own_target(service, vips.as_ref()?, cname.as_ref()?, problems);
+            (site.as_ref()?, weight, own)
+        }
+    };
+    let site = problems.one(around.sites.names.find(name).map(SiteId));
+    if let Some(first) = site.and_then(|site| seen.insert(site, name.spot.clone())) {
+        problems.add(name.spot.twice(&first, format!("site {:?}", name.value)));
+    }
+    let target = match own? {
+        Some(target) => target,
+        // Of a site with a problem of its own nothing more is said here.
+        None => Target::Vips(around.sites.at(site?.index())?.vips.clone()),
+    };
+    if matches!(&target, Target::Vips(vips) if vips.is_empty()) {
+        problems.add(name.spot.problem(format!(
+            "site {0:?} has no address; give [site.{0}] vips, or give vips or a cname here",
+            name.value
+        )));
+        return None;
+    }
+    let candidate = Candidate { site: site?, weight: weight?, target };
+    Some(Listed { candidate, spot: name.spot.clone() })
+}
+
+/// What a service has at a site instead of the site's own addresses, if it says so.
+fn own_target(
+    service: &Name,
+    vips: &Option<At<List<At<IpAddr>>>>,
+    cname: &Option<At<Name>>,
+    problems: &mut Problems,
+) -> Option<Option<Target>> {
+    match (vips, cname) {
+        (None, None) => Some(None),
+        (Some(vips), None) => addresses::vips(vips, problems).map(Target::Vips).map(Some),
+        (None, Some(cname)) if cname.value == *service => {
+            problems
+                .add(cname.spot.problem("is the service's own name, so nobody gets an address"));
+            None
+        }
+        (None, Some(cname)) => Some(Some(Target::Cname(cname.value.clone()))),
+        (Some(_), Some(cname)) => {
+            problems.add(cname.spot.problem("stands beside vips; a site has one or the other"));
+            None
+        }
+    }
+}
+
+/// Addresses or names, and the same of all sites: an answer has one of the two.
+fn answers(listed: &[Listed], problems: &mut Problems) -> Option<Answers> {
+    let is_cname = |listed: &&Listed| matches!(listed.candidate.target, Target::Cname(_));
+    let Some(first) = listed.iter().find(is_cname) else {
+        return Some(Answers::Addresses);
+    };
+    for other in listed.iter().filter(|listed| !is_cname(listed)) {
+        problems.add(other.spot.problem(format!(
+            "has addresses where {} has a cname; give every site of a service a cname, or none",
+            first.spot
+        )));
+    }
+    Some(Answers::Cname)
+}
+
+/// With one site an answer, two may have an address in common; with more an answer would hold it
+/// twice, which no record set does (RFC 2181 §5).
+fn check_shared(listed: &[Listed], problems: &mut Problems) {
+    let mut seen: HashMap<IpAddr, &Spot> = HashMap::new();
+    for Listed { candidate, spot } in listed {
+        let Target::Vips(Vips { v4, v6 }) = &candidate.target else {
+            continue;
+        };
+        let v4 = v4.iter().copied().map(IpAddr::from);
+        for address in v4.chain(v6.iter().copied().map(IpAddr::from)) {
+            if let Some(first) = seen.insert(address, spot) {
+                problems.add(spot.problem(format!(
+                    "{address} is an address of {first} too, and an answer may hold both sites; \
+                     give one of them another, or take = 1"
+                )));
+            }
+        }
+    }
+}
+
+fn take(
+    sites: Option<Option<At<i64>>>,
+    across_tiers: Option<Option<At<bool>>>,
+    answers: Option<Answers>,
+    problems: &mut Problems,
+) -> Option<Take> {
+    let spot = sites.iter().flatten().map(|sites| sites.spot.clone()).next();
+    let sites = or(sites, 1, |sites| problems.one(within::<u8>(&sites, 1..=MOST_TAKEN)));
+    if let (Some(2..), Some(Answers::Cname), Some(spot)) = (sites, answers, spot) {
+        let message = "an answer holds one CNAME (RFC 1034 §3.6.2); take 1, or leave it out";
+        problems.add(spot.problem(message));
+    }
+    let across_tiers = or(across_tiers, false, |across_tiers| {
+        if across_tiers.value && sites == Some(1) {
+            let message = "can never matter with take = 1; take more sites, or remove it";
+            problems.add(across_tiers.spot.problem(message));
+        }
+        Some(across_tiers.value)
+    });
+    Some(Take { sites: sites?, across_tiers: across_tiers? })
+}
+
+fn fail_mode(
+    mode: Option<file::FailMode>,
+    addresses: Option<Option<At<List<At<IpAddr>>>>>,
+    answers: Option<Answers>,
+    service: &Spot,
+    problems: &mut Problems,
+) -> Option<FailMode> {
+    let mode = match mode? {
+        file::FailMode::Open => FailMode::Open,
+        file::FailMode::LastKnown => FailMode::LastKnown,
+        file::FailMode::Empty => FailMode::Empty,
+        file::FailMode::Static => {
+            let Some(addresses) = addresses? else {
+                problems.add(service.problem(
+                    "static is missing: when_all_down = \"static\" answers with the addresses \
+                     that it lists",
+                ));
+                return None;
+            };
+            if answers == Some(Answers::Cname) {
+                problems.add(addresses.spot.problem(
+                    "lists addresses, and the service answers with a CNAME; choose another \
+                     when_all_down",
+                ));
+            }
+            return addresses::vips(&addresses, problems).map(FailMode::Static);
+        }
+    };
+    if let Some(addresses) = addresses? {
+        let message = "is used with when_all_down = \"static\" alone; remove it";
+        problems.add(addresses.spot.problem(message));
+    }
+    Some(mode)
+}
+
+fn ttl(raw: Option<Option<file::Ttl>>, problems: &mut Problems) -> Option<Ttl> {
+    let max = match raw? {
+        Some(file::Ttl { max }) => max,
+        None => Some(None),
+    };
+    let max = or(max, DEFAULT_TTL, |max| problems.one(whole_seconds(&max)));
+    Some(Ttl { max: max? })
+}
+
+fn whole_seconds(written: &At<Duration>) -> Result<Duration, Problem> {
+    let found = written.value;
+    let is_sound = (SHORTEST_TTL..=LONGEST_TTL).contains(&found) && found.subsec_nanos() == 0;
+    is_sound.then_some(found).ok_or_else(|| {
+        let found = duration::shown(found);
+        written.spot.problem(format!("found {found}, expected whole seconds from 1s to 1d"))
+    })
+}

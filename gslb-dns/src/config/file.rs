@@ -1,0 +1,223 @@
+//! What operators write: `node.toml`, `world.toml` and the overrides, as they stand in the files.
+//!
+//! Mirrors the files key by key. Nothing is resolved or judged here: that is `check`'s.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use geoip::{Continent, Country, Subdivision};
+use jiff::Timestamp;
+
+use super::model::Area;
+use super::read::{At, Entries, List, NameOr, Word, choose, table};
+use crate::name::Name;
+
+table! {
+    /// `node.toml`.
+    Node {
+        name: At<String>,
+        cluster: At<String>,
+        world: At<String>,
+        state_dir: At<String>,
+        dns: Dns,
+        admin: Option<Admin>,
+    }
+}
+
+table! {
+    Dns {
+        listen: At<List<At<SocketAddr>>>,
+        threads: Option<At<i64>>,
+        tcp: Option<Tcp>,
+    }
+}
+
+table! {
+    Tcp {
+        connections: Option<At<i64>>,
+        connections_per_client: Option<At<i64>>,
+        idle: Option<At<Duration>>,
+    }
+}
+
+table! {
+    Admin {
+        listen: At<SocketAddr>,
+    }
+}
+
+table! {
+    /// `world.toml`.
+    World {
+        geoip: Option<Geoip>,
+        zone: Option<Entries<Zone>>,
+        site: Option<Entries<Site>>,
+        map: Option<Entries<At<Map>>>,
+        service: Option<Entries<At<Service>>>,
+    }
+}
+
+table! {
+    Geoip {
+        databases: Option<List<At<String>>>,
+        overrides: Option<Entries<At<Placed>>>,
+        ecs_private: Option<bool>,
+    }
+}
+
+table! {
+    /// Where the clients of a network are.
+    Placed {
+        continent: Option<Continent>,
+        country: Option<At<Country>>,
+        subdivision: Option<At<Subdivision>>,
+        city: Option<String>,
+        lat: Option<At<f64>>,
+        lon: Option<At<f64>>,
+        asn: Option<At<i64>>,
+    }
+}
+
+table! {
+    Zone {
+        file: At<String>,
+    }
+}
+
+table! {
+    Site {
+        place: Option<At<Place>>,
+        vips: Option<At<List<At<IpAddr>>>>,
+        domain: Option<At<String>>,
+        bias: Option<At<i64>>,
+    }
+}
+
+table! {
+    /// Where a site is.
+    Place {
+        continent: Option<Continent>,
+        country: Option<At<Country>>,
+        subdivision: Option<At<Subdivision>>,
+        city: Option<String>,
+        lat: Option<At<f64>>,
+        lon: Option<At<f64>>,
+    }
+}
+
+table! {
+    Map {
+        default: Option<Tiers>,
+        continent: Option<At<Entries<Tiers>>>,
+        country: Option<At<Entries<Tiers>>>,
+        subdivision: Option<At<Entries<Tiers>>>,
+        asn: Option<At<Entries<Tiers>>>,
+        net: Option<At<Entries<Tiers>>>,
+    }
+}
+
+/// Sites in order; a nested list is one tier.
+pub type Tiers = At<List<At<Tier>>>;
+pub type Tier = NameOr<List<At<String>>>;
+
+table! {
+    Service {
+        sites: At<List<NameOr<Candidate>>>,
+        steer: Option<At<List<NameOr<At<Step>>>>>,
+        take: Option<At<i64>>,
+        across_tiers: Option<At<bool>>,
+        when_all_down: At<FailMode>,
+        r#static: Option<At<List<At<IpAddr>>>>,
+        ttl: Option<Ttl>,
+    }
+}
+
+table! {
+    Candidate {
+        site: At<String>,
+        weight: Option<At<i64>>,
+        vips: Option<At<List<At<IpAddr>>>>,
+        cname: Option<At<Name>>,
+    }
+}
+
+table! {
+    /// A step that says more than its name.
+    Step {
+        fence: Option<At<Area>>,
+        strict: Option<At<bool>>,
+        map: Option<At<String>>,
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FailMode {
+    Open,
+    LastKnown,
+    Static,
+    Empty,
+}
+
+table! {
+    Ttl {
+        max: Option<At<Duration>>,
+    }
+}
+
+table! {
+    /// The overrides file.
+    Overrides {
+        r#override: Option<List<At<Override>>>,
+    }
+}
+
+table! {
+    Override {
+        site: At<String>,
+        service: Option<At<String>>,
+        state: Option<At<State>>,
+        drain: Option<At<bool>>,
+        weight: Option<At<i64>>,
+        why: At<String>,
+        who: At<String>,
+        since: Option<At<Timestamp>>,
+        until: Option<At<Timestamp>>,
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum State {
+    Up,
+    Down,
+    Unknown,
+}
+
+impl Word for Area {
+    const EXPECTED: &'static str = "\"continent\" or \"country\"";
+
+    fn word(text: &str) -> Result<Area, String> {
+        choose(text, &[("continent", Area::Continent), ("country", Area::Country)])
+    }
+}
+
+impl Word for FailMode {
+    const EXPECTED: &'static str = "\"open\", \"last-known\", \"static\" or \"empty\"";
+
+    fn word(text: &str) -> Result<FailMode, String> {
+        let choices = [
+            ("open", FailMode::Open),
+            ("last-known", FailMode::LastKnown),
+            ("static", FailMode::Static),
+            ("empty", FailMode::Empty),
+        ];
+        choose(text, &choices)
+    }
+}
+
+impl Word for State {
+    const EXPECTED: &'static str = "\"up\", \"down\" or \"unknown\"";
+
+    fn word(text: &str) -> Result<State, String> {
+        choose(text, &[("up", State::Up), ("down", State::Down), ("unknown", State::Unknown)])
+    }
+}

@@ -1,0 +1,124 @@
+//! Reading what operators write, and judging it whole before anything trusts it.
+//!
+//! text ─▶ read ─▶ file ─▶ check ─▶ model      (problems from every step, all of them)
+//!           └──────────────▶ epoch ──┘
+//!
+//! Reads files when asked and nothing else: no socket, no clock.
+
+mod check;
+mod closest;
+mod duration;
+mod epoch;
+mod file;
+pub mod model;
+pub mod overrides;
+pub mod problems;
+mod read;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+
+pub use self::model::{Node, World};
+pub use self::problems::{Colour, Problem, Problems};
+
+use self::problems::Source;
+use self::read::Document;
+
+/// Octets of a configuration file: far more than anybody writes, far less than would hurt.
+const LONGEST_TEXT: u64 = 256 << 20;
+
+/// All that a name server is told.
+#[derive(Debug)]
+pub struct Config {
+    pub node: Node,
+    pub world: World,
+}
+
+/// Reads `node.toml` and the world that it names. Reports every problem of both, of the zones and
+/// of the databases.
+pub fn load(node_file: &Path) -> Result<Config, Problems> {
+    let mut problems = Problems::default();
+    let source = source(node_file).map_err(|message| {
+        problems.add(Problem::of_file(node_file, message));
+        std::mem::take(&mut problems)
+    })?;
+    let document = Document::parse(&source, &mut problems);
+    let dir = folder(node_file);
+    let node = check::node(&document, dir, &mut problems);
+    problems.sort();
+    // The world is read whatever else is wrong, so that its problems are told along.
+    let world = document.string("world").and_then(|world| {
+        let path = dir.join(&world.value);
+        match self::source(&path) {
+            Ok(source) => self::world(&source, folder(&path), &mut problems),
+            Err(message) => {
+                problems.add(world.spot.problem(format!("{} {message}", path.display())));
+                None
+            }
+        }
+    });
+    problems.or(node.zip(world).map(|(node, world)| Config { node, world }))
+}
+
+/// Reads a world by itself.
+pub fn load_world(world_file: &Path) -> Result<World, Problems> {
+    let mut problems = Problems::default();
+    let world = match source(world_file) {
+        Ok(source) => world(&source, folder(world_file), &mut problems),
+        Err(message) => {
+            problems.add(Problem::of_file(world_file, message));
+            None
+        }
+    };
+    problems.or(world)
+}
+
+/// Reads a world from text as if it stood in `dir` as `world.toml`.
+pub fn world_from_str(text: &str, dir: &Path) -> Result<World, Problems> {
+    let source = Arc::new(Source::new(&dir.join("world.toml"), text.to_owned()));
+    let mut problems = Problems::default();
+    let world = world(&source, dir, &mut problems);
+    problems.or(world)
+}
+
+fn world(source: &Arc<Source>, dir: &Path, problems: &mut Problems) -> Option<World> {
+    let mut found = Problems::default();
+    let document = Document::parse(source, &mut found);
+    let world = check::world(&document, dir, &mut found);
+    found.sort();
+    problems.add_all(found);
+    world
+}
+
+/// The folder that paths in a file start from.
+fn folder(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
+}
+
+/// Reads a file of text; the error is the message without the path.
+fn source(path: &Path) -> Result<Arc<Source>, String> {
+    let bytes =
+        read_file(path, LONGEST_TEXT).map_err(|error| format!("cannot be read: {error}"))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+        format!("is not UTF-8: line {line} holds an octet that is no text")
+    })?;
+    Ok(Arc::new(Source::new(path, text)))
+}
+
+/// Reads a regular file of at most `limit` octets.
+pub(crate) fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // Asked before opening: to open a pipe is to wait for its writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(io::Error::other(format!("larger than {limit} octets"))),
+        false => Ok(bytes),
+    }
+}

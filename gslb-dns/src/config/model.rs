@@ -1,0 +1,249 @@
+//! The world as it runs: names resolved to ids, defaults filled in, the impossible unwritable.
+//!
+//! Built only by `config::check` from `config::file`; every other room reads it and trusts it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use geoip::{Atlas, Continent, Country, Place, Subdivision};
+use ipnet::IpNet;
+
+use crate::name::Name;
+use crate::zone::Zone;
+
+/// Octets of a name server's name. It stands in answers (NSID), which must hold it beside the longest
+/// question even in 512 octets.
+pub const MAX_NODE_NAME: usize = 63;
+
+/// What is true of this name server only (`node.toml`).
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// NSID (RFC 5001) and `id.server.` (RFC 4892).
+    pub name: Box<str>,
+    pub cluster: Box<str>,
+    pub world: PathBuf,
+    pub state_dir: PathBuf,
+    pub dns: DnsListeners,
+    pub admin: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DnsListeners {
+    /// UDP and TCP alike.
+    pub listen: Vec<SocketAddr>,
+    /// UDP threads for each address; one per core if the file says nothing.
+    pub threads: Option<usize>,
+    pub tcp: TcpLimits,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TcpLimits {
+    pub connections: usize,
+    pub connections_per_client: usize,
+    /// A connection that has been silent this long is closed (RFC 7766 §6.2.3).
+    pub idle: Duration,
+}
+
+/// Everything that decides an answer and is the same on every name server.
+#[derive(Debug)]
+pub struct World {
+    pub epoch: Epoch,
+    pub sites: Vec<Site>,
+    pub maps: Vec<Map>,
+    pub services: Vec<Service>,
+    pub zones: Vec<Arc<Zone>>,
+    pub atlas: Arc<Atlas>,
+    /// Believe client subnets that are not public.
+    pub ecs_private: bool,
+    /// The prefixes of `[geoip] overrides`: client subnets inside them are believed.
+    pub overrides: Vec<IpNet>,
+}
+
+/// SHA-256 of a world's canonical form with those of every file it names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Epoch(pub [u8; 32]);
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $id:ident),*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+            pub struct $id(pub u16);
+
+            impl $id {
+                pub fn index(self) -> usize {
+                    usize::from(self.0)
+                }
+            }
+        )*
+    };
+}
+
+ids! {
+    /// Index into `World::sites`.
+    SiteId,
+    /// Index into `World::maps`.
+    MapId,
+    /// Index into `World::services`.
+    ServiceId,
+    /// A failure domain of sites.
+    DomainId
+}
+
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub name: Box<str>,
+    /// Country and coordinates as far as the file gives them; the country's centroid otherwise.
+    pub place: Place,
+    pub vips: Vips,
+    pub domain: Option<DomainId>,
+    pub bias: Bias,
+}
+
+/// Addresses of one site or candidate, by family, in the order written.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Vips {
+    pub v4: Vec<Ipv4Addr>,
+    pub v6: Vec<Ipv6Addr>,
+}
+
+/// Grows (> 0) or shrinks (< 0) a site's territory under `nearest`: -99 to 99.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Bias(pub i8);
+
+/// A client's place or network to an ordered list of tiers of sites.
+#[derive(Clone, Debug, Default)]
+pub struct Map {
+    pub name: Box<str>,
+    pub default: Option<Tiers>,
+    pub continent: Vec<(Continent, Tiers)>,
+    pub country: Vec<(Country, Tiers)>,
+    pub subdivision: Vec<(Subdivision, Tiers)>,
+    pub asn: Vec<(u32, Tiers)>,
+    pub net: Vec<(IpNet, Tiers)>,
+}
+
+/// Sites in order of preference; those of one inner list are alike.
+pub type Tiers = Vec<Vec<SiteId>>;
+
+/// Candidates of one service: a bit each, so a tier is a word.
+pub const MAX_CANDIDATES: usize = 128;
+
+/// Sites that one answer may name: with two addresses each they still fit 512 octets.
+pub const MAX_TAKE: usize = 8;
+
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// As configured, lower case; may begin with a `*` label.
+    pub name: Name,
+    pub answers: Answers,
+    pub candidates: Vec<Candidate>,
+    /// Where `healthy` stands among the steps is fixed: after a strict fence, before all others.
+    pub strict_fence: Option<Area>,
+    /// In order; `pace` comes after all of them.
+    pub steps: Vec<Step>,
+    pub pace: Pace,
+    pub take: Take,
+    pub fail_mode: FailMode,
+    pub ttl: Ttl,
+}
+
+/// What the candidates of a service are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Answers {
+    /// A and AAAA.
+    Addresses,
+    /// One CNAME for every type (a site with `cname`).
+    Cname,
+}
+
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub site: SiteId,
+    /// 0 counts as admit 0.
+    pub weight: u32,
+    pub target: Target,
+}
+
+#[derive(Clone, Debug)]
+pub enum Target {
+    Vips(Vips),
+    Cname(Name),
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Area {
+    Continent,
+    Country,
+}
+
+/// A step refines each tier in place: it orders, splits or strikes, and never merges.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Step {
+    Fence(Area),
+    Map(MapId),
+    Nearest,
+    Failover,
+}
+
+/// The last step: whether the pick among equals changes with time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pace {
+    Sticky,
+    Weighted,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Take {
+    pub sites: u8,
+    /// Whether later tiers may fill up an answer that the first leaves short.
+    pub across_tiers: bool,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FailMode {
+    Open,
+    LastKnown,
+    Static(Vips),
+    Empty,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ttl {
+    /// What every answer has until something lowers it.
+    pub max: Duration,
+}
+
+impl World {
+    pub fn site(&self, id: SiteId) -> &Site {
+        &self.sites[id.index()]
+    }
+
+    pub fn service(&self, id: ServiceId) -> &Service {
+        &self.services[id.index()]
+    }
+
+    pub fn map(&self, id: MapId) -> &Map {
+        &self.maps[id.index()]
+    }
+
+    pub fn service_ids(&self) -> impl Iterator<Item = ServiceId> {
+        (0..self.services.len()).map(|index| ServiceId(index as u16))
+    }
+}
+
+impl Map {
+    /// The `net` entry with the longest prefix around an address.
+    pub fn longest_net(&self, address: IpAddr) -> Option<usize> {
+        let holding = self.net.iter().enumerate().filter(|(_, (net, _))| net.contains(&address));
+        holding.max_by_key(|(_, (net, _))| net.prefix_len()).map(|(index, _)| index)
+    }
+}
+
+impl Vips {
+    pub fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+}

@@ -1,0 +1,265 @@
+//! What is wrong with a configuration: every problem, each with its file, line and key.
+//!
+//! Filled by `read` and `check`, shown by whoever asked for the configuration.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+/// A file as it was read.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    text: String,
+    /// Byte offset at which each line begins.
+    lines: Vec<usize>,
+}
+
+/// Where in a file something stands, and what the operator calls it.
+#[derive(Clone, Debug)]
+pub struct Spot {
+    source: Arc<Source>,
+    span: Range<usize>,
+    /// Such as `service."www.example.com".sites[2]`; empty for a file as a whole.
+    key: Box<str>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    place: Place,
+    key: Box<str>,
+    message: String,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    File(PathBuf),
+    Line { source: Arc<Source>, line: usize },
+    Span { source: Arc<Source>, span: Range<usize> },
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Problems {
+    list: Vec<Problem>,
+}
+
+/// Whether shown lines carry terminal colours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Colour {
+    Never,
+    Always,
+}
+
+impl Problems {
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.list.iter()
+    }
+
+    /// Each problem with the line it stands on and a mark below it, as compilers print them.
+    pub fn render(&self, colour: Colour) -> String {
+        let renderer = match colour {
+            Colour::Never => Renderer::plain(),
+            Colour::Always => Renderer::styled(),
+        };
+        let mut shown = String::new();
+        for problem in &self.list {
+            shown.push_str(&renderer.render(&[problem.report()]));
+            shown.push_str("\n\n");
+        }
+        let count = match self.list.len() {
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        };
+        shown + &count
+    }
+
+    pub(super) fn add(&mut self, problem: Problem) {
+        self.list.push(problem);
+    }
+
+    pub(super) fn add_all(&mut self, problems: Problems) {
+        self.list.extend(problems.list);
+    }
+
+    /// Takes note of an error; `None` then says that it was told.
+    pub(super) fn one<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
+        result.map_err(|problem| self.add(problem)).ok()
+    }
+
+    /// The problems of one configuration file in the order of its lines, then those of the files
+    /// it names as they were found.
+    pub(super) fn sort(&mut self) {
+        self.list.sort_by_key(|problem| match &problem.place {
+            Place::Span { span, .. } => (0, span.start),
+            Place::File(_) | Place::Line { .. } => (1, 0),
+        });
+    }
+
+    /// What was checked, if nothing is wrong with it.
+    pub(super) fn or<T>(self, checked: Option<T>) -> Result<T, Problems> {
+        match checked {
+            Some(checked) if self.is_empty() => Ok(checked),
+            Some(_) | None => {
+                debug_assert!(!self.is_empty(), "what is missing was told of");
+                Err(self)
+            }
+        }
+    }
+}
+
+impl Problem {
+    /// About a file as a whole.
+    pub(super) fn of_file(path: &Path, message: impl Into<String>) -> Problem {
+        let place = Place::File(path.to_owned());
+        Problem { place, key: "".into(), message: message.into() }
+    }
+
+    /// About one line, counted from 1.
+    pub(super) fn of_line(
+        source: &Arc<Source>,
+        line: usize,
+        message: impl Into<String>,
+    ) -> Problem {
+        let place = Place::Line { source: source.clone(), line };
+        Problem { place, key: "".into(), message: message.into() }
+    }
+
+    fn report(&self) -> Group<'_> {
+        let title = Level::ERROR.primary_title(self.message.as_str());
+        let (source, line, span) = match &self.place {
+            Place::File(path) => {
+                return title.element(Origin::path(path.display().to_string()));
+            }
+            Place::Line { source, line } => (source, *line, None),
+            Place::Span { source, span } => (source, source.line_of(span.start), Some(span)),
+        };
+        let path = source.path.display().to_string();
+        // Only the lines marked: the rest of a large file is not for the renderer to walk.
+        let start = source.start_of(line);
+        let end = span.map_or(start, |span| span.end.min(source.text.len()));
+        let end = source.text[end..].find('\n').map_or(source.text.len(), |length| end + length);
+        let shown = &source.text[start..end];
+        if shown.is_empty() {
+            return title.element(Origin::path(path).line(line));
+        }
+        let mark = match span {
+            Some(span) => span.start - start..(span.end.min(end) - start).max(span.start - start),
+            None => 0..shown.trim_end().len(),
+        };
+        let mark = AnnotationKind::Primary.span(mark);
+        let mark = if self.key.is_empty() { mark } else { mark.label(&*self.key) };
+        title.element(Snippet::source(shown).line_start(line).path(path).annotation(mark))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::File(path) => write!(f, "{}: ", path.display())?,
+            Place::Line { source, line } => write!(f, "{}:{line}: ", source.path.display())?,
+            Place::Span { source, span } => {
+                write!(f, "{}:{}: ", source.path.display(), source.line_of(span.start))?;
+            }
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// One line each.
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            let line_end = if index == 0 { "" } else { "\n" };
+            write!(f, "{line_end}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Spot {
+    /// Some part of a file that is no key's.
+    pub(super) fn at(source: Arc<Source>, span: Range<usize>) -> Spot {
+        Spot { source, span, key: "".into() }
+    }
+
+    /// A key of this table, standing at `span`.
+    pub(super) fn key(&self, key: &str, span: Range<usize>) -> Spot {
+        let dot = if self.key.is_empty() { "" } else { "." };
+        let key = format!("{}{dot}{}", self.key, shown_key(key));
+        Spot { source: self.source.clone(), span, key: key.into() }
+    }
+
+    /// An item of this list, counted from 0.
+    pub(super) fn item(&self, index: usize, span: Range<usize>) -> Spot {
+        let key = format!("{}[{index}]", self.key);
+        Spot { source: self.source.clone(), span, key: key.into() }
+    }
+
+    /// That the same thing stands at both: told of the later one.
+    pub(super) fn twice(&self, other: &Spot, what: impl fmt::Display) -> Problem {
+        let is_later = self.span.start > other.span.start;
+        let (earlier, later) = if is_later { (other, self) } else { (self, other) };
+        later.problem(format!("{what} is here twice, as {earlier} as well; remove one"))
+    }
+
+    pub(super) fn problem(&self, message: impl Into<String>) -> Problem {
+        let place = Place::Span { source: self.source.clone(), span: self.span.clone() };
+        Problem { place, key: self.key.clone(), message: message.into() }
+    }
+
+    pub(super) fn line(&self) -> usize {
+        self.source.line_of(self.span.start)
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)
+    }
+}
+
+/// A key as TOML wants it written: bare where that is possible.
+fn shown_key(key: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !key.is_empty() && key.bytes().all(is_bare) { key.to_owned() } else { format!("{key:?}") }
+}
+
+impl Source {
+    pub(super) fn new(path: &Path, text: String) -> Source {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect();
+        Source { path: path.to_owned(), text, lines }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The number of the line that holds a byte offset, counted from 1.
+    fn line_of(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset)
+    }
+
+    /// Where a line begins; the end of the text if it has no such line.
+    fn start_of(&self, line: usize) -> usize {
+        *line.checked_sub(1).and_then(|index| self.lines.get(index)).unwrap_or(&self.text.len())
+    }
+}
