@@ -1,0 +1,234 @@
+//! Everything an answer depends on but the query and the time: one immutable whole, swapped at once.
+//!
+//! `Groundwork` is what follows from the world alone and outlives changes of health; a `Snapshot` joins
+//! it with one board. Health touches the arrangements, never the prefixes. Pure.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use geoip::Compiled;
+
+use crate::config::model::{Service, ServiceId, World};
+use crate::health::board::Board;
+use crate::locate::{Class, Client, Found, Geography, Need, ToldBy, Trust};
+use crate::query::ClientSubnet;
+use crate::steer::{
+    Arrangement, Choice, Failing, Family, Outcome, Seed, Shares, Silent, Trace, arrange, pick,
+};
+use crate::zone::Zones;
+
+/// What a world means for queries, compiled once, off the query threads.
+pub struct Groundwork {
+    pub world: World,
+    pub zones: Zones,
+    pub trust: Trust,
+    /// By service; services of one need share theirs.
+    geographies: Vec<Arc<Geography>>,
+}
+
+pub struct Snapshot {
+    pub ground: Arc<Groundwork>,
+    pub board: Board,
+    plans: Vec<Plan>,
+}
+
+/// One service under one board.
+struct Plan {
+    shares: Shares,
+    /// The distinct arrangements, and by family the one of each class.
+    variants: Vec<Arrangement>,
+    of_class: [Vec<u32>; FAMILIES.len()],
+}
+
+const FAMILIES: [Family; 3] = [Family::V4, Family::V6, Family::Cname];
+
+/// What one client is answered by one service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Decision {
+    pub verdict: Verdict,
+    /// The EDNS scope, in bits of the subnet as it was sent.
+    pub scope: u8,
+    /// Seconds.
+    pub ttl: u32,
+    pub failing: Failing,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    Sites(Choice),
+    /// The addresses of `when_all_down = "static"`.
+    Static,
+    NoData,
+}
+
+/// How a decision came about, for those who ask.
+pub struct Derivation {
+    pub found: Found,
+    /// `None` if chance had no say.
+    pub seed: Option<Seed>,
+    pub decision: Decision,
+}
+
+impl Groundwork {
+    pub fn new(world: World) -> Groundwork {
+        let places = world.atlas.compile();
+        let mut compiled: HashMap<Need, Arc<Geography>> = HashMap::new();
+        let geographies = world
+            .services
+            .iter()
+            .map(|service| geography(&world, &places, service, &mut compiled))
+            .collect();
+        let zones = Zones::new(world.zones.clone());
+        let named_by_maps = world.maps.iter().flat_map(|map| map.net.iter().map(|(net, _)| *net));
+        let trust = match world.ecs_private {
+            true => Trust::everyone(),
+            false => Trust::new(world.overrides.iter().copied().chain(named_by_maps)),
+        };
+        Groundwork { world, zones, trust, geographies }
+    }
+
+    /// Whom to answer for: the query's subnet if it can be believed, else the resolver.
+    pub fn client(&self, subnet: Option<&ClientSubnet>, resolver: std::net::IpAddr) -> Client {
+        subnet
+            .and_then(|subnet| Client::subnet(subnet, &self.trust))
+            .unwrap_or_else(|| Client::resolver(resolver))
+    }
+
+    pub fn geography(&self, service: ServiceId) -> &Geography {
+        &self.geographies[service.index()]
+    }
+
+    /// How many distinct geographies the services share.
+    pub fn distinct_geographies(&self) -> usize {
+        let mut distinct: Vec<_> = self.geographies.iter().map(Arc::as_ptr).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        distinct.len()
+    }
+}
+
+fn geography(
+    world: &World,
+    places: &Compiled,
+    service: &Service,
+    compiled: &mut HashMap<Need, Arc<Geography>>,
+) -> Arc<Geography> {
+    let need = Need::of(service);
+    if let Some(known) = compiled.get(&need) {
+        return Arc::clone(known);
+    }
+    let geography = Arc::new(Geography::compile(world, places, &need));
+    compiled.insert(need, Arc::clone(&geography));
+    geography
+}
+
+impl Snapshot {
+    pub fn new(ground: Arc<Groundwork>, board: Board) -> Snapshot {
+        let world = &ground.world;
+        let plans = world.service_ids().map(|id| Plan::new(&ground, &board, id)).collect();
+        Snapshot { plans, ground, board }
+    }
+
+    pub fn world(&self) -> &World {
+        &self.ground.world
+    }
+
+    /// Whether some client of a service has to be answered without a site that is fit.
+    pub fn failing(&self, id: ServiceId) -> Failing {
+        let variants = self.plans[id.index()].variants.iter();
+        variants
+            .map(|variant| variant.failing)
+            .find(|how| *how != Failing::No)
+            .unwrap_or(Failing::No)
+    }
+
+    /// What `client` is answered at `now`, in whole seconds of Unix time.
+    pub fn decide(&self, id: ServiceId, family: Family, client: &Client, now: u64) -> Decision {
+        let found = self.ground.geography(id).find(client);
+        let arrangement = self.plans[id.index()].arrangement(family, found);
+        self.derive(id, arrangement, client, found, now, &mut Silent).decision
+    }
+
+    /// The same decision made again from the start, told to `trace` step by step.
+    pub fn retrace(
+        &self,
+        id: ServiceId,
+        family: Family,
+        client: &Client,
+        now: u64,
+        trace: &mut impl Trace,
+    ) -> Derivation {
+        let geography = self.ground.geography(id);
+        let found = geography.find(client);
+        let class: &Class = &geography.classes()[found.class.index()];
+        let service = self.world().service(id);
+        let arrangement = arrange(service, self.board.of_service(id), class, family, trace);
+        self.derive(id, &arrangement, client, found, now, trace)
+    }
+
+    fn derive(
+        &self,
+        id: ServiceId,
+        arrangement: &Arrangement,
+        client: &Client,
+        found: Found,
+        now: u64,
+        trace: &mut impl Trace,
+    ) -> Derivation {
+        let service = self.world().service(id);
+        let seed = OnceCell::new();
+        let (verdict, depth) = match &arrangement.outcome {
+            Outcome::Tiers(tiers) => {
+                let shares = &self.plans[id.index()].shares;
+                let mut draw = || *seed.get_or_init(|| Seed::new(service, client, now));
+                let choice = pick(shares, tiers, &mut draw, trace);
+                let hashed = if choice.hash_decided { draw().hashed } else { 0 };
+                (Verdict::Sites(choice), found.depth.max(hashed))
+            }
+            // These end the chain alike for every client, unless a strict fence tells clients apart.
+            Outcome::Static => (Verdict::Static, strict_depth(service, found)),
+            Outcome::NoData => (Verdict::NoData, strict_depth(service, found)),
+        };
+        let scope = match client.told_by {
+            ToldBy::Subnet if depth > 0 || seed.get().is_some() => depth + client.offset,
+            ToldBy::Subnet | ToldBy::Resolver => 0,
+        };
+        let ttl = service.ttl.max.as_secs() as u32;
+        let failing = arrangement.failing;
+        let decision = Decision { verdict, scope, ttl, failing };
+        Derivation { found, seed: seed.into_inner(), decision }
+    }
+}
+
+fn strict_depth(service: &Service, found: Found) -> u8 {
+    if service.strict_fence.is_some() { found.depth } else { 0 }
+}
+
+impl Plan {
+    fn new(ground: &Groundwork, board: &Board, id: ServiceId) -> Plan {
+        let service = ground.world.service(id);
+        let beliefs = board.of_service(id);
+        let mut ids: HashMap<Arrangement, u32> = HashMap::new();
+        let mut variants = Vec::new();
+        let of_class = FAMILIES.map(|family| {
+            let classes = ground.geography(id).classes().iter();
+            let arranged =
+                classes.map(|class| arrange(service, beliefs, class, family, &mut Silent));
+            arranged
+                .map(|arrangement| {
+                    *ids.entry(arrangement).or_insert_with_key(|arrangement| {
+                        variants.push(arrangement.clone());
+                        variants.len() as u32 - 1
+                    })
+                })
+                .collect()
+        });
+        Plan { shares: Shares::new(&ground.world, service, beliefs), variants, of_class }
+    }
+
+    fn arrangement(&self, family: Family, found: Found) -> &Arrangement {
+        let of_class = &self.of_class[family as usize];
+        &self.variants[of_class[found.class.index()] as usize]
+    }
+}

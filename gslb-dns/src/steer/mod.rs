@@ -1,0 +1,42 @@
+//! Which sites an answer names: candidates refined step by step into tiers, then a pick from them.
+//!
+//! `arrange` turns what is believed of the candidates and what a class of clients is into tiers, once
+//! per class; `pick` walks the tiers for one client. Together they are the one evaluator: what answers
+//! a query, and what `explain` tells, only with a trace that listens. Pure: time comes in, and chance
+//! is a hash of the client.
+
+mod arrange;
+pub mod hash;
+mod pick;
+mod trace;
+
+pub use self::arrange::{Arrangement, Failing, Outcome, arrange};
+pub use self::pick::{Choice, Contender, Seed, Shares, pick};
+pub use self::trace::{Silent, StepName, Struck, Trace};
+
+use crate::config::model::{Service, Target};
+use crate::site_set::SiteSet;
+
+/// What an answer is made of.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Family {
+    V4,
+    V6,
+    /// The candidates' CNAME targets, for whatever type is asked.
+    Cname,
+}
+
+/// The candidates that have something to answer in this family.
+pub fn able(service: &Service, family: Family) -> SiteSet {
+    let is_able = |target: &Target| match (family, target) {
+        (Family::V4, Target::Vips(vips)) => !vips.v4.is_empty(),
+        (Family::V6, Target::Vips(vips)) => !vips.v6.is_empty(),
+        (Family::Cname, Target::Cname(_)) => true,
+        (Family::V4 | Family::V6, Target::Cname(_)) | (Family::Cname, Target::Vips(_)) => false,
+    };
+    let candidates = service.candidates.iter().enumerate();
+    candidates.filter(|(_, candidate)| is_able(&candidate.target)).map(|(index, _)| index).collect()
+}
+
+#[cfg(test)]
+mod tests;

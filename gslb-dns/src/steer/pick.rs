@@ -1,0 +1,265 @@
+//! One client's walk through the tiers: who stands aside, who competes, who is taken.
+//!
+//! On the query path. Allocates nothing; chance is `hash`.
+
+use arrayvec::ArrayVec;
+
+use super::hash::{self, Purpose};
+use super::trace::Trace;
+use crate::config::model::{DomainId, MAX_CANDIDATES, MAX_TAKE, Pace, Service, Take, World};
+use crate::health::board::Beliefs;
+use crate::locate::{Client, ToldBy};
+use crate::site_set::SiteSet;
+
+/// What a pick needs to know of each candidate, worked out once per board.
+#[derive(Clone, Debug)]
+pub struct Shares {
+    candidates: Vec<Share>,
+    /// Those that take every client.
+    open: SiteSet,
+    take: Take,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    weight: u32,
+    admit: f64,
+    site: u64,
+    domain: Option<DomainId>,
+}
+
+/// A client's lots with one service at one time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Seed {
+    pick: u64,
+    admit: u64,
+    /// The number of the time slice; `None` under `sticky`.
+    pub slice: Option<u64>,
+    /// The prefix that was hashed for the pick, in bits of the client's own family.
+    pub hashed: u8,
+}
+
+/// Whom the answer names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Choice {
+    /// Candidate indices, in the order they stand in the answer.
+    pub taken: ArrayVec<u8, MAX_TAKE>,
+    /// Whether the client's hash had a say: then the answer holds for the hashed prefix only.
+    pub hash_decided: bool,
+}
+
+/// A candidate in competition with others of its tier.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Contender {
+    pub candidate: u8,
+    /// Its lot: a fraction of 1 that the client's prefix and the site's name decide.
+    pub drawn: f64,
+    pub weight: f64,
+    /// The lowest wins.
+    pub arrival: f64,
+}
+
+type Contenders = ArrayVec<Contender, MAX_CANDIDATES>;
+
+impl Shares {
+    pub fn new(world: &World, service: &Service, beliefs: &Beliefs) -> Shares {
+        let candidates = service.candidates.iter().zip(&beliefs.standings);
+        let candidates: Vec<Share> = candidates
+            .map(|(candidate, standing)| {
+                let site = world.site(candidate.site);
+                Share {
+                    weight: standing.weight,
+                    admit: standing.admit().share(),
+                    site: hash::site_hash(&site.name),
+                    domain: site.domain,
+                }
+            })
+            .collect();
+        let open = (0..candidates.len()).filter(|&one| candidates[one].admit >= 1.0).collect();
+        Shares { candidates, open, take: service.take }
+    }
+}
+
+impl Seed {
+    /// `now` is in whole seconds of Unix time.
+    pub fn new(service: &Service, client: &Client, now: u64) -> Seed {
+        let network = client.hashed();
+        let admit = hash::client_hash(Purpose::Admit, &service.name, network, 0);
+        let (hashed, slice) = match service.pace {
+            Pace::Sticky => (network, None),
+            Pace::Weighted => {
+                // Without a subnet a resolver stands for all behind it: its whole address spreads best.
+                let hashed = match client.told_by {
+                    ToldBy::Subnet => network,
+                    ToldBy::Resolver => client.whole(),
+                };
+                let length = service.ttl.max.as_secs().max(1);
+                let phase = hash::client_hash(Purpose::Phase, &service.name, hashed, 0) % length;
+                (hashed, Some((now + phase) / length))
+            }
+        };
+        let pick = hash::client_hash(Purpose::Pick, &service.name, hashed, slice.unwrap_or(0));
+        Seed { pick, admit, slice, hashed: hashed.length }
+    }
+}
+
+/// Walks `tiers`, which hold at least one candidate, for one client. `seed` is asked for only if
+/// chance has a say.
+pub fn pick(
+    shares: &Shares,
+    tiers: &[SiteSet],
+    seed: &mut impl FnMut() -> Seed,
+    trace: &mut impl Trace,
+) -> Choice {
+    let mut walk = Walk { shares, hash_decided: false, line: ArrayVec::new() };
+    for &tier in tiers {
+        let standing = walk.standing(tier, seed, trace);
+        walk.line_up(standing, Share::full_weight, seed, trace);
+        let enough = match shares.take.across_tiers {
+            false => !walk.line.is_empty(),
+            // Later tiers may still bring a domain that is not seen yet.
+            true => walk.domains_seen() >= usize::from(shares.take.sites),
+        };
+        if enough {
+            break;
+        }
+    }
+    if walk.line.is_empty() {
+        let all = tiers.iter().fold(SiteSet::EMPTY, |all, &tier| all.or(tier));
+        walk.line_up_reluctant(all, seed, trace);
+    }
+    Choice { taken: walk.take(), hash_decided: walk.hash_decided }
+}
+
+struct Walk<'s> {
+    shares: &'s Shares,
+    hash_decided: bool,
+    /// Candidates found, best first.
+    line: ArrayVec<u8, MAX_CANDIDATES>,
+}
+
+impl Walk<'_> {
+    /// Those of a tier that take this client.
+    fn standing(
+        &mut self,
+        tier: SiteSet,
+        seed: &mut impl FnMut() -> Seed,
+        trace: &mut impl Trace,
+    ) -> SiteSet {
+        let mut standing = tier.and(self.shares.open);
+        for candidate in tier.without(self.shares.open).iter() {
+            let share = &self.shares.candidates[candidate];
+            if share.admit <= 0.0 {
+                trace.stood_aside(candidate, share.admit, 0.0);
+                continue;
+            }
+            self.hash_decided = true;
+            let drawn = hash::draw(Purpose::Admit, seed().admit, share.site);
+            if drawn >= share.admit {
+                trace.stood_aside(candidate, share.admit, drawn);
+            } else {
+                standing = standing.or(SiteSet::one(candidate));
+            }
+        }
+        standing
+    }
+
+    /// Puts a tier's candidates behind those already found, by rendezvous hashing.
+    fn line_up(
+        &mut self,
+        tier: SiteSet,
+        weight: impl Fn(&Share) -> f64,
+        seed: &mut impl FnMut() -> Seed,
+        trace: &mut impl Trace,
+    ) {
+        match tier.len() {
+            0 => {}
+            1 => self.line.extend(tier.first().map(|only| only as u8)),
+            _ => {
+                self.hash_decided = true;
+                let pick = seed().pick;
+                let mut contenders: Contenders = tier
+                    .iter()
+                    .map(|candidate| {
+                        let share = &self.shares.candidates[candidate];
+                        let (weight, drawn) =
+                            (weight(share), hash::draw(Purpose::Pick, pick, share.site));
+                        let arrival = hash::arrival(drawn, weight);
+                        Contender { candidate: candidate as u8, drawn, weight, arrival }
+                    })
+                    .collect();
+                contenders.sort_unstable_by(|a, b| {
+                    a.arrival.total_cmp(&b.arrival).then(a.candidate.cmp(&b.candidate))
+                });
+                trace.ranked(&contenders);
+                self.line.extend(contenders.iter().map(|contender| contender.candidate));
+            }
+        }
+    }
+
+    /// Nobody takes this client, yet an answer there must be: all that are left form one tier, by
+    /// weight and admit together, or by weight alone if every share is 0.
+    fn line_up_reluctant(
+        &mut self,
+        all: SiteSet,
+        seed: &mut impl FnMut() -> Seed,
+        trace: &mut impl Trace,
+    ) {
+        let shares = &self.shares.candidates;
+        let having = |is: &dyn Fn(&Share) -> bool| -> SiteSet {
+            all.iter().filter(|&candidate| is(&shares[candidate])).collect()
+        };
+        let some = having(&|share| share.admit > 0.0);
+        let weighted = having(&|share| share.weight > 0);
+        if !some.is_empty() {
+            self.line_up(some, |share| share.full_weight() * share.admit, seed, trace);
+        } else if !weighted.is_empty() {
+            self.line_up(weighted, Share::full_weight, seed, trace);
+        } else {
+            self.line_up(all, |_| 1.0, seed, trace);
+        }
+    }
+
+    fn domains_seen(&self) -> usize {
+        let mut seen: ArrayVec<DomainId, MAX_CANDIDATES> = ArrayVec::new();
+        let mut alone = 0;
+        for &candidate in &self.line {
+            match self.shares.candidates[usize::from(candidate)].domain {
+                None => alone += 1,
+                Some(domain) if seen.contains(&domain) => {}
+                Some(domain) => seen.push(domain),
+            }
+        }
+        seen.len() + alone
+    }
+
+    /// The first of the line: unseen failure domains first, then whoever is next.
+    fn take(&self) -> ArrayVec<u8, MAX_TAKE> {
+        let want = usize::from(self.shares.take.sites).min(MAX_TAKE).min(self.line.len());
+        let mut taken: ArrayVec<u8, MAX_TAKE> = ArrayVec::new();
+        if want <= 1 {
+            taken.extend(self.line.iter().copied().take(want));
+            return taken;
+        }
+        let domain = |candidate: u8| self.shares.candidates[usize::from(candidate)].domain;
+        for &candidate in &self.line {
+            let seen = domain(candidate)
+                .is_some_and(|of| taken.iter().any(|&other| domain(other) == Some(of)));
+            if taken.len() < want && !seen {
+                taken.push(candidate);
+            }
+        }
+        for &candidate in &self.line {
+            if taken.len() < want && !taken.contains(&candidate) {
+                taken.push(candidate);
+            }
+        }
+        taken
+    }
+}
+
+impl Share {
+    fn full_weight(&self) -> f64 {
+        f64::from(self.weight)
+    }
+}

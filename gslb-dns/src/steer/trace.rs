@@ -1,0 +1,58 @@
+//! What an evaluation tells while it runs: nothing on the query path, everything to `explain`.
+
+use super::pick::Contender;
+use crate::config::model::{Area, MapId};
+use crate::site_set::SiteSet;
+
+/// Hears each decision as it is made. The query path's listener is `Silent`, which compiles away.
+pub trait Trace {
+    /// A step has refined the tiers into these.
+    fn step(&mut self, step: StepName, tiers: &[SiteSet]);
+
+    /// A step would have left nothing, or had nothing to go by: the tiers stay as they were.
+    fn skipped(&mut self, step: StepName, why: &'static str);
+
+    /// A candidate is out.
+    fn struck(&mut self, candidate: usize, why: Struck);
+
+    /// The fail mode decided: nobody is fit.
+    fn fail_mode(&mut self, what: &'static str);
+
+    /// A candidate stood aside: its share of this class does not include this client.
+    fn stood_aside(&mut self, candidate: usize, admit: f64, drawn: f64);
+
+    /// Candidates of one tier, in the order that rendezvous hashing gave them.
+    fn ranked(&mut self, contenders: &[Contender]);
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StepName {
+    Start,
+    StrictFence(Area),
+    Healthy,
+    Fence(Area),
+    Map(MapId),
+    Nearest,
+    Failover,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Struck {
+    NoAddressOfFamily,
+    OutsideStrictFence(Area),
+    Down,
+    Drained,
+    NotOnMap(MapId),
+}
+
+/// Hears nothing.
+pub struct Silent;
+
+impl Trace for Silent {
+    fn step(&mut self, _: StepName, _: &[SiteSet]) {}
+    fn skipped(&mut self, _: StepName, _: &'static str) {}
+    fn struck(&mut self, _: usize, _: Struck) {}
+    fn fail_mode(&mut self, _: &'static str) {}
+    fn stood_aside(&mut self, _: usize, _: f64, _: f64) {}
+    fn ranked(&mut self, _: &[Contender]) {}
+}
