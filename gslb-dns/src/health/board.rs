@@ -1,0 +1,330 @@
+//! The board: for every service and candidate what is believed, since when and why.
+//!
+//! Built whole from the world, the operator's overrides and what was last known; published inside
+//! the snapshot; never changed afterwards. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::last_known::LastKnown;
+use super::overrides::{Glob, Order, Override};
+use crate::config::model::{ServiceId, Site, World};
+use crate::site_set::SiteSet;
+
+/// Evidence has three values: silence is `Unknown`, never `Down`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Health {
+    Up,
+    Down,
+    Unknown,
+}
+
+/// Whether an operator lets a site serve.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Duty {
+    Serving,
+    Drained,
+}
+
+/// What is believed of one candidate of one service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    pub health: Health,
+    /// Since when, if anybody knows.
+    pub since: Option<Timestamp>,
+    pub why: Box<str>,
+    pub duty: Duty,
+    /// Why it is drained; empty if it is not.
+    pub duty_why: Box<str>,
+    /// The configured weight, or the operator's.
+    pub weight: u32,
+    /// The share of clients that it takes now, before a weight of 0 makes it none.
+    pub admit: Admit,
+}
+
+/// 0 to 1, the share of a class of clients that a site takes now.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Admit(f64);
+
+/// Everything that is believed, at one moment.
+#[derive(Debug)]
+pub struct Board {
+    /// Counts the boards of this process; two servers' numbers say nothing to each other.
+    pub number: u64,
+    /// The same for the same beliefs, on every server.
+    pub digest: BoardDigest,
+    services: Vec<Beliefs>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BoardDigest(pub [u8; 16]);
+
+/// One service's part of the board.
+#[derive(Debug, PartialEq)]
+pub struct Beliefs {
+    /// In the order of the service's candidates.
+    pub standings: Vec<Standing>,
+    /// The candidates that were not down when one was last up, for `last-known`.
+    pub last_known: SiteSet,
+}
+
+impl Admit {
+    pub const NONE: Admit = Admit(0.0);
+    pub const ALL: Admit = Admit(1.0);
+
+    /// `None` outside 0 to 1.
+    pub fn new(share: f64) -> Option<Admit> {
+        (0.0..=1.0).contains(&share).then_some(Admit(share))
+    }
+
+    pub fn share(self) -> f64 {
+        self.0
+    }
+}
+
+impl Board {
+    /// The board of `world` at `now`.
+    pub fn build(
+        number: u64,
+        world: &World,
+        overrides: &[Override],
+        last_known: &LastKnown,
+        now: Timestamp,
+    ) -> Board {
+        let services = world.services.iter().map(|service| {
+            let name = service.name.to_string();
+            let about = |said: &&Override| {
+                said.is_in_force(now) && said.service.matches(name.trim_end_matches('.'))
+            };
+            let overrides: Vec<&Override> = overrides.iter().filter(about).collect();
+            let candidates = service.candidates.iter();
+            let standings = candidates.map(|candidate| {
+                let site = world.site(candidate.site);
+                standing(site, candidate.weight, &overrides)
+            });
+            Beliefs::new(standings.collect(), last_known.of(world, service))
+        });
+        Board::of(number, services.collect())
+    }
+
+    /// A board of the beliefs given.
+    pub fn of(number: u64, services: Vec<Beliefs>) -> Board {
+        let mut hash = Sha256::new();
+        for beliefs in &services {
+            beliefs.digest(&mut hash);
+        }
+        let whole: [u8; 32] = hash.finalize().into();
+        let digest = *whole.first_chunk().expect("16 octets stand in 32");
+        Board { number, digest: BoardDigest(digest), services }
+    }
+
+    pub fn of_service(&self, service: ServiceId) -> &Beliefs {
+        &self.services[service.index()]
+    }
+
+    /// Whether the other board believes the same for the same reasons.
+    pub fn agrees_with(&self, other: &Board) -> bool {
+        self.services == other.services
+    }
+
+    /// This board as it would be if what is supposed were so.
+    #[must_use]
+    pub fn supposing(&self, world: &World, suppositions: &[Supposition]) -> Board {
+        let services = world.services.iter().zip(&self.services).map(|(service, beliefs)| {
+            let supposed = service.candidates.iter().zip(&beliefs.standings);
+            let standings = supposed.map(|(candidate, standing)| {
+                let mut standing = standing.clone();
+                for supposition in suppositions {
+                    supposition.apply(&world.site(candidate.site).name, &mut standing);
+                }
+                standing
+            });
+            Beliefs::new(standings.collect(), beliefs.last_known)
+        });
+        Board::of(self.number, services.collect())
+    }
+}
+
+/// What somebody wants to see supposed: `down=fra`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Supposition {
+    state: Supposed,
+    sites: Glob,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Supposed {
+    Health(Health),
+    Duty(Duty),
+}
+
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "\"{0}\" cannot be supposed; expected up=, down=, unknown=, drained= or undrained= and a site's name or pattern, such as down=fra"
+)]
+pub struct SuppositionError(String);
+
+impl Supposition {
+    /// Whether it is about this site.
+    pub fn concerns(&self, site: &str) -> bool {
+        self.sites.matches(site)
+    }
+
+    fn apply(&self, site: &str, standing: &mut Standing) {
+        if !self.concerns(site) {
+            return;
+        }
+        match self.state {
+            Supposed::Health(health) => {
+                standing.health = health;
+                standing.since = None;
+                standing.why = "supposed".into();
+            }
+            Supposed::Duty(duty) => {
+                standing.duty = duty;
+                standing.duty_why =
+                    if duty == Duty::Drained { "supposed".into() } else { "".into() };
+            }
+        }
+    }
+}
+
+impl FromStr for Supposition {
+    type Err = SuppositionError;
+
+    fn from_str(text: &str) -> Result<Supposition, SuppositionError> {
+        let refused = || SuppositionError(text.to_owned());
+        let (state, sites) = text.split_once('=').ok_or_else(refused)?;
+        let state = match state {
+            "up" => Supposed::Health(Health::Up),
+            "down" => Supposed::Health(Health::Down),
+            "unknown" => Supposed::Health(Health::Unknown),
+            "drained" => Supposed::Duty(Duty::Drained),
+            "undrained" => Supposed::Duty(Duty::Serving),
+            _ => return Err(refused()),
+        };
+        if sites.is_empty() {
+            return Err(refused());
+        }
+        Ok(Supposition { state, sites: Glob::new(sites) })
+    }
+}
+
+impl fmt::Display for Supposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            Supposed::Health(health) => health.as_str(),
+            Supposed::Duty(Duty::Drained) => "drained",
+            Supposed::Duty(Duty::Serving) => "undrained",
+        };
+        write!(f, "{state}={}", self.sites)
+    }
+}
+
+impl Beliefs {
+    /// `last_known` is what was known before; it holds only while nobody is fit to serve now.
+    pub fn new(standings: Vec<Standing>, last_known: SiteSet) -> Beliefs {
+        let fit: SiteSet = standings
+            .iter()
+            .enumerate()
+            .filter(|(_, standing)| standing.is_fit())
+            .map(|(candidate, _)| candidate)
+            .collect();
+        Beliefs { standings, last_known: if fit.is_empty() { last_known } else { fit } }
+    }
+
+    fn digest(&self, hash: &mut Sha256) {
+        for standing in &self.standings {
+            let health = match standing.health {
+                Health::Up => 1,
+                Health::Down => 2,
+                Health::Unknown => 3,
+            };
+            let duty = match standing.duty {
+                Duty::Serving => 1,
+                Duty::Drained => 2,
+            };
+            hash.update([health, duty]);
+            hash.update(standing.weight.to_be_bytes());
+            hash.update(standing.admit.0.to_bits().to_be_bytes());
+        }
+        hash.update([0]);
+        for candidate in self.last_known.iter() {
+            hash.update([candidate as u8]);
+        }
+        hash.update([0xff]);
+    }
+}
+
+impl Standing {
+    /// Neither down nor drained.
+    pub fn is_fit(&self) -> bool {
+        self.health != Health::Down && self.duty == Duty::Serving
+    }
+
+    /// The share of clients taken now: a weight of 0 takes none.
+    pub fn admit(&self) -> Admit {
+        if self.weight == 0 { Admit::NONE } else { self.admit }
+    }
+}
+
+/// What is believed of one candidate, after what operators said of its service.
+fn standing(site: &Site, weight: u32, overrides: &[&Override]) -> Standing {
+    let mut standing = Standing {
+        health: Health::Unknown,
+        since: None,
+        why: "nothing watches it".into(),
+        duty: Duty::Serving,
+        duty_why: "".into(),
+        weight,
+        admit: Admit::ALL,
+    };
+    for said in overrides.iter().filter(|said| said.site.matches(&site.name)) {
+        match said.order {
+            Order::Force(health) => {
+                standing.health = health;
+                standing.since = (said.since > Timestamp::UNIX_EPOCH).then_some(said.since);
+                standing.why = reason(said);
+            }
+            Order::Drain => {
+                standing.duty = Duty::Drained;
+                standing.duty_why = reason(said);
+            }
+            Order::Undrain => {
+                standing.duty = Duty::Serving;
+                standing.duty_why = "".into();
+            }
+            Order::Weight(weight) => standing.weight = weight,
+        }
+    }
+    standing
+}
+
+fn reason(said: &Override) -> Box<str> {
+    format!("{}, says {}", said.why, said.who).into()
+}
+
+impl Health {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Health::Up => "up",
+            Health::Down => "down",
+            Health::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for BoardDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
