@@ -1,0 +1,366 @@
+//! Why a client gets the answer it gets: the decision made again by the code that answers, with a
+//! listener.
+//!
+//! The answer itself is what `answer::answer` writes, read back by an independent decoder, so an
+//! explanation cannot drift from it. Pure: equal requests about equal snapshots give equal bytes.
+
+mod story;
+mod text;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RData;
+use hickory_proto::rr::rdata::opt::EdnsOption;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub use self::story::{Contest, Steering};
+
+use self::story::Story;
+use crate::answer::{Asker, MAX_CHAIN, MAX_STREAM, Transport, answer};
+use crate::config::model::{Answers, ServiceId};
+use crate::health::board::{Supposition, SuppositionError};
+use crate::locate::Client;
+use crate::name::{Name, NameKey};
+use crate::query::ClientSubnet;
+use crate::record::RecordType;
+use crate::snapshot::Snapshot;
+use crate::steer::Family;
+
+/// What is asked to be explained.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub name: Name,
+    pub qtype: RecordType,
+    pub on_behalf: OnBehalf,
+    pub at: Timestamp,
+    pub suppose: Vec<Supposition>,
+}
+
+/// For whom the answer would be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnBehalf {
+    /// A query that carries this client subnet, from this resolver, or from some.
+    Subnet(IpNet, Option<IpAddr>),
+    /// A query without a client subnet, from this resolver.
+    Resolver(IpAddr),
+}
+
+/// The resolver of a query whose subnet is believed plays no part; this one has no place.
+const SOME_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub qtype: String,
+    pub node: String,
+    pub epoch: String,
+    pub board: BoardStamp,
+    pub at: Timestamp,
+    pub supposed: Vec<String>,
+    pub client: ClientTold,
+    /// One for each service on the way from the name to the addresses.
+    pub steering: Vec<Steering>,
+    pub answer: AnswerTold,
+}
+
+#[derive(Debug, Serialize)]
+pub struct BoardStamp {
+    pub number: u64,
+    pub digest: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ClientTold {
+    /// The prefix steered by, an IPv4 address inside an IPv6 one taken out.
+    pub prefix: String,
+    /// `subnet` or `resolver`.
+    pub told_by: &'static str,
+    /// Why a subnet that was sent was not believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disbelieved: Option<String>,
+    pub place: String,
+    /// The prefix that the place holds for.
+    pub place_prefix: String,
+    /// Which override or databases told the place.
+    pub place_source: String,
+}
+
+/// The answer as it goes on the wire.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct AnswerTold {
+    pub rcode: String,
+    pub authoritative: bool,
+    /// In order, as `owner TTL type data`.
+    pub records: Vec<String>,
+    /// The addresses among them, in order.
+    pub addresses: Vec<IpAddr>,
+    /// Seconds, the lowest of the records; of the SOA where there are none.
+    pub ttl: Option<u32>,
+    /// The EDNS scope; `None` if the query carried no subnet.
+    pub scope: Option<u8>,
+}
+
+/// Explains what `request` would be answered over a stream, where nothing is cut short.
+pub fn explain(snapshot: &Snapshot, node_name: &str, request: &Request) -> Explanation {
+    let supposed;
+    let snapshot = if request.suppose.is_empty() {
+        snapshot
+    } else {
+        let board = snapshot.board.supposing(snapshot.world(), &request.suppose);
+        supposed = Snapshot::new(snapshot.ground.clone(), board);
+        &supposed
+    };
+    let (subnet, resolver) = match request.on_behalf {
+        OnBehalf::Subnet(net, resolver) => {
+            let subnet = ClientSubnet::new(net.addr(), net.prefix_len());
+            (Some(subnet), resolver.unwrap_or(SOME_RESOLVER))
+        }
+        OnBehalf::Resolver(address) => (None, address),
+    };
+    let client = snapshot.ground.client(subnet.as_ref(), resolver);
+    let now = u64::try_from(request.at.as_second()).unwrap_or(0);
+    let (message, names) = ask(snapshot, node_name, request, subnet.as_ref(), resolver, now);
+    let steering = names.iter().filter_map(|name| {
+        let (id, family) = service_at(snapshot, name, request.qtype)?;
+        let mut story = Story::new(snapshot.world(), id);
+        let derivation = snapshot.retrace(id, family, &client, now, &mut story);
+        Some(story.told(snapshot, &client, family, &derivation))
+    });
+    Explanation {
+        name: request.name.to_string(),
+        qtype: request.qtype.to_string(),
+        node: node_name.to_owned(),
+        epoch: snapshot.world().epoch.to_string(),
+        board: BoardStamp {
+            number: snapshot.board.number,
+            digest: snapshot.board.digest.to_string(),
+        },
+        at: request.at,
+        supposed: request.suppose.iter().map(|one| supposed_told(snapshot, one)).collect(),
+        client: client_told(snapshot, &client, subnet.as_ref()),
+        steering: steering.collect(),
+        answer: message,
+    }
+}
+
+impl Explanation {
+    /// For people: one line a fact, in the order of the decision.
+    pub fn text(&self) -> String {
+        text::text(self)
+    }
+}
+
+/// Asks the query path, and reads its answer. Also returns the names of the chain, in order.
+fn ask(
+    snapshot: &Snapshot,
+    node_name: &str,
+    request: &Request,
+    subnet: Option<&ClientSubnet>,
+    resolver: IpAddr,
+    now: u64,
+) -> (AnswerTold, Vec<Name>) {
+    let packet = query(&request.name, request.qtype, subnet);
+    let asker = Asker { address: resolver, transport: Transport::Tcp, now };
+    let mut out = vec![0; MAX_STREAM];
+    let length =
+        answer(snapshot, node_name, &packet, &asker, &mut out).map_or(0, |answer| answer.length);
+    match Message::from_vec(&out[..length]) {
+        Ok(message) => (AnswerTold::read(&message), chain(snapshot, request, &message)),
+        // Seen by nobody yet; to say nothing here would hide it.
+        Err(error) => {
+            let rcode = format!("not readable by an independent decoder: {error}");
+            let told = AnswerTold {
+                rcode,
+                authoritative: false,
+                records: vec![],
+                addresses: vec![],
+                ttl: None,
+                scope: None,
+            };
+            (told, vec![])
+        }
+    }
+}
+
+/// A query as a resolver would send it: with an OPT record, and the client subnet if there is one.
+pub fn query(name: &Name, qtype: RecordType, subnet: Option<&ClientSubnet>) -> Vec<u8> {
+    const OPTION_SUBNET: u16 = 8;
+    let mut packet = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    packet.extend_from_slice(name.wire());
+    packet.extend_from_slice(&qtype.0.to_be_bytes());
+    packet.extend_from_slice(&[0, 1]);
+    packet.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0]);
+    let option = subnet.map_or(vec![], |subnet| {
+        let address = subnet.wire_address();
+        let length = 4 + address.len() as u16;
+        [
+            &OPTION_SUBNET.to_be_bytes()[..],
+            &length.to_be_bytes(),
+            &subnet.family.number().to_be_bytes(),
+            &[subnet.source, 0],
+            address,
+        ]
+        .concat()
+    });
+    packet.extend_from_slice(&(option.len() as u16).to_be_bytes());
+    packet.extend_from_slice(&option);
+    packet
+}
+
+impl AnswerTold {
+    /// Reads an answer as any client would.
+    pub fn read(message: &Message) -> AnswerTold {
+        let records = &message.answers;
+        let of_records = records.iter().map(|record| record.ttl).min();
+        let of_authority = message.authorities.iter().map(|record| record.ttl).min();
+        let scope = message.edns.as_ref().and_then(|edns| {
+            edns.options().as_ref().iter().find_map(|(_, option)| match option {
+                EdnsOption::Subnet(subnet) => Some(subnet.scope_prefix()),
+                _ => None,
+            })
+        });
+        AnswerTold {
+            rcode: mnemonic(message.metadata.response_code),
+            authoritative: message.metadata.authoritative,
+            records: records.iter().map(ToString::to_string).collect(),
+            addresses: records.iter().filter_map(|record| record.data.ip_addr()).collect(),
+            ttl: of_records.or(of_authority),
+            scope,
+        }
+    }
+}
+
+/// The decoder's names are sentences; operators know the mnemonics.
+fn mnemonic(code: ResponseCode) -> String {
+    format!("{code:?}").to_ascii_uppercase()
+}
+
+/// The names that the answer led through, as far as it was this server that followed them: within one
+/// zone, and not where the alias itself was asked for.
+fn chain(snapshot: &Snapshot, request: &Request, message: &Message) -> Vec<Name> {
+    let zone = |name: &Name| {
+        let key = NameKey::of(name.wire())?;
+        snapshot.ground.zones.find(&key).map(std::ptr::from_ref)
+    };
+    let mut names = vec![request.name.clone()];
+    if matches!(request.qtype, RecordType::CNAME | RecordType::ANY) {
+        return names;
+    }
+    let home = zone(&request.name);
+    for record in &message.answers {
+        if let RData::CNAME(target) = &record.data
+            && let Ok(target) = Name::from_str(&target.0.to_ascii())
+            && zone(&target) == home
+            && names.len() <= MAX_CHAIN
+        {
+            names.push(target);
+        }
+    }
+    names
+}
+
+/// A supposition about nobody is said to be one: it explains nothing.
+fn supposed_told(snapshot: &Snapshot, supposition: &Supposition) -> String {
+    let sites = &snapshot.world().sites;
+    match sites.iter().any(|site| supposition.concerns(&site.name)) {
+        true => supposition.to_string(),
+        false => format!("{supposition} (matches no site)"),
+    }
+}
+
+fn service_at(snapshot: &Snapshot, name: &Name, qtype: RecordType) -> Option<(ServiceId, Family)> {
+    let key = NameKey::of(name.wire())?;
+    let zone = snapshot.ground.zones.find(&key)?;
+    let service = zone.service_of(&key)?;
+    match (snapshot.world().service(service).answers, qtype) {
+        (Answers::Cname, _) => Some((service, Family::Cname)),
+        (Answers::Addresses, RecordType::A) => Some((service, Family::V4)),
+        (Answers::Addresses, RecordType::AAAA) => Some((service, Family::V6)),
+        (Answers::Addresses, _) => None,
+    }
+}
+
+fn client_told(snapshot: &Snapshot, client: &Client, subnet: Option<&ClientSubnet>) -> ClientTold {
+    let located = snapshot.world().atlas.lookup(client.address);
+    let whole = client.whole();
+    ClientTold {
+        prefix: format!("{}/{}", whole.address, whole.length),
+        told_by: client.told_by.as_str(),
+        disbelieved: subnet.and_then(|subnet| snapshot.ground.trust.disbelief(subnet)),
+        place: located.place.to_string(),
+        place_prefix: located.network.to_string(),
+        place_source: located.source.to_string(),
+    }
+}
+
+impl Request {
+    /// Reads the words of a command line or of a URL; says what was expected where one is wrong.
+    pub fn parse(words: &RequestWords, now: Timestamp) -> Result<Request, RequestError> {
+        let name = words
+            .name
+            .parse()
+            .map_err(|source| RequestError::Name { name: words.name.clone(), source })?;
+        let qtype = words.qtype.parse().map_err(|_| RequestError::Type(words.qtype.clone()))?;
+        let resolver = words
+            .resolver
+            .as_ref()
+            .map(|resolver| resolver.parse().map_err(|_| RequestError::Resolver(resolver.clone())));
+        let on_behalf = match (&words.client, resolver.transpose()?) {
+            (Some(client), resolver) => OnBehalf::Subnet(prefix(client)?, resolver),
+            (None, Some(resolver)) => OnBehalf::Resolver(resolver),
+            (None, None) => return Err(RequestError::Whom),
+        };
+        let at = match &words.at {
+            None => now,
+            Some(at) => at.parse().map_err(|_| RequestError::At(at.clone()))?,
+        };
+        let suppose = words.suppose.iter().map(|word| word.parse()).collect::<Result<_, _>>()?;
+        // Answers know whole seconds only.
+        let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+        Ok(Request { name, qtype, on_behalf, at, suppose })
+    }
+}
+
+/// A request as it was typed.
+#[derive(Clone, Debug, Default)]
+pub struct RequestWords {
+    pub name: String,
+    pub qtype: String,
+    pub client: Option<String>,
+    pub resolver: Option<String>,
+    pub at: Option<String>,
+    pub suppose: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("\"{name}\" is not a domain name: {source}")]
+    Name { name: String, source: crate::name::NameError },
+    #[error("\"{0}\" is not a record type; expected one such as A or AAAA, or TYPE and a number")]
+    Type(String),
+    #[error("\"{0}\" is not a client subnet; expected one such as 81.2.69.0/24 or 2001:db8::/48")]
+    Client(String),
+    #[error("\"{0}\" is not a resolver's address; expected one such as 192.0.2.53")]
+    Resolver(String),
+    #[error("for whom? give a client subnet (client), a resolver's address (resolver), or both")]
+    Whom,
+    #[error("\"{0}\" is not an instant; expected one such as 2026-11-21T09:30:00Z")]
+    At(String),
+    #[error(transparent)]
+    Suppose(#[from] SuppositionError),
+}
+
+/// An address alone stands for the prefix that resolvers send of it.
+fn prefix(text: &str) -> Result<IpNet, RequestError> {
+    if let Ok(net) = text.parse::<IpNet>() {
+        return Ok(net);
+    }
+    let address: IpAddr = text.parse().map_err(|_| RequestError::Client(text.to_owned()))?;
+    let length = if address.is_ipv4() { 24 } else { 56 }; // RFC 7871 §11.1
+    IpNet::new(address, length).map_err(|_| RequestError::Client(text.to_owned()))
+}

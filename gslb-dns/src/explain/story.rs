@@ -1,0 +1,340 @@
+//! Listens to one evaluation and keeps what it hears, with names in place of numbers.
+
+use serde::Serialize;
+
+use crate::config::model::{Area, MapId, Pace, Service, ServiceId, World};
+use crate::health::board::Standing;
+use crate::locate::{Client, MapKey, map_entry, territory_km};
+use crate::site_set::SiteSet;
+use crate::snapshot::{Derivation, Snapshot, Verdict};
+use crate::steer::{Contender, Failing, Family, StepName, Struck, Trace};
+
+/// How one service came to its part of the answer.
+#[derive(Debug, Serialize)]
+pub struct Steering {
+    pub service: String,
+    /// `A`, `AAAA` or `CNAME`.
+    pub family: &'static str,
+    pub candidates: Vec<CandidateTold>,
+    pub steps: Vec<StepTold>,
+    pub walk: WalkTold,
+    /// The sites in the answer, in order; empty if the fail mode ended the chain.
+    pub sites: Vec<String>,
+    /// Set while no site is fit to serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing: Option<&'static str>,
+    pub ttl: TtlTold,
+    pub scope: ScopeTold,
+}
+
+#[derive(Debug, Serialize)]
+pub struct CandidateTold {
+    pub site: String,
+    pub health: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<jiff::Timestamp>,
+    pub why: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drained: Option<String>,
+    pub weight: u32,
+    pub admit: f64,
+    /// From the client's place, the site's bias applied: what `nearest` compares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub km: Option<u64>,
+}
+
+/// One step, and the tiers after it.
+#[derive(Debug, Serialize)]
+pub struct StepTold {
+    pub step: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub struck: Vec<StruckTold>,
+    /// Why the step was skipped, or what it did beyond its tiers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    pub tiers: Vec<Vec<String>>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct StruckTold {
+    pub site: String,
+    pub why: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub struct WalkTold {
+    /// The client prefix that was hashed, if chance had a say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hashed: Option<String>,
+    /// The number of the time slice under `weighted`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stood_aside: Vec<AsideTold>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contests: Vec<Vec<Contest>>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct AsideTold {
+    pub site: String,
+    pub admit: f64,
+    pub drawn: f64,
+}
+
+/// One contender of a tier; the lowest arrival comes first.
+#[derive(Debug, Serialize)]
+pub struct Contest {
+    pub site: String,
+    pub weight: f64,
+    pub drawn: f64,
+    pub arrival: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct TtlTold {
+    pub seconds: u32,
+    pub why: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ScopeTold {
+    pub bits: u8,
+    pub why: String,
+}
+
+pub struct Story<'w> {
+    world: &'w World,
+    id: ServiceId,
+    service: &'w Service,
+    struck: Vec<StruckTold>,
+    note: Option<String>,
+    steps: Vec<StepTold>,
+    walk: WalkTold,
+}
+
+impl<'w> Story<'w> {
+    pub fn new(world: &'w World, service: ServiceId) -> Story<'w> {
+        Story {
+            world,
+            id: service,
+            service: world.service(service),
+            struck: vec![],
+            note: None,
+            steps: vec![],
+            walk: WalkTold::default(),
+        }
+    }
+
+    /// The whole of it.
+    pub fn told(
+        mut self,
+        snapshot: &Snapshot,
+        client: &Client,
+        family: Family,
+        derivation: &Derivation,
+    ) -> Steering {
+        let service = self.service;
+        let place = self.world.atlas.lookup(client.address).place;
+        let standings = &snapshot.board.of_service(self.id).standings;
+        let candidates = service.candidates.iter().zip(standings).map(|(candidate, standing)| {
+            let site = self.world.site(candidate.site);
+            let km = territory_km(&place, site).map(|km| km.round() as u64);
+            CandidateTold::new(&site.name, standing, km)
+        });
+        let candidates = candidates.collect();
+        if let Some(seed) = derivation.seed {
+            let hashed = match service.pace {
+                Pace::Sticky => client.hashed(),
+                Pace::Weighted if seed.hashed == client.hashed().length => client.hashed(),
+                Pace::Weighted => client.whole(),
+            };
+            self.walk.hashed = Some(format!("{}/{}", hashed.address, hashed.length));
+            self.walk.slice = seed.slice;
+        }
+        self.name_map_entries(client, &place);
+        let sites = match &derivation.decision.verdict {
+            Verdict::Sites(choice) => {
+                choice.taken.iter().map(|&one| self.site(one.into())).collect()
+            }
+            Verdict::Static | Verdict::NoData => vec![],
+        };
+        let failing = match derivation.decision.failing {
+            Failing::No => None,
+            Failing::AllDown => Some("every site is down"),
+            Failing::AllDrained => Some("every site is drained"),
+        };
+        Steering {
+            service: service.name.to_string(),
+            family: match family {
+                Family::V4 => "A",
+                Family::V6 => "AAAA",
+                Family::Cname => "CNAME",
+            },
+            candidates,
+            steps: self.steps,
+            walk: self.walk,
+            sites,
+            failing,
+            ttl: TtlTold { seconds: derivation.decision.ttl, why: "ttl.max" },
+            scope: scope_told(client, derivation),
+        }
+    }
+
+    /// Says for each map step under which of its keys the client fell.
+    fn name_map_entries(&mut self, client: &Client, place: &geoip::Place) {
+        for step in &mut self.steps {
+            let map = self.world.maps.iter().find(|map| step.step == format!("map {}", map.name));
+            let Some(map) = map else { continue };
+            let net = map.longest_net(client.address);
+            let Some((key, _)) = map_entry(map, place, net) else {
+                continue;
+            };
+            step.note = Some(match key {
+                MapKey::Net(index) => format!("by net {}", map.net[index].0),
+                MapKey::Asn(asn) => format!("by asn {asn}"),
+                MapKey::Subdivision => format!("by subdivision {}", shown(place.subdivision)),
+                MapKey::Country => format!("by country {}", shown(place.country)),
+                MapKey::Continent => {
+                    format!("by continent {}", place.continent.map_or("", |known| known.code()))
+                }
+                MapKey::Default => "by default".into(),
+            });
+        }
+    }
+
+    fn site(&self, candidate: usize) -> String {
+        self.world.site(self.service.candidates[candidate].site).name.to_string()
+    }
+
+    fn map(&self, id: MapId) -> &str {
+        &self.world.map(id).name
+    }
+
+    fn step_name(&self, step: StepName) -> String {
+        match step {
+            StepName::Start => "start".into(),
+            StepName::StrictFence(area) => format!("fence {}, strict", area_name(area)),
+            StepName::Healthy => "healthy".into(),
+            StepName::Fence(area) => format!("fence {}", area_name(area)),
+            StepName::Map(map) => format!("map {}", self.map(map)),
+            StepName::Nearest => "nearest".into(),
+            StepName::Failover => "failover".into(),
+        }
+    }
+
+    fn tiers(&self, tiers: &[SiteSet]) -> Vec<Vec<String>> {
+        tiers.iter().map(|tier| tier.iter().map(|one| self.site(one)).collect()).collect()
+    }
+}
+
+impl Trace for Story<'_> {
+    fn step(&mut self, step: StepName, tiers: &[SiteSet]) {
+        let told = StepTold {
+            step: self.step_name(step),
+            struck: std::mem::take(&mut self.struck),
+            note: self.note.take(),
+            tiers: self.tiers(tiers),
+        };
+        self.steps.push(told);
+    }
+
+    fn skipped(&mut self, step: StepName, why: &'static str) {
+        let tiers = self.steps.last().map_or(vec![], |last| last.tiers.clone());
+        let told = StepTold {
+            step: self.step_name(step),
+            struck: std::mem::take(&mut self.struck),
+            note: Some(format!("skipped: {why}")),
+            tiers,
+        };
+        self.steps.push(told);
+    }
+
+    fn struck(&mut self, candidate: usize, why: Struck) {
+        let why = match why {
+            Struck::NoAddressOfFamily => "it has no address of this family".into(),
+            Struck::OutsideStrictFence(area) => {
+                format!("outside the client's {}", area_name(area))
+            }
+            Struck::Down => "down".into(),
+            Struck::Drained => "drained".into(),
+            Struck::NotOnMap(map) => {
+                format!("map {} does not name it for this client", self.map(map))
+            }
+        };
+        self.struck.push(StruckTold { site: self.site(candidate), why });
+    }
+
+    fn fail_mode(&mut self, what: &'static str) {
+        self.note = Some(match self.note.take() {
+            None => what.into(),
+            Some(before) => format!("{before}; {what}"),
+        });
+    }
+
+    fn stood_aside(&mut self, candidate: usize, admit: f64, drawn: f64) {
+        self.walk.stood_aside.push(AsideTold { site: self.site(candidate), admit, drawn });
+    }
+
+    fn ranked(&mut self, contenders: &[Contender]) {
+        let contest = contenders.iter().map(|contender| Contest {
+            site: self.site(contender.candidate.into()),
+            weight: contender.weight,
+            drawn: contender.drawn,
+            arrival: contender.arrival,
+        });
+        self.walk.contests.push(contest.collect());
+    }
+}
+
+impl CandidateTold {
+    fn new(site: &str, standing: &Standing, km: Option<u64>) -> CandidateTold {
+        let drained = (!standing.duty_why.is_empty()).then(|| standing.duty_why.to_string());
+        CandidateTold {
+            site: site.to_owned(),
+            health: standing.health.as_str(),
+            since: standing.since,
+            why: standing.why.to_string(),
+            drained,
+            weight: standing.weight,
+            admit: standing.admit().share(),
+            km,
+        }
+    }
+}
+
+fn scope_told(client: &Client, derivation: &Derivation) -> ScopeTold {
+    let bits = derivation.decision.scope;
+    let depth = derivation.found.depth;
+    let hashed = match (&derivation.decision.verdict, derivation.seed) {
+        (Verdict::Sites(choice), Some(seed)) if choice.hash_decided => seed.hashed,
+        _ => 0,
+    };
+    let why = if client.told_by == crate::locate::ToldBy::Resolver {
+        "the answer is for the resolver: no client subnet was sent, or none to be believed".into()
+    } else if bits == 0 {
+        "every client is answered alike".into()
+    } else if depth == 0 {
+        format!("the policy asks for no place, the hash for a prefix of /{hashed}")
+    } else if hashed > depth {
+        format!("the policy tells places apart down to /{depth}, the hash down to /{hashed}")
+    } else {
+        format!("the policy tells places apart down to /{depth}")
+    };
+    let why = match client.offset {
+        0 => why,
+        offset => format!("{why}, behind the {offset} bits before the IPv4 address inside"),
+    };
+    ScopeTold { bits, why }
+}
+
+fn area_name(area: Area) -> &'static str {
+    match area {
+        Area::Continent => "continent",
+        Area::Country => "country",
+    }
+}
+
+fn shown<T: ToString>(known: Option<T>) -> String {
+    known.map_or(String::new(), |known| known.to_string())
+}

@@ -1,0 +1,134 @@
+//! An explanation as people read it.
+
+use std::fmt::Write;
+
+use super::story::{Steering, StepTold};
+use super::{ClientTold, Explanation};
+
+/// Columns of the first word on a line.
+const MARGIN: usize = 11;
+
+pub fn text(explanation: &Explanation) -> String {
+    let mut page = Page(String::new());
+    let Explanation { name, qtype, node, epoch, board, at, supposed, client, steering, answer } =
+        explanation;
+    page.title(&format!("{name} {qtype} for {}", client.prefix));
+    page.line("node", &format!("{node}, world {}, board {}", &epoch[..12], board.number));
+    page.line("time", &at.to_string());
+    if !supposed.is_empty() {
+        page.line("supposed", &supposed.join(", "));
+    }
+    client_lines(&mut page, client);
+    for service in steering {
+        page.blank();
+        service_lines(&mut page, service);
+    }
+    page.blank();
+    if steering.is_empty() {
+        let why = match answer.rcode.as_str() {
+            "REFUSED" => "no zone of this server answers for this name",
+            _ => "no service decides this name and type: what the zone itself says",
+        };
+        page.line("static", why);
+    }
+    let aa = if answer.authoritative { "" } else { ", not authoritative" };
+    page.line("answer", &format!("{}{aa}", answer.rcode));
+    for record in &answer.records {
+        page.line("", record);
+    }
+    if let Some(ttl) = answer.ttl {
+        page.line("ttl", &format!("{ttl} s"));
+    }
+    if let Some(scope) = answer.scope {
+        page.line("scope", &format!("/{scope}"));
+    }
+    page.0
+}
+
+fn client_lines(page: &mut Page, client: &ClientTold) {
+    let ClientTold { prefix, told_by, disbelieved, place, place_prefix, place_source } = client;
+    page.line("client", &format!("{prefix}, told by its {told_by}"));
+    if let Some(why) = disbelieved {
+        page.line("", why);
+    }
+    page.line("place", &format!("{place} ({place_prefix}, {place_source})"));
+}
+
+fn service_lines(page: &mut Page, steering: &Steering) {
+    let Steering { service, family, candidates, steps, walk, sites, failing, ttl, scope } =
+        steering;
+    page.line("service", &format!("{service} {family}"));
+    for one in candidates {
+        let mut line = format!("{}: {}", one.site, one.health);
+        if let Some(since) = one.since {
+            let _ = write!(line, " since {since}");
+        }
+        let _ = write!(line, " ({})", one.why);
+        if let Some(why) = &one.drained {
+            let _ = write!(line, ", drained ({why})");
+        }
+        if one.weight != 1 {
+            let _ = write!(line, ", weight {}", one.weight);
+        }
+        if one.admit < 1.0 {
+            let _ = write!(line, ", admit {}", one.admit);
+        }
+        if let Some(km) = one.km {
+            let _ = write!(line, ", {km} km");
+        }
+        page.line("", &line);
+    }
+    for (number, step) in steps.iter().enumerate() {
+        step_lines(page, if number == 0 { "steps" } else { "" }, step);
+    }
+    if let Some(hashed) = &walk.hashed {
+        let slice = walk.slice.map_or(String::new(), |slice| format!(", time slice {slice}"));
+        page.line("hash", &format!("of {hashed}{slice}"));
+    }
+    for aside in &walk.stood_aside {
+        page.line("", &format!("{} stood aside: admit {}", aside.site, aside.admit));
+    }
+    for contest in &walk.contests {
+        let lots = contest.iter().map(|one| {
+            format!(
+                "{} {:.4} (drew {:.4}, weight {})",
+                one.site, one.arrival, one.drawn, one.weight
+            )
+        });
+        page.line("", &format!("the lowest first: {}", lots.collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(failing) = failing {
+        page.line("alarm", failing);
+    }
+    if !sites.is_empty() {
+        page.line("sites", &sites.join(", "));
+    }
+    page.line("ttl", &format!("{} s: {}", ttl.seconds, ttl.why));
+    page.line("scope", &format!("/{}: {}", scope.bits, scope.why));
+}
+
+fn step_lines(page: &mut Page, word: &str, step: &StepTold) {
+    let StepTold { step, struck, note, tiers } = step;
+    let tiers: Vec<String> = tiers.iter().map(|tier| format!("[{}]", tier.join(" "))).collect();
+    let note = note.as_ref().map_or(String::new(), |note| format!("  {note}"));
+    page.line(word, &format!("{step:<18} {}{note}", tiers.join(" ")));
+    for out in struck {
+        page.line("", &format!("{:<18} {} is out: {}", "", out.site, out.why));
+    }
+}
+
+struct Page(String);
+
+impl Page {
+    fn title(&mut self, text: &str) {
+        let _ = writeln!(self.0, "{text}");
+    }
+
+    fn line(&mut self, word: &str, text: &str) {
+        let _ = writeln!(self.0, "  {word:<MARGIN$}{text}");
+    }
+
+    fn blank(&mut self) {
+        self.0.push('\n');
+    }
+}
