@@ -1,0 +1,5 @@
+//! Bytes in and out. Knows sockets and limits, and nothing of DNS beyond a message's length.
+
+pub mod batch;
+pub mod tcp;
+pub mod udp;

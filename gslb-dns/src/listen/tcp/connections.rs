@@ -1,0 +1,112 @@
+//! The connections of the whole process, whatever listener they came by: one table, one lock.
+//!
+//! `table` decides who leaves; here the session that must is told, and everything is counted.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::table::{Admitted, ConnectionId, Eviction, Table};
+use crate::config::model::TcpLimits;
+use crate::lock::Mutex;
+use crate::metrics::TcpMetrics;
+
+/// Make one and hand it to every listener: the limits are for all of them together.
+pub struct Connections {
+    idle: Duration,
+    metrics: TcpMetrics,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    table: Table,
+    /// A session leaves when its sender is dropped.
+    notices: HashMap<ConnectionId, oneshot::Sender<Infallible>>,
+}
+
+/// A connection's place among the others, until it is dropped.
+pub struct Seat {
+    connections: Arc<Connections>,
+    id: ConnectionId,
+}
+
+/// Tells a session that it must leave.
+pub struct Notice(oneshot::Receiver<Infallible>);
+
+impl Connections {
+    pub fn new(limits: TcpLimits, metrics: TcpMetrics) -> Arc<Connections> {
+        let TcpLimits { connections, connections_per_client, idle } = limits;
+        let table = Table::new(connections, connections_per_client);
+        let held = Mutex::new(Held { table, notices: HashMap::new() });
+        Arc::new(Connections { idle, metrics, held })
+    }
+
+    pub(super) fn admit(self: &Arc<Self>, client: IpAddr, now: Instant) -> (Seat, Notice) {
+        let (sender, receiver) = oneshot::channel();
+        let mut held = self.held.lock();
+        let Admitted { id, instead_of } = held.table.admit(client, now);
+        held.notices.insert(id, sender);
+        if let Some((gone, eviction)) = instead_of {
+            held.notices.remove(&gone);
+            self.count(eviction);
+        }
+        self.metrics.accepted.inc();
+        self.metrics.open.inc();
+        (Seat { connections: Arc::clone(self), id }, Notice(receiver))
+    }
+
+    /// Frees what one connection holds, for the system has no more of it.
+    pub(super) fn evict_idlest(&self) {
+        let mut held = self.held.lock();
+        if let Some(idlest) = held.table.idlest() {
+            held.table.leave(idlest);
+            held.notices.remove(&idlest);
+            self.count(Eviction::Full);
+        }
+    }
+
+    pub(super) fn count_accept_error(&self) {
+        self.metrics.accept_errors.inc();
+    }
+
+    fn count(&self, eviction: Eviction) {
+        self.metrics.evicted.with_label_values(&[eviction.as_str()]).inc();
+    }
+}
+
+impl Seat {
+    /// How long this connection may ask nothing, or let us wait.
+    pub fn idle(&self) -> Duration {
+        self.connections.idle
+    }
+
+    /// It has asked a whole query.
+    pub fn asked(&self, now: Instant) {
+        self.connections.held.lock().table.asked(self.id, now);
+    }
+
+    /// It is closed for a reason of its own.
+    pub fn count(&self, eviction: Eviction) {
+        self.connections.count(eviction);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut held = self.connections.held.lock();
+        held.table.leave(self.id);
+        held.notices.remove(&self.id);
+        self.connections.metrics.open.dec();
+    }
+}
+
+impl Notice {
+    pub async fn given(self) {
+        // Nothing is ever sent: that the sender is gone is the message.
+        let _ = self.0.await;
+    }
+}

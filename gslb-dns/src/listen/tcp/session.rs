@@ -1,0 +1,158 @@
+//! One connection: receive, answer, send, in turn.
+//!
+//! Nothing is received while answers wait to be sent, so a client that does not read is not read from
+//! either. A connection holds at most 68 KiB received and 80 KiB pending, and no buffer at all while
+//! it waits for a query.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::connections::{Notice, Seat};
+use super::frames::{Batch, Then};
+use super::stopped;
+use super::table::Eviction;
+use crate::answer::{Asker, Transport, answer};
+use crate::clock::unix_seconds;
+use crate::metrics::Tally;
+use crate::publish::Published;
+
+/// Octets asked of the kernel at a time: some seventy queries. A larger message takes more turns, and
+/// room only as it comes, so that announcing one costs us nothing.
+const RECEIVE: usize = 4 << 10;
+/// How long we still listen after the word to stop: what the kernel has already taken from the client
+/// reaches us well within.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
+/// What answers, the same for all connections of a listener.
+pub struct Desk {
+    pub published: Published,
+    pub node_name: Arc<str>,
+    pub tally: Arc<Tally>,
+}
+
+pub struct Session {
+    stream: TcpStream,
+    address: IpAddr,
+    desk: Arc<Desk>,
+    seat: Seat,
+    stop: watch::Receiver<bool>,
+}
+
+/// Why a session ends.
+enum Ending {
+    /// The client closed, broke the rules or vanished; or we stop.
+    Over,
+    Evicted(Eviction),
+}
+
+impl Session {
+    pub fn new(
+        stream: TcpStream,
+        address: IpAddr,
+        desk: Arc<Desk>,
+        seat: Seat,
+        stop: watch::Receiver<bool>,
+    ) -> Session {
+        Session { stream, address, desk, seat, stop }
+    }
+
+    pub async fn run(mut self, notice: Notice) {
+        tokio::select! {
+            ending = self.converse() => match ending {
+                Ending::Over => {}
+                Ending::Evicted(eviction) => self.seat.count(eviction),
+            },
+            () = notice.given() => {} // Counted where it was decided.
+        }
+    }
+
+    async fn converse(&mut self) -> Ending {
+        let mut received = Vec::new();
+        let mut quiet_since = Instant::now();
+        loop {
+            let batch = self.desk.answer(&received, self.address);
+            received.drain(..batch.taken);
+            received.shrink_to_fit();
+            if batch.taken > 0 {
+                self.seat.asked(Instant::now().into_std());
+                if let Err(ending) = self.send(&batch.answers).await {
+                    return ending;
+                }
+                // A session is idle only when nothing is left to answer (RFC 7766 §3).
+                quiet_since = Instant::now();
+            }
+            match batch.then {
+                Then::Again => {}
+                Then::HangUp => return Ending::Over,
+                Then::Receive => {
+                    if let Err(ending) = self.receive(&mut received, quiet_since).await {
+                        return ending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for more of the client's octets. The whole of a query must come in time, however its
+    /// octets are spread.
+    async fn receive(
+        &mut self,
+        received: &mut Vec<u8>,
+        quiet_since: Instant,
+    ) -> Result<(), Ending> {
+        let late = match received.is_empty() {
+            true => Eviction::Idle,
+            false => Eviction::Slow,
+        };
+        let read = tokio::select! {
+            biased; // What has come is answered, even if the word to stop has come too.
+            read = timeout_at(quiet_since + self.seat.idle(), read(&mut self.stream, received)) => {
+                read.map_err(|_| Ending::Evicted(late))?
+            }
+            () = stopped(&mut self.stop) => {
+                let last = timeout(LAST_WORD, read(&mut self.stream, received));
+                last.await.map_err(|_| Ending::Over)?
+            }
+        };
+        match read {
+            Ok(0) | Err(_) => Err(Ending::Over),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// The client has as long to take its answers as it has to ask.
+    async fn send(&mut self, answers: &[u8]) -> Result<(), Ending> {
+        match timeout(self.seat.idle(), self.stream.write_all(answers)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ending::Over),
+            Err(_) => Err(Ending::Evicted(Eviction::Slow)),
+        }
+    }
+}
+
+/// Takes room only when there is something to put there.
+async fn read(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<usize> {
+    stream.readable().await?;
+    received.reserve_exact(RECEIVE);
+    stream.read_buf(received).await
+}
+
+impl Desk {
+    fn answer(&self, received: &[u8], address: IpAddr) -> Batch {
+        // Kept to the end of the batch and no longer: an idle connection holds no old world.
+        let snapshot = self.published.load();
+        let asker = Asker { address, transport: Transport::Tcp, now: unix_seconds() };
+        Batch::of(received, |message, room| {
+            let answer = answer(&snapshot, &self.node_name, message, &asker, room);
+            self.tally.count(answer.as_ref());
+            answer.map(|answer| answer.length)
+        })
+    }
+}

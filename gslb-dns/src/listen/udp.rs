@@ -1,0 +1,161 @@
+//! UDP: one thread per socket, batches in and out, one snapshot per batch.
+//!
+//! The hottest path of the product: after its start it allocates nothing and takes no lock.
+
+use std::io::{
+    self,
+    ErrorKind::{Interrupted, TimedOut, WouldBlock},
+};
+use std::net::{SocketAddr, UdpSocket};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::batch::{self, Exchange, Family, ReplyFrom};
+use crate::answer::{Asker, MAX_UDP, Transport, answer};
+use crate::clock::unix_seconds;
+use crate::metrics::{Counts, Tally};
+use crate::publish::Published;
+
+/// Datagrams taken at a time. Wide enough to share a system call among many under load; at two lanes of
+/// buffers the batch still fits the second-level cache.
+const WIDTH: usize = 64;
+/// Octets of the socket's receive queue: about 50 ms of queries at a million a second.
+const RECEIVE_QUEUE: usize = 8 << 20;
+/// How long an idle thread takes to see that it should stop.
+const STOP_POLL: Duration = Duration::from_millis(200);
+/// How long a thread waits when the socket fails, so that a lasting failure does not make it spin.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+/// Batches answered after the word to stop: what stood in the queue, and no more.
+const LAST_BATCHES: usize = 4096;
+
+const _: () = assert!(batch::SEND_ROOM >= MAX_UDP, "the buffer holds the largest answer");
+
+/// One UDP socket of an address that several threads share.
+pub struct UdpListener {
+    socket: UdpSocket,
+    reply_from: ReplyFrom,
+}
+
+impl UdpListener {
+    /// Binds with `SO_REUSEPORT`: the kernel spreads clients over the sockets of one address.
+    pub fn bind(address: SocketAddr) -> io::Result<UdpListener> {
+        let (domain, family) = match address {
+            SocketAddr::V4(_) => (Domain::IPV4, Family::V4),
+            SocketAddr::V6(_) => (Domain::IPV6, Family::V6),
+        };
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_reuse_port(true)?;
+        if domain == Domain::IPV6 {
+            socket.set_only_v6(true)?;
+        }
+        // As much as the system allows (`net.core.rmem_max`).
+        socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
+        socket.set_read_timeout(Some(STOP_POLL))?;
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from(socket);
+        batch::ignore_path_mtu(&socket, family)?;
+        let reply_from = if address.ip().is_unspecified() {
+            batch::ask_for_destination(&socket, family)?;
+            ReplyFrom::Asked
+        } else {
+            ReplyFrom::Socket
+        };
+        Ok(UdpListener { socket, reply_from })
+    }
+
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Answers until told to stop, then what already stood in the queue.
+    pub fn serve(
+        self,
+        published: &Published,
+        node_name: &Arc<str>,
+        tally: &Tally,
+        stop: &AtomicBool,
+    ) {
+        let mut worker = Worker::new(&self.socket, self.reply_from, published, node_name, tally);
+        while !stop.load(Relaxed) {
+            worker.turn(Exchange::receive);
+        }
+        for _ in 0..LAST_BATCHES {
+            if worker.turn(Exchange::receive_ready) == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// One thread's buffers and views.
+pub struct Worker<'w> {
+    socket: &'w UdpSocket,
+    exchange: Exchange,
+    reader: crate::publish::Reader,
+    node_name: &'w str,
+    tally: &'w Tally,
+    /// The first datagram of the batch that is not looked at yet.
+    next: usize,
+    counts: Counts,
+}
+
+impl<'w> Worker<'w> {
+    pub fn new(
+        socket: &'w UdpSocket,
+        reply_from: ReplyFrom,
+        published: &Published,
+        node_name: &'w str,
+        tally: &'w Tally,
+    ) -> Worker<'w> {
+        let exchange = Exchange::new(WIDTH, reply_from);
+        let reader = published.reader();
+        Worker { socket, exchange, reader, node_name, tally, next: 0, counts: Counts::default() }
+    }
+
+    /// Receives and answers one batch; tells how many packets there were.
+    pub fn turn(
+        &mut self,
+        receive: impl Fn(&mut Exchange, &UdpSocket) -> io::Result<usize>,
+    ) -> usize {
+        let count = match receive(&mut self.exchange, self.socket) {
+            Ok(count) => count,
+            Err(error) => {
+                // Nothing came in time, or a signal did; anything else, such as no memory, may last.
+                if !matches!(error.kind(), WouldBlock | TimedOut | Interrupted) {
+                    thread::park_timeout(ERROR_PAUSE);
+                }
+                return 0;
+            }
+        };
+        self.next = 0;
+        // A panic costs the packet that caused it, and is counted; the others are still answered.
+        while panic::catch_unwind(AssertUnwindSafe(|| self.answer_rest(count))).is_err() {
+            self.tally.count_panic();
+        }
+        self.tally.add(&std::mem::take(&mut self.counts));
+        self.tally.count_unsent(self.exchange.flush(self.socket).refused);
+        count
+    }
+
+    /// Answers what is left of a batch.
+    fn answer_rest(&mut self, count: usize) {
+        let snapshot = self.reader.load();
+        let now = unix_seconds();
+        while self.next < count {
+            let index = self.next;
+            self.next += 1;
+            self.exchange.reply(index, |datagram, out| {
+                let address = datagram.peer.ip();
+                let asker = Asker { address, transport: Transport::Udp, now };
+                let answer = answer(snapshot, self.node_name, datagram.bytes, &asker, out);
+                self.counts.count(answer.as_ref());
+                answer.map_or(0, |answer| answer.length)
+            });
+        }
+    }
+}
