@@ -1,0 +1,29 @@
+//! Authoritative DNS that answers with the sites fit to serve the client asking.
+//!
+//! query:   listen ─▶ query ─▶ zone ─▶ locate ─▶ steer ─▶ answer ─▶ listen
+//! health:  overrides ─▶ board ────────────────────┘  (in the snapshot: one Arc, swapped whole)
+//! config:  config ─▶ every room above, checked once, then trusted
+//!
+//! `zone`, `locate`, `steer`, `health` and `answer` are pure: no socket, no clock, no lock, no global.
+
+pub mod admin;
+pub mod answer;
+pub mod clock;
+pub mod config;
+pub mod explain;
+pub mod health;
+pub mod keeper;
+pub mod listen;
+pub mod locate;
+pub mod lock;
+pub mod metrics;
+pub mod name;
+pub mod publish;
+pub mod query;
+pub mod record;
+pub mod run;
+pub mod site_set;
+pub mod snapshot;
+pub mod steer;
+pub mod telemetry;
+pub mod zone;

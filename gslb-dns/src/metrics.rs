@@ -1,0 +1,330 @@
+//! Every metric of this daemon: its name, its labels, its meaning. Nothing else names one.
+//!
+//! What queries count is kept in a `Tally` per UDP thread, and one for all of TCP, summed when somebody
+//! asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::answer::{Answer, Transport};
+use crate::query::Rcode;
+
+/// What one UDP thread, or all of TCP, has answered. Padded, so that no two threads write to one cache
+/// line.
+#[repr(align(128))]
+pub struct Tally {
+    transport: Transport,
+    by_rcode: [AtomicU64; RCODES.len()],
+    truncated: AtomicU64,
+    steered: AtomicU64,
+    silent: AtomicU64,
+    unsent: AtomicU64,
+    panics: AtomicU64,
+}
+
+/// What one batch has answered: plain numbers, added to a tally once a batch.
+#[derive(Default)]
+pub struct Counts {
+    by_rcode: [u32; RCODES.len()],
+    truncated: u32,
+    steered: u32,
+    silent: u32,
+}
+
+impl Counts {
+    pub fn count(&mut self, answer: Option<&Answer>) {
+        let Some(answer) = answer else {
+            self.silent += 1;
+            return;
+        };
+        self.by_rcode[slot(answer.rcode)] += 1;
+        self.truncated += u32::from(answer.truncated);
+        self.steered += u32::from(answer.steered);
+    }
+}
+
+/// A code's place in `RCODES`.
+fn slot(rcode: Rcode) -> usize {
+    match rcode {
+        Rcode::NoError => 0,
+        Rcode::FormErr => 1,
+        Rcode::ServFail => 2,
+        Rcode::NxDomain => 3,
+        Rcode::NotImp => 4,
+        Rcode::Refused => 5,
+        Rcode::YxDomain => 6,
+        Rcode::BadVers => 7,
+    }
+}
+
+const RCODES: [Rcode; 8] = [
+    Rcode::NoError,
+    Rcode::FormErr,
+    Rcode::ServFail,
+    Rcode::NxDomain,
+    Rcode::NotImp,
+    Rcode::Refused,
+    Rcode::YxDomain,
+    Rcode::BadVers,
+];
+
+impl Tally {
+    pub fn new(transport: Transport) -> Tally {
+        Tally {
+            transport,
+            by_rcode: Default::default(),
+            truncated: AtomicU64::new(0),
+            steered: AtomicU64::new(0),
+            silent: AtomicU64::new(0),
+            unsent: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+        }
+    }
+
+    /// Adds what a batch counted.
+    pub fn add(&self, counts: &Counts) {
+        let Counts { by_rcode, truncated, steered, silent } = counts;
+        let slots = self.by_rcode.iter().zip(by_rcode);
+        let others =
+            [(&self.truncated, truncated), (&self.steered, steered), (&self.silent, silent)];
+        for (total, &count) in slots.chain(others) {
+            if count > 0 {
+                add(total, count.into());
+            }
+        }
+    }
+
+    /// One packet's fate.
+    pub fn count(&self, answer: Option<&Answer>) {
+        let mut counts = Counts::default();
+        counts.count(answer);
+        self.add(&counts);
+    }
+
+    /// Answers that the kernel refused to send.
+    pub fn count_unsent(&self, answers: usize) {
+        if answers > 0 {
+            add(&self.unsent, answers as u64);
+        }
+    }
+
+    /// A packet or a connection was given up because its code panicked.
+    pub fn count_panic(&self) {
+        add(&self.panics, 1);
+    }
+}
+
+/// Atomic, because connections of one transport share a tally.
+fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Relaxed);
+}
+
+/// All metrics, and the text of them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    pub tcp: TcpMetrics,
+    pub world: WorldMetrics,
+}
+
+#[derive(Clone)]
+pub struct TcpMetrics {
+    pub open: IntGauge,
+    pub accepted: IntCounter,
+    /// By reason: `idle`, `slow`, `full`, `client_full`.
+    pub evicted: IntCounterVec,
+    pub accept_errors: IntCounter,
+}
+
+#[derive(Clone)]
+pub struct WorldMetrics {
+    pub board: IntGauge,
+    pub overrides_ok: IntGauge,
+    /// By service and how: `all_down`, `all_drained`.
+    pub failing: IntGaugeVec,
+    pub zone_names: IntGaugeVec,
+    pub epoch: IntGaugeVec,
+}
+
+impl Metrics {
+    pub fn new(tallies: Vec<Arc<Tally>>) -> Metrics {
+        let registry = Registry::new();
+        let register = Register(&registry);
+        register.collector(Answers::new(tallies));
+        let tcp = TcpMetrics {
+            open: register.gauge("gslb_dns_tcp_connections", "TCP connections open now"),
+            accepted: register.counter("gslb_dns_tcp_accepted_total", "TCP connections accepted"),
+            evicted: register.counters(
+                "gslb_dns_tcp_evicted_total",
+                "TCP connections closed by us, by reason",
+                "reason",
+            ),
+            accept_errors: register.counter(
+                "gslb_dns_tcp_accept_errors_total",
+                "accept(2) failures, such as no descriptor left",
+            ),
+        };
+        let world = WorldMetrics {
+            board: register.gauge("gslb_dns_board_number", "number of the board that answers now"),
+            overrides_ok: register.gauge(
+                "gslb_dns_overrides_ok",
+                "1 if the overrides file was good when last read, 0 if it was refused",
+            ),
+            failing: register.gauges(
+                "gslb_dns_service_failing",
+                "1 while a service has no site fit to serve, and how it came to that",
+                &["service", "how"],
+            ),
+            zone_names: register.gauges("gslb_dns_zone_names", "names in a zone", &["zone"]),
+            epoch: register.gauges(
+                "gslb_dns_epoch_info",
+                "1 for the world that answers now, by its SHA-256",
+                &["epoch"],
+            ),
+        };
+        Metrics { registry, tcp, world }
+    }
+
+    /// Prometheus text exposition, version 0.0.4.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+        text
+    }
+}
+
+struct Register<'r>(&'r Registry);
+
+impl Register<'_> {
+    fn collector(&self, collector: impl Collector + 'static) {
+        self.0.register(Box::new(collector)).expect("metric names are distinct constants");
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        let gauge = IntGauge::new(name, help).expect("metric names are valid constants");
+        self.collector(gauge.clone());
+        gauge
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        let counter = IntCounter::new(name, help).expect("metric names are valid constants");
+        self.collector(counter.clone());
+        counter
+    }
+
+    fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
+        let counters = counter_vec(name, help, &[label]);
+        self.collector(counters.clone());
+        counters
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        let opts = Opts::new(name, help);
+        let gauges = IntGaugeVec::new(opts, labels).expect("metric names are valid constants");
+        self.collector(gauges.clone());
+        gauges
+    }
+}
+
+fn counter_vec(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, help), labels).expect("metric names are valid constants")
+}
+
+/// The tallies of all threads, summed when asked for.
+struct Answers {
+    tallies: Vec<Arc<Tally>>,
+    /// Names what is collected; each scrape fills counters of its own, so that two do not meet.
+    empty: AnswerCounters,
+}
+
+struct AnswerCounters {
+    answers: IntCounterVec,
+    truncated: IntCounterVec,
+    steered: IntCounterVec,
+    silent: IntCounterVec,
+    unsent: IntCounterVec,
+    panics: IntCounterVec,
+}
+
+impl Answers {
+    fn new(tallies: Vec<Arc<Tally>>) -> Answers {
+        Answers { tallies, empty: AnswerCounters::new() }
+    }
+}
+
+impl AnswerCounters {
+    fn new() -> AnswerCounters {
+        let transport = &["transport"];
+        AnswerCounters {
+            answers: counter_vec(
+                "gslb_dns_answers_total",
+                "answers written, by transport and response code",
+                &["transport", "rcode"],
+            ),
+            truncated: counter_vec(
+                "gslb_dns_truncated_total",
+                "answers sent with TC because they did not fit",
+                transport,
+            ),
+            steered: counter_vec(
+                "gslb_dns_steered_total",
+                "answers in which a service decided the addresses",
+                transport,
+            ),
+            silent: counter_vec(
+                "gslb_dns_unanswered_total",
+                "packets that get no answer: responses, and those too short for a header",
+                transport,
+            ),
+            unsent: counter_vec(
+                "gslb_dns_unsent_total",
+                "answers that the kernel refused to send",
+                transport,
+            ),
+            panics: counter_vec(
+                "gslb_dns_panics_total",
+                "packets or connections given up because of a panic: please report the log line",
+                transport,
+            ),
+        }
+    }
+
+    fn add(&self, tally: &Tally) {
+        let transport = tally.transport.as_str();
+        for (rcode, count) in RCODES.iter().zip(&tally.by_rcode) {
+            let labels = [transport, rcode.mnemonic()];
+            self.answers.with_label_values(&labels).inc_by(count.load(Relaxed));
+        }
+        for (vec, count) in [
+            (&self.truncated, &tally.truncated),
+            (&self.steered, &tally.steered),
+            (&self.silent, &tally.silent),
+            (&self.unsent, &tally.unsent),
+            (&self.panics, &tally.panics),
+        ] {
+            vec.with_label_values(&[transport]).inc_by(count.load(Relaxed));
+        }
+    }
+
+    fn vecs(&self) -> [&IntCounterVec; 6] {
+        [&self.answers, &self.truncated, &self.steered, &self.silent, &self.unsent, &self.panics]
+    }
+}
+
+impl Collector for Answers {
+    fn desc(&self) -> Vec<&Desc> {
+        self.empty.vecs().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let counters = AnswerCounters::new();
+        self.tallies.iter().for_each(|tally| counters.add(tally));
+        counters.vecs().into_iter().flat_map(Collector::collect).collect()
+    }
+}

@@ -1,0 +1,290 @@
+//! The shell: opens sockets, starts threads, keeps the board, and stops all of it in order.
+//!
+//! Decides nothing. UDP has threads of its own; everything else runs on one small tokio runtime.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle as Task;
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info};
+
+use crate::admin::{self, Door};
+use crate::answer::Transport;
+use crate::clock::now;
+use crate::config::Config;
+use crate::config::model::{DnsListeners, Node};
+use crate::keeper::Keeper;
+use crate::listen::tcp::{Connections, TcpListener};
+use crate::listen::udp::UdpListener;
+use crate::metrics::{Metrics, Tally};
+use crate::snapshot::Groundwork;
+
+/// How often the overrides and the time are looked at. A change is in force after two looks.
+const KEEPER_INTERVAL: Duration = Duration::from_millis(500);
+/// Threads for TCP, the admin door and the keeper.
+const RUNTIME_THREADS: usize = 2;
+/// Tries to find one free port for both transports when port 0 is asked for.
+const PORT_TRIES: usize = 16;
+
+/// A running name server; dropping it stops it.
+pub struct Server {
+    dns: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    udp: Vec<JoinHandle<()>>,
+    stop_udp: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<Task<()>>,
+    runtime: Option<Runtime>,
+    signals: Signals,
+}
+
+/// What asks the process to end. Heard from before the server says that it is ready.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address} for {what}")]
+    Listen { what: &'static str, address: SocketAddr, source: io::Error },
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    #[error("cannot make the state directory {dir}")]
+    StateDir { dir: String, source: io::Error },
+}
+
+/// Every socket of the server, bound before anything answers.
+struct Sockets {
+    /// Each address's UDP sockets, one a thread, with its TCP listener.
+    dns: Vec<(SocketAddr, Vec<UdpListener>, TcpListener)>,
+    admin: Option<std::net::TcpListener>,
+}
+
+impl Server {
+    /// Starts to answer for `config`. All sockets are bound before the first answer.
+    pub fn start(config: Config) -> Result<Server, StartError> {
+        let Config { node, world } = config;
+        make_state_dir(&node)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(RUNTIME_THREADS)
+            .thread_name("runtime")
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let (sockets, signals) = {
+            let _entered = runtime.enter();
+            (Sockets::bind(&node)?, Signals::listen().map_err(StartError::Signals)?)
+        };
+        let dns: Vec<SocketAddr> = sockets.dns.iter().map(|(address, ..)| *address).collect();
+        let threads: usize = sockets.dns.iter().map(|(_, udp, _)| udp.len()).sum();
+        let udp_tallies: Vec<_> = (0..threads).map(|_| tally(Transport::Udp)).collect();
+        let tcp_tally = tally(Transport::Tcp);
+        let metrics = Metrics::new(udp_tallies.iter().chain([&tcp_tally]).cloned().collect());
+        let ground = Groundwork::new(world);
+        let keeper = Keeper::start(&node, ground, metrics.world.clone(), now());
+        let (stop, stopping) = watch::channel(false);
+        let mut server = Server {
+            dns,
+            admin: sockets.admin.as_ref().and_then(|socket| socket.local_addr().ok()),
+            udp: vec![],
+            stop_udp: Arc::new(AtomicBool::new(false)),
+            stop,
+            tasks: vec![],
+            runtime: Some(runtime),
+            signals,
+        };
+        let door = Door {
+            node_name: node.name.as_ref().into(),
+            published: keeper.published().clone(),
+            metrics: metrics.clone(),
+        };
+        server.serve_dns(&node, sockets.dns, &door, udp_tallies, &tcp_tally, &stopping)?;
+        server.spawn(keep(keeper, stopping.clone()));
+        if let Some(socket) = sockets.admin {
+            server.spawn(admin::serve(socket, door.clone(), stopping));
+        }
+        let snapshot = door.published.load();
+        info!(
+            node = %node.name,
+            cluster = %node.cluster,
+            epoch = %snapshot.world().epoch,
+            dns = ?server.dns,
+            admin = ?server.admin,
+            "ready"
+        );
+        Ok(server)
+    }
+
+    /// The DNS addresses in use, ports filled in.
+    pub fn dns_addresses(&self) -> &[SocketAddr] {
+        &self.dns
+    }
+
+    /// The address of the dashboard, metrics and JSON.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Returns when the process is asked to end.
+    pub fn wait_for_signal(&mut self) {
+        let Some(runtime) = &self.runtime else { return };
+        let Signals { terminate, interrupt } = &mut self.signals;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => info!("asked to end"),
+                _ = interrupt.recv() => info!("interrupted"),
+            }
+        });
+    }
+
+    fn serve_dns(
+        &mut self,
+        node: &Node,
+        sockets: Vec<(SocketAddr, Vec<UdpListener>, TcpListener)>,
+        door: &Door,
+        udp_tallies: Vec<Arc<Tally>>,
+        tcp_tally: &Arc<Tally>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<(), StartError> {
+        let connections = Connections::new(node.dns.tcp, door.metrics.tcp.clone());
+        let mut udp_tallies = udp_tallies.into_iter();
+        for (_, udp, tcp) in sockets {
+            for (listener, tally) in udp.into_iter().zip(&mut udp_tallies) {
+                let (door, stop) = (door.clone(), Arc::clone(&self.stop_udp));
+                let thread = thread::Builder::new()
+                    .name(format!("udp-{}", self.udp.len()))
+                    .spawn(move || listener.serve(&door.published, &door.node_name, &tally, &stop))
+                    .map_err(StartError::Thread)?;
+                self.udp.push(thread);
+            }
+            self.spawn(tcp.serve(
+                door.published.clone(),
+                Arc::clone(&door.node_name),
+                Arc::clone(&connections),
+                Arc::clone(tcp_tally),
+                stopping.clone(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            self.tasks.push(runtime.spawn(task));
+        }
+    }
+}
+
+impl Drop for Server {
+    /// Answers what stands in the queues, then ends.
+    fn drop(&mut self) {
+        self.stop_udp.store(true, Relaxed);
+        // Every receiver may be gone already; then there is nobody to tell.
+        let _ = self.stop.send(true);
+        for thread in self.udp.drain(..) {
+            if thread.join().is_err() {
+                error!("a UDP thread had panicked");
+            }
+        }
+        if let Some(runtime) = self.runtime.take() {
+            let tasks = std::mem::take(&mut self.tasks);
+            runtime.block_on(async {
+                for task in tasks {
+                    if let Err(error) = task.await {
+                        error!(%error, "a task had failed");
+                    }
+                }
+            });
+        }
+        info!("stopped");
+    }
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+impl Sockets {
+    fn bind(node: &Node) -> Result<Sockets, StartError> {
+        let DnsListeners { listen, threads, tcp: _ } = &node.dns;
+        let threads =
+            threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let dns = listen.iter().map(|&address| bind_dns(address, threads));
+        let admin = node.admin.map(|address| {
+            std::net::TcpListener::bind(address)
+                .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+                .map_err(|source| StartError::Listen { what: "the admin door", address, source })
+        });
+        Ok(Sockets { dns: dns.collect::<Result<_, _>>()?, admin: admin.transpose()? })
+    }
+}
+
+fn bind_dns(
+    address: SocketAddr,
+    threads: usize,
+) -> Result<(SocketAddr, Vec<UdpListener>, TcpListener), StartError> {
+    let tcp_error = |source| StartError::Listen { what: "TCP", address, source };
+    let udp_error = |source| StartError::Listen { what: "UDP", address, source };
+    let mut tries = 1..=PORT_TRIES;
+    loop {
+        let tcp = TcpListener::bind(address).map_err(tcp_error)?;
+        let chosen = tcp.local_address().map_err(tcp_error)?;
+        match (0..threads).map(|_| UdpListener::bind(chosen)).collect::<Result<Vec<_>, _>>() {
+            Ok(udp) => return Ok((chosen, udp, tcp)),
+            // A port that is free for TCP may be taken for UDP: only with port 0 can we look on.
+            Err(_) if address.port() == 0 && tries.next().is_some() => {}
+            Err(source) => return Err(udp_error(source)),
+        }
+    }
+}
+
+/// Lets the keeper look at the world every second.
+async fn keep(mut keeper: Keeper, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(KEEPER_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stopping.changed() => return,
+            _ = ticks.tick() => {}
+        }
+        // Files are read and a board is built: off the runtime's own threads.
+        let turn = tokio::task::spawn_blocking(move || {
+            keeper.turn(now());
+            keeper
+        });
+        match turn.await {
+            Ok(kept) => keeper = kept,
+            Err(error) => {
+                error!(%error, "the keeper has failed: the last board stays until a restart");
+                return;
+            }
+        }
+    }
+}
+
+fn make_state_dir(node: &Node) -> Result<(), StartError> {
+    std::fs::create_dir_all(&node.state_dir).map_err(|source| StartError::StateDir {
+        dir: node.state_dir.display().to_string(),
+        source,
+    })
+}
+
+fn tally(transport: Transport) -> Arc<Tally> {
+    Arc::new(Tally::new(transport))
+}
