@@ -1,0 +1,16 @@
+//! Whole worlds: what several tests need to build one, ask it and read what it says.
+//!
+//! world ─▶ server (process, wait) ◀─ resolver        the real binary, asked over real sockets
+//! zone_only                                          one zone in process
+//! internet, gdnsd                                    the country database of Debian, and the peer
+
+pub mod dice;
+pub mod gdnsd;
+pub mod internet;
+pub mod peers;
+pub mod process;
+pub mod resolver;
+pub mod server;
+pub mod wait;
+pub mod world;
+pub mod zone_only;

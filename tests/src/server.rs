@@ -1,0 +1,229 @@
+//! The real `gslb-dns`, started from files on free ports, and spoken to from outside.
+//!
+//! Its addresses are read from its log. What it says there is kept, and shown when something fails.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use anyhow::{Context as _, bail};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::process::Process;
+use crate::wait::{PATIENCE, until};
+
+pub struct Server {
+    process: Process,
+    log: Log,
+    dns: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// A response of the admin door.
+#[derive(Debug)]
+pub struct Page {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Server {
+    /// Starts the server and returns when it answers. `node` must have an admin door.
+    pub fn start(node: &Path) -> anyhow::Result<Server> {
+        let mut command = Command::new(program()?);
+        command
+            .args(["run", "--log-format", "json", "--config"])
+            .arg(node)
+            .env_remove("GSLB_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut process = Process::spawn(&mut command)?;
+        let stderr = process.child().stderr.take().context("stderr is piped")?;
+        let mut log = Log::reading(stderr);
+        let ready = log.wait_for("ready")?;
+        // `[127.0.0.1:4711]` and `Some(127.0.0.1:4712)`: Rust's debug format, which serves for both.
+        let address = |field: &str| -> anyhow::Result<SocketAddr> {
+            let shown = ready["fields"][field].as_str().unwrap_or_default();
+            let shown = shown.trim_start_matches(['[', 'S', 'o', 'm', 'e', '(']);
+            let first = shown.split([']', ')', ',']).next().unwrap_or_default();
+            first.parse().with_context(|| format!("no {field} address in {ready}"))
+        };
+        let (dns, admin) = (address("dns")?, address("admin")?);
+        Ok(Server { process, log, dns, admin })
+    }
+
+    /// UDP and TCP.
+    pub fn dns(&self) -> SocketAddr {
+        self.dns
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    pub fn get(&self, path: &str) -> anyhow::Result<Page> {
+        self.request("GET", path)
+    }
+
+    pub fn request(&self, method: &str, path: &str) -> anyhow::Result<Page> {
+        let mut stream = TcpStream::connect(self.admin)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let host = self.admin;
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let (head, body) =
+            text.split_once("\r\n\r\n").with_context(|| format!("no response: {text:?}"))?;
+        let status = head.split(' ').nth(1).unwrap_or_default();
+        Ok(Page { status: status.parse().with_context(|| head.to_owned())?, body: body.to_owned() })
+    }
+
+    /// The value of one metric, written as in the exposition, labels and all; 0 if it is not there.
+    pub fn metric(&self, series: &str) -> anyhow::Result<f64> {
+        let Page { status: 200, body } = self.get("/metrics")? else {
+            bail!("no metrics");
+        };
+        let line = body.lines().find_map(|line| {
+            let (named, value) = line.rsplit_once(' ')?;
+            (named == series).then_some(value)
+        });
+        Ok(line.map_or(Ok(0.0), str::parse)?)
+    }
+
+    pub fn board_number(&self) -> anyhow::Result<u64> {
+        Ok(self.metric("gslb_dns_board_number")? as u64)
+    }
+
+    /// Returns when a board later than `number` answers, with its number.
+    pub fn wait_for_board_after(&self, number: u64) -> anyhow::Result<u64> {
+        until("a new board answers", || {
+            let now = self.board_number()?;
+            Ok((now > number).then_some(now))
+        })
+    }
+
+    /// The next log line whose message begins like this.
+    pub fn wait_for_log(&mut self, message: &str) -> anyhow::Result<Value> {
+        self.log.wait_for(message)
+    }
+
+    pub fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Asks it to end, and tells how it did.
+    pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.wait()
+    }
+
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        self.process.wait()
+    }
+}
+
+/// Lines of standard error, read by a thread of their own so that the writer never waits.
+struct Log {
+    lines: Receiver<String>,
+    read: Vec<String>,
+}
+
+impl Log {
+    fn reading(stderr: impl std::io::Read + Send + 'static) -> Log {
+        let (sender, lines) = mpsc::channel();
+        // Ends with the process, whose end closes the pipe, or with the log, which closes the channel.
+        thread::spawn(move || {
+            let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+            while let Some(line) = lines.next()
+                && sender.send(line).is_ok()
+            {}
+        });
+        Log { lines, read: vec![] }
+    }
+
+    fn wait_for(&mut self, message: &str) -> anyhow::Result<Value> {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                bail!(
+                    "gslb-dns ended or never logged {message:?}; it said\n{}",
+                    self.read.join("\n")
+                );
+            };
+            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+            self.read.push(line);
+            let said = entry["fields"]["message"].as_str().unwrap_or_default();
+            if said.starts_with(message) {
+                return Ok(entry);
+            }
+        }
+    }
+}
+
+/// The binary of the profile that this test was built with.
+pub fn program() -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let build = match test.ancestors().nth(2) {
+        Some(profile) if profile.ends_with("release") => "cargo build --release --workspace",
+        Some(_) | None => "cargo build --workspace",
+    };
+    // target/PROFILE/deps/TEST
+    let dir = test.ancestors().nth(2).unwrap_or(Path::new("."));
+    let program = dir.join("gslb-dns");
+    if !program.exists() {
+        bail!("{} is missing: run `{build}` first", program.display());
+    }
+    if let Some(newer) = source_newer_than(&program)? {
+        bail!("{} is older than {newer}: run `{build}` first", program.display());
+    }
+    Ok(program)
+}
+
+/// Cargo says beside a binary what it was made of.
+fn source_newer_than(program: &Path) -> anyhow::Result<Option<String>> {
+    let Ok(made_of) = fs::read_to_string(program.with_extension("d")) else {
+        return Ok(None);
+    };
+    let built = fs::metadata(program)?.modified()?;
+    let sources = made_of
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .flat_map(|(_, sources)| sources.split_whitespace());
+    for source in sources {
+        // What is gone cannot be newer; what is new is named by a source that has changed.
+        if let Ok(source_file) = fs::metadata(source)
+            && source_file.modified()? > built
+        {
+            return Ok(Some(source.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Runs the binary to its end with these arguments.
+pub fn run<A: AsRef<std::ffi::OsStr>>(
+    arguments: impl IntoIterator<Item = A>,
+) -> anyhow::Result<Finished> {
+    let output = Command::new(program()?)
+        .args(arguments)
+        .env_remove("GSLB_LOG")
+        .stdin(Stdio::null())
+        .output()?;
+    Ok(Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout)?,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
+/// What a command that has ended left behind.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}

@@ -1,0 +1,323 @@
+//! The binary as an operator meets it: commands, exit codes, messages, signals and the admin door.
+
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use gslb_tests::resolver::{Resolver, Stream, query};
+use gslb_tests::server::{Finished, Page, Server, run};
+use gslb_tests::wait::until;
+use gslb_tests::world::{EVERY_STEP, Files, World};
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RecordType};
+use rustix::process::Signal;
+use serde_json::Value;
+
+const ALL_DOWN: &str = r#"
+[[override]]
+site  = "*"
+state = "down"
+who   = "test"
+why   = "everything is down"
+"#;
+
+const SERVICE_DOWN: &str =
+    "gslb_dns_service_failing{how=\"all_down\",service=\"strict.example.com.\"}";
+
+#[test]
+fn check_tells_a_good_config_from_a_bad_one() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let good = command(&["check"], &world.node());
+    assert_eq!((good.code, good.stderr.as_str()), (Some(0), ""));
+    assert!(good.stdout.starts_with("no problems: zones 1, services 12, epoch "), "{good:?}");
+
+    // Every problem, with its file, line and key, and what to do.
+    let text = EVERY_STEP
+        .world
+        .replace("\"jnb\", \"gru\"]\nsteer = [{ fence", "\"jnb\", \"grv\"]\nsteer = [{ fance");
+    assert_ne!(text, EVERY_STEP.world);
+    fs::write(world.path("world.toml"), &text).unwrap();
+    fs::write(world.path("node.toml"), "name = 'x'\nworld = 'world.toml'\n").unwrap();
+    for verb in ["check", "run"] {
+        let bad = command(&[verb], &world.node());
+        assert_eq!((bad.code, bad.stdout.as_str()), (Some(1), ""), "{bad:?}");
+        for expected in [
+            "cluster is missing",
+            "dns is missing",
+            "no site named \"grv\"; did you mean \"gru\"?",
+            "unknown key; did you mean fence?",
+            "node.toml:1:1",
+            "world.toml:66:59",
+            "service.\"www.example.com\".sites[7]",
+        ] {
+            assert!(bad.stderr.contains(expected), "{expected}\n{}", bad.stderr);
+        }
+    }
+
+    let missing = command(&["check"], &world.path("none.toml"));
+    assert_eq!(missing.code, Some(1));
+    assert!(
+        missing.stderr.contains("none.toml") && missing.stderr.contains("cannot be read"),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn run_says_which_port_is_taken() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let udp = taken.local_addr().unwrap();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp_address = tcp.local_addr().unwrap();
+    check_taken(
+        &world,
+        ("127.0.0.1:0\"]", &format!("{udp}\"]")),
+        &format!("cannot listen on {udp} for UDP: "),
+    );
+    let listen = format!("{tcp_address}\"]");
+    check_taken(
+        &world,
+        ("127.0.0.1:0\"]", &listen),
+        &format!("cannot listen on {tcp_address} for TCP: "),
+    );
+    let admin = format!("[admin]\nlisten = \"{tcp_address}\"");
+    let says = format!("cannot listen on {tcp_address} for the admin door: ");
+    check_taken(&world, ("[admin]\nlisten = \"127.0.0.1:0\"", &admin), &says);
+}
+
+fn check_taken(world: &World, (from, to): (&str, &str), says: &str) {
+    let node = fs::read_to_string(world.node()).expect("the node was written");
+    let changed = node.replace(from, to);
+    assert_ne!(changed, node);
+    let other = world.path("taken.toml");
+    fs::write(&other, changed).expect("the directory is ours");
+    let finished = command(&["run"], &other);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let error = finished.stderr.lines().last().unwrap_or_default();
+    assert!(error.contains(says), "{says}\n{finished:?}");
+    assert!(error.contains("in use"), "{finished:?}");
+}
+
+#[test]
+fn the_word_to_end_is_obeyed_after_what_was_asked_before() {
+    const SOCKETS: usize = 16;
+    const EACH: usize = 16;
+    let world = World::write(&EVERY_STEP).unwrap();
+    let mut server = Server::start(&world.node()).unwrap();
+    let packet = ask_for("www.example.com.", RecordType::A);
+    let mut stream = Stream::to(server.dns()).unwrap();
+    assert!(stream.ask(&packet).unwrap().is_some());
+
+    // While it stands still, queries queue up, and then the word to end comes.
+    server.signal(Signal::STOP).unwrap();
+    let sockets: Vec<UdpSocket> = (0..SOCKETS).map(|_| connected(server.dns())).collect();
+    for socket in &sockets {
+        for _ in 0..EACH {
+            socket.send(&packet).unwrap();
+        }
+    }
+    for _ in 0..EACH {
+        stream.send(&packet).unwrap();
+    }
+    server.signal(Signal::TERM).unwrap();
+    server.signal(Signal::CONT).unwrap();
+
+    let mut room = [0; 2048];
+    for socket in &sockets {
+        for _ in 0..EACH {
+            let length = socket.recv(&mut room).unwrap();
+            assert_eq!(addresses(&room[..length]), 1);
+        }
+    }
+    for _ in 0..EACH {
+        let answer = stream.receive().unwrap().expect("it was asked before the end");
+        assert_eq!(addresses(&answer), 1);
+    }
+    assert_eq!(stream.receive().unwrap(), None);
+    server.wait_for_log("asked to end").unwrap();
+    server.wait_for_log("stopped").unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+
+    let mut interrupted = Server::start(&world.node()).unwrap();
+    interrupted.signal(Signal::INT).unwrap();
+    assert_eq!(interrupted.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_admin_door_shows_what_it_has_and_says_what_it_wants() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    let mut resolver = Resolver::of(server.dns()).unwrap();
+    for _ in 0..10 {
+        resolver.ask(&ask_for("www.example.com.", RecordType::A)).unwrap();
+    }
+
+    assert_eq!(page(&server, "/healthz"), (200, "ok\n".into()));
+    let answered = "gslb_dns_answers_total{rcode=\"NOERROR\",transport=\"udp\"}";
+    assert_eq!(server.metric(answered).unwrap(), 10.0);
+    assert_eq!(server.metric("gslb_dns_steered_total{transport=\"udp\"}").unwrap(), 10.0);
+    assert_eq!(server.metric("gslb_dns_board_number").unwrap(), 1.0);
+    assert_eq!(server.metric("gslb_dns_overrides_ok").unwrap(), 1.0);
+
+    let (status, told) = page(&server, "/v1/explain?name=www.example.com&client=81.2.69.0/24");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((status, &told["steering"][0]["sites"][0]), (200, &"ams".into()));
+    let (status, told) =
+        page(&server, "/v1/explain?name=www.example.com&type=AAAA&resolver=63.1.2.3&format=text");
+    assert_eq!(status, 200);
+    assert!(told.contains("2001:db8:a::"), "{told}");
+
+    // A refusal is an error that says what was expected.
+    let name = "name=www.example.com";
+    for (parameters, says) in [
+        ("", "which name? give one, such as name=www.example.com"),
+        (name, "client"),
+        (&format!("{name}&client=81.2.69"), "81.2.69"),
+        (&format!("{name}&resolver=nobody"), "nobody"),
+        (&format!("{name}&resolver=192.0.2.1&type=NONE"), "NONE"),
+        (&format!("{name}&resolver=192.0.2.1&at=noon"), "noon"),
+        (&format!("{name}&resolver=192.0.2.1&suppose=fra"), "such as down=fra"),
+        (&format!("{name}&resolver=192.0.2.1&format=xml"), "formats: json, text"),
+        (&format!("{name}&resolver=192.0.2.1&colour=red"), "parameters: name, type, client"),
+        ("name=a..b&resolver=192.0.2.1", "a..b"),
+    ] {
+        let (status, told) = page(&server, &format!("/v1/explain?{parameters}"));
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let error = told["error"].as_str().unwrap_or_default();
+        assert!(status == 400 && error.contains(says), "{parameters}: {status} {error}");
+    }
+    assert_eq!(page(&server, "/v2").0, 404);
+    assert_eq!(server.request("POST", "/metrics").unwrap().status, 405);
+}
+
+#[test]
+fn a_bad_overrides_file_is_refused_and_what_it_said_before_holds() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    world.write_overrides(ALL_DOWN).unwrap();
+    let mut server = Server::start(&world.node()).unwrap();
+    assert_eq!(server.metric(SERVICE_DOWN).unwrap(), 1.0);
+
+    world.write_overrides("[[override]]\nsite = \"fra\"\nstate = \"asleep\"\n").unwrap();
+    let refused = server.wait_for_log("overrides refused").unwrap();
+    let why = refused["fields"]["why"].as_str().unwrap();
+    assert!(why.contains("overrides.toml:3") && why.contains("asleep"), "{why}");
+    assert_eq!(server.metric("gslb_dns_overrides_ok").unwrap(), 0.0);
+    assert_eq!(server.metric(SERVICE_DOWN).unwrap(), 1.0);
+    assert_eq!(server.board_number().unwrap(), 1);
+    // Nothing else explains from a file that is refused either.
+    let explained =
+        command(&["explain", "www.example.com", "--resolver", "192.0.2.1"], &world.node());
+    assert_eq!((explained.code, explained.stdout.as_str()), (Some(1), ""));
+    assert!(explained.stderr.contains("asleep"), "{explained:?}");
+
+    // To repair it is enough; the same word again is no new board.
+    world.write_overrides(&format!("# repaired\n{ALL_DOWN}")).unwrap();
+    server.wait_for_log("overrides read").unwrap();
+    assert_eq!(server.metric("gslb_dns_overrides_ok").unwrap(), 1.0);
+    assert_eq!(server.board_number().unwrap(), 1);
+    // To remove it takes everything back.
+    fs::remove_file(world.path("state/overrides.toml")).unwrap();
+    assert_eq!(server.wait_for_board_after(1).unwrap(), 2);
+    assert_eq!(server.metric(SERVICE_DOWN).unwrap(), 0.0);
+    assert_eq!(server.stop().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_bad_overrides_file_does_not_keep_a_server_from_starting() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    world.write_overrides("no toml").unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    assert_eq!(server.metric("gslb_dns_overrides_ok").unwrap(), 0.0);
+    let mut resolver = Resolver::of(server.dns()).unwrap();
+    let answer = resolver.ask(&ask_for("www.example.com.", RecordType::A)).unwrap();
+    assert_eq!(addresses(&answer), 1);
+}
+
+#[test]
+fn last_known_survives_a_restart_with_everything_down() {
+    let files = Files {
+        world: &EVERY_STEP.world.replace(
+            "take  = 2\nwhen_all_down = \"empty\"",
+            "take = 4\nwhen_all_down = \"last-known\"",
+        ),
+        ..EVERY_STEP
+    };
+    assert_ne!(files.world, EVERY_STEP.world);
+    let world = World::write(&files).unwrap();
+    // fra and ams are the last to be up; sin takes no clients.
+    let one_down = "[[override]]\nsite = 'i*'\nstate = 'down'\nwho = 'test'\nwhy = 'first'\n";
+    world.write_overrides(one_down).unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    let known = ["198.51.100.10", "198.51.100.11", "198.51.100.20"];
+    assert_eq!(sorted(&server, "sticky.example.com."), known);
+    world.write_overrides(ALL_DOWN).unwrap();
+    server.wait_for_board_after(1).unwrap();
+    assert_eq!(sorted(&server, "sticky.example.com."), known);
+    assert_eq!(server.stop().unwrap().code(), Some(0));
+
+    let server = Server::start(&world.node()).unwrap();
+    assert_eq!(server.metric(SERVICE_DOWN).unwrap(), 1.0);
+    assert_eq!(sorted(&server, "sticky.example.com."), known);
+    drop(server);
+
+    // Killed at any moment, the file is whole; and without it, last-known answers as open.
+    fs::remove_file(world.last_known()).unwrap();
+    let mut server = Server::start(&world.node()).unwrap();
+    assert_eq!(sorted(&server, "sticky.example.com.").len(), 4);
+    server.signal(Signal::KILL).unwrap();
+    assert_eq!(server.wait().unwrap().code(), None);
+
+    // What cannot be read is said, and does not keep the server from answering.
+    fs::write(world.last_known(), "{ cut sh").unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    assert_eq!(sorted(&server, "sticky.example.com.").len(), 4);
+}
+
+#[test]
+fn what_is_known_is_written_as_soon_as_a_site_is_fit() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let _server = Server::start(&world.node()).unwrap();
+    let known = until("last-known is written", || Ok(fs::read_to_string(world.last_known()).ok()));
+    let known: Value = serde_json::from_str(&known.unwrap()).unwrap();
+    assert_eq!(known["one.example.com."], serde_json::json!(["fra"]));
+}
+
+fn command(words: &[&str], node: &Path) -> Finished {
+    let node = node.to_string_lossy();
+    let words = words.iter().copied().chain(["--config", &node]);
+    run(words).expect("the binary runs")
+}
+
+fn page(server: &Server, path: &str) -> (u16, String) {
+    let Page { status, body } = server.get(path).expect("the door answers");
+    (status, body)
+}
+
+fn ask_for(name: &str, rtype: RecordType) -> Vec<u8> {
+    let name = Name::from_ascii(name).expect("a name of the test");
+    query(&name, rtype, None).expect("a query of the test")
+}
+
+fn connected(to: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    socket.connect(to).expect("loopback");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket of ours");
+    socket
+}
+
+fn addresses(answer: &[u8]) -> usize {
+    let message = Message::from_vec(answer).expect("an answer is readable");
+    message.answers.iter().filter(|record| record.data.ip_addr().is_some()).count()
+}
+
+/// The addresses of a name, in their own order: the answer's is the client's lot.
+fn sorted(server: &Server, name: &str) -> Vec<String> {
+    let mut resolver = Resolver::of(server.dns()).expect("loopback");
+    let answer = resolver.ask(&ask_for(name, RecordType::A)).expect("an answer");
+    let message = Message::from_vec(&answer).expect("an answer is readable");
+    let ips = message.answers.iter().filter_map(|record| record.data.ip_addr());
+    let mut ips: Vec<String> = ips.map(|ip| ip.to_string()).collect();
+    ips.sort();
+    ips
+}

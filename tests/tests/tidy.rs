@@ -1,0 +1,281 @@
+//! The shape of the source: sizes, headers, names, which room may name which, and metrics that are
+//! written up.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file past this asks whether it is two things.
+const LONGEST: usize = 600;
+/// Longer files, each with the reason why it is one thing all the same.
+const LONG_FILES: &[(&str, &str)] = &[];
+/// Names under which anything could be hidden.
+const NAMELESS: [&str; 7] = ["util", "utils", "helpers", "misc", "types", "manager", "handler"];
+
+/// What each room and file of `gslb-dns/src` may name in `crate::`, as the map in its `lib.rs` has it.
+/// `config::model` is what was checked and is then trusted: to name it is not to name `config`.
+const ARROWS: &[(&str, &str)] = &[
+    ("name", ""),
+    ("clock", ""),
+    ("lock", ""),
+    ("telemetry", ""),
+    ("record", "name"),
+    ("site_set", "config::model"),
+    ("zone", "config::model name record"),
+    ("query", "name record"),
+    ("locate", "config::model query site_set"),
+    ("health", "config::model site_set"),
+    ("steer", "config::model health locate name site_set"),
+    ("snapshot", "config::model health locate query steer zone"),
+    ("answer", "config::model locate name query record snapshot steer zone"),
+    ("explain", "answer config::model health locate name query record site_set snapshot steer"),
+    ("config", "health name record zone"),
+    ("metrics", "answer query"),
+    ("publish", "snapshot"),
+    ("listen", "answer clock config::model lock metrics publish"),
+    ("keeper", "config config::model health metrics publish snapshot steer"),
+    ("admin", "clock explain metrics publish"),
+    ("run", "admin answer clock config config::model keeper listen metrics snapshot"),
+];
+/// Rooms that decide, and so neither ask the time nor act.
+const PURE: [&str; 8] =
+    ["zone", "query", "locate", "steer", "health", "snapshot", "answer", "site_set"];
+const IMPURE: [&str; 10] = [
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "Zoned::now",
+    "UdpSocket",
+    "TcpStream",
+    "clock::",
+    "lock::",
+    "thread_local!",
+    "static mut",
+];
+
+/// A source file and its path from the top.
+struct Source {
+    path: String,
+    text: String,
+}
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("this package is in a folder")
+}
+
+fn sources() -> Vec<Source> {
+    let mut sources = vec![];
+    for package in ["geoip", "gslb-dns", "deploy", "tests"] {
+        collect(&top().join(package), &mut sources);
+    }
+    assert!(sources.len() > 100, "{} files: is this the right place?", sources.len());
+    sources
+}
+
+fn collect(folder: &Path, sources: &mut Vec<Source>) {
+    for entry in fs::read_dir(folder).expect("a folder of this repository") {
+        let path = entry.expect("an entry of that folder").path();
+        let is_built =
+            path.ends_with("target") || path.ends_with("corpus") || path.ends_with("artifacts");
+        if path.is_dir() && !is_built {
+            collect(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("a source file");
+            let path = path.strip_prefix(top()).expect("it was found there");
+            sources.push(Source { path: path.to_string_lossy().into_owned(), text });
+        }
+    }
+}
+
+fn report(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The rooms' files, each with its room's name.
+fn in_rooms(sources: &[Source]) -> impl Iterator<Item = (&str, &Source)> {
+    sources.iter().filter_map(|source| {
+        let inside = source.path.strip_prefix("gslb-dns/src/")?;
+        let room = inside.split('/').next()?;
+        Some((room.strip_suffix(".rs").unwrap_or(room), source))
+    })
+}
+
+/// Code without comments and without the tests at the end.
+fn code(source: &Source) -> String {
+    let is_test = source.path.ends_with("/tests.rs") || source.path.contains("/tests/");
+    let text = if is_test { "" } else { &source.text };
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let lines = text[..end].lines().map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn files_are_of_a_size_to_read() {
+    let mut wrong = vec![];
+    for Source { path, text } in sources() {
+        let lines = text.lines().count();
+        let is_excused = LONG_FILES.iter().any(|(excused, _)| *excused == path);
+        if lines > LONGEST && !is_excused {
+            wrong.push(format!("{path}: {lines} lines; expected at most {LONGEST}, or two files"));
+        }
+        if lines <= LONGEST && is_excused {
+            wrong.push(format!("{path}: {lines} lines, so it needs no excuse"));
+        }
+    }
+    report(&wrong);
+}
+
+#[test]
+fn files_say_what_they_are() {
+    let mut wrong = vec![];
+    for Source { path, text } in sources() {
+        // A fuzz target's `no_main` may stand below, never above.
+        if !text.starts_with("//! ") {
+            wrong.push(format!("{path}: does not begin with //! and its purpose"));
+        }
+        let words = Path::new(&path).iter().map(|part| part.to_string_lossy());
+        for word in words {
+            let word = word.strip_suffix(".rs").unwrap_or(&word).to_owned();
+            if NAMELESS.contains(&word.as_str()) {
+                wrong.push(format!("{path}: {word} says nothing; name it after what it is"));
+            }
+        }
+    }
+    report(&wrong);
+}
+
+/// Where a peer is required, no test may be left out in a way that nobody counts.
+#[test]
+fn tests_are_left_out_in_one_way() {
+    let mut wrong = vec![];
+    for Source { path, text } in sources() {
+        // geoip comes before this package, so it asks for the variable itself.
+        let asks = path == "tests/src/peers.rs" || text.contains("GSLB_REQUIRE_PEERS");
+        if text.contains(concat!("eprintln!(\"", "skipped")) && !asks {
+            wrong.push(format!(
+                "{path}: leaves a test out by itself; use gslb_tests::peers::missing"
+            ));
+        }
+    }
+    report(&wrong);
+}
+
+#[test]
+fn rooms_name_only_the_rooms_before_them() {
+    let sources = sources();
+    let (mut wrong, mut used) = (vec![], BTreeSet::new());
+    for (room, source) in in_rooms(&sources) {
+        if ["lib", "main"].contains(&room) {
+            continue;
+        }
+        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
+            wrong.push(format!("{}: the room {room} has no arrows in this test", source.path));
+            continue;
+        };
+        let code = code(source);
+        for named in rooms_named(&code) {
+            if named.split("::").next() == Some(room) {
+                continue;
+            }
+            if !allowed.split(' ').any(|allowed| allowed == named) {
+                wrong.push(format!(
+                    "{}: {room} names {named} (it may name: {allowed})",
+                    source.path
+                ));
+            }
+            used.insert((room, named));
+        }
+    }
+    for (room, allowed) in ARROWS {
+        for arrow in allowed.split_whitespace() {
+            if !used.contains(&(*room, arrow.to_owned())) {
+                wrong
+                    .push(format!("{room} does not name {arrow}: take the arrow out of this test"));
+            }
+        }
+    }
+    report(&wrong);
+}
+
+/// Every `crate::room`, those of a `use crate::{..}` included.
+fn rooms_named(code: &str) -> Vec<String> {
+    let mut named = vec![];
+    for (_, after) in
+        code.match_indices("crate::").map(|(at, found)| (at, &code[at + found.len()..]))
+    {
+        match after.strip_prefix('{') {
+            None => named.push(room_at(after)),
+            Some(list) => {
+                let mut depth = 0;
+                let mut starts = true;
+                for (at, letter) in list.char_indices() {
+                    match letter {
+                        '}' if depth == 0 => break,
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => starts = true,
+                        _ if starts && letter.is_alphabetic() => {
+                            named.push(room_at(&list[at..]));
+                            starts = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    named
+}
+
+fn room_at(path: &str) -> String {
+    let word = |text: &str| -> String {
+        text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+    };
+    let room = word(path);
+    match path[room.len()..].strip_prefix("::").map(word) {
+        Some(inner) if room == "config" && inner == "model" => "config::model".to_owned(),
+        Some(_) | None => room,
+    }
+}
+
+#[test]
+fn rooms_that_decide_ask_nobody() {
+    let sources = sources();
+    let mut wrong = vec![];
+    for (room, source) in in_rooms(&sources).filter(|(room, _)| PURE.contains(room)) {
+        let code = code(source);
+        for impure in IMPURE.iter().filter(|impure| code.contains(**impure)) {
+            wrong.push(format!("{}: {room} is pure and names {impure}", source.path));
+        }
+    }
+    report(&wrong);
+}
+
+#[test]
+fn every_metric_is_written_up() {
+    let read = |path: &str| {
+        fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let (code, page) = (read("gslb-dns/src/metrics.rs"), read("docs/metrics.md"));
+    let names: Vec<&str> = code
+        .split('"')
+        .filter(|text| text.starts_with("gslb_dns_") && !text.contains(' '))
+        .collect();
+    assert!(names.len() >= 10, "{names:?}");
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let written: Vec<&str> = page
+        .split(|letter| !is_word(letter))
+        .filter(|word| word.starts_with("gslb_dns_"))
+        .collect();
+    let mut wrong = vec![];
+    for name in names.iter().filter(|name| !written.contains(name)) {
+        wrong.push(format!("docs/metrics.md: does not say what {name} is"));
+    }
+    for name in written.iter().filter(|name| !names.contains(name)) {
+        wrong.push(format!("docs/metrics.md: {name} is no metric of gslb-dns/src/metrics.rs"));
+    }
+    report(&wrong);
+}

@@ -1,0 +1,199 @@
+//! UDP and TCP of one server answer alike, but for what the size of a datagram cuts off.
+
+use std::net::SocketAddr;
+
+use gslb_tests::dice::Dice;
+use gslb_tests::resolver::{Resolver, Stream, plain_query, query};
+use gslb_tests::server::Server;
+use gslb_tests::world::{EVERY_STEP, World};
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RecordType};
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+const QUERIES: usize = 20_000;
+/// Asked at once: few enough to be answered within one second, which is part of the question.
+const BATCH: usize = 50;
+const TRIES: usize = 20;
+
+const NAMES: [&str; 24] = [
+    "example.com.",
+    "www.example.com.",
+    "WwW.example.com.",
+    "strict.example.com.",
+    "country.example.com.",
+    "shop.example.com.",
+    "plain.example.com.",
+    "api.example.com.",
+    "sticky.example.com.",
+    "order.example.com.",
+    "x.pool.example.com.",
+    "cdn.example.com.",
+    "blog.example.com.",
+    "news.example.com.",
+    "lost.example.com.",
+    "into.example.com.",
+    "a.dev.example.com.",
+    "x.sub.example.com.",
+    "y.tree.example.com.",
+    "many.example.com.",
+    "many.example.com.",
+    "none.example.com.",
+    "www.example.net.",
+    "id.server.",
+];
+const TYPES: [RecordType; 10] = [
+    RecordType::A,
+    RecordType::A,
+    RecordType::A,
+    RecordType::AAAA,
+    RecordType::AAAA,
+    RecordType::TXT,
+    RecordType::ANY,
+    RecordType::NS,
+    RecordType::SOA,
+    RecordType::AXFR,
+];
+const CLIENTS: [&str; 10] = [
+    "81.2.69.0/24",
+    "81.2.64.0/20",
+    "63.1.2.0/24",
+    "10.20.3.0/24",
+    "10.1.0.0/16",
+    "0.0.0.0/0",
+    "2a02:d280:1:8000::/56",
+    "2001:218::/32",
+    "2002:5102:4500::/40",
+    "64:ff9b::5102:4501/128",
+];
+
+#[test]
+fn udp_and_tcp_answer_alike() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    let mut dice = Dice::of_this_run(4_711);
+    let mut resolver = Resolver::of(server.dns()).unwrap();
+    let (mut compared, mut truncated, mut refused, mut silent) = (0, 0, 0, 0);
+    while compared < QUERIES {
+        let batch: Vec<Vec<u8>> = (0..BATCH).map(|_| packet(&mut dice)).collect();
+        // To what is no query nobody says anything, and a stream ends there.
+        let (questions, junk): (Vec<_>, Vec<_>) = batch.into_iter().partition(|it| is_query(it));
+        for junk in &junk {
+            check_silence(server.dns(), junk);
+            silent += 1;
+        }
+        let (udp, tcp) = ask_both(&mut resolver, server.dns(), &questions);
+        for ((packet, udp), tcp) in questions.iter().zip(&udp).zip(&tcp) {
+            let is_truncated = udp[2] & 0x02 != 0;
+            truncated += usize::from(is_truncated);
+            refused += usize::from(udp[3] & 0xf != 0);
+            let same = match is_truncated {
+                false => udp == tcp,
+                true => is_cut_from(udp, tcp),
+            };
+            assert!(same, "{}\nUDP {}\nTCP {}", shown(packet), shown(udp), shown(tcp));
+        }
+        compared += questions.len() + junk.len();
+    }
+    println!("{compared} compared: {truncated} truncated, {refused} errors, {silent} silent");
+    assert!(truncated > QUERIES / 400 && refused > QUERIES / 20 && silent > QUERIES / 100);
+    assert_eq!(server.metric("gslb_dns_panics_total{transport=\"udp\"}").unwrap(), 0.0);
+    assert_eq!(server.metric("gslb_dns_panics_total{transport=\"tcp\"}").unwrap(), 0.0);
+}
+
+/// All over both transports within one second. The ids of the answers are 0.
+fn ask_both(
+    resolver: &mut Resolver,
+    server: SocketAddr,
+    questions: &[Vec<u8>],
+) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    for _ in 0..TRIES {
+        let mut stream = Stream::to(server).expect("loopback");
+        let before = Timestamp::now().as_second();
+        let udp = resolver.ask_all(questions).expect("every query is answered");
+        questions.iter().for_each(|query| stream.send(query).expect("loopback"));
+        let answers = questions.iter().map(|query| {
+            let answer = stream.receive().expect("loopback");
+            let mut answer =
+                answer.unwrap_or_else(|| panic!("TCP was closed instead of: {}", shown(query)));
+            assert_eq!(answer[..2], query[..2], "answers come in the order asked");
+            answer[..2].fill(0);
+            answer
+        });
+        let tcp: Vec<Vec<u8>> = answers.collect();
+        if Timestamp::now().as_second() == before {
+            return (udp, tcp);
+        }
+    }
+    panic!("a batch never fell within one second");
+}
+
+/// A query behind it is answered, and it is not. One socket is one thread's, so order holds.
+fn check_silence(server: SocketAddr, junk: &[u8]) {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    socket.connect(server).expect("loopback");
+    socket.set_read_timeout(Some(gslb_tests::wait::PATIENCE)).expect("a socket of ours");
+    let mut question = named("example.com.", RecordType::SOA, None);
+    question[..2].copy_from_slice(b"!?");
+    socket.send(junk).expect("loopback");
+    socket.send(&question).expect("loopback");
+    let mut answer = [0; 2048];
+    socket.recv(&mut answer).expect("an answer");
+    assert_eq!(answer[..2], *b"!?", "answered: {}", shown(junk));
+
+    let mut stream = Stream::to(server).expect("loopback");
+    stream.send(junk).expect("loopback");
+    assert_eq!(stream.receive().expect("an end"), None, "answered: {}", shown(junk));
+}
+
+/// It has a header, and is no response.
+fn is_query(packet: &[u8]) -> bool {
+    packet.len() >= 12 && packet[2] & 0x80 == 0
+}
+
+/// The flags but TC, the question and the OPT of the whole answer, and nothing else.
+fn is_cut_from(cut: &[u8], whole: &[u8]) -> bool {
+    let read = |bytes| Message::from_vec(bytes).expect("an answer is readable");
+    let (cut, mut whole) = (read(cut), read(whole));
+    whole.metadata.truncation = true;
+    whole.answers.clear();
+    whole.authorities.clear();
+    whole.additionals.clear();
+    cut == whole
+}
+
+fn packet(dice: &mut Dice) -> Vec<u8> {
+    let client = dice.once_in(2).then(|| dice.pick(&CLIENTS).parse().expect("a prefix"));
+    let mut packet = match dice.below(2) {
+        0 => {
+            let name = Name::from_ascii(dice.pick::<&str>(&NAMES)).expect("a name");
+            plain_query(&name, *dice.pick(&TYPES)).expect("a query")
+        }
+        _ => named(dice.pick::<&str>(&NAMES), *dice.pick(&TYPES), client),
+    };
+    let id = (dice.bits() as u16).to_be_bytes();
+    packet[..2].copy_from_slice(&id);
+    match dice.below(16) {
+        // A few octets changed: header, name, type, class, options.
+        0 | 1 => {
+            for _ in 0..dice.between(1, 3) {
+                let at = dice.between(2, packet.len() - 1);
+                packet[at] = dice.bits() as u8;
+            }
+        }
+        2 => packet.truncate(dice.between(1, packet.len())),
+        3 => packet.extend((0..dice.between(1, 20)).map(|_| dice.bits() as u8).collect::<Vec<_>>()),
+        4 => return (0..dice.between(12, 200)).map(|_| dice.bits() as u8).collect(),
+        _ => {}
+    }
+    packet
+}
+
+fn named(name: &str, rtype: RecordType, client: Option<IpNet>) -> Vec<u8> {
+    query(&Name::from_ascii(name).expect("a name"), rtype, client).expect("a query")
+}
+
+fn shown(packet: &[u8]) -> String {
+    let hex: Vec<String> = packet.iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("{} ({:?})", hex.join(""), Message::from_vec(packet).ok())
+}
