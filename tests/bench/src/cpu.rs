@@ -1,0 +1,115 @@
+//! Cores, and what `/proc` says a process has cost.
+
+use std::time::Duration;
+use std::{fs, io};
+
+use anyhow::{Context, bail};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// `/proc` counts in hundredths of a second on every Linux, whatever the kernel's own tick (`USER_HZ`).
+const TICK: Duration = Duration::from_millis(10);
+
+/// A core for the server that is measured, another for the load.
+#[derive(Clone, Copy, Debug)]
+pub struct Cores {
+    pub server: usize,
+    pub generator: usize,
+}
+
+impl Cores {
+    /// The first two cores that this process may use.
+    pub fn pick() -> anyhow::Result<Cores> {
+        let allowed = sched_getaffinity(None).context("cannot read the CPU affinity")?;
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
+        let (Some(server), Some(generator)) = (cores.next(), cores.next()) else {
+            bail!("two cores are needed: one for the server, one for the load");
+        };
+        Ok(Cores { server, generator })
+    }
+}
+
+/// Keeps the calling thread, and what it starts from now on, on one core.
+pub fn pin(core: usize) -> io::Result<()> {
+    let mut only = CpuSet::new();
+    only.set(core);
+    sched_setaffinity(None, &only)?;
+    Ok(())
+}
+
+/// CPU time that a process has used so far, user and system, all its threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// `utime + stime` of `/proc/PID/stat`, in whole ticks.
+    pub ticks: Duration,
+    /// Time on a core of the living threads by `/proc/PID/task/*/schedstat`, in nanoseconds.
+    pub scheduled: Duration,
+    /// Time in which these threads had work and another process had the core.
+    pub waiting: Duration,
+}
+
+impl Spent {
+    pub fn by(pid: u32) -> io::Result<Spent> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let (mut scheduled, mut waiting) = (Duration::ZERO, Duration::ZERO);
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let line = match fs::read_to_string(task?.path().join("schedstat")) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // It has just ended.
+                line => line?,
+            };
+            let mut fields = line.split_whitespace();
+            scheduled += Duration::from_nanos(number(fields.next())?);
+            waiting += Duration::from_nanos(number(fields.next())?);
+        }
+        Ok(Spent { ticks: ticks(&stat)?, scheduled, waiting })
+    }
+
+    pub fn since(self, before: Spent) -> Spent {
+        Spent {
+            ticks: self.ticks.saturating_sub(before.ticks),
+            scheduled: self.scheduled.saturating_sub(before.scheduled),
+            waiting: self.waiting.saturating_sub(before.waiting),
+        }
+    }
+}
+
+/// Resident memory of a process in octets.
+pub fn resident(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next());
+    Ok(number(kib)? * 1024)
+}
+
+fn ticks(stat: &str) -> io::Result<Duration> {
+    // The second field is the program's name and may hold spaces and brackets of its own.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut fields = after_name.split_whitespace().skip(11);
+    let (user, system) = (number(fields.next())?, number(fields.next())?);
+    Ok(TICK * (user + system) as u32)
+}
+
+fn number(field: Option<&str>) -> io::Result<u64> {
+    field
+        .and_then(|field| field.parse().ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unexpected text in /proc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_name_with_brackets_does_not_shift_the_fields() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 12 30 0 0 20 0 1 0 5 6 7";
+        assert_eq!(ticks(stat).unwrap(), Duration::from_millis(420));
+    }
+
+    #[test]
+    fn our_own_process_has_cost_something() {
+        let pid = std::process::id();
+        assert!(Spent::by(pid).unwrap().scheduled > Duration::ZERO);
+        assert!(resident(pid).unwrap() > 100_000);
+    }
+}

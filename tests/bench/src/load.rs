@@ -1,0 +1,264 @@
+//! The load generator: asks prepared queries of one server from one connected socket.
+//!
+//! Closed loop keeps a window of queries in flight and shows what an answer costs a busy server; open
+//! loop asks at a given rate, whatever comes back, and shows how long an answer takes.
+
+use std::hint::spin_loop;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use gslb_dns::listen::batch::{Exchange, ReplyFrom};
+use hickory_proto::op::{Message, MessageType, ResponseCode};
+use hickory_proto::rr::RData;
+
+use crate::clock;
+use crate::interrupt::Interrupt;
+use crate::latency::Histogram;
+use crate::queries::Queries;
+
+/// Silence after which what is in flight counts as lost. Far above any queueing on one machine.
+const STALL: Duration = Duration::from_millis(200);
+/// Every so many answers one is decoded and compared whole. A prime, so that no pattern is followed.
+const SAMPLE_EVERY: u64 = 997;
+/// Looks at the socket rarely enough that looking does not disturb the server writing to it.
+const SPINS: usize = 4;
+
+/// What to ask, and how.
+#[derive(Clone, Copy)]
+pub struct Load<'q> {
+    pub queries: &'q Queries,
+    pub reply: Reply,
+    /// Queries given to the kernel at once.
+    pub batch: usize,
+    pub pace: Pace,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pace {
+    /// Closed loop: so many queries in flight.
+    Window(usize),
+    /// Open loop: so many queries per second.
+    Rate(u64),
+}
+
+/// What a reply should be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// NOERROR with the one address that the query has coming.
+    Address,
+    /// The query again: there is nothing to check.
+    Echo,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub struct Tally {
+    pub answers: u64,
+    pub lost: u64,
+    /// Answers decoded and compared.
+    pub sampled: u64,
+    pub wrong: u64,
+    pub first_wrong: Option<String>,
+    /// From when a query was due to when its answer was read; open loop only.
+    pub latency: Histogram,
+}
+
+impl Load<'_> {
+    /// Asks for as long as told, beginning with the `first` of the queries, then waits for the rest.
+    pub fn run(
+        &self,
+        server: SocketAddr,
+        first: usize,
+        lasting: Duration,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Tally> {
+        let mut flight = Flight::new(*self, server, first)?;
+        let begin = clock::now();
+        let mut heard = begin;
+        loop {
+            interrupt.check()?;
+            let now = clock::now();
+            let elapsed = now - begin;
+            let asking = elapsed < lasting;
+            if asking {
+                flight.ask_what_is_due(elapsed);
+            } else if flight.in_flight == 0 {
+                break;
+            }
+            if flight.hear(begin)? {
+                heard = now;
+            } else if flight.in_flight > 0 && now - heard > STALL {
+                flight.give_up();
+                heard = now;
+            } else if flight.in_flight == 0 {
+                heard = now;
+            }
+        }
+        Ok(flight.tally)
+    }
+}
+
+/// The queries in flight, by id.
+struct Flight<'q> {
+    load: Load<'q>,
+    socket: UdpSocket,
+    exchange: Exchange,
+    slots: Box<[Slot]>,
+    in_flight: usize,
+    /// Queries asked so far. The next one's id is this, cut to 16 bits.
+    asked: u64,
+    first: usize,
+    tally: Tally,
+}
+
+#[derive(Clone, Copy)]
+enum Slot {
+    Free,
+    Waiting { query: u32, due: Duration },
+}
+
+impl<'q> Flight<'q> {
+    fn new(load: Load<'q>, server: SocketAddr, first: usize) -> anyhow::Result<Flight<'q>> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect(server)?;
+        socket2::SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
+        Ok(Flight {
+            load,
+            socket,
+            exchange: Exchange::new(load.batch, ReplyFrom::Socket),
+            slots: vec![Slot::Free; 1 << 16].into_boxed_slice(),
+            in_flight: 0,
+            asked: 0,
+            first,
+            tally: Tally::default(),
+        })
+    }
+
+    fn ask_what_is_due(&mut self, elapsed: Duration) {
+        match self.load.pace {
+            // Whole batches only: the fixed cost of a system call is shared alike at every server.
+            Pace::Window(window) => {
+                while self.in_flight + self.load.batch <= window {
+                    self.ask(self.load.batch, |_| Duration::ZERO);
+                }
+            }
+            Pace::Rate(rate) => {
+                let due_at = |index: u64| Duration::from_secs_f64(index as f64 / rate as f64);
+                let due = (elapsed.as_secs_f64() * rate as f64) as u64;
+                // One batch, then a look at the answers: a late generator catches up without
+                // overflowing its own socket.
+                let count = due.saturating_sub(self.asked).min(self.load.batch as u64);
+                self.ask(count as usize, due_at);
+            }
+        }
+    }
+
+    fn ask(&mut self, count: usize, due_at: impl Fn(u64) -> Duration) {
+        for _ in 0..count {
+            let id = self.asked as u16;
+            let query = (self.first + self.asked as usize) % self.load.queries.len();
+            let slot = &mut self.slots[usize::from(id)];
+            if matches!(slot, Slot::Waiting { .. }) {
+                // The ids have gone round since: it is not coming any more.
+                self.tally.lost += 1;
+                self.in_flight -= 1;
+            }
+            *slot = Slot::Waiting { query: query as u32, due: due_at(self.asked) };
+            let packet = self.load.queries.packet(query);
+            self.exchange.queue(|buffer| {
+                buffer[..packet.len()].copy_from_slice(packet);
+                buffer[..2].copy_from_slice(&id.to_be_bytes());
+                packet.len()
+            });
+            self.asked += 1;
+            self.in_flight += 1;
+        }
+        // What the kernel refuses gets no answer, and is counted as lost in its time.
+        self.exchange.flush(&self.socket);
+    }
+
+    /// Reads what has come, and says whether anything had.
+    fn hear(&mut self, begin: Instant) -> anyhow::Result<bool> {
+        let count = match self.exchange.receive_ready(&self.socket) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                (0..SPINS).for_each(|_| spin_loop());
+                return Ok(false);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
+            Err(error) => return Err(error).context("the server is gone"),
+        };
+        let heard_at = match self.load.pace {
+            Pace::Window(_) => Duration::ZERO,
+            Pace::Rate(_) => clock::now() - begin,
+        };
+        for index in 0..count {
+            let reply = self.exchange.datagram(index).bytes;
+            let Some((id, _)) = reply.split_first_chunk() else {
+                continue;
+            };
+            let slot = &mut self.slots[usize::from(u16::from_be_bytes(*id))];
+            // A reply to what was given up for lost: it stays lost.
+            let Slot::Waiting { query, due } = *slot else {
+                continue;
+            };
+            *slot = Slot::Free;
+            self.in_flight -= 1;
+            self.tally.answers += 1;
+            if matches!(self.load.pace, Pace::Rate(_)) {
+                self.tally.latency.record(heard_at.saturating_sub(due));
+            }
+            if self.load.reply == Reply::Address {
+                let expected = self.load.queries.expected(query as usize);
+                self.tally.judge(reply, expected);
+            }
+        }
+        Ok(true)
+    }
+
+    fn give_up(&mut self) {
+        self.slots.fill(Slot::Free);
+        self.tally.lost += self.in_flight as u64;
+        self.in_flight = 0;
+    }
+}
+
+impl Tally {
+    /// A glance at every answer, a long look at a sample.
+    fn judge(&mut self, reply: &[u8], expected: Ipv4Addr) {
+        let sample = self.answers.is_multiple_of(SAMPLE_EVERY);
+        self.sampled += u64::from(sample);
+        let verdict =
+            if sample || !seems_right(reply) { is_right(reply, expected) } else { Ok(()) };
+        if let Err(error) = verdict {
+            self.wrong += 1;
+            self.first_wrong.get_or_insert(format!("{error:#}"));
+        }
+    }
+}
+
+/// A response, NOERROR, one answer record.
+fn seems_right(reply: &[u8]) -> bool {
+    reply.len() > 12 && reply[2] & 0x80 != 0 && reply[3] & 0x0F == 0 && reply[6..8] == [0, 1]
+}
+
+/// Whether a reply holds the one address expected and nothing else.
+pub fn is_right(reply: &[u8], expected: Ipv4Addr) -> anyhow::Result<()> {
+    let message = Message::from_vec(reply).context("cannot decode the reply")?;
+    let metadata = &message.metadata;
+    if metadata.message_type != MessageType::Response {
+        bail!("not a response");
+    }
+    if metadata.response_code != ResponseCode::NoError || !metadata.authoritative {
+        bail!("rcode {}, authoritative {}", metadata.response_code, metadata.authoritative);
+    }
+    let asked = message.queries.first().map(|query| query.name());
+    match message.answers.as_slice() {
+        [record] if record.data == RData::A(expected.into()) && Some(&record.name) == asked => {
+            Ok(())
+        }
+        answers => bail!("expected {expected} alone, got {answers:?}"),
+    }
+}

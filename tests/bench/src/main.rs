@@ -1,0 +1,224 @@
+//! CPU per answer, as a ratio against the peers of the field in the same run.
+//!
+//! world ─▶ peers ─▶ rounds (load, cpu) ─▶ stats ─▶ table
+//!
+//! Judges the budgets of the design and exits with 1 if one is lost, 2 if it could not be measured.
+
+mod clock;
+mod cpu;
+mod dice;
+mod install;
+mod interrupt;
+mod latency;
+mod load;
+mod peers;
+mod places;
+mod queries;
+mod rounds;
+mod stats;
+mod table;
+mod work;
+mod world;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use cpu::Cores;
+use interrupt::Interrupt;
+use load::Pace;
+use peers::{gdnsd, gslb};
+use rounds::Method;
+use work::{Bench, Work};
+
+#[derive(Parser)]
+#[command(about, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Suite>,
+    #[command(flatten)]
+    dns: Dns,
+}
+
+#[derive(Subcommand)]
+enum Suite {
+    /// Everything (the default).
+    All(Dns),
+    /// UDP answers of the name server.
+    Dns(Dns),
+    /// A server on its core.
+    #[command(hide = true)]
+    OnCore {
+        core: usize,
+        #[arg(last = true)]
+        program: Vec<OsString>,
+    },
+    /// The bare echo.
+    #[command(hide = true)]
+    Echo { address: SocketAddr, width: usize, reply_size: usize },
+    /// The plain hickory-server.
+    #[command(hide = true)]
+    Hickory { address: SocketAddr, zone: PathBuf },
+}
+
+#[derive(Args)]
+struct Dns {
+    /// Rounds; in each every server has its turn. The budgets want 11 or more.
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Seconds that a server is measured for in each round.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Only these works.
+    #[arg(long, value_delimiter = ',')]
+    work: Vec<Work>,
+    /// Closed: CPU per answer of a busy server. Open: waiting times at a rate.
+    #[arg(long, value_enum, default_value_t = Loop::Closed)]
+    load: Loop,
+    /// Queries in flight of the closed loop. More than some 200 small datagrams overflow the socket
+    /// buffer that Linux gives a server by default.
+    #[arg(long, default_value_t = 128)]
+    window: usize,
+    /// Queries per second of the open loop.
+    #[arg(long, default_value_t = 100_000)]
+    rate: u64,
+    /// Queries sent at once.
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Seed of names, clients and resamples.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Country or city database (mmdb) instead of the one built from tor-geoipdb.
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// Measure the peers alone; no budget is judged.
+    #[arg(long)]
+    peers_only: bool,
+    /// First install the peers' Debian packages (as root; starts no service).
+    #[arg(long)]
+    install: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Loop {
+    Closed,
+    Open,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => dns(cli.dns),
+        Some(Suite::All(options) | Suite::Dns(options)) => dns(options),
+        Some(Suite::OnCore { core, program }) => served(peers::become_on_core(core, &program)),
+        Some(Suite::Echo { address, width, reply_size }) => {
+            served(peers::echo::serve(address, width, reply_size))
+        }
+        Some(Suite::Hickory { address, zone }) => served(peers::hickory::serve(address, zone)),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn served(done: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+fn dns(options: Dns) -> anyhow::Result<ExitCode> {
+    if options.install {
+        install::install()?;
+    }
+    let Some(gdnsd) = gdnsd::find() else {
+        bail!("gdnsd is not installed; {}", install::advice());
+    };
+    let program = match gslb::find()? {
+        _ if options.peers_only => None,
+        None => bail!("gslb-dns is not built; build it with: cargo build --release --workspace"),
+        found => found,
+    };
+    let interrupt = Interrupt::watch()?;
+    let cores = Cores::pick()?;
+    // The signal thread keeps both cores; it sleeps.
+    cpu::pin(cores.generator)?;
+    let dir = tempfile::tempdir()?;
+    let works = options.works(program.is_some());
+    let database = match &options.database {
+        Some(database) => database.canonicalize()?,
+        None if works.contains(&Work::Geo) => places::build(dir.path())?,
+        None => PathBuf::new(),
+    };
+    let method = options.method()?;
+    println!("{}", conditions(&method, cores, &gdnsd)?);
+    let bench = Bench { method, cores, program, database, dir: dir.path(), interrupt };
+    let mut passed = true;
+    for work in works {
+        let outcome = bench.run(work)?;
+        let verdict = match bench.method.pace {
+            Pace::Window(_) => table::costs(&outcome, options.seed),
+            Pace::Rate(_) => table::waits(&outcome, options.seed),
+        };
+        println!("\n{}", verdict.text.trim_end());
+        passed &= verdict.passed;
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Dns {
+    fn works(&self, ours_too: bool) -> Vec<Work> {
+        let wanted = if self.work.is_empty() { Work::ALL.to_vec() } else { self.work.clone() };
+        // Without gslb-dns nothing is left of the work that compares it with itself.
+        wanted.into_iter().filter(|&work| ours_too || work != Work::Million).collect()
+    }
+
+    fn method(&self) -> anyhow::Result<Method> {
+        let pace = match self.load {
+            Loop::Closed => Pace::Window(self.window),
+            Loop::Open => Pace::Rate(self.rate),
+        };
+        if self.batch == 0 || self.window < self.batch || self.window > 1 << 15 {
+            bail!(
+                "--batch {} and --window {}: expected 1 <= batch <= window <= 32768",
+                self.batch,
+                self.window
+            );
+        }
+        let lasting = Duration::try_from_secs_f64(self.seconds).context("--seconds")?;
+        Ok(Method {
+            rounds: self.rounds as usize,
+            lasting,
+            batch: self.batch,
+            pace,
+            seed: self.seed,
+        })
+    }
+}
+
+/// What a reader of the tables has to know.
+fn conditions(method: &Method, cores: Cores, gdnsd: &Path) -> anyhow::Result<String> {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let pace = match method.pace {
+        Pace::Window(window) => format!("closed loop, {window} in flight"),
+        Pace::Rate(rate) => format!("open loop, {rate} queries/s"),
+    };
+    Ok(format!(
+        "Linux {}, server on core {}, generator on core {}; {} {}; hickory-server {}\n\
+         {} rounds of {:.1} s, {pace}, sent {} at once; seed {}",
+        kernel.trim_end(),
+        cores.server,
+        cores.generator,
+        gdnsd.display(),
+        gdnsd::version()?,
+        hickory_server::version(),
+        method.rounds,
+        method.lasting.as_secs_f64(),
+        method.batch,
+        method.seed,
+    ))
+}
