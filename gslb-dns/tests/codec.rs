@@ -5,9 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use geoip::{Atlas, Overrides};
 use gslb_dns::answer::{Asker, MAX_STREAM, Transport, answer};
-use gslb_dns::config::model::{Epoch, World};
+use gslb_dns::config::model::World;
 use gslb_dns::health::board::Board;
 use gslb_dns::name::NameKey;
 use gslb_dns::query::{Class, Edns, Query};
@@ -309,16 +308,7 @@ fn served(sets: &[Put]) -> Snapshot {
         })
     });
     let zone = Zone::build(APEX.parse().unwrap(), records.collect(), &[]).unwrap();
-    let world = World {
-        epoch: Epoch([0; 32]),
-        sites: vec![],
-        maps: vec![],
-        services: vec![],
-        zones: vec![Arc::new(zone)],
-        atlas: Arc::new(Atlas::new(vec![], Overrides::none())),
-        ecs_private: false,
-        overrides: vec![],
-    };
+    let world = World::of_zone(zone);
     Snapshot::new(Arc::new(Groundwork::new(world)), Board::of(0, vec![]))
 }
 

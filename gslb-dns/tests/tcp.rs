@@ -10,9 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use geoip::{Atlas, Overrides};
 use gslb_dns::answer::{Asker, MAX_STREAM, Transport, answer};
-use gslb_dns::config::model::{Epoch, ServiceId, TcpLimits, World};
+use gslb_dns::config::model::{ServiceId, TcpLimits, World};
 use gslb_dns::health::board::Board;
 use gslb_dns::listen::tcp::{Connections, TcpListener};
 use gslb_dns::metrics::{Metrics, Tally};
@@ -150,16 +149,7 @@ fn snapshot() -> Snapshot {
     let origin = name("");
     let master = master::parse(Path::new("zone"), text.as_bytes(), &origin, &mut no_files).unwrap();
     let zone = Zone::build(origin, master.records, &[(name("broken"), NOWHERE)]).unwrap();
-    let world = World {
-        epoch: Epoch([0; 32]),
-        sites: vec![],
-        maps: vec![],
-        services: vec![],
-        zones: vec![Arc::new(zone)],
-        atlas: Arc::new(Atlas::new(vec![], Overrides::new([]))),
-        ecs_private: false,
-        overrides: vec![],
-    };
+    let world = World::of_zone(zone);
     Snapshot::new(Arc::new(Groundwork::new(world)), Board::of(0, vec![]))
 }
 

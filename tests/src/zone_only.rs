@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use geoip::{Atlas, Overrides};
 use gslb_dns::answer::{Asker, MAX_STREAM, Transport, answer};
-use gslb_dns::config::model::{Epoch, World};
+use gslb_dns::config::model::World;
 use gslb_dns::health::board::Board;
 use gslb_dns::name::Name;
 use gslb_dns::snapshot::{Groundwork, Snapshot};
@@ -21,16 +20,7 @@ pub fn serve(text: &str, origin: &Name) -> Snapshot {
         .unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
     let zone = Zone::build(origin.clone(), master.records, &[])
         .unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
-    let world = World {
-        epoch: Epoch([0; 32]),
-        sites: vec![],
-        maps: vec![],
-        services: vec![],
-        zones: vec![Arc::new(zone)],
-        atlas: Arc::new(Atlas::new(vec![], Overrides::new([]))),
-        ecs_private: false,
-        overrides: vec![],
-    };
+    let world = World::of_zone(zone);
     Snapshot::new(Arc::new(Groundwork::new(world)), Board::of(0, vec![]))
 }
 

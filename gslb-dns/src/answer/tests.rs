@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use geoip::{Atlas, Overrides};
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use jiff::Timestamp;
 
 use super::*;
-use crate::config::model::{Epoch, World};
+use crate::config::model::World;
 use crate::health::board::Board;
 use crate::health::last_known::LastKnown;
 use crate::name::Name;
@@ -60,16 +59,7 @@ fn snapshot() -> Snapshot {
     let master =
         master::parse(Path::new("zone"), ZONE.as_bytes(), &origin, &mut nothing_else).unwrap();
     let zone = Zone::build(origin, master.records, &[]).unwrap();
-    let world = World {
-        epoch: Epoch([0; 32]),
-        sites: vec![],
-        maps: vec![],
-        services: vec![],
-        zones: vec![Arc::new(zone)],
-        atlas: Arc::new(Atlas::new(vec![], Overrides::new([]))),
-        ecs_private: false,
-        overrides: vec![],
-    };
+    let world = World::of_zone(zone);
     Snapshot::new(Arc::new(Groundwork::new(world)), Board::of(0, vec![]))
 }
 

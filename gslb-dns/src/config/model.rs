@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use geoip::{Atlas, Continent, Country, Place, Subdivision};
+use geoip::{Atlas, Continent, Country, Overrides, Place, Subdivision};
 use ipnet::IpNet;
 
 use crate::name::Name;
@@ -217,6 +217,20 @@ pub struct Ttl {
 }
 
 impl World {
+    /// A world of one zone, with nothing to steer and nothing known of places.
+    pub fn of_zone(zone: Zone) -> World {
+        World {
+            epoch: Epoch([0; 32]),
+            sites: vec![],
+            maps: vec![],
+            services: vec![],
+            zones: vec![Arc::new(zone)],
+            atlas: Arc::new(Atlas::new(vec![], Overrides::none())),
+            ecs_private: false,
+            overrides: vec![],
+        }
+    }
+
     pub fn site(&self, id: SiteId) -> &Site {
         &self.sites[id.index()]
     }
