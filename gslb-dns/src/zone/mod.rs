@@ -21,6 +21,7 @@ use crate::record::RecordType;
 
 /// One zone, whole and unchanging.
 pub struct Zone {
+    /// In lower case.
     apex: Name,
     /// Labels of the apex; names of the zone have at least as many.
     apex_labels: usize,

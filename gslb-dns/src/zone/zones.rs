@@ -1,5 +1,6 @@
 //! All the zones that this server is authoritative for.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,21 +9,26 @@ use foldhash::fast::RandomState;
 use super::Zone;
 use crate::name::NameKey;
 
+/// So many apexes are sooner compared one by one than hashed.
+const FEW: usize = 4;
+
 pub struct Zones {
+    /// Deepest apex first.
     zones: Vec<Arc<Zone>>,
-    /// Lower-cased apex to index.
+    /// Lower-cased apex to index; empty while the zones are few.
     by_apex: HashMap<Box<[u8]>, usize, RandomState>,
-    /// Labels of the deepest apex.
-    deepest: usize,
 }
 
 impl Zones {
     /// No two zones may share an apex: config sees to it.
-    pub fn new(zones: Vec<Arc<Zone>>) -> Zones {
-        let apexes = zones.iter().enumerate();
-        let by_apex = apexes.map(|(index, zone)| (zone.apex().wire().into(), index)).collect();
-        let deepest = zones.iter().map(|zone| zone.apex_labels).max().unwrap_or(0);
-        Zones { zones, by_apex, deepest }
+    pub fn new(mut zones: Vec<Arc<Zone>>) -> Zones {
+        zones.sort_by_key(|zone| Reverse(zone.apex_labels));
+        let mut by_apex = HashMap::default();
+        if zones.len() > FEW {
+            let apexes = zones.iter().enumerate();
+            by_apex.extend(apexes.map(|(index, zone)| (zone.apex().wire().into(), index)));
+        }
+        Zones { zones, by_apex }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Zone>> {
@@ -40,9 +46,73 @@ impl Zones {
     }
 
     fn find_from(&self, key: &NameKey, labels: usize) -> Option<&Zone> {
-        (0..=labels.min(self.deepest)).rev().find_map(|labels| {
-            let index = self.by_apex.get(key.suffix(labels))?;
-            Some(&*self.zones[*index])
-        })
+        let deepest = self.zones.first()?.apex_labels;
+        let found = if self.by_apex.is_empty() {
+            self.zones.iter().find(|zone| zone.holds(key, labels))?
+        } else {
+            let mut suffixes = (0..=labels.min(deepest)).rev().map(|labels| key.suffix(labels));
+            let index = suffixes.find_map(|suffix| self.by_apex.get(suffix))?;
+            &self.zones[*index]
+        };
+        Some(found)
+    }
+}
+
+impl Zone {
+    /// Whether its apex is among the key's suffixes of up to so many labels.
+    fn holds(&self, key: &NameKey, labels: usize) -> bool {
+        self.apex_labels <= labels && key.suffix(self.apex_labels) == self.apex.wire()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use super::*;
+    use crate::name::Name;
+    use crate::zone::master;
+
+    fn zone(apex: &str) -> Arc<Zone> {
+        let apex: Name = apex.parse().unwrap();
+        let text = b"@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns";
+        let mut nothing_else = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+        let master = master::parse(Path::new("zone"), text, &apex, &mut nothing_else).unwrap();
+        Arc::new(Zone::build(apex, master.records, &[]).unwrap())
+    }
+
+    /// Which zone answers for the name, and which holds the delegation if the name is that zone's apex.
+    fn check(zones: &Zones, name: &str, expected: [&str; 2]) {
+        let wire: Name = name.parse().unwrap();
+        let key = NameKey::of(wire.wire()).unwrap();
+        let found = [zones.find(&key), zones.find_above(&key)];
+        let apexes =
+            found.map(|zone| zone.map_or("none".to_owned(), |zone| zone.apex().to_string()));
+        assert_eq!(apexes, expected, "{name} among {}", zones.zones.len());
+    }
+
+    fn check_all(others: usize) {
+        let hosted = ["example.com", "Sub.Example.com", "a.b.example.net"].map(str::to_owned);
+        let others = (0..others).map(|other| format!("other{other}.test"));
+        let zones = Zones::new(hosted.into_iter().chain(others).map(|apex| zone(&apex)).collect());
+        check(&zones, "example.com", ["example.com.", "none"]);
+        check(&zones, "www.EXAMPLE.com", ["example.com.", "example.com."]);
+        check(&zones, "sub.example.com", ["sub.example.com.", "example.com."]);
+        check(&zones, "x.y.sub.example.com", ["sub.example.com.", "sub.example.com."]);
+        check(&zones, "notsub.example.com", ["example.com.", "example.com."]);
+        check(&zones, "b.example.net", ["none", "none"]);
+        check(&zones, "w.a.b.example.net", ["a.b.example.net.", "a.b.example.net."]);
+        check(&zones, ".", ["none", "none"]);
+    }
+
+    #[test]
+    fn the_deepest_zone_answers_be_they_few_or_many() {
+        check_all(0);
+        check_all(FEW - 3);
+        check_all(FEW - 2);
+        check_all(100);
+        check(&Zones::new(vec![]), "example.com", ["none", "none"]);
+        check(&Zones::new(vec![zone(".")]), "example.com", [".", "."]);
     }
 }
