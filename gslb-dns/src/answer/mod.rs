@@ -75,10 +75,11 @@ pub fn answer(
     out: &mut [u8],
 ) -> Option<Answer> {
     let mut name = NameKey::ROOT;
-    match Query::parse(packet, &mut name) {
-        Ok(query) => Some(Reply { snapshot, node_name, query: &query, asker }.write(out)),
+    // By reference: a query moved is a query copied.
+    match &Query::parse(packet, &mut name) {
+        Ok(query) => Some(Reply { snapshot, node_name, query, asker }.write(out)),
         Err(Rejection::Silence) => None,
-        Err(Rejection::Error { id, opcode, recursion_desired, rcode, question, edns }) => {
+        &Err(Rejection::Error { id, opcode, recursion_desired, rcode, question, edns }) => {
             let mut writer = Writer::new(out, question.unwrap_or_default());
             if edns {
                 let plain = Opt { dnssec_ok: false, nsid: None, subnet: None };
@@ -111,13 +112,12 @@ impl Reply<'_, '_> {
         let mut writer = Writer::new(out, self.query.question.section);
         let opt = self.opt();
         writer.reserve(opt.as_ref().map_or(0, Opt::length));
-        let start = writer.mark();
         let (resolution, truncated) = match self.resolve(&mut writer) {
             Ok(resolution) => (resolution, false),
             Err((Full, resolution)) => {
                 // RFC 2181 §9, RFC 6891 §7: nothing but the question and the OPT, so that none is
                 // taken for the whole.
-                writer.back_to(&start);
+                writer.back_to_question();
                 (resolution, true)
             }
         };

@@ -31,6 +31,7 @@ pub enum Owner<'n> {
 
 pub struct Writer<'b> {
     buffer: &'b mut [u8],
+    question_end: usize,
     at: usize,
     /// Less than the buffer while room is kept for an OPT record.
     limit: usize,
@@ -66,7 +67,7 @@ impl<'b> Writer<'b> {
         buffer[HEADER..HEADER + question.len()].copy_from_slice(question);
         let at = HEADER + question.len();
         let counts = [u16::from(!question.is_empty()), 0, 0, 0];
-        Writer { buffer, at, limit, counts, suffixes: ArrayVec::new() }
+        Writer { buffer, question_end: at, at, limit, counts, suffixes: ArrayVec::new() }
     }
 
     /// Keeps room at the end for `octets` that will be written by `Writer::opt`.
@@ -76,6 +77,13 @@ impl<'b> Writer<'b> {
 
     pub fn mark(&self) -> Mark {
         Mark { at: self.at, counts: self.counts, suffixes: self.suffixes.len() }
+    }
+
+    /// Forgets every record.
+    pub fn back_to_question(&mut self) {
+        self.at = self.question_end;
+        self.counts = [self.counts[0], 0, 0, 0];
+        self.suffixes.clear();
     }
 
     /// Forgets what was written since.
