@@ -68,11 +68,11 @@ enum Suite {
 
 #[derive(Args)]
 struct Dns {
-    /// Rounds; in each every server has its turn. The budgets want 11 or more.
-    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Rounds; in each every server has its turn. Below 11 no budget is judged.
+    #[arg(long, default_value_t = 41, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Seconds that a server is measured for in each round.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 0.5)]
     seconds: f64,
     /// Only these works.
     #[arg(long, value_delimiter = ',')]

@@ -8,6 +8,8 @@ use crate::work::{Budget, Outcome};
 
 /// Two ways to read a process's CPU time that differ by more than this are both shown.
 const SAME_COST: f64 = 0.02;
+/// Fewer rounds say nothing: chance alone would hold or lose a budget.
+const LEAST_ROUNDS: usize = 11;
 /// A server kept off its core for more than this had company: caches and batches were not its own.
 const ALONE: f64 = 0.02;
 
@@ -127,6 +129,9 @@ fn judge(budget: &Budget, record: &Record, outcome: &Outcome, seed: u64) -> (Str
     let Some(peer) = outcome.record(budget.peer) else {
         return (text + " not measured", false);
     };
+    if record.rounds.len() < LEAST_ROUNDS {
+        return (text + " not judged: too few rounds", true);
+    }
     let holds = budget.holds(record.ratio_to(peer, seed));
     (text + if holds { " pass" } else { " FAIL" }, holds)
 }
