@@ -11,8 +11,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
-use crate::config;
-use crate::config::model::Node;
 use crate::health::board::Board;
 use crate::health::last_known::LastKnown;
 use crate::health::overrides::Override;
@@ -20,6 +18,8 @@ use crate::metrics::WorldMetrics;
 use crate::publish::Published;
 use crate::snapshot::{Groundwork, Snapshot};
 use crate::steer::Failing;
+use crate::world::Node;
+use crate::{bounded, config};
 
 /// In the state directory: what operators say of sites, read again whenever it changes.
 pub const OVERRIDES_FILE: &str = "overrides.toml";
@@ -95,7 +95,7 @@ impl Beliefs {
 
     fn look(&self) -> Read {
         let path = self.state_dir.join(OVERRIDES_FILE);
-        match config::read_file(&path, LONGEST_OVERRIDES) {
+        match bounded::read_file(&path, LONGEST_OVERRIDES) {
             Ok(octets) => Ok(octets),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
             Err(error) => Err(format!("{}: {error}", path.display())),
@@ -120,7 +120,7 @@ impl Beliefs {
     /// Takes what the file said when it was last good; adds to `why` what that came to.
     fn fall_back(&mut self, why: &str) -> String {
         let path = self.state_dir.join(LAST_GOOD_FILE);
-        let kept = config::read_file(&path, LONGEST_OVERRIDES);
+        let kept = bounded::read_file(&path, LONGEST_OVERRIDES);
         match kept.map_err(|error| error.to_string()).and_then(|octets| parse(&path, &octets)) {
             Ok(overrides) => {
                 self.overrides = overrides;

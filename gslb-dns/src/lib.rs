@@ -8,10 +8,12 @@
 
 pub mod admin;
 pub mod answer;
+pub mod bounded;
 pub mod clock;
 pub mod config;
 pub mod explain;
 pub mod health;
+pub mod ids;
 pub mod keeper;
 pub mod listen;
 pub mod locate;
@@ -26,4 +28,5 @@ pub mod site_set;
 pub mod snapshot;
 pub mod steer;
 pub mod telemetry;
+pub mod world;
 pub mod zone;

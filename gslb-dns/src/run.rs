@@ -20,12 +20,12 @@ use crate::admin::{self, Door};
 use crate::answer::Transport;
 use crate::clock::now;
 use crate::config::Config;
-use crate::config::model::{DnsListeners, Node};
 use crate::keeper::Keeper;
 use crate::listen::tcp::{Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
 use crate::snapshot::Groundwork;
+use crate::world::{DnsListeners, Node};
 
 /// How often the overrides and the time are looked at. A change is in force after two looks.
 const KEEPER_INTERVAL: Duration = Duration::from_millis(500);

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::config::model::MAX_CANDIDATES;
+/// Candidates of one service: a bit each, so a tier is a word.
+pub const MAX_CANDIDATES: usize = 128;
 
 #[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
 pub struct SiteSet(u128);

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use geoip::Compiled;
 
-use crate::config::model::{Service, ServiceId, World};
 use crate::health::board::Board;
+use crate::ids::ServiceId;
 use crate::locate::{Class, Client, Found, Geography, Need, ToldBy, Trust};
 use crate::query::ClientSubnet;
 use crate::steer::{
     Arrangement, Choice, Failing, Family, Outcome, Seed, Shares, Silent, Trace, arrange, pick,
 };
+use crate::world::{Service, World};
 use crate::zone::Zones;
 
 /// What a world means for queries, compiled once, off the query threads.
@@ -46,7 +47,7 @@ const FAMILIES: [Family; 3] = [Family::V4, Family::V6, Family::Cname];
 /// What one client is answered by one service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Decision {
-    pub verdict: Verdict,
+    pub chosen: Chosen,
     /// The EDNS scope, in bits of the subnet as it was sent.
     pub scope: u8,
     /// Seconds.
@@ -55,7 +56,7 @@ pub struct Decision {
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Verdict {
+pub enum Chosen {
     Sites(Choice),
     /// The addresses of `when_all_down = "static"`.
     Static,
@@ -178,17 +179,17 @@ impl Snapshot {
     ) -> Derivation {
         let service = self.world().service(id);
         let seed = OnceCell::new();
-        let (verdict, depth) = match &arrangement.outcome {
+        let (chosen, depth) = match &arrangement.outcome {
             Outcome::Tiers(tiers) => {
                 let shares = &self.plans[id.index()].shares;
                 let mut draw = || *seed.get_or_init(|| Seed::new(service, client, now));
                 let choice = pick(shares, tiers, &mut draw, trace);
                 let hashed = if choice.hash_decided { draw().hashed } else { 0 };
-                (Verdict::Sites(choice), found.depth.max(hashed))
+                (Chosen::Sites(choice), found.depth.max(hashed))
             }
             // These end the chain alike for every client, unless a strict fence tells clients apart.
-            Outcome::Static => (Verdict::Static, strict_depth(service, found)),
-            Outcome::NoData => (Verdict::NoData, strict_depth(service, found)),
+            Outcome::Static => (Chosen::Static, strict_depth(service, found)),
+            Outcome::NoData => (Chosen::NoData, strict_depth(service, found)),
         };
         let scope = match client.told_by {
             ToldBy::Subnet if depth > 0 || seed.get().is_some() => depth + client.offset,
@@ -196,7 +197,7 @@ impl Snapshot {
         };
         let ttl = service.ttl.max.as_secs() as u32;
         let failing = arrangement.failing;
-        let decision = Decision { verdict, scope, ttl, failing };
+        let decision = Decision { chosen, scope, ttl, failing };
         Derivation { found, seed: seed.into_inner(), decision }
     }
 }

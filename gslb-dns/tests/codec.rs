@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use gslb_dns::answer::{Asker, MAX_STREAM, Transport, answer};
-use gslb_dns::config::model::World;
 use gslb_dns::health::board::Board;
 use gslb_dns::name::NameKey;
 use gslb_dns::query::{Class, Edns, Query};
 use gslb_dns::record::{Record, RecordType};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
+use gslb_dns::world::World;
 use gslb_dns::zone::Zone;
 use hickory_proto::op::{self, Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption, NSIDPayload};

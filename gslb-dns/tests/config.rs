@@ -7,10 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gslb_dns::config::model::{Answers, Area, FailMode, Pace, Step, Target};
-use gslb_dns::config::{self, Colour, Problems, World};
+use gslb_dns::config::{self, Colour, Problems};
 use gslb_dns::health::board::Health;
 use gslb_dns::health::overrides::{Glob, Order, Override};
+use gslb_dns::world::{Answers, Area, FailMode, Pace, Step, Target, World};
 use proptest::prelude::*;
 
 fn files() -> PathBuf {

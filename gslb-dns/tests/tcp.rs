@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gslb_dns::answer::{Asker, MAX_STREAM, Transport, answer};
-use gslb_dns::config::model::{ServiceId, TcpLimits, World};
 use gslb_dns::health::board::Board;
+use gslb_dns::ids::ServiceId;
 use gslb_dns::listen::tcp::{Connections, TcpListener};
 use gslb_dns::metrics::{Metrics, Tally};
 use gslb_dns::name::Name;
 use gslb_dns::publish::Published;
 use gslb_dns::record::RecordType;
 use gslb_dns::snapshot::{Groundwork, Snapshot};
+use gslb_dns::world::{TcpLimits, World};
 use gslb_dns::zone::{Zone, master};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gslb_dns::answer::{Asker, MAX_STREAM, Transport, answer};
-use gslb_dns::config::model::World;
 use gslb_dns::health::board::Board;
 use gslb_dns::name::Name;
 use gslb_dns::snapshot::{Groundwork, Snapshot};
+use gslb_dns::world::World;
 use gslb_dns::zone::{Zone, master};
 use hickory_proto::op::Message;
 

@@ -1,10 +1,10 @@
 //! The OPT record of an answer (RFC 6891 §6.1.2), as bytes.
 
 use super::{MAX_UDP, PLAIN_UDP};
-use crate::config::model::MAX_NODE_NAME;
 use crate::name::MAX_NAME;
-use crate::query::{ClientSubnet, HEADER, Rcode};
+use crate::query::{ClientSubnet, DNSSEC_OK, HEADER, OPTION_NSID, OPTION_SUBNET, Rcode};
 use crate::record::RecordType;
+use crate::world::MAX_NODE_NAME;
 
 /// Owner, type, size, code, version, flags and the length of the options.
 const HEAD: usize = 11;
@@ -17,9 +17,6 @@ const _: () = assert!(
     "the longest question and the largest OPT record fit the smallest answer"
 );
 
-const OPTION_NSID: u16 = 3;
-const OPTION_SUBNET: u16 = 8;
-const DNSSEC_OK: u8 = 0x80;
 /// What the OPT record of an answer will say, but for what is known only once the answer is written.
 #[derive(Clone, Copy)]
 pub struct Opt<'q> {

@@ -5,13 +5,14 @@ use std::cell::OnceCell;
 
 use super::writer::{Full, Owner, Section, Writer};
 use super::{Asker, ClientSubnet};
-use crate::config::model::{Answers, FailMode, Service, ServiceId, Target, Vips};
+use crate::ids::ServiceId;
 use crate::locate::Client;
 use crate::name::{MAX_NAME, NameKey};
 use crate::query::{Question, Rcode};
 use crate::record::RecordType;
-use crate::snapshot::{Decision, Snapshot, Verdict};
+use crate::snapshot::{Chosen, Decision, Snapshot};
 use crate::steer::Family;
+use crate::world::{Answers, FailMode, Service, Target, Vips};
 use crate::zone::{Match, NodeId, RrSet, Zone};
 
 /// Names that one answer follows through CNAME and DNAME records; what lies beyond is the resolver's
@@ -262,14 +263,14 @@ fn write_decision<'s>(
     owner: Owner<'_>,
     writer: &mut Writer<'_>,
 ) -> Result<Next<'s>, Full> {
-    match &decision.verdict {
-        Verdict::NoData => write_soa(zone, writer)?,
-        Verdict::Static => match &service.fail_mode {
+    match &decision.chosen {
+        Chosen::NoData => write_soa(zone, writer)?,
+        Chosen::Static => match &service.fail_mode {
             FailMode::Static(vips) if !has(vips, family) => write_soa(zone, writer)?,
             FailMode::Static(vips) => write_vips(vips, family, owner, decision.ttl, writer)?,
             FailMode::Open | FailMode::LastKnown | FailMode::Empty => write_soa(zone, writer)?,
         },
-        Verdict::Sites(choice) => {
+        Chosen::Sites(choice) => {
             for &candidate in &choice.taken {
                 match &service.candidates[usize::from(candidate)].target {
                     Target::Vips(vips) => write_vips(vips, family, owner, decision.ttl, writer)?,

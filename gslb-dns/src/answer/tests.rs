@@ -10,11 +10,11 @@ use hickory_proto::rr::rdata::opt::EdnsOption;
 use jiff::Timestamp;
 
 use super::*;
-use crate::config::model::World;
 use crate::health::board::Board;
 use crate::health::last_known::LastKnown;
 use crate::name::Name;
 use crate::snapshot::Groundwork;
+use crate::world::World;
 use crate::zone::{Zone, master};
 
 const ZONE: &str = "

@@ -8,7 +8,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 use toml::de::{DeTable, DeValue};
 
-use super::model::Epoch;
+use crate::world::Epoch;
 
 /// Gathers what an epoch is made of.
 pub struct Digest(Sha256);

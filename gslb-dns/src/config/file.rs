@@ -8,9 +8,9 @@ use std::time::Duration;
 use geoip::{Continent, Country, Subdivision};
 use jiff::Timestamp;
 
-use super::model::Area;
 use super::read::{At, Entries, List, NameOr, Word, choose, table};
 use crate::name::Name;
+use crate::world::Area;
 
 table! {
     /// `node.toml`.

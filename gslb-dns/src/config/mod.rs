@@ -1,6 +1,6 @@
 //! Reading what operators write, and judging it whole before anything trusts it.
 //!
-//! text ─▶ read ─▶ file ─▶ check ─▶ model      (problems from every step, all of them)
+//! text ─▶ read ─▶ file ─▶ check ─▶ world      (problems from every step, all of them)
 //!           └──────────────▶ epoch ──┘
 //!
 //! Reads files when asked and nothing else: no socket, no clock.
@@ -10,21 +10,19 @@ mod closest;
 mod duration;
 mod epoch;
 mod file;
-pub mod model;
 pub mod overrides;
 pub mod problems;
 mod read;
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
-pub use self::model::{Node, World};
 pub use self::problems::{Colour, Problem, Problems};
 
 use self::problems::Source;
 use self::read::Document;
+use crate::bounded;
+use crate::world::{Node, World};
 
 /// Octets of a configuration file: far more than anybody writes, far less than would hurt.
 const LONGEST_TEXT: u64 = 256 << 20;
@@ -99,26 +97,12 @@ fn folder(file: &Path) -> &Path {
 
 /// Reads a file of text; the error is the message without the path.
 fn source(path: &Path) -> Result<Arc<Source>, String> {
-    let bytes =
-        read_file(path, LONGEST_TEXT).map_err(|error| format!("cannot be read: {error}"))?;
+    let bytes = bounded::read_file(path, LONGEST_TEXT)
+        .map_err(|error| format!("cannot be read: {error}"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
         format!("is not UTF-8: line {line} holds an octet that is no text")
     })?;
     Ok(Arc::new(Source::new(path, text)))
-}
-
-/// Reads a regular file of at most `limit` octets.
-pub(crate) fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    // Asked before opening: to open a pipe is to wait for its writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > limit {
-        true => Err(io::Error::other(format!("larger than {limit} octets"))),
-        false => Ok(bytes),
-    }
 }

@@ -21,14 +21,15 @@ pub use self::story::{Contest, Steering};
 
 use self::story::Story;
 use crate::answer::{Asker, MAX_CHAIN, MAX_STREAM, Transport, answer};
-use crate::config::model::{Answers, ServiceId};
 use crate::health::board::{Supposition, SuppositionError};
+use crate::ids::ServiceId;
 use crate::locate::Client;
 use crate::name::{Name, NameKey};
-use crate::query::ClientSubnet;
+use crate::query::{ClientSubnet, OPTION_SUBNET};
 use crate::record::RecordType;
 use crate::snapshot::Snapshot;
 use crate::steer::Family;
+use crate::world::Answers;
 
 /// What is asked to be explained.
 #[derive(Clone, Debug)]
@@ -189,7 +190,6 @@ fn ask(
 
 /// A query as a resolver would send it: with an OPT record, and the client subnet if there is one.
 pub fn query(name: &Name, qtype: RecordType, subnet: Option<&ClientSubnet>) -> Vec<u8> {
-    const OPTION_SUBNET: u16 = 8;
     let mut packet = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     packet.extend_from_slice(name.wire());
     packet.extend_from_slice(&qtype.0.to_be_bytes());

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use crate::config::model::{Area, MapId, Pace, Service, ServiceId, World};
 use crate::health::board::Standing;
+use crate::ids::{MapId, ServiceId};
 use crate::locate::{Client, MapKey, map_entry, territory_km};
 use crate::site_set::SiteSet;
-use crate::snapshot::{Derivation, Snapshot, Verdict};
+use crate::snapshot::{Chosen, Derivation, Snapshot};
 use crate::steer::{Contender, Failing, Family, StepName, Struck, Trace};
+use crate::world::{Area, Pace, Service, World};
 
 /// How one service came to its part of the answer.
 #[derive(Debug, Serialize)]
@@ -153,11 +154,11 @@ impl<'w> Story<'w> {
             self.walk.slice = seed.slice;
         }
         self.name_map_entries(client, &place);
-        let sites = match &derivation.decision.verdict {
-            Verdict::Sites(choice) => {
+        let sites = match &derivation.decision.chosen {
+            Chosen::Sites(choice) => {
                 choice.taken.iter().map(|&one| self.site(one.into())).collect()
             }
-            Verdict::Static | Verdict::NoData => vec![],
+            Chosen::Static | Chosen::NoData => vec![],
         };
         let failing = match derivation.decision.failing {
             Failing::No => None,
@@ -306,8 +307,8 @@ impl CandidateTold {
 fn scope_told(client: &Client, derivation: &Derivation) -> ScopeTold {
     let bits = derivation.decision.scope;
     let depth = derivation.found.depth;
-    let hashed = match (&derivation.decision.verdict, derivation.seed) {
-        (Verdict::Sites(choice), Some(seed)) if choice.hash_decided => seed.hashed,
+    let hashed = match (&derivation.decision.chosen, derivation.seed) {
+        (Chosen::Sites(choice), Some(seed)) if choice.hash_decided => seed.hashed,
         _ => 0,
     };
     let why = if client.told_by == crate::locate::ToldBy::Resolver {

@@ -11,8 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::last_known::LastKnown;
 use super::overrides::{Glob, Order, Override};
-use crate::config::model::{ServiceId, Site, World};
+use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
+use crate::world::{Site, World};
 
 /// Evidence has three values: silence is `Unknown`, never `Down`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

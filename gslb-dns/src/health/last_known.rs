@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::board::Board;
-use crate::config::model::{Service, World};
 use crate::site_set::SiteSet;
+use crate::world::{Service, World};
 
 /// Service name to site names.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

@@ -248,26 +248,28 @@ impl Lane {
 }
 
 /// Asks the kernel to tell with each datagram which address it was sent to.
-pub fn ask_for_destination(socket: &UdpSocket, family: Family) -> io::Result<()> {
-    match family {
-        Family::V4 => set(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
-        Family::V6 => set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+pub fn ask_for_destination(socket: &UdpSocket, version: IpVersion) -> io::Result<()> {
+    match version {
+        IpVersion::V4 => set(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+        IpVersion::V6 => set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
     }
 }
 
 /// Ignores path MTU news from the network, which anybody can forge (RFC 9715 §3.1).
-pub fn ignore_path_mtu(socket: &UdpSocket, family: Family) -> io::Result<()> {
-    match family {
-        Family::V4 => set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT),
-        Family::V6 => {
+pub fn ignore_path_mtu(socket: &UdpSocket, version: IpVersion) -> io::Result<()> {
+    match version {
+        IpVersion::V4 => {
+            set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
+        }
+        IpVersion::V6 => {
             set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
         }
     }
 }
 
-/// The address family of a socket or a query.
+/// Of a socket: its options have other names in each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Family {
+pub enum IpVersion {
     V4,
     V6,
 }
@@ -337,12 +339,12 @@ mod tests {
     use super::*;
 
     /// Sends three datagrams to `bind` at `ask` and checks that each comes back from there.
-    fn check(bind: &str, ask: &str, family: Family, reply_from: ReplyFrom) {
+    fn check(bind: &str, ask: &str, version: IpVersion, reply_from: ReplyFrom) {
         let server = UdpSocket::bind(bind).unwrap();
         server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        ignore_path_mtu(&server, family).unwrap();
+        ignore_path_mtu(&server, version).unwrap();
         if reply_from == ReplyFrom::Asked {
-            ask_for_destination(&server, family).unwrap();
+            ask_for_destination(&server, version).unwrap();
         }
         let port = server.local_addr().unwrap().port();
         let asked = SocketAddr::new(ask.parse().unwrap(), port);
@@ -372,9 +374,9 @@ mod tests {
 
     #[test]
     fn a_reply_leaves_from_the_address_that_was_asked() {
-        check("127.0.0.1:0", "127.0.0.1", Family::V4, ReplyFrom::Socket);
-        check("0.0.0.0:0", "127.0.0.77", Family::V4, ReplyFrom::Asked);
-        check("[::]:0", "::1", Family::V6, ReplyFrom::Asked);
+        check("127.0.0.1:0", "127.0.0.1", IpVersion::V4, ReplyFrom::Socket);
+        check("0.0.0.0:0", "127.0.0.77", IpVersion::V4, ReplyFrom::Asked);
+        check("[::]:0", "::1", IpVersion::V6, ReplyFrom::Asked);
     }
 
     #[test]

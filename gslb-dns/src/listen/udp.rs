@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::batch::{self, Exchange, Family, ReplyFrom};
+use super::batch::{self, Exchange, IpVersion, ReplyFrom};
 use crate::answer::{Asker, MAX_UDP, Transport, answer};
 use crate::clock::unix_seconds;
 use crate::metrics::{Counts, Tally};
@@ -44,9 +44,9 @@ pub struct UdpListener {
 impl UdpListener {
     /// Binds with `SO_REUSEPORT`: the kernel spreads clients over the sockets of one address.
     pub fn bind(address: SocketAddr) -> io::Result<UdpListener> {
-        let (domain, family) = match address {
-            SocketAddr::V4(_) => (Domain::IPV4, Family::V4),
-            SocketAddr::V6(_) => (Domain::IPV6, Family::V6),
+        let (domain, version) = match address {
+            SocketAddr::V4(_) => (Domain::IPV4, IpVersion::V4),
+            SocketAddr::V6(_) => (Domain::IPV6, IpVersion::V6),
         };
         let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_reuse_port(true)?;
@@ -58,9 +58,9 @@ impl UdpListener {
         socket.set_read_timeout(Some(STOP_POLL))?;
         socket.bind(&address.into())?;
         let socket = UdpSocket::from(socket);
-        batch::ignore_path_mtu(&socket, family)?;
+        batch::ignore_path_mtu(&socket, version)?;
         let reply_from = if address.ip().is_unspecified() {
-            batch::ask_for_destination(&socket, family)?;
+            batch::ask_for_destination(&socket, version)?;
             ReplyFrom::Asked
         } else {
             ReplyFrom::Socket

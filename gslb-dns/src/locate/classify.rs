@@ -2,10 +2,9 @@
 
 use geoip::Place;
 
-use crate::config::model::{
-    Area, Bias, Candidate, Map, MapId, Service, Site, SiteId, Step, Tiers, World,
-};
+use crate::ids::{MapId, SiteId};
 use crate::site_set::SiteSet;
+use crate::world::{Area, Bias, Candidate, Map, Service, Site, Step, Tiers, World};
 
 /// Sites within this distance of the nearest one left are as near (DESIGN: `nearest`).
 const SAME_DISTANCE_KM: f64 = 50.0;

@@ -19,7 +19,8 @@ pub use self::classify::{Class, MapKey, Need, View, map_entry, territory_km};
 pub use self::client::{Client, HashedPrefix, ToldBy, Trust};
 use self::v4::V4Table;
 
-use crate::config::model::{Map, MapId, Step, World};
+use crate::ids::MapId;
+use crate::world::{Map, Step, World};
 
 /// Every address's class, for the policies that share one need.
 pub struct Geography {

@@ -37,9 +37,11 @@ pub enum SubnetFamily {
     V6,
 }
 
-const OPTION_NSID: u16 = 3;
-const OPTION_SUBNET: u16 = 8;
-const DNSSEC_OK: u8 = 0x80;
+/// Option codes, as IANA has them.
+pub const OPTION_NSID: u16 = 3;
+pub const OPTION_SUBNET: u16 = 8;
+/// In the upper octet of the flags (RFC 3225 §3).
+pub const DNSSEC_OK: u8 = 0x80;
 
 impl Extended {
     /// `fixed` is type, class, TTL and length of the record.

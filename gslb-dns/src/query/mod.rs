@@ -4,7 +4,9 @@
 
 mod edns;
 
-pub use self::edns::{ClientSubnet, Edns, Extended, SubnetFamily};
+pub use self::edns::{
+    ClientSubnet, DNSSEC_OK, Edns, Extended, OPTION_NSID, OPTION_SUBNET, SubnetFamily,
+};
 
 use crate::name::NameKey;
 use crate::record::RecordType;

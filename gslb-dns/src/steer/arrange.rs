@@ -5,10 +5,11 @@
 
 use super::trace::{StepName, Struck, Trace};
 use super::{Family, able};
-use crate::config::model::{FailMode, MapId, Service, Step};
 use crate::health::board::{Beliefs, Duty, Health};
+use crate::ids::MapId;
 use crate::locate::{Class, View};
 use crate::site_set::SiteSet;
+use crate::world::{FailMode, Service, Step};
 
 /// What is left after the last refining step, the same for all clients of a class.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]

@@ -14,8 +14,8 @@ pub use self::arrange::{Arrangement, Failing, Outcome, arrange};
 pub use self::pick::{Choice, Contender, Seed, Shares, pick};
 pub use self::trace::{Silent, StepName, Struck, Trace};
 
-use crate::config::model::{Service, Target};
 use crate::site_set::SiteSet;
+use crate::world::{Service, Target};
 
 /// What an answer is made of.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -6,10 +6,12 @@ use arrayvec::ArrayVec;
 
 use super::hash::{self, Purpose};
 use super::trace::Trace;
-use crate::config::model::{DomainId, MAX_CANDIDATES, MAX_TAKE, Pace, Service, Take, World};
 use crate::health::board::Beliefs;
+use crate::ids::DomainId;
 use crate::locate::{Client, ToldBy};
+use crate::site_set::MAX_CANDIDATES;
 use crate::site_set::SiteSet;
+use crate::world::{MAX_TAKE, Pace, Service, Take, World};
 
 /// What a pick needs to know of each candidate, worked out once per board.
 #[derive(Clone, Debug)]

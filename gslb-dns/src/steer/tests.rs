@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use super::hash::{self, Purpose};
 use super::*;
 use crate::config;
-use crate::config::model::ServiceId;
 use crate::health::board::{Admit, Beliefs, Board};
 use crate::health::last_known::LastKnown;
+use crate::ids::ServiceId;
 use crate::locate::{Client, HashedPrefix};
 use crate::query::ClientSubnet;
 use crate::site_set::SiteSet;
-use crate::snapshot::{Groundwork, Snapshot, Verdict};
+use crate::snapshot::{Chosen, Groundwork, Snapshot};
 
 /// Three sites on three continents, with a second one in Europe 20 km from the first, and a few
 /// clients by override.
@@ -195,16 +195,16 @@ fn drained_sites_are_out_until_all_are() {
     check(r#""failover""#, GB, "unknown=*", "[ams] [fra] [iad] [nrt]");
 }
 
-/// The verdict when every site is down, and the scope with it.
+/// What is chosen when every site is down, and the scope with it.
 fn check_all_down(mode: &str, expected: &str) {
     let service = format!("{SITES}\nwhen_all_down = {mode}");
     let snapshot = suppose(world(&service), "down=*");
     let client = client(&snapshot, GB);
     let decision = snapshot.decide(ServiceId(0), Family::V4, &client, 0);
-    let told = match &decision.verdict {
-        Verdict::Sites(choice) => format!("{} of sites /{}", choice.taken.len(), decision.scope),
-        Verdict::Static => format!("static /{}", decision.scope),
-        Verdict::NoData => format!("nodata /{}", decision.scope),
+    let told = match &decision.chosen {
+        Chosen::Sites(choice) => format!("{} of sites /{}", choice.taken.len(), decision.scope),
+        Chosen::Static => format!("static /{}", decision.scope),
+        Chosen::NoData => format!("nodata /{}", decision.scope),
     };
     assert_eq!(told, expected, "{mode}");
 }
@@ -224,7 +224,7 @@ fn last_known_is_who_was_fit_when_one_last_was() {
     let after = suppose(before, "down=*");
     let client = client(&after, GB);
     let decision = after.decide(ServiceId(0), Family::V4, &client, 0);
-    let Verdict::Sites(choice) = decision.verdict else { panic!("{decision:?}") };
+    let Chosen::Sites(choice) = decision.chosen else { panic!("{decision:?}") };
     assert_eq!(name(&after, choice.taken[0].into()), "iad");
 }
 
@@ -233,8 +233,8 @@ fn families_are_judged_apart() {
     let service = format!("{SITES}\nsteer = [\"failover\"]\nwhen_all_down = \"open\"");
     let snapshot = world(&service);
     let client = client(&snapshot, GB);
-    let first = |family| match snapshot.decide(ServiceId(0), family, &client, 0).verdict {
-        Verdict::Sites(choice) => name(&snapshot, choice.taken[0].into()),
+    let first = |family| match snapshot.decide(ServiceId(0), family, &client, 0).chosen {
+        Chosen::Sites(choice) => name(&snapshot, choice.taken[0].into()),
         other => format!("{other:?}"),
     };
     assert_eq!(first(Family::V4), "ams");
@@ -246,8 +246,8 @@ fn families_are_judged_apart() {
 fn taken(service: &str, asker: &str) -> Vec<String> {
     let snapshot = world(service);
     let client = client(&snapshot, asker);
-    match snapshot.decide(ServiceId(0), Family::V4, &client, 0).verdict {
-        Verdict::Sites(choice) => {
+    match snapshot.decide(ServiceId(0), Family::V4, &client, 0).chosen {
+        Chosen::Sites(choice) => {
             choice.taken.iter().map(|&one| name(&snapshot, one.into())).collect()
         }
         other => panic!("{other:?}"),
@@ -293,7 +293,7 @@ fn picks(snapshot: &Snapshot) -> Vec<u8> {
             let subnet = ClientSubnet::new(std::net::IpAddr::V4(address), 24);
             let client = Client::subnet(&subnet, &snapshot.ground.trust).unwrap();
             let decision = snapshot.decide(ServiceId(0), Family::V4, &client, 0);
-            let Verdict::Sites(choice) = decision.verdict else { panic!() };
+            let Chosen::Sites(choice) = decision.chosen else { panic!() };
             choice.taken[0]
         })
         .collect()
@@ -374,8 +374,8 @@ fn weighted_moves_with_time_and_sticky_does_not() {
         (0..64u32)
             .map(|index| {
                 let client = Client::resolver(std::net::IpAddr::V4((0x0b00_0000 + index).into()));
-                match snapshot.decide(ServiceId(0), Family::V4, &client, now).verdict {
-                    Verdict::Sites(choice) => choice.taken[0],
+                match snapshot.decide(ServiceId(0), Family::V4, &client, now).chosen {
+                    Chosen::Sites(choice) => choice.taken[0],
                     other => panic!("{other:?}"),
                 }
             })

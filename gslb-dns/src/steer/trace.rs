@@ -1,8 +1,9 @@
 //! What an evaluation tells while it runs: nothing on the query path, everything to `explain`.
 
 use super::pick::Contender;
-use crate::config::model::{Area, MapId};
+use crate::ids::MapId;
 use crate::site_set::SiteSet;
+use crate::world::Area;
 
 /// Hears each decision as it is made. The query path's listener is `Silent`, which compiles away.
 pub trait Trace {

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 
 use super::Zone;
 use super::store::{Cut, NodeHead, NodeId, Store};
-use crate::config::model::ServiceId;
+use crate::ids::ServiceId;
 use crate::name::Name;
 use crate::record::{Record, RecordType};
 

@@ -15,7 +15,7 @@ pub use self::store::NodeId;
 pub use self::zones::Zones;
 
 use self::store::Store;
-use crate::config::model::ServiceId;
+use crate::ids::ServiceId;
 use crate::name::Name;
 use crate::record::RecordType;
 

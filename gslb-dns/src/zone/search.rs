@@ -2,7 +2,7 @@
 
 use super::store::Cut;
 use super::{NodeId, Zone};
-use crate::config::model::ServiceId;
+use crate::ids::ServiceId;
 use crate::name::NameKey;
 use crate::record::RecordType;
 

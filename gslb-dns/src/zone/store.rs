@@ -8,7 +8,7 @@ use std::hash::BuildHasher as _;
 use foldhash::fast::RandomState;
 
 use super::RrSet;
-use crate::config::model::ServiceId;
+use crate::ids::ServiceId;
 use crate::record::RecordType;
 
 /// Where a node begins.

@@ -12,6 +12,7 @@ use gslb_dns::config::{self, Colour, Problems};
 use gslb_dns::health::board::Board;
 use gslb_dns::health::last_known::LastKnown;
 use gslb_dns::snapshot::{Groundwork, Snapshot};
+use gslb_dns::world::World;
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
@@ -68,7 +69,7 @@ fn overrides(text: &str) {
 }
 
 /// What was found good must be good enough to run.
-fn serve(world: config::World) {
+fn serve(world: World) {
     let now = "2026-01-01T00:00:00Z".parse().expect("a constant time");
     let board = Board::build(1, &world, &[], &LastKnown::default(), now);
     let snapshot = Snapshot::new(Arc::new(Groundwork::new(world)), board);

@@ -12,9 +12,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 
-use gslb_dns::config::model::{Target, World as Model};
 use gslb_dns::explain::{self, Explanation, OnBehalf, Request, explain};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
+use gslb_dns::world::{Target, World as Model};
 use gslb_tests::dice::Dice;
 use gslb_tests::resolver::{Resolver, WINDOW, query};
 use gslb_tests::server::{self, Server};

@@ -6,10 +6,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use geoip::{Place, embedded};
-use gslb_dns::config::model::{Answers, Area, Service, ServiceId, Step, World};
 use gslb_dns::explain::Explanation;
+use gslb_dns::ids::ServiceId;
 use gslb_dns::locate::{map_entry, territory_km};
 use gslb_dns::query::ClientSubnet;
+use gslb_dns::world::{Answers, Area, Service, Step, World};
 use gslb_tests::dice::Dice;
 use gslb_tests::resolver::Resolver;
 use hickory_proto::rr::RecordType;
@@ -208,10 +209,7 @@ fn inside_area(world: &World, service: &Service, area: Area, place: &Place) -> O
 }
 
 /// A map's tiers as far as the service has their sites.
-fn of_service(
-    service: &Service,
-    tiers: &[Vec<gslb_dns::config::model::SiteId>],
-) -> Vec<Vec<usize>> {
+fn of_service(service: &Service, tiers: &[Vec<gslb_dns::ids::SiteId>]) -> Vec<Vec<usize>> {
     let index = |site| service.candidates.iter().position(|candidate| candidate.site == site);
     let tiers = tiers.iter().map(|tier| {
         let mut tier: Vec<usize> = tier.iter().filter_map(|&site| index(site)).collect();

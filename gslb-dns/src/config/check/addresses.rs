@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::config::model::Vips;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, List};
+use crate::world::Vips;
 
 /// Addresses by family, each once and each one that a client can connect to.
 pub fn vips(written: &At<List<At<IpAddr>>>, problems: &mut Problems) -> Option<Vips> {

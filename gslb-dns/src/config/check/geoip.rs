@@ -7,11 +7,11 @@ use geoip::{Atlas, Database, MAX_DATABASE_BYTES, Overrides, Place};
 use ipnet::IpNet;
 
 use super::{path, place};
+use crate::bounded;
 use crate::config::epoch::{Digest, Role};
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, Entries, List};
-use crate::config::read_file;
 
 pub struct Places {
     /// Whether anything tells where clients are, be it sound or not.
@@ -76,7 +76,7 @@ fn open(
     key: &str,
     digest: &mut Digest,
 ) -> Result<Database, Problem> {
-    let bytes = read_file(path, MAX_DATABASE_BYTES).map_err(|error| {
+    let bytes = bounded::read_file(path, MAX_DATABASE_BYTES).map_err(|error| {
         written.spot.problem(format!("{} cannot be read: {error}", path.display()))
     })?;
     digest.file(Role::Database, key, &bytes);

@@ -7,9 +7,10 @@ use std::hash::Hash;
 use super::names::{Named, Names};
 use super::{or, place};
 use crate::config::file;
-use crate::config::model::{Map, SiteId, Tiers};
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, Entries, NameOr, Word};
+use crate::ids::SiteId;
+use crate::world::{Map, Tiers};
 
 pub fn maps(
     entries: Entries<At<file::Map>>,

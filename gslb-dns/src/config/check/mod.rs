@@ -21,9 +21,9 @@ use self::names::numbered;
 pub use self::node::node;
 use super::epoch::Digest;
 use super::file;
-use super::model::World;
 use super::problems::{Problem, Problems};
 use super::read::{At, Document};
+use crate::world::World;
 
 /// Turns `world.toml` and the files it names into what runs. `None` if anything is wrong.
 pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Option<World> {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::{or, path, within};
 use crate::config::duration;
 use crate::config::file;
-use crate::config::model::{DnsListeners, MAX_NODE_NAME, Node, TcpLimits};
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, Document, List};
+use crate::world::{DnsListeners, MAX_NODE_NAME, Node, TcpLimits};
 
 /// Threads for one address: more than any machine has cores.
 const THREADS: RangeInclusive<i64> = 1..=1024;

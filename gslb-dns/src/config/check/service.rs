@@ -8,13 +8,14 @@ use super::names::Named;
 use super::{addresses, or, steer, within};
 use crate::config::duration;
 use crate::config::file;
-use crate::config::model::{
-    Answers, Candidate, FailMode, MAX_CANDIDATES, MAX_TAKE, Map, Service, Site, SiteId, Take,
-    Target, Ttl, Vips,
-};
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, Entries, List, NameOr};
+use crate::ids::SiteId;
 use crate::name::Name;
+use crate::site_set::MAX_CANDIDATES;
+use crate::world::{
+    Answers, Candidate, FailMode, MAX_TAKE, Map, Service, Site, Take, Target, Ttl, Vips,
+};
 
 const MOST_WEIGHT: i64 = 1 << 20;
 const MOST_TAKEN: i64 = MAX_TAKE as i64;

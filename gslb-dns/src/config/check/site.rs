@@ -7,9 +7,10 @@ use geoip::Place;
 use super::names::{Named, Names};
 use super::{addresses, or, place, within};
 use crate::config::file;
-use crate::config::model::{Bias, DomainId, Site, Vips};
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, Entries};
+use crate::ids::DomainId;
+use crate::world::{Bias, Site, Vips};
 
 /// Sites stand in metrics, logs, overrides and on command lines.
 const LONGEST_NAME: usize = 63;

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::service::Around;
 use crate::config::closest::{closest, listed};
 use crate::config::file;
-use crate::config::model::{Area, Map, MapId, Pace, Site, SiteId, Step, Tiers};
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, List, NameOr};
+use crate::ids::{MapId, SiteId};
+use crate::world::{Area, Map, Pace, Site, Step, Tiers};
 
 pub struct Plan {
     pub strict_fence: Option<Area>,
@@ -42,9 +43,8 @@ impl Asks<'_> {
             let Some((written, spot)) = written else {
                 continue;
             };
-            let is_last = index + 1 == items.len();
             let fault = repeated(written, &before)
-                .or_else(|| self.misplaced(written, index == 0, is_last))
+                .or_else(|| self.misplaced(written, index, items.len() - 1))
                 .or_else(|| self.useless(written, &before));
             if let Some(fault) = fault {
                 problems.add(spot.problem(fault));
@@ -90,12 +90,12 @@ impl Asks<'_> {
         Some((problems.one(written)?, spot.clone()))
     }
 
-    fn misplaced(&self, written: Written, is_first: bool, is_last: bool) -> Option<String> {
+    fn misplaced(&self, written: Written, index: usize, last: usize) -> Option<String> {
         let says = match written {
-            Written::Pace(_) if !is_last => {
+            Written::Pace(_) if index < last => {
                 "comes last: it picks one of those that the other steps leave; move it to the end"
             }
-            Written::Strict(_) if !is_first => {
+            Written::Strict(_) if index > 0 => {
                 "with strict = true comes first: it stands before health is looked at; move it to \
                  the front"
             }

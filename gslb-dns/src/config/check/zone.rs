@@ -10,11 +10,12 @@ use crate::config::closest::listed;
 use crate::config::duration;
 use crate::config::epoch::{Digest, Role};
 use crate::config::file;
-use crate::config::model::{Answers, ServiceId};
 use crate::config::problems::{Problem, Problems, Source, Spot};
 use crate::config::read::{At, Entries};
+use crate::ids::ServiceId;
 use crate::name::Name;
 use crate::record::{Record, RecordType};
+use crate::world::Answers;
 use crate::zone::Zone;
 use crate::zone::master::{self, Master};
 

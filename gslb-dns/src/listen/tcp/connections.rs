@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::table::{Admitted, ConnectionId, Eviction, Table};
-use crate::config::model::TcpLimits;
 use crate::lock::Mutex;
 use crate::metrics::TcpMetrics;
+use crate::world::TcpLimits;
 
 /// Make one and hand it to every listener: the limits are for all of them together.
 pub struct Connections {

@@ -19,10 +19,10 @@ mod ttl;
 mod words;
 
 use std::fmt;
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::bounded;
 use crate::name::Name;
 use crate::record::Record;
 
@@ -95,8 +95,9 @@ pub fn read(path: &Path, origin: &Name) -> Result<Master, Vec<Problem>> {
         let message = format!("cannot be read: {error}");
         vec![Problem { file: path.into(), line: 0, message }]
     };
-    let text = read_file(path).map_err(unreadable)?;
-    entry::read_zone(path, text, origin, LIMITS, &mut read_file)
+    let mut open = |path: &Path| bounded::read_file(path, LIMITS.text as u64);
+    let text = open(path).map_err(unreadable)?;
+    entry::read_zone(path, text, origin, LIMITS, &mut open)
 }
 
 /// The same for text at hand; `open` reads $INCLUDEd files. Their paths are as written, joined to
@@ -108,17 +109,6 @@ pub fn parse(
     open: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Master, Vec<Problem>> {
     entry::read_zone(file, text.to_vec(), origin, LIMITS, open)
-}
-
-/// Reads no more than the limit and one octet: enough for the reader to see it is too long.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    // Asked before opening: to open a pipe is to wait for its writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut text = Vec::new();
-    fs::File::open(path)?.take(LIMITS.text as u64 + 1).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 impl fmt::Display for Problem {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 
 use anyhow::Context;
-use gslb_dns::listen::batch::{self, Exchange, Family, ReplyFrom};
+use gslb_dns::listen::batch::{self, Exchange, IpVersion, ReplyFrom};
 
 use super::{Start, free_address, ourselves};
 use crate::load::Reply;
@@ -23,7 +23,7 @@ pub fn start(dir: &Path, width: usize, reply_size: usize) -> anyhow::Result<Star
 pub fn serve(address: SocketAddr, width: usize, reply_size: usize) -> anyhow::Result<()> {
     let socket = UdpSocket::bind(address)?;
     // As gslb-dns and gdnsd: it decides which way a reply takes through the kernel.
-    batch::ignore_path_mtu(&socket, Family::V4)?;
+    batch::ignore_path_mtu(&socket, IpVersion::V4)?;
     let mut exchange = Exchange::new(width, ReplyFrom::Socket);
     loop {
         let count = exchange.receive(&socket).context("cannot receive")?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use geoip::{Atlas, Continent, Country, Overrides, Place, Subdivision};
 use ipnet::IpNet;
 
+use crate::ids::{DomainId, MapId, ServiceId, SiteId};
 use crate::name::Name;
 use crate::zone::Zone;
 
@@ -65,33 +66,6 @@ pub struct World {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Epoch(pub [u8; 32]);
 
-macro_rules! ids {
-    ($($(#[$doc:meta])* $id:ident),*) => {
-        $(
-            $(#[$doc])*
-            #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-            pub struct $id(pub u16);
-
-            impl $id {
-                pub fn index(self) -> usize {
-                    usize::from(self.0)
-                }
-            }
-        )*
-    };
-}
-
-ids! {
-    /// Index into `World::sites`.
-    SiteId,
-    /// Index into `World::maps`.
-    MapId,
-    /// Index into `World::services`.
-    ServiceId,
-    /// A failure domain of sites.
-    DomainId
-}
-
 #[derive(Clone, Debug)]
 pub struct Site {
     pub name: Box<str>,
@@ -127,9 +101,6 @@ pub struct Map {
 
 /// Sites in order of preference; those of one inner list are alike.
 pub type Tiers = Vec<Vec<SiteId>>;
-
-/// Candidates of one service: a bit each, so a tier is a word.
-pub const MAX_CANDIDATES: usize = 128;
 
 /// Sites that one answer may name: with two addresses each they still fit 512 octets.
 pub const MAX_TAKE: usize = 8;
