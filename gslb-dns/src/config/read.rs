@@ -84,7 +84,10 @@ macro_rules! table {
         impl $crate::config::read::Read for $name {
             fn expected() -> String {
                 let keys: &[&str] = &[$(stringify!($key).trim_start_matches("r#")),*];
-                format!("a table of {}", keys.join(", "))
+                match keys {
+                    [only] => format!("a table: {{ {only} = … }}"),
+                    keys => format!("a table of {}", keys.join(", ")),
+                }
             }
 
             fn read(
@@ -154,9 +157,17 @@ pub fn open<'v, 't, T: Read>(
     problems: &mut Problems,
 ) -> Option<&'v DeTable<'t>> {
     let table = table_of::<T>(value, spot, problems)?;
-    for (key, _) in table.iter() {
+    for (key, value) in table.iter() {
         let name: &str = key.get_ref();
-        if !known.contains(&name) {
+        if known.contains(&name) {
+            continue;
+        }
+        if let Some(heading) = value.get_ref().as_table().and_then(|held| spot.quoted(name, held)) {
+            let unquoted = spot.key(name, key.span());
+            let message = format!("unknown key; a name with dots is quoted: [{heading}]");
+            problems.add(unquoted.problem(message));
+            return None; // What seems to be missing stands under that heading.
+        } else {
             let guess = closest(name, known.iter().copied());
             let guess = guess.map(|guess| format!("; did you mean {guess}?")).unwrap_or_default();
             let keys = listed("known keys", known.iter().copied());
