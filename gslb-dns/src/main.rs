@@ -1,7 +1,7 @@
 //! `gslb-dns`: arguments, config, run, exit code.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gslb_dns::clock::now;
 use gslb_dns::config::{self, Colour, Config};
-use gslb_dns::explain::{self, Request, RequestWords};
+use gslb_dns::explain::{self, Format, Request, RequestWords};
 use gslb_dns::keeper::{Beliefs, Reread};
 use gslb_dns::run::Server;
 use gslb_dns::snapshot::{Groundwork, Snapshot};
@@ -60,7 +60,8 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Ask the running server at this admin address instead of reading the config
-        #[arg(long, value_name = "ADDRESS:PORT")]
+        #[arg(long, value_name = "ADDRESS:PORT", value_parser = admin_address)]
+        #[arg(conflicts_with = "config")]
         server: Option<SocketAddr>,
         #[command(flatten)]
         config: ConfigFile,
@@ -94,8 +95,8 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config, log_format } => {
             match log_format {
-                LogFormat::Text => telemetry::log_as_text(),
-                LogFormat::Json => telemetry::log_as_json(),
+                LogFormat::Text => telemetry::log_as_text()?,
+                LogFormat::Json => telemetry::log_as_json()?,
             }
             let Some(config) = load(&config) else {
                 return Ok(ExitCode::FAILURE);
@@ -117,9 +118,10 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Explain { name, qtype, client, resolver, suppose, at, json, server, config } => {
             let words = RequestWords { name, qtype, client, resolver, at, suppose };
+            let format = if json { Format::Json } else { Format::Text };
             let text = match server {
-                Some(server) => admin::client::explain(server, &words, json)?,
-                None => explain_from_files(&config, &words, json)?,
+                Some(server) => admin::client::explain(server, &words, format)?,
+                None => explain_from_files(&config, &words, format)?,
             };
             say(&text)?;
             Ok(ExitCode::SUCCESS)
@@ -137,7 +139,7 @@ fn load(file: &ConfigFile) -> Option<Config> {
 fn explain_from_files(
     file: &ConfigFile,
     words: &RequestWords,
-    json: bool,
+    format: Format,
 ) -> anyhow::Result<String> {
     let request = Request::parse(words, now())?;
     let Some(Config { node, world }) = load(file) else {
@@ -150,10 +152,15 @@ fn explain_from_files(
     let ground = Groundwork::new(world);
     let board = beliefs.board(1, &ground, request.at);
     let explanation = explain::explain(&Snapshot::new(ground.into(), board), &node.name, &request);
-    Ok(match json {
-        true => serde_json::to_string_pretty(&explanation)? + "\n",
-        false => explanation.text(),
-    })
+    Ok(explanation.written(format)?)
+}
+
+/// An address as people paste it: with a name for a host, or from a browser.
+fn admin_address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let advice = |error| format!("{error}; expected one such as 127.0.0.1:9053");
+    let mut addresses = bare.to_socket_addrs().map_err(advice)?;
+    addresses.next().ok_or_else(|| "that name has no address".to_owned())
 }
 
 /// Prints; a reader who has gone away is an error, not a panic.

@@ -1,22 +1,77 @@
 //! Where logs go: standard error, one line an event, level and rooms by `GSLB_LOG`.
 
+use std::env;
 use std::io::stderr;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
-/// Filter directives, such as `info` or `gslb_dns::keeper=debug`.
+/// Levels, such as `info`, or `gslb_dns::keeper=debug,info`.
 const FILTER_VARIABLE: &str = "GSLB_LOG";
+const DEFAULT: &str = "info";
+
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FilterError {
+    #[error(
+        "{FILTER_VARIABLE}: {0:?} is no level (levels: off, error, warn, info, debug, trace; one for all, \
+         or for a room as in gslb_dns::keeper=debug)"
+    )]
+    Level(String),
+    #[error(
+        "{FILTER_VARIABLE}: {0:?} is no filter; expected one such as gslb_dns::keeper=debug,info"
+    )]
+    Filter(String),
+}
 
 /// For people.
-pub fn log_as_text() {
-    tracing_subscriber::fmt().with_writer(stderr).with_env_filter(filter()).with_ansi(false).init();
+pub fn log_as_text() -> Result<(), FilterError> {
+    let filter = from_environment()?;
+    tracing_subscriber::fmt().with_writer(stderr).with_env_filter(filter).with_ansi(false).init();
+    Ok(())
 }
 
 /// For collectors: one JSON object a line.
-pub fn log_as_json() {
-    tracing_subscriber::fmt().json().with_writer(stderr).with_env_filter(filter()).init();
+pub fn log_as_json() -> Result<(), FilterError> {
+    let filter = from_environment()?;
+    tracing_subscriber::fmt().json().with_writer(stderr).with_env_filter(filter).init();
+    Ok(())
 }
 
-fn filter() -> EnvFilter {
-    EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"))
+fn from_environment() -> Result<EnvFilter, FilterError> {
+    match env::var_os(FILTER_VARIABLE) {
+        Some(text) if !text.is_empty() => filter(&text.to_string_lossy()),
+        Some(_) | None => filter(DEFAULT),
+    }
+}
+
+/// A word alone is a level here. The library takes a misspelt one for the name of a room, and then says
+/// nothing of all the others.
+fn filter(text: &str) -> Result<EnvFilter, FilterError> {
+    for directive in text.split(',') {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
+        if level.parse::<LevelFilter>().is_err() {
+            return Err(FilterError::Level(level.to_owned()));
+        }
+    }
+    EnvFilter::try_new(text).map_err(|_| FilterError::Filter(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<(), FilterError>) {
+        assert_eq!(filter(text).map(drop), expected, "{text}");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_told() {
+        check("info", Ok(()));
+        check("gslb_dns::keeper=debug,warn", Ok(()));
+        check("OFF", Ok(()));
+        check("inof", Err(FilterError::Level("inof".into())));
+        check("gslb_dns=debgu", Err(FilterError::Level("debgu".into())));
+        check("gslb_dns::keeper", Err(FilterError::Level("gslb_dns::keeper".into())));
+        check("[=info", Err(FilterError::Filter("[=info".into())));
+    }
 }

@@ -12,15 +12,15 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::explain::RequestWords;
+use crate::explain::{Format, RequestWords};
 
 /// How long the whole exchange may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Octets of an explanation: far more than the largest.
 const MAX_BODY: usize = 16 << 20;
 
 /// The explanation as the server gives it.
-pub fn explain(server: SocketAddr, words: &RequestWords, json: bool) -> anyhow::Result<String> {
+pub fn explain(server: SocketAddr, words: &RequestWords, format: Format) -> anyhow::Result<String> {
     let RequestWords { name, qtype, client, resolver, at, suppose } = words;
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("name", name).append_pair("type", qtype);
@@ -30,7 +30,7 @@ pub fn explain(server: SocketAddr, words: &RequestWords, json: bool) -> anyhow::
         }
     }
     query.extend_pairs(suppose.iter().map(|word| ("suppose", word)));
-    query.append_pair("format", if json { "json" } else { "text" });
+    query.append_pair("format", format.as_str());
     get(server, &format!("/v1/explain?{}", query.finish()))
 }
 
@@ -39,7 +39,10 @@ fn get(server: SocketAddr, path: &str) -> anyhow::Result<String> {
     runtime.block_on(async {
         tokio::time::timeout(TIMEOUT, fetch(server, path))
             .await
-            .with_context(|| format!("{server} did not answer within {TIMEOUT:?}"))?
+            .with_context(|| format!(
+                    "{server} did not answer within {TIMEOUT:?}; is that its admin address ([admin] listen \
+                     in node.toml)?"
+                ))?
     })
 }
 

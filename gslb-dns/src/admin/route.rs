@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Door;
 use crate::clock::now;
-use crate::explain::{Request, RequestWords, explain};
+use crate::explain::{Format, Request, RequestWords, explain};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -55,20 +55,18 @@ async fn explained(door: Door, query: String) -> Response<Full<Bytes>> {
     let explanation = tokio::task::spawn_blocking(move || {
         explain(&door.published.load(), &door.node_name, &request)
     });
-    match (explanation.await, asked.format) {
-        (Ok(explanation), Format::Text) => page(StatusCode::OK, TEXT, explanation.text()),
-        (Ok(explanation), Format::Json) => match serde_json::to_string_pretty(&explanation) {
-            Ok(text) => page(StatusCode::OK, JSON, text + "\n"),
-            Err(error) => failed(&error.to_string()),
-        },
-        (Err(error), _) => failed(&error.to_string()),
+    let kind = match asked.format {
+        Format::Text => TEXT,
+        Format::Json => JSON,
+    };
+    let written = match explanation.await {
+        Ok(explanation) => explanation.written(asked.format).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match written {
+        Ok(text) => page(StatusCode::OK, kind, text),
+        Err(error) => failed(&error),
     }
-}
-
-#[derive(Clone, Copy)]
-enum Format {
-    Json,
-    Text,
 }
 
 struct Asked {
@@ -90,11 +88,8 @@ impl Asked {
                 "at" => words.at = Some(value),
                 "suppose" => words.suppose.push(value),
                 "format" => {
-                    format = match value.as_str() {
-                        "json" => Format::Json,
-                        "text" => Format::Text,
-                        other => return Err(format!("no format {other} (formats: json, text)")),
-                    }
+                    format = Format::named(&value)
+                        .ok_or_else(|| format!("no format {value} (formats: json, text)"))?;
                 }
                 other => {
                     return Err(format!(

@@ -154,6 +154,13 @@ impl Explanation {
     pub fn text(&self) -> String {
         text::text(self)
     }
+
+    pub fn written(&self, format: Format) -> serde_json::Result<String> {
+        match format {
+            Format::Text => Ok(self.text()),
+            Format::Json => serde_json::to_string_pretty(self).map(|text| text + "\n"),
+        }
+    }
 }
 
 /// Asks the query path, and reads its answer. Also returns the names of the chain, in order.
@@ -337,6 +344,29 @@ pub struct RequestWords {
     pub suppose: Vec<String>,
 }
 
+/// How an explanation is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    Text,
+    /// One object, for programs.
+    Json,
+}
+
+impl Format {
+    const ALL: [Format; 2] = [Format::Text, Format::Json];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.as_str() == name)
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     #[error("\"{name}\" is not a domain name: {source}")]
@@ -347,7 +377,9 @@ pub enum RequestError {
     Client(String),
     #[error("\"{0}\" is not a resolver's address; expected one such as 192.0.2.53")]
     Resolver(String),
-    #[error("for whom? give a client subnet (client), a resolver's address (resolver), or both")]
+    #[error(
+        "for whom? give a client subnet (--client, client=), a resolver's address (--resolver, resolver=), or both"
+    )]
     Whom,
     #[error("\"{0}\" is not an instant; expected one such as 2026-11-21T09:30:00Z")]
     At(String),
