@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::health::board::Board;
 use crate::health::last_known::LastKnown;
-use crate::health::overrides::Override;
+use crate::health::overrides::{Idle, Override};
 use crate::metrics::WorldMetrics;
 use crate::publish::Published;
 use crate::snapshot::{Groundwork, Snapshot};
@@ -189,7 +189,9 @@ impl Keeper {
             Keeper { beliefs, ground, published, metrics, number, in_force, is_persisted, retired };
         keeper.tell_world();
         keeper.metrics.overrides_ok.set(1);
-        keeper.tell_reread(&reread);
+        if reread != Reread::Changed || !keeper.beliefs.overrides.is_empty() {
+            keeper.tell_reread(&reread);
+        }
         keeper.settle();
         keeper.persist();
         keeper
@@ -261,6 +263,21 @@ impl Keeper {
         }
     }
 
+    fn tell_idle(&self) {
+        for said in &self.beliefs.overrides {
+            let Override { site, service, who, .. } = said;
+            match said.idle_in(&self.ground.world) {
+                None => {}
+                Some(Idle::Site) => {
+                    warn!(%site, who, "an override touches nothing: no site has that name");
+                }
+                Some(Idle::Service) => {
+                    warn!(%site, %service, who, "an override touches nothing: no service has that name");
+                }
+            }
+        }
+    }
+
     fn tell_world(&self) {
         let world = &self.ground.world;
         self.metrics.epoch.with_label_values(&[world.epoch.to_string()]).set(1);
@@ -276,13 +293,13 @@ impl Keeper {
             Reread::Changed => {
                 self.metrics.overrides_ok.set(1);
                 info!(overrides = self.beliefs.overrides.len(), "overrides read");
+                self.tell_idle();
             }
             Reread::Refused(why) => {
                 self.metrics.overrides_ok.set(0);
-                error!(
-                    why = why.replace('\n', "; "),
-                    "overrides refused: what they said when last good still holds"
-                );
+                for why in why.lines() {
+                    error!(why, "overrides refused: what they said when last good still holds");
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Decides nothing. UDP has threads of its own; everything else runs on one small tokio runtime.
 
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use crate::world::{DnsListeners, Node};
 const KEEPER_INTERVAL: Duration = Duration::from_millis(500);
 /// Threads for TCP, the admin door and the keeper.
 const RUNTIME_THREADS: usize = 2;
+/// In the state directory: locked by the server whose directory it is.
+const LOCK_FILE: &str = "lock";
 /// Tries to find one free port for both transports when port 0 is asked for.
 const PORT_TRIES: usize = 16;
 
@@ -44,6 +47,8 @@ pub struct Server {
     tasks: Vec<Task<()>>,
     runtime: Option<Runtime>,
     signals: Signals,
+    /// Held while the state directory is ours.
+    _state_lock: File,
 }
 
 /// What asks the process to end. Heard from before the server says that it is ready.
@@ -62,6 +67,11 @@ pub enum StartError {
     Thread(#[source] io::Error),
     #[error("cannot make the state directory {dir}")]
     StateDir { dir: String, source: io::Error },
+    #[error(
+        "the state directory {dir} belongs to another gslb-dns that runs; give each its own \
+         (state_dir in node.toml)"
+    )]
+    StateDirTaken { dir: String },
 }
 
 /// Every socket of the server, bound before anything answers.
@@ -75,7 +85,7 @@ impl Server {
     /// Starts to answer for `config`. All sockets are bound before the first answer.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let Config { node, world } = config;
-        make_state_dir(&node)?;
+        let state_lock = take_state_dir(&node)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
             .thread_name("runtime")
@@ -103,6 +113,7 @@ impl Server {
             tasks: vec![],
             runtime: Some(runtime),
             signals,
+            _state_lock: state_lock,
         };
         let door = Door {
             node_name: node.name.as_ref().into(),
@@ -278,11 +289,18 @@ async fn keep(mut keeper: Keeper, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-fn make_state_dir(node: &Node) -> Result<(), StartError> {
-    std::fs::create_dir_all(&node.state_dir).map_err(|source| StartError::StateDir {
-        dir: node.state_dir.display().to_string(),
-        source,
-    })
+/// Two servers that write to one directory would each undo what the other remembers.
+fn take_state_dir(node: &Node) -> Result<File, StartError> {
+    let dir = node.state_dir.display().to_string();
+    let made = fs::create_dir_all(&node.state_dir);
+    match made.and_then(|()| File::create(node.state_dir.join(LOCK_FILE))) {
+        Err(source) => Err(StartError::StateDir { dir, source }),
+        Ok(lock) => match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => Err(StartError::StateDirTaken { dir }),
+            Err(TryLockError::Error(source)) => Err(StartError::StateDir { dir, source }),
+        },
+    }
 }
 
 fn tally(transport: Transport) -> Arc<Tally> {

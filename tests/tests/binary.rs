@@ -100,6 +100,18 @@ fn check_taken(world: &World, (from, to): (&str, &str), says: &str) {
 }
 
 #[test]
+fn a_state_directory_has_one_server() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    let second = command(&["run"], &world.node());
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.stderr.contains("belongs to another gslb-dns that runs"), "{second:?}");
+    assert_eq!(server.stop().unwrap().code(), Some(0));
+    // What was held is free again, whoever left the file there.
+    drop(Server::start(&world.node()).unwrap());
+}
+
+#[test]
 fn the_word_to_end_is_obeyed_after_what_was_asked_before() {
     const SOCKETS: usize = 16;
     const EACH: usize = 16;
@@ -199,9 +211,10 @@ fn a_bad_overrides_file_is_refused_and_what_it_said_before_holds() {
     assert_eq!(server.metric(SERVICE_DOWN).unwrap(), 1.0);
 
     world.write_overrides("[[override]]\nsite = \"fra\"\nstate = \"asleep\"\n").unwrap();
-    let refused = server.wait_for_log("overrides refused").unwrap();
-    let why = refused["fields"]["why"].as_str().unwrap();
-    assert!(why.contains("overrides.toml:3") && why.contains("asleep"), "{why}");
+    // A line for each of the problems: who and why are missing, and there is no such state.
+    let refused = [(); 3].map(|()| server.wait_for_log("overrides refused").unwrap());
+    let whys = refused.each_ref().map(|line| line["fields"]["why"].as_str().unwrap());
+    assert!(whys[2].contains("overrides.toml:3") && whys[2].contains("asleep"), "{whys:?}");
     assert_eq!(server.metric("gslb_dns_overrides_ok").unwrap(), 0.0);
     assert_eq!(server.metric(SERVICE_DOWN).unwrap(), 1.0);
     assert_eq!(server.board_number().unwrap(), 1);
@@ -221,6 +234,20 @@ fn a_bad_overrides_file_is_refused_and_what_it_said_before_holds() {
     assert_eq!(server.wait_for_board_after(1).unwrap(), 2);
     assert_eq!(server.metric(SERVICE_DOWN).unwrap(), 0.0);
     assert_eq!(server.stop().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_override_that_touches_nothing_is_told() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let said =
+        |at: &str| format!("[[override]]\n{at}\nstate = \"down\"\nwho = \"kim\"\nwhy = \"test\"\n");
+    let mut server = Server::start(&world.node()).unwrap();
+    world.write_overrides(&said("site = \"frankfurt\"")).unwrap();
+    let told = server.wait_for_log("an override touches nothing: no site has that name").unwrap();
+    assert_eq!(told["fields"]["site"], "frankfurt");
+    world.write_overrides(&said("site = \"*\"\nservice = \"absent.*\"")).unwrap();
+    let told = server.wait_for_log("an override touches nothing: no service has that name");
+    assert_eq!(told.unwrap()["fields"]["service"], "absent.*");
 }
 
 #[test]

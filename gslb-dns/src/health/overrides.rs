@@ -7,6 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::board::Health;
+use crate::world::World;
 
 /// One thing an operator said. Of those that match and are in force, the last in the file wins
 /// for each kind.
@@ -35,7 +36,24 @@ pub enum Order {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Glob(Box<str>);
 
+/// The part of an override that matches nothing in a world.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Idle {
+    Site,
+    Service,
+}
+
 impl Override {
+    /// Whether it can touch anything at all: a misspelt site is not drained, and nobody would know.
+    pub fn idle_in(&self, world: &World) -> Option<Idle> {
+        if !world.sites.iter().any(|site| self.site.matches(&site.name)) {
+            return Some(Idle::Site);
+        }
+        let mut services = world.services.iter().map(|service| service.name.to_string());
+        let touches_one = services.any(|name| self.service.matches(name.trim_end_matches('.')));
+        (!touches_one).then_some(Idle::Service)
+    }
+
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.since <= now && self.until.is_none_or(|until| now < until)
     }
