@@ -8,7 +8,7 @@ use std::time::Duration;
 use geoip::{Continent, Country, Subdivision};
 use jiff::Timestamp;
 
-use super::read::{At, Entries, List, NameOr, Word, choose, table};
+use super::read::{At, ByDomain, Entries, List, NameOr, Word, choose, table};
 use crate::name::Name;
 use crate::world::Area;
 
@@ -50,10 +50,10 @@ table! {
     /// `world.toml`.
     World {
         geoip: Option<Geoip>,
-        zone: Option<Entries<Zone>>,
+        zone: Option<ByDomain<Zone>>,
         site: Option<Entries<Site>>,
         map: Option<Entries<At<Map>>>,
-        service: Option<Entries<At<Service>>>,
+        service: Option<ByDomain<At<Service>>>,
     }
 }
 

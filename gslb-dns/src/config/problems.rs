@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
-use toml::de::DeTable;
 
 /// A file as it was read.
 #[derive(Debug)]
@@ -206,21 +205,6 @@ impl Spot {
         let dot = if self.key.is_empty() { "" } else { "." };
         let key = format!("{}{dot}{}", self.key, shown_key(key));
         Spot { source: self.source.clone(), span, key: key.into() }
-    }
-
-    /// How the heading of `[service.www.example.com]` should have been written, given that it was read as
-    /// a table in a table: this spot's is the first of them, `held` what stands under `key` in it.
-    pub(super) fn quoted(&self, key: &str, mut held: &DeTable<'_>) -> Option<String> {
-        let (table, first) = self.key.rsplit_once('.').filter(|(_, first)| !first.contains('"'))?;
-        let mut name = format!("{first}.{key}");
-        while let Some((key, value)) = held.iter().next()
-            && let Some(inner) = value.get_ref().as_table()
-            && held.len() == 1
-        {
-            name = format!("{name}.{}", key.get_ref());
-            held = inner;
-        }
-        Some(format!("{table}.{name:?}"))
     }
 
     /// An item of this list, counted from 0.

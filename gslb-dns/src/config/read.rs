@@ -41,6 +41,11 @@ impl<T> Default for Entries<T> {
     }
 }
 
+/// The same, where the keys are domain names. TOML takes `[zone.example.com]` for tables in a table: that is
+/// told, and read as what was meant.
+#[derive(Debug)]
+pub struct ByDomain<T>(pub Entries<T>);
+
 /// A name by itself, or a table or list that says more.
 #[derive(Debug)]
 pub enum NameOr<T> {
@@ -55,6 +60,11 @@ pub trait Read: Sized {
 
     /// `None` when the value does not fit, which has then been told.
     fn read(value: &DeValue<'_>, spot: &Spot, problems: &mut Problems) -> Option<Self>;
+
+    /// The keys of a table, where it has a fixed set of them.
+    fn keys() -> &'static [&'static str] {
+        &[]
+    }
 
     /// What stands for a key that is not in its table.
     fn absent(key: &str, table: &Spot, problems: &mut Problems) -> Option<Self> {
@@ -83,11 +93,16 @@ macro_rules! table {
 
         impl $crate::config::read::Read for $name {
             fn expected() -> String {
-                let keys: &[&str] = &[$(stringify!($key).trim_start_matches("r#")),*];
-                match keys {
+                match Self::keys() {
                     [only] => format!("a table: {{ {only} = … }}"),
                     keys => format!("a table of {}", keys.join(", ")),
                 }
+            }
+
+            fn keys() -> &'static [&'static str] {
+                // A name in Rust may need the prefix that a key in TOML does not.
+                const KEYS: &[&str] = &[$($crate::config::read::bare(stringify!($key))),*];
+                KEYS
             }
 
             fn read(
@@ -95,12 +110,11 @@ macro_rules! table {
                 spot: &$crate::config::problems::Spot,
                 problems: &mut $crate::config::problems::Problems,
             ) -> Option<Self> {
-                let keys = &[$(stringify!($key).trim_start_matches("r#")),*];
-                let table = $crate::config::read::open::<Self>(value, spot, keys, problems)?;
+                let table = $crate::config::read::open::<Self>(value, spot, problems)?;
                 Some($name {
                     $($key: $crate::config::read::take(
                         table,
-                        stringify!($key).trim_start_matches("r#"),
+                        $crate::config::read::bare(stringify!($key)),
                         spot,
                         problems,
                     ),)*
@@ -149,25 +163,25 @@ impl<'s> Document<'s> {
     }
 }
 
+/// A key without the `r#` that Rust wants before a keyword.
+pub const fn bare(key: &'static str) -> &'static str {
+    match key.as_bytes() {
+        [b'r', b'#', ..] => key.split_at(2).1,
+        _ => key,
+    }
+}
+
 /// Sees that a value is a table and holds only known keys.
 pub fn open<'v, 't, T: Read>(
     value: &'v DeValue<'t>,
     spot: &Spot,
-    known: &[&str],
     problems: &mut Problems,
 ) -> Option<&'v DeTable<'t>> {
+    let known = T::keys();
     let table = table_of::<T>(value, spot, problems)?;
-    for (key, value) in table.iter() {
+    for (key, _) in table.iter() {
         let name: &str = key.get_ref();
-        if known.contains(&name) {
-            continue;
-        }
-        if let Some(heading) = value.get_ref().as_table().and_then(|held| spot.quoted(name, held)) {
-            let unquoted = spot.key(name, key.span());
-            let message = format!("unknown key; a name with dots is quoted: [{heading}]");
-            problems.add(unquoted.problem(message));
-            return None; // What seems to be missing stands under that heading.
-        } else {
+        if !known.contains(&name) {
             let guess = closest(name, known.iter().copied());
             let guess = guess.map(|guess| format!("; did you mean {guess}?")).unwrap_or_default();
             let keys = listed("known keys", known.iter().copied());
@@ -225,6 +239,10 @@ impl<T: Read> Read for At<T> {
         T::expected()
     }
 
+    fn keys() -> &'static [&'static str] {
+        T::keys()
+    }
+
     fn read(value: &DeValue<'_>, spot: &Spot, problems: &mut Problems) -> Option<Self> {
         Some(At { value: T::read(value, spot, problems)?, spot: spot.clone() })
     }
@@ -272,6 +290,62 @@ impl<T: Read> Read for Entries<T> {
         });
         Some(Entries(entries.collect()))
     }
+}
+
+impl<T: Read> Read for ByDomain<T> {
+    fn expected() -> String {
+        "a table".to_owned()
+    }
+
+    fn read(value: &DeValue<'_>, spot: &Spot, problems: &mut Problems) -> Option<Self> {
+        let mut entries = Vec::new();
+        for (key, value) in table_of::<Self>(value, spot, problems)? {
+            let name: &str = key.get_ref();
+            for Heading { name, at, value, is_split } in
+                headings::<T>(name, key.span(), value, spot)
+            {
+                if is_split {
+                    let message = format!("a name with dots is quoted: [{spot}.{name:?}]");
+                    problems.add(at.problem(message));
+                }
+                let read = T::read(value.get_ref(), &at, problems);
+                entries.push((At { value: name, spot: at }, read));
+            }
+        }
+        Some(ByDomain(Entries(entries)))
+    }
+}
+
+/// One entry of a table of domain names.
+struct Heading<'v, 't> {
+    name: String,
+    at: Spot,
+    value: &'v Spanned<DeValue<'t>>,
+    /// Whether its dots were not quoted.
+    is_split: bool,
+}
+
+/// What stands under one key: itself, or all that was split by its dots.
+fn headings<'v, 't, T: Read>(
+    name: &str,
+    span: Range<usize>,
+    value: &'v Spanned<DeValue<'t>>,
+    table: &Spot,
+) -> Vec<Heading<'v, 't>> {
+    let at = table.key(name, span);
+    let is_part = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+        let key: &std::borrow::Cow<'_, str> = key.get_ref();
+        value.get_ref().is_table() && closest(key, T::keys().iter().copied()).is_none()
+    };
+    let parts = value.get_ref().as_table().filter(|parts| !parts.is_empty());
+    let Some(parts) = parts.filter(|parts| parts.iter().all(is_part)) else {
+        return vec![Heading { name: name.to_owned(), at, value, is_split: false }];
+    };
+    let within =
+        parts.iter().flat_map(|(key, value)| headings::<T>(key.get_ref(), key.span(), value, &at));
+    within
+        .map(|part| Heading { name: format!("{name}.{}", part.name), is_split: true, ..part })
+        .collect()
 }
 
 impl<T: Read> Read for NameOr<T> {

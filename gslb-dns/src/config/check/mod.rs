@@ -1,4 +1,4 @@
-//! Judges what `file` holds and turns it into `model`: names become ids, defaults are filled in,
+//! Judges what `file` holds and turns it into a `World`: names become ids, defaults are filled in,
 //! and every problem is told.
 //!
 //! node · geoip · site ─▶ map ─▶ service (steer) ─▶ zone
@@ -22,7 +22,7 @@ pub use self::node::node;
 use super::epoch::Digest;
 use super::file;
 use super::problems::{Problem, Problems};
-use super::read::{At, Document};
+use super::read::{At, ByDomain, Document, Entries};
 use crate::world::World;
 
 /// Turns `world.toml` and the files it names into what runs. `None` if anything is wrong.
@@ -31,8 +31,8 @@ pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Op
     let file::World { geoip, zone, site, map, service } = raw;
     let site = numbered(site, problems)?;
     let map = numbered(map, problems)?;
-    let service = numbered(service, problems)?;
-    let zone = numbered(zone, problems)?;
+    let service = numbered(service.map(by_domain), problems)?;
+    let zone = numbered(zone.map(by_domain), problems)?;
 
     let mut digest = Digest::of(&document.table);
     let geoip = geoip::places(geoip, dir, &mut digest, problems);
@@ -56,6 +56,10 @@ pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Op
         ecs_private: geoip.ecs_private?,
         overrides: geoip.overrides,
     })
+}
+
+fn by_domain<T>(table: Option<ByDomain<T>>) -> Option<Entries<T>> {
+    table.map(|ByDomain(entries)| entries)
 }
 
 /// What is made of a key that may be left out: its default then, and `None` if it could not be
