@@ -47,13 +47,15 @@ fn from_environment() -> Result<EnvFilter, FilterError> {
 /// A word alone is a level here. The library takes a misspelt one for the name of a room, and then says
 /// nothing of all the others.
 fn filter(text: &str) -> Result<EnvFilter, FilterError> {
-    for directive in text.split(',') {
-        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
+    // Nor does it take the spaces that people write after commas.
+    let directives: Vec<&str> = text.split(',').map(str::trim).collect();
+    for directive in &directives {
+        let level = directive.rsplit_once('=').map_or(*directive, |(_, level)| level);
         if level.parse::<LevelFilter>().is_err() {
             return Err(FilterError::Level(level.to_owned()));
         }
     }
-    EnvFilter::try_new(text).map_err(|_| FilterError::Filter(text.to_owned()))
+    EnvFilter::try_new(directives.join(",")).map_err(|_| FilterError::Filter(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -69,6 +71,8 @@ mod tests {
         check("info", Ok(()));
         check("gslb_dns::keeper=debug,warn", Ok(()));
         check("OFF", Ok(()));
+        check(" info ", Ok(()));
+        check("info, gslb_dns::admin=debug", Ok(()));
         check("inof", Err(FilterError::Level("inof".into())));
         check("gslb_dns=debgu", Err(FilterError::Level("debgu".into())));
         check("gslb_dns::keeper", Err(FilterError::Level("gslb_dns::keeper".into())));
