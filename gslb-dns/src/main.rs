@@ -11,7 +11,7 @@ use gslb_dns::clock::now;
 use gslb_dns::config::{self, Colour, Config};
 use gslb_dns::explain::{self, Format, Request, RequestWords};
 use gslb_dns::keeper::{Beliefs, Reread};
-use gslb_dns::run::Server;
+use gslb_dns::run::{HangUp, Server};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::{admin, telemetry};
 
@@ -102,7 +102,7 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             };
             let mut server = Server::start(config)?;
-            server.wait_for_signal();
+            server.wait_for_signal(HangUp::Reload);
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config } => {
@@ -142,11 +142,11 @@ fn explain_from_files(
     format: Format,
 ) -> anyhow::Result<String> {
     let request = Request::parse(words, now())?;
-    let Some(Config { node, world }) = load(file) else {
+    let Some(Config { node, world, .. }) = load(file) else {
         bail!("the config has problems, so nothing can be explained from it");
     };
     let (beliefs, reread) = Beliefs::read(&node);
-    if let Reread::Refused(why) = reread {
+    if let Reread::Refused(why) | Reread::Lost(why) = reread {
         bail!("{why}");
     }
     let ground = Groundwork::new(world);

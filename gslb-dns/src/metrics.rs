@@ -148,6 +148,17 @@ pub struct WorldMetrics {
     pub failing: IntGaugeVec,
     pub zone_names: IntGaugeVec,
     pub epoch: IntGaugeVec,
+    pub reloads: Reloads,
+}
+
+/// What came of being asked to read the config again.
+#[derive(Clone)]
+pub struct Reloads {
+    pub adopted: IntCounter,
+    pub unchanged: IntCounter,
+    pub refused: IntCounter,
+    pub config_ok: IntGauge,
+    pub restart_needed: IntGauge,
 }
 
 impl Metrics {
@@ -185,6 +196,7 @@ impl Metrics {
                 "1 for the world that answers now, by its SHA-256",
                 &["epoch"],
             ),
+            reloads: Reloads::new(&register),
         };
         Metrics { registry, tcp, world }
     }
@@ -196,6 +208,29 @@ impl Metrics {
             tracing::error!(%error, "metrics could not be written");
         }
         text
+    }
+}
+
+impl Reloads {
+    fn new(register: &Register<'_>) -> Reloads {
+        let reloads = register.counters(
+            "gslb_dns_reloads_total",
+            "times the config was read again, by what came of it",
+            "result",
+        );
+        Reloads {
+            adopted: reloads.with_label_values(&["adopted"]),
+            unchanged: reloads.with_label_values(&["unchanged"]),
+            refused: reloads.with_label_values(&["refused"]),
+            config_ok: register.gauge(
+                "gslb_dns_config_ok",
+                "1 if the config was good when last read, 0 if it was refused",
+            ),
+            restart_needed: register.gauge(
+                "gslb_dns_restart_needed",
+                "1 if node.toml, when last read, said what only a restart can bring about",
+            ),
+        }
     }
 }
 

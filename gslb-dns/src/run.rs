@@ -5,6 +5,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle as Task;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
@@ -21,7 +22,7 @@ use crate::admin::{self, Door};
 use crate::answer::Transport;
 use crate::clock::now;
 use crate::config::Config;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, Prepared};
 use crate::listen::tcp::{Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
@@ -44,17 +45,29 @@ pub struct Server {
     udp: Vec<JoinHandle<()>>,
     stop_udp: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
+    /// Asks the keeper to read the config again.
+    reload: Arc<Notify>,
     tasks: Vec<Task<()>>,
     runtime: Option<Runtime>,
     signals: Signals,
     /// Held while the state directory is ours.
-    _state_lock: File,
+    _state_lock: Option<File>,
 }
 
-/// What asks the process to end. Heard from before the server says that it is ready.
+/// What is asked of the process. Heard from before the server says that it is ready.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What a SIGHUP asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HangUp {
+    /// To read the config again, as daemons do.
+    Reload,
+    /// To end: the terminal is gone, and with it whoever started this.
+    End,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +97,7 @@ struct Sockets {
 impl Server {
     /// Starts to answer for `config`. All sockets are bound before the first answer.
     pub fn start(config: Config) -> Result<Server, StartError> {
-        let Config { node, world } = config;
+        let Config { file, node, world } = config;
         let state_lock = take_state_dir(&node)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
@@ -110,6 +123,7 @@ impl Server {
             udp: vec![],
             stop_udp: Arc::new(AtomicBool::new(false)),
             stop,
+            reload: Arc::new(Notify::new()),
             tasks: vec![],
             runtime: Some(runtime),
             signals,
@@ -121,7 +135,7 @@ impl Server {
             metrics: metrics.clone(),
         };
         server.serve_dns(&node, sockets.dns, &door, udp_tallies, &tcp_tally, &stopping)?;
-        server.spawn(keep(keeper, stopping.clone()));
+        server.spawn(keep(keeper, file, Arc::clone(&server.reload), stopping.clone()));
         if let Some(socket) = sockets.admin {
             server.spawn(admin::serve(socket, door.clone(), stopping));
         }
@@ -148,13 +162,20 @@ impl Server {
     }
 
     /// Returns when the process is asked to end.
-    pub fn wait_for_signal(&mut self) {
+    pub fn wait_for_signal(&mut self, hang_up_asks: HangUp) {
         let Some(runtime) = &self.runtime else { return };
-        let Signals { terminate, interrupt } = &mut self.signals;
+        let Signals { terminate, interrupt, hang_up } = &mut self.signals;
+        let reload = &self.reload;
         runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => info!("asked to end"),
-                _ = interrupt.recv() => info!("interrupted"),
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return info!("asked to end"),
+                    _ = interrupt.recv() => return info!("interrupted"),
+                    _ = hang_up.recv() => match hang_up_asks {
+                        HangUp::Reload => reload.notify_one(),
+                        HangUp::End => return info!("hung up"),
+                    },
+                }
             }
         });
     }
@@ -227,6 +248,7 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 }
@@ -265,17 +287,37 @@ fn bind_dns(
     }
 }
 
-/// Lets the keeper look at the world every second.
-async fn keep(mut keeper: Keeper, mut stopping: watch::Receiver<bool>) {
+/// Lets the keeper look at files and time twice a second, and take another world when one is asked for.
+async fn keep(
+    mut keeper: Keeper,
+    file: PathBuf,
+    reload: Arc<Notify>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let mut ticks = tokio::time::interval(KEEPER_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Read beside the keeper: a million names take a while, and overrides must not wait for them.
+    let mut reading: Option<Task<Result<Prepared, String>>> = None;
     loop {
+        let mut read = None;
         tokio::select! {
             _ = stopping.changed() => return,
             _ = ticks.tick() => {}
+            () = reload.notified(), if reading.is_none() => {
+                info!(file = %file.display(), "asked to reload");
+                let file = file.clone();
+                reading = Some(tokio::task::spawn_blocking(move || Prepared::read(&file)));
+                continue;
+            }
+            done = finished(&mut reading) => read = Some(done),
         }
         // Files are read and a board is built: off the runtime's own threads.
         let turn = tokio::task::spawn_blocking(move || {
+            match read {
+                None => {}
+                Some(Ok(next)) => keeper.adopt(next, now()),
+                Some(Err(why)) => keeper.refuse(&why),
+            }
             keeper.turn(now());
             keeper
         });
@@ -289,17 +331,33 @@ async fn keep(mut keeper: Keeper, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-/// Two servers that write to one directory would each undo what the other remembers.
-fn take_state_dir(node: &Node) -> Result<File, StartError> {
+/// What came of the reading; waits for ever while there is none. May be given up while it waits.
+async fn finished(
+    reading: &mut Option<Task<Result<Prepared, String>>>,
+) -> Result<Prepared, String> {
+    let Some(task) = reading else { return std::future::pending().await };
+    let done = task.await;
+    *reading = None;
+    // A panic is a defect of ours, and no reason to stop answering.
+    done.unwrap_or_else(|error| Err(format!("the config could not be read: {error}")))
+}
+
+/// Two servers that write to one directory would each undo what the other remembers. A directory that
+/// cannot be written, such as on a full disk, keeps nobody from answering.
+fn take_state_dir(node: &Node) -> Result<Option<File>, StartError> {
     let dir = node.state_dir.display().to_string();
-    let made = fs::create_dir_all(&node.state_dir);
-    match made.and_then(|()| File::create(node.state_dir.join(LOCK_FILE))) {
-        Err(source) => Err(StartError::StateDir { dir, source }),
-        Ok(lock) => match lock.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(StartError::StateDirTaken { dir }),
-            Err(TryLockError::Error(source)) => Err(StartError::StateDir { dir, source }),
-        },
+    if let Err(source) = fs::create_dir_all(&node.state_dir) {
+        return Err(StartError::StateDir { dir, source });
+    }
+    let path = node.state_dir.join(LOCK_FILE);
+    let lock = File::create(&path).map_err(TryLockError::Error);
+    match lock.and_then(|lock| lock.try_lock().map(|()| lock)) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Err(StartError::StateDirTaken { dir }),
+        Err(TryLockError::Error(error)) => {
+            error!(%error, file = %path.display(), "the state directory could not be locked: going on without");
+            Ok(None)
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::zone::Zone;
 pub const MAX_NODE_NAME: usize = 63;
 
 /// What is true of this name server only (`node.toml`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Node {
     /// NSID (RFC 5001) and `id.server.` (RFC 4892).
     pub name: Box<str>,
@@ -30,7 +30,7 @@ pub struct Node {
     pub admin: Option<SocketAddr>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DnsListeners {
     /// UDP and TCP alike.
     pub listen: Vec<SocketAddr>,
@@ -45,6 +45,25 @@ pub struct TcpLimits {
     pub connections_per_client: usize,
     /// A connection that has been silent this long is closed (RFC 7766 §6.2.3).
     pub idle: Duration,
+}
+
+impl Node {
+    /// The keys in which another `node.toml` differs that were used once, at the start: sockets, threads,
+    /// the state directory and the name.
+    pub fn needs_restart_for(&self, next: &Node) -> Vec<&'static str> {
+        let Node { name, cluster, world: _, state_dir, dns, admin } = self;
+        let DnsListeners { listen, threads, tcp } = dns;
+        let differs = [
+            ("name", *name != next.name),
+            ("cluster", *cluster != next.cluster),
+            ("state_dir", *state_dir != next.state_dir),
+            ("dns.listen", *listen != next.dns.listen),
+            ("dns.threads", *threads != next.dns.threads),
+            ("dns.tcp", *tcp != next.dns.tcp),
+            ("admin.listen", *admin != next.admin),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
 }
 
 /// Everything that decides an answer and is the same on every name server.

@@ -112,7 +112,7 @@ fn a_problem_of_a_zone_file_is_shown_with_its_line() {
 
 #[test]
 fn a_good_configuration_is_what_was_meant() {
-    let config::Config { node, world } = config::load(&files().join("good/node.toml"))
+    let config::Config { node, world, .. } = config::load(&files().join("good/node.toml"))
         .unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!((&*node.name, &*node.cluster), ("dns1", "example"));
     assert_eq!(node.world, files().join("good/world.toml"));

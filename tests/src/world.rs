@@ -97,7 +97,7 @@ impl World {
         at: Timestamp,
     ) -> anyhow::Result<Snapshot> {
         let (beliefs, reread) = Beliefs::read(&self.load()?.node);
-        if let Reread::Refused(why) = reread {
+        if let Reread::Refused(why) | Reread::Lost(why) = reread {
             return Err(anyhow!("{why}"));
         }
         let board = beliefs.board(number, ground, at);

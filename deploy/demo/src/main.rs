@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use geoip::build::{Format, Label, List, ranges_to_mmdb};
 use gslb_dns::config;
-use gslb_dns::run::{Server, StartError};
+use gslb_dns::run::{HangUp, Server, StartError};
 use tempfile::TempDir;
 
 const FILES: [(&str, &str); 3] = [
@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
     let admin = server.admin_address().context("the demo has an admin door")?;
     // Whoever closed our output wants to read no more; the server goes on.
     let _ = std::io::stdout().write_all(what_to_try(dir.path(), dns, admin).as_bytes());
-    server.wait_for_signal();
+    server.wait_for_signal(HangUp::End);
     println!("\nending; {} is removed", dir.path().display());
     Ok(())
 }

@@ -14,7 +14,7 @@ pub mod overrides;
 pub mod problems;
 mod read;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::problems::{Colour, Problem, Problems};
@@ -30,6 +30,8 @@ const LONGEST_TEXT: u64 = 256 << 20;
 /// All that a name server is told.
 #[derive(Debug)]
 pub struct Config {
+    /// The `node.toml` that was read.
+    pub file: PathBuf,
     pub node: Node,
     pub world: World,
 }
@@ -57,7 +59,11 @@ pub fn load(node_file: &Path) -> Result<Config, Problems> {
             }
         }
     });
-    problems.or(node.zip(world).map(|(node, world)| Config { node, world }))
+    problems.or(node.zip(world).map(|(node, world)| Config {
+        file: node_file.to_owned(),
+        node,
+        world,
+    }))
 }
 
 /// Reads a world by itself.

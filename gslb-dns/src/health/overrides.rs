@@ -7,7 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::board::Health;
-use crate::world::World;
+use crate::world::{Service, Site, World};
 
 /// One thing an operator said. Of those that match and are in force, the last in the file wins
 /// for each kind.
@@ -38,20 +38,32 @@ pub struct Glob(Box<str>);
 
 /// The part of an override that matches nothing in a world.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Idle {
+pub enum Unmatched {
     Site,
     Service,
+    /// There are such sites and such services, and none of the sites is one of the services'.
+    SiteOfService,
 }
 
 impl Override {
-    /// Whether it can touch anything at all: a misspelt site is not drained, and nobody would know.
-    pub fn idle_in(&self, world: &World) -> Option<Idle> {
-        if !world.sites.iter().any(|site| self.site.matches(&site.name)) {
-            return Some(Idle::Site);
+    /// Why it can touch nothing, if so: a misspelt site is not drained, and nobody would know.
+    pub fn unmatched_in(&self, world: &World) -> Option<Unmatched> {
+        let is_meant = |site: &Site| self.site.matches(&site.name);
+        if !world.sites.iter().any(is_meant) {
+            return Some(Unmatched::Site);
         }
-        let mut services = world.services.iter().map(|service| service.name.to_string());
-        let touches_one = services.any(|name| self.service.matches(name.trim_end_matches('.')));
-        (!touches_one).then_some(Idle::Service)
+        let mut services = world
+            .services
+            .iter()
+            .filter(|service| self.service.matches(service.name.to_string().trim_end_matches('.')))
+            .peekable();
+        if services.peek().is_none() {
+            return Some(Unmatched::Service);
+        }
+        let has_one = |service: &Service| {
+            service.candidates.iter().any(|candidate| is_meant(world.site(candidate.site)))
+        };
+        (!services.any(has_one)).then_some(Unmatched::SiteOfService)
     }
 
     pub fn is_in_force(&self, now: Timestamp) -> bool {

@@ -1,0 +1,187 @@
+//! What is believed of sites, and the files that it comes from and is kept in.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use crate::health::board::Board;
+use crate::health::last_known::LastKnown;
+use crate::health::overrides::Override;
+use crate::snapshot::Groundwork;
+use crate::world::Node;
+use crate::{bounded, config};
+
+/// In the state directory: what operators say of sites, read again whenever it changes.
+pub const OVERRIDES_FILE: &str = "overrides.toml";
+/// In the state directory: the overrides file as it was when last good, for a start that finds it bad.
+const LAST_GOOD_FILE: &str = "overrides.last-good.toml";
+/// In the state directory: which sites were fit when one last was.
+pub const LAST_KNOWN_FILE: &str = "last-known.json";
+
+/// Octets of the overrides file: far more than an operator writes.
+const LONGEST_OVERRIDES: u64 = 16 << 20;
+
+/// What is believed, and the files it comes from.
+pub struct Beliefs {
+    pub(super) state_dir: PathBuf,
+    /// The overrides file as it was last judged; `None` before that.
+    judged: Option<Read>,
+    /// What it was at the last look, if that was something else.
+    seen: Option<Read>,
+    pub(super) overrides: Vec<Override>,
+    /// Whether the file that holds is yet to be kept for a later start.
+    unkept: bool,
+    last_known: LastKnown,
+}
+
+/// A file's octets, none if there is no file, or why it could not be read.
+type Read = Result<Vec<u8>, String>;
+
+/// What reading the overrides file again brought.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Reread {
+    Same,
+    Changed,
+    /// The file was refused, and what it said before still holds. A problem a line.
+    Refused(String),
+    /// It was refused at a start, and no good copy is left: nothing that it said is in force.
+    Lost(String),
+}
+
+impl Beliefs {
+    /// Reads what there is. A bad overrides file is told, and what it said when it was last good
+    /// holds: an operator's word must not be lost, and a name server must not stay dark for it.
+    pub fn read(node: &Node) -> (Beliefs, Reread) {
+        let state_dir = node.state_dir.clone();
+        let last_known = read_last_known(&state_dir.join(LAST_KNOWN_FILE));
+        let mut beliefs = Beliefs {
+            state_dir,
+            judged: None,
+            seen: None,
+            overrides: vec![],
+            unkept: false,
+            last_known,
+        };
+        let read = beliefs.look();
+        let reread = match beliefs.judge(read) {
+            Reread::Refused(why) => beliefs.fall_back(why),
+            reread => reread,
+        };
+        (beliefs, reread)
+    }
+
+    /// Looks at the overrides file again. Something new counts once two looks have seen the same: a
+    /// file is empty, or half there, while it is being written.
+    pub fn reread(&mut self) -> Reread {
+        let read = self.look();
+        if self.judged.as_ref() == Some(&read) {
+            self.seen = None;
+            return Reread::Same;
+        }
+        if self.seen.as_ref() != Some(&read) {
+            self.seen = Some(read);
+            return Reread::Same;
+        }
+        self.judge(read)
+    }
+
+    fn look(&self) -> Read {
+        let path = self.state_dir.join(OVERRIDES_FILE);
+        match bounded::read_file(&path, LONGEST_OVERRIDES) {
+            Ok(octets) => Ok(octets),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        }
+    }
+
+    fn judge(&mut self, read: Read) -> Reread {
+        let path = self.state_dir.join(OVERRIDES_FILE);
+        let parsed = read.as_ref().map_err(Clone::clone).and_then(|octets| parse(&path, octets));
+        self.seen = None;
+        self.judged = Some(read);
+        match parsed {
+            Ok(overrides) => {
+                self.overrides = overrides;
+                self.unkept = true;
+                Reread::Changed
+            }
+            Err(why) => Reread::Refused(why),
+        }
+    }
+
+    /// Takes what the file said when it was last good, now that it is refused.
+    fn fall_back(&mut self, why: String) -> Reread {
+        let path = self.state_dir.join(LAST_GOOD_FILE);
+        let kept = bounded::read_file(&path, LONGEST_OVERRIDES);
+        let kept = kept.map_err(|error| format!("{}: {error}", path.display()));
+        match kept.and_then(|octets| parse(&path, &octets)) {
+            Ok(overrides) => {
+                self.overrides = overrides;
+                Reread::Refused(why)
+            }
+            Err(error) => Reread::Lost(format!("{why}\n{error}")),
+        }
+    }
+
+    /// Keeps a good overrides file for a later start.
+    pub(super) fn keep_overrides(&mut self) -> io::Result<()> {
+        if let (true, Some(Ok(octets))) = (self.unkept, &self.judged) {
+            write_durably(&self.state_dir.join(LAST_GOOD_FILE), octets)?;
+        }
+        self.unkept = false;
+        Ok(())
+    }
+
+    /// Which overrides are in force, by their order in the file.
+    pub(super) fn in_force(&self, now: Timestamp) -> Vec<bool> {
+        self.overrides.iter().map(|said| said.is_in_force(now)).collect()
+    }
+
+    pub fn board(&self, number: u64, ground: &Groundwork, now: Timestamp) -> Board {
+        Board::build(number, &ground.world, &self.overrides, &self.last_known, now)
+    }
+
+    /// Remembers which sites were fit, on disk too if that changed.
+    pub(super) fn remember(&mut self, ground: &Groundwork, board: &Board) -> io::Result<()> {
+        let after = self.last_known.after(&ground.world, board);
+        if after != self.last_known {
+            let text = serde_json::to_vec_pretty(&after)?;
+            write_durably(&self.state_dir.join(LAST_KNOWN_FILE), &text)?;
+            self.last_known = after;
+        }
+        Ok(())
+    }
+}
+
+fn parse(path: &Path, octets: &[u8]) -> Result<Vec<Override>, String> {
+    let text = str::from_utf8(octets).map_err(|error| format!("{}: {error}", path.display()))?;
+    config::overrides::overrides(path, text).map_err(|problems| problems.to_string())
+}
+
+fn read_last_known(path: &Path) -> LastKnown {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return LastKnown::default(),
+        Err(error) => {
+            warn!(%error, file = %path.display(), "what was last known could not be read: starting without");
+            return LastKnown::default();
+        }
+    };
+    serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        warn!(%error, file = %path.display(), "what was last known could not be read: starting without");
+        LastKnown::default()
+    })
+}
+
+/// Whole or not at all, and still there after a power cut.
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}

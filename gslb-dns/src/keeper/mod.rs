@@ -1,0 +1,266 @@
+//! Keeps the board true: reads what operators wrote, builds a board, publishes it, remembers on disk.
+//!
+//! The shell around `health`: it owns the files and is told the time. One keeper, one writer of
+//! snapshots.
+
+mod beliefs;
+
+pub use self::beliefs::{Beliefs, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::{error, info, warn};
+
+use crate::config::{self, Config};
+use crate::health::overrides::{Override, Unmatched};
+use crate::metrics::WorldMetrics;
+use crate::publish::Published;
+use crate::snapshot::{Groundwork, Snapshot};
+use crate::steer::Failing;
+use crate::world::{Node, World};
+
+/// A world read from the files, ready to answer. Made beside the keeper, which is not kept waiting.
+pub struct Prepared {
+    node: Node,
+    ground: Groundwork,
+}
+
+impl Prepared {
+    /// Reads everything, or tells every problem, one a line.
+    pub fn read(node_file: &Path) -> Result<Prepared, String> {
+        let Config { node, world, .. } =
+            config::load(node_file).map_err(|problems| problems.to_string())?;
+        Ok(Prepared { node, ground: Groundwork::new(world) })
+    }
+}
+
+/// Publishes a new snapshot whenever what is believed, or the world, changes.
+pub struct Keeper {
+    /// As it was at the start: what it says of sockets and files holds until the end.
+    node: Node,
+    beliefs: Beliefs,
+    ground: Arc<Groundwork>,
+    published: Published,
+    metrics: WorldMetrics,
+    number: u64,
+    in_force: Vec<bool>,
+    /// Whether the disk holds what a restart will want to know.
+    is_persisted: bool,
+    /// Snapshots that some thread may still read.
+    retired: Vec<Arc<Snapshot>>,
+}
+
+impl Keeper {
+    /// Builds and publishes the first snapshot.
+    pub fn start(node: &Node, ground: Groundwork, metrics: WorldMetrics, now: Timestamp) -> Keeper {
+        let (beliefs, reread) = Beliefs::read(node);
+        let ground = Arc::new(ground);
+        let board = beliefs.board(1, &ground, now);
+        let published = Published::new(Snapshot::new(Arc::clone(&ground), board));
+        let in_force = beliefs.in_force(now);
+        let (number, is_persisted, retired) = (1, true, vec![]);
+        let mut keeper = Keeper {
+            node: node.clone(),
+            beliefs,
+            ground,
+            published,
+            metrics,
+            number,
+            in_force,
+            is_persisted,
+            retired,
+        };
+        keeper.tell_world();
+        keeper.metrics.reloads.config_ok.set(1);
+        keeper.metrics.overrides_ok.set(1);
+        // At a start, a file that says nothing is no news.
+        if reread != Reread::Changed || !keeper.beliefs.overrides.is_empty() {
+            keeper.tell_reread(&reread, now);
+        }
+        keeper.settle();
+        keeper.persist();
+        keeper
+    }
+
+    pub fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// Looks again at the files and the time; swaps the snapshot if that changes anything.
+    pub fn turn(&mut self, now: Timestamp) {
+        let reread = self.beliefs.reread();
+        self.tell_reread(&reread, now);
+        self.update(&reread, now);
+        self.persist();
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+    }
+
+    /// Answers from another world from now on. Sites keep what is believed of them, by name.
+    pub fn adopt(&mut self, next: Prepared, now: Timestamp) {
+        let Prepared { node, ground } = next;
+        self.tell_restart_needed(&self.node.needs_restart_for(&node));
+        let reloads = &self.metrics.reloads;
+        reloads.config_ok.set(1);
+        let epoch = ground.world.epoch;
+        if epoch == self.ground.world.epoch {
+            reloads.unchanged.inc();
+            info!(%epoch, "reloaded: the world is the same");
+            return;
+        }
+        reloads.adopted.inc();
+        let previous = std::mem::replace(&mut self.ground, Arc::new(ground));
+        self.in_force = self.beliefs.in_force(now);
+        let board = self.beliefs.board(self.number + 1, &self.ground, now);
+        self.number += 1;
+        info!(%epoch, board = self.number, digest = %board.digest, "reloaded: the world has changed");
+        let next = Snapshot::new(Arc::clone(&self.ground), board);
+        self.retired.push(self.published.swap(next));
+        self.tell_world();
+        self.settle();
+        self.forget(&previous.world);
+        self.tell_unmatched(now);
+    }
+
+    /// Goes on as before: what was read is not fit to answer from.
+    pub fn refuse(&self, why: &str) {
+        self.metrics.reloads.refused.inc();
+        self.metrics.reloads.config_ok.set(0);
+        for why in why.lines() {
+            error!(why, "reload refused: the world that answered before still does");
+        }
+    }
+
+    fn tell_restart_needed(&self, keys: &[&str]) {
+        self.metrics.reloads.restart_needed.set(i64::from(!keys.is_empty()));
+        for key in keys {
+            warn!(key, "node.toml has another value, which needs a restart");
+        }
+    }
+
+    /// Takes back what metrics said of that which the world no longer has.
+    fn forget(&self, previous: &World) {
+        let world = &self.ground.world;
+        let _ = self.metrics.epoch.remove_label_values(&[previous.epoch.to_string()]);
+        for zone in &previous.zones {
+            let apex = zone.apex();
+            if !world.zones.iter().any(|kept| kept.apex() == apex) {
+                let _ = self.metrics.zone_names.remove_label_values(&[apex.to_string()]);
+            }
+        }
+        for service in &previous.services {
+            if !world.services.iter().any(|kept| kept.name == service.name) {
+                for state in [Failing::AllDown, Failing::AllDrained] {
+                    let labels = [service.name.to_string(), state.as_str().to_owned()];
+                    let _ = self.metrics.failing.remove_label_values(&labels);
+                }
+            }
+        }
+    }
+
+    fn update(&mut self, reread: &Reread, now: Timestamp) {
+        let in_force = self.beliefs.in_force(now);
+        if *reread != Reread::Changed && in_force == self.in_force {
+            return;
+        }
+        self.in_force = in_force;
+        let board = self.beliefs.board(self.number + 1, &self.ground, now);
+        if board.agrees_with(&self.published.load().board) {
+            return;
+        }
+        self.number += 1;
+        info!(board = self.number, digest = %board.digest, "board changed");
+        let next = Snapshot::new(Arc::clone(&self.ground), board);
+        self.retired.push(self.published.swap(next));
+        self.settle();
+    }
+
+    /// What follows from a board just published.
+    fn settle(&mut self) {
+        let snapshot = self.published.load();
+        self.metrics.board.set(i64::try_from(self.number).unwrap_or(i64::MAX));
+        for id in snapshot.world().service_ids() {
+            let service = snapshot.world().service(id).name.to_string();
+            let failing = snapshot.failing(id);
+            for state in [Failing::AllDown, Failing::AllDrained] {
+                let gauge =
+                    self.metrics.failing.with_label_values(&[service.as_str(), state.as_str()]);
+                gauge.set(i64::from(failing == state));
+            }
+            if failing != Failing::No {
+                warn!(
+                    service,
+                    how = failing.as_str(),
+                    "no site is fit to serve: the fail mode answers"
+                );
+            }
+        }
+    }
+
+    /// Writes what a restart will want to know; tried again every turn until it is done.
+    fn persist(&mut self) {
+        let board = &self.published.load().board;
+        let kept = self.beliefs.keep_overrides();
+        match kept.and(self.beliefs.remember(&self.ground, board)) {
+            Ok(()) => self.is_persisted = true,
+            // Told once, not every turn.
+            Err(error) if std::mem::take(&mut self.is_persisted) => {
+                error!(%error, dir = %self.beliefs.state_dir.display(), "the state could not be written: a restart would not know it; trying again");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Warns of overrides that are or will be in force and can touch nothing.
+    fn tell_unmatched(&self, now: Timestamp) {
+        let over = |said: &&Override| said.until.is_some_and(|until| until <= now);
+        for said in self.beliefs.overrides.iter().filter(|said| !over(said)) {
+            let Override { site, service, who, .. } = said;
+            match said.unmatched_in(&self.ground.world) {
+                None => {}
+                Some(Unmatched::Site) => {
+                    warn!(%site, who, "an override touches nothing: no site has that name");
+                }
+                Some(Unmatched::Service) => {
+                    warn!(%service, who, "an override touches nothing: no service has that name");
+                }
+                Some(Unmatched::SiteOfService) => {
+                    warn!(%site, %service, who, "an override touches nothing: no such service has such a site");
+                }
+            }
+        }
+    }
+
+    fn tell_world(&self) {
+        let world = &self.ground.world;
+        self.metrics.epoch.with_label_values(&[world.epoch.to_string()]).set(1);
+        for zone in self.ground.zones.iter() {
+            let names = i64::try_from(zone.names()).unwrap_or(i64::MAX);
+            self.metrics.zone_names.with_label_values(&[zone.apex().to_string()]).set(names);
+        }
+    }
+
+    fn tell_reread(&self, reread: &Reread, now: Timestamp) {
+        match reread {
+            Reread::Same => {}
+            Reread::Changed => {
+                self.metrics.overrides_ok.set(1);
+                info!(overrides = self.beliefs.overrides.len(), "overrides read");
+                self.tell_unmatched(now);
+            }
+            Reread::Refused(why) => {
+                self.metrics.overrides_ok.set(0);
+                for why in why.lines() {
+                    error!(why, "overrides refused: what they said when last good still holds");
+                }
+            }
+            Reread::Lost(why) => {
+                self.metrics.overrides_ok.set(0);
+                for why in why.lines() {
+                    error!(why, "overrides refused, and no good copy is left: none is in force");
+                }
+            }
+        }
+    }
+}
