@@ -1,7 +1,6 @@
 //! `gslb-dns`: arguments, config, run, exit code.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,9 +59,8 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Ask the running server at this admin address instead of reading the config
-        #[arg(long, value_name = "ADDRESS:PORT", value_parser = admin_address)]
-        #[arg(conflicts_with = "config")]
-        server: Option<SocketAddr>,
+        #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "config")]
+        server: Option<String>,
         #[command(flatten)]
         config: ConfigFile,
     },
@@ -120,7 +118,7 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             let words = RequestWords { name, qtype, client, resolver, at, suppose };
             let format = if json { Format::Json } else { Format::Text };
             let text = match server {
-                Some(server) => admin::client::explain(server, &words, format)?,
+                Some(server) => admin::client::explain(&server, &words, format)?,
                 None => explain_from_files(&config, &words, format)?,
             };
             say(&text)?;
@@ -152,15 +150,7 @@ fn explain_from_files(
     let ground = Groundwork::new(world);
     let board = beliefs.board(1, &ground, request.at);
     let explanation = explain::explain(&Snapshot::new(ground.into(), board), &node.name, &request);
-    Ok(explanation.written(format)?)
-}
-
-/// An address as people paste it: with a name for a host, or from a browser.
-fn admin_address(text: &str) -> Result<SocketAddr, String> {
-    let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-    let advice = |error| format!("{error}; expected one such as 127.0.0.1:9053");
-    let mut addresses = bare.to_socket_addrs().map_err(advice)?;
-    addresses.next().ok_or_else(|| "that name has no address".to_owned())
+    Ok(explanation.render(format)?)
 }
 
 /// Prints; a reader who has gone away is an error, not a panic.

@@ -100,6 +100,51 @@ fn check_taken(world: &World, (from, to): (&str, &str), says: &str) {
 }
 
 #[test]
+fn explain_asks_a_server_as_people_name_it() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    let (admin, dns) = (server.admin(), server.dns());
+    let ask = |at: &str, more: &[&str]| {
+        let words = ["explain", "www.example.com", "--resolver", "192.0.2.1", "--server", at];
+        run(words.iter().chain(more).copied()).expect("the binary runs")
+    };
+    for at in [
+        admin.to_string(),
+        format!("http://{admin}/"),
+        // Its first address may well be ::1, where nobody listens.
+        format!("localhost:{}", admin.port()),
+    ] {
+        let told = ask(&at, &[]);
+        assert_eq!(told.code, Some(0), "{at}: {told:?}");
+        assert!(told.stdout.contains("www.example.com"), "{told:?}");
+    }
+    for (at, says) in [
+        (dns.to_string(), "is that its admin address"),
+        ("127.0.0.1:1".to_owned(), "no server at 127.0.0.1:1; its address is [admin] listen"),
+        ("nowhere".to_owned(), "no server at nowhere"),
+    ] {
+        let told = ask(&at, &[]);
+        assert_eq!((told.code, told.stdout.as_str()), (Some(1), ""), "{at}");
+        assert!(told.stderr.contains(says), "{at}: {told:?}");
+    }
+    let both = ask(&admin.to_string(), &["--config", "node.toml"]);
+    assert_eq!(both.code, Some(2), "{both:?}");
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_keeps_nobody_from_answering() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    // A folder where the files should be: nobody can write there, root neither.
+    for file in ["lock", "last-known.json", "overrides.last-good.toml"] {
+        fs::create_dir(world.path("state").join(file)).unwrap();
+    }
+    let server = Server::start(&world.node()).unwrap();
+    let mut resolver = Resolver::of(server.dns()).unwrap();
+    let answer = resolver.ask(&ask_for("www.example.com.", RecordType::A)).unwrap();
+    assert_eq!(addresses(&answer), 1);
+}
+
+#[test]
 fn a_state_directory_has_one_server() {
     let world = World::write(&EVERY_STEP).unwrap();
     let server = Server::start(&world.node()).unwrap();
@@ -190,7 +235,7 @@ fn the_admin_door_shows_what_it_has_and_says_what_it_wants() {
         (&format!("{name}&resolver=192.0.2.1&type=NONE"), "NONE"),
         (&format!("{name}&resolver=192.0.2.1&at=noon"), "noon"),
         (&format!("{name}&resolver=192.0.2.1&suppose=fra"), "such as down=fra"),
-        (&format!("{name}&resolver=192.0.2.1&format=xml"), "formats: json, text"),
+        (&format!("{name}&resolver=192.0.2.1&format=xml"), "formats: text, json"),
         (&format!("{name}&resolver=192.0.2.1&colour=red"), "parameters: name, type, client"),
         ("name=a..b&resolver=192.0.2.1", "a..b"),
     ] {
@@ -248,6 +293,10 @@ fn an_override_that_touches_nothing_is_told() {
     world.write_overrides(&said("site = \"*\"\nservice = \"absent.*\"")).unwrap();
     let told = server.wait_for_log("an override touches nothing: no service has that name");
     assert_eq!(told.unwrap()["fields"]["service"], "absent.*");
+    // Brazil has a site, but it is not the apex's.
+    world.write_overrides(&said("site = \"gru\"\nservice = \"example.com\"")).unwrap();
+    let told = server.wait_for_log("an override touches nothing: no such service has such a site");
+    assert_eq!(told.unwrap()["fields"]["site"], "gru");
 }
 
 #[test]

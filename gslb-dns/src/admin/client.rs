@@ -1,6 +1,6 @@
 //! Asks a running server's admin door.
 
-use std::net::SocketAddr;
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -14,13 +14,16 @@ use tokio::net::TcpStream;
 
 use crate::explain::{Format, RequestWords};
 
-/// How long the whole exchange may take.
+/// For a connection: an address that swallows packets is told apart from one that refuses.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the whole exchange may take: arranging a supposed world of thousands of services takes a second or two.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Octets of an explanation: far more than the largest.
 const MAX_BODY: usize = 16 << 20;
 
-/// The explanation as the server gives it.
-pub fn explain(server: SocketAddr, words: &RequestWords, format: Format) -> anyhow::Result<String> {
+/// The explanation as the server gives it. `server` is an address and port, or a host's name and port, or
+/// either as browsers show it.
+pub fn explain(server: &str, words: &RequestWords, format: Format) -> anyhow::Result<String> {
     let RequestWords { name, qtype, client, resolver, at, suppose } = words;
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("name", name).append_pair("type", qtype);
@@ -31,28 +34,31 @@ pub fn explain(server: SocketAddr, words: &RequestWords, format: Format) -> anyh
     }
     query.extend_pairs(suppose.iter().map(|word| ("suppose", word)));
     query.append_pair("format", format.as_str());
+    let server = server.strip_prefix("http://").unwrap_or(server).trim_end_matches('/');
     get(server, &format!("/v1/explain?{}", query.finish()))
 }
 
-fn get(server: SocketAddr, path: &str) -> anyhow::Result<String> {
+fn get(server: &str, path: &str) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        tokio::time::timeout(TIMEOUT, fetch(server, path))
-            .await
-            .with_context(|| format!(
-                    "{server} did not answer within {TIMEOUT:?}; is that its admin address ([admin] listen \
-                     in node.toml)?"
-                ))?
+        let fetched = tokio::time::timeout(TIMEOUT, fetch(server, path)).await;
+        fetched.unwrap_or_else(|_| {
+            bail!(
+                "{server} took the connection and said nothing for {TIMEOUT:?}; is that its admin \
+                 address ([admin] listen in node.toml), and not its address for DNS?"
+            )
+        })
     })
 }
 
-async fn fetch(server: SocketAddr, path: &str) -> anyhow::Result<String> {
-    let stream = TcpStream::connect(server).await.with_context(|| {
-        format!("no server at {server}; its address is [admin] listen in node.toml")
+async fn fetch(server: &str, path: &str) -> anyhow::Result<String> {
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(server)).await;
+    let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).with_context(|| {
+        format!("no server at {server}; its address is [admin] listen in node.toml, such as 127.0.0.1:8080")
     })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::get(path).header(HOST, server.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::get(path).header(HOST, server).body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MAX_BODY).collect().await;

@@ -60,7 +60,7 @@ async fn explained(door: Door, query: String) -> Response<Full<Bytes>> {
         Format::Json => JSON,
     };
     let written = match explanation.await {
-        Ok(explanation) => explanation.written(asked.format).map_err(|error| error.to_string()),
+        Ok(explanation) => explanation.render(asked.format).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     match written {
@@ -88,8 +88,7 @@ impl Asked {
                 "at" => words.at = Some(value),
                 "suppose" => words.suppose.push(value),
                 "format" => {
-                    format = Format::named(&value)
-                        .ok_or_else(|| format!("no format {value} (formats: json, text)"))?;
+                    format = Format::named(&value)?;
                 }
                 other => {
                     return Err(format!(

@@ -155,7 +155,8 @@ impl Explanation {
         text::text(self)
     }
 
-    pub fn written(&self, format: Format) -> serde_json::Result<String> {
+    /// In either of its forms, ending in a line end.
+    pub fn render(&self, format: Format) -> serde_json::Result<String> {
         match format {
             Format::Text => Ok(self.text()),
             Format::Json => serde_json::to_string_pretty(self).map(|text| text + "\n"),
@@ -362,8 +363,10 @@ impl Format {
         }
     }
 
-    pub fn named(name: &str) -> Option<Format> {
-        Format::ALL.into_iter().find(|format| format.as_str() == name)
+    pub fn named(name: &str) -> Result<Format, String> {
+        let found = Format::ALL.into_iter().find(|format| format.as_str() == name);
+        let known = Format::ALL.map(Format::as_str).join(", ");
+        found.ok_or_else(|| format!("no format {name} (formats: {known})"))
     }
 }
 
