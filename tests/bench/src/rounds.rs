@@ -119,11 +119,11 @@ impl Record {
         self.over_rounds(seed, Round::cost)
     }
 
-    /// The same by whole ticks of `/proc/PID/stat`.
-    pub fn cost_by_ticks(&self, seed: u64) -> Summary {
-        self.over_rounds(seed, |round| {
-            round.spent.ticks.as_secs_f64() * 1e6 / round.answers.max(1) as f64
-        })
+    /// Microseconds of CPU for each answer over all rounds together, by one way to read it: a tick is a
+    /// fiftieth of a short round.
+    pub fn mean_cost(&self, read: impl Fn(&Spent) -> Duration) -> f64 {
+        let spent: Duration = self.rounds.iter().map(|round| read(&round.spent)).sum();
+        spent.as_secs_f64() * 1e6 / self.total(|round| round.answers).max(1) as f64
     }
 
     /// Cost as a multiple of a peer's in the same round.

@@ -139,7 +139,8 @@ fn judge(budget: &Budget, record: &Record, outcome: &Outcome, seed: u64) -> (Str
 fn notes(outcome: &Outcome, seed: u64) -> Vec<String> {
     let mut notes = outcome.notes.clone();
     for record in &outcome.records {
-        let (scheduled, ticks) = (record.cost(seed).median, record.cost_by_ticks(seed).median);
+        let scheduled = record.mean_cost(|spent| spent.scheduled);
+        let ticks = record.mean_cost(|spent| spent.ticks);
         if (ticks / scheduled - 1.0).abs() > SAME_COST {
             notes.push(format!(
                 "{}: {scheduled:.3} µs by schedstat, {ticks:.3} µs by the ticks of /proc/PID/stat",
