@@ -40,8 +40,10 @@ const ARROWS: &[(&str, &str)] = &[
     ("run", "admin answer clock config keeper listen metrics snapshot world"),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 8] =
-    ["zone", "query", "locate", "steer", "health", "snapshot", "answer", "site_set"];
+const PURE: [&str; 12] = [
+    "name", "ids", "record", "site_set", "zone", "world", "query", "locate", "health", "steer",
+    "snapshot", "answer",
+];
 const IMPURE: [&str; 10] = [
     "Instant::now",
     "SystemTime::now",

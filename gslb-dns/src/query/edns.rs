@@ -37,8 +37,9 @@ pub enum SubnetFamily {
     V6,
 }
 
-/// Option codes, as IANA has them.
+/// RFC 5001 §2.3.
 pub const OPTION_NSID: u16 = 3;
+/// RFC 7871 §6.
 pub const OPTION_SUBNET: u16 = 8;
 /// In the upper octet of the flags (RFC 3225 §3).
 pub const DNSSEC_OK: u8 = 0x80;

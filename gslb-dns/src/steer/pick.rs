@@ -9,8 +9,7 @@ use super::trace::Trace;
 use crate::health::board::Beliefs;
 use crate::ids::DomainId;
 use crate::locate::{Client, ToldBy};
-use crate::site_set::MAX_CANDIDATES;
-use crate::site_set::SiteSet;
+use crate::site_set::{MAX_CANDIDATES, SiteSet};
 use crate::world::{MAX_TAKE, Pace, Service, Take, World};
 
 /// What a pick needs to know of each candidate, worked out once per board.

@@ -46,10 +46,10 @@ impl Zones {
     }
 
     fn find_from(&self, key: &NameKey, labels: usize) -> Option<&Zone> {
-        let deepest = self.zones.first()?.apex_labels;
         let found = if self.by_apex.is_empty() {
             self.zones.iter().find(|zone| zone.holds(key, labels))?
         } else {
+            let deepest = self.zones.first()?.apex_labels;
             let mut suffixes = (0..=labels.min(deepest)).rev().map(|labels| key.suffix(labels));
             let index = suffixes.find_map(|suffix| self.by_apex.get(suffix))?;
             &self.zones[*index]
