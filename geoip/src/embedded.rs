@@ -5,6 +5,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 use crate::ranges::Addr;
 
 /// An IPv4 address found inside an IPv6 address.
@@ -29,6 +31,16 @@ pub struct Embedded {
 pub fn embedded(addr: Ipv6Addr) -> Option<Embedded> {
     let bits = addr.to_bits();
     RANGES.iter().find(|range| range.contains(bits)).map(|range| range.read(bits))
+}
+
+/// Whether every address of `network` is read as the IPv4 one inside it: nobody is ever found in such a
+/// network, and who means the clients should name the IPv4 network.
+pub fn carries_only_v4(network: IpNet) -> bool {
+    match network {
+        IpNet::V4(_) => false,
+        // The ranges are apart, so first and last in one of them is all in one.
+        IpNet::V6(v6) => embedded(v6.network()).is_some() && embedded(v6.broadcast()).is_some(),
+    }
 }
 
 /// Length of the shortest prefix around `addr` that has none of the carrying ranges inside it.

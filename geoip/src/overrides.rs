@@ -8,7 +8,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use crate::distance::Coordinates;
-use crate::embedded::embedded;
+use crate::embedded::carries_only_v4;
 use crate::place::Place;
 use crate::ranges::RangeTable;
 
@@ -66,10 +66,7 @@ impl Overrides {
     /// Prefixes that no look-up reaches, because all their addresses are read as the IPv4 inside
     /// (see [`embedded`]): the operator should write the IPv4 prefix instead.
     pub fn without_effect(&self) -> impl Iterator<Item = IpNet> {
-        self.places.iter().map(|(network, _)| *network).filter(|network| match network {
-            IpNet::V4(_) => false,
-            IpNet::V6(v6) => embedded(v6.network()).is_some() && embedded(v6.broadcast()).is_some(),
-        })
+        self.places.iter().map(|(network, _)| *network).filter(|network| carries_only_v4(*network))
     }
 
     /// The override at `addr`, and the length of the shortest prefix around it that has this one (or

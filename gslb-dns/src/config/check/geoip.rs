@@ -100,10 +100,7 @@ fn overrides_of(entries: Entries<At<file::Placed>>, problems: &mut Problems) -> 
     }
     let overrides = Overrides::new(all);
     for net in overrides.without_effect() {
-        problems.add(spots[&net].problem(
-            "holds only addresses that stand for IPv4 ones, so no client is ever found in it; \
-             write the IPv4 network",
-        ));
+        problems.add(spots[&net].problem(place::NOBODY_THERE));
     }
     is_sound.then_some(overrides)
 }

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::hash::Hash;
 
+use geoip::embedded::carries_only_v4;
+use ipnet::IpNet;
+
 use super::names::{Named, Names};
 use super::{or, place};
 use crate::config::file;
@@ -54,7 +57,14 @@ impl Reader<'_> {
         let country = self.by_place(country, problems);
         let subdivision = self.by_place(subdivision, problems);
         let asn: Option<Vec<(Asn, Tiers)>> = self.by_place(asn, problems);
-        let net = or(net, Vec::new(), |entries| self.by_key(entries.value, problems));
+        let net = or(net, Vec::new(), |entries| {
+            for (written, _) in &entries.value.0 {
+                if written.word::<IpNet>().is_ok_and(carries_only_v4) {
+                    problems.add(written.spot.problem(place::NOBODY_THERE));
+                }
+            }
+            self.by_key(entries.value, problems)
+        });
         Some(Map {
             name: name.value.as_str().into(),
             default: default?,

@@ -12,6 +12,10 @@ use crate::config::read::At;
 /// AS numbers: 0 and the last are reserved (RFC 7607, RFC 7300).
 pub const ASNS: RangeInclusive<i64> = 1..=u32::MAX as i64 - 1;
 
+/// Why a network is no place to look for clients.
+pub const NOBODY_THERE: &str = "holds only addresses that stand for IPv4 ones, so no client is ever \
+     found in it; write the IPv4 network";
+
 /// Where a site is.
 pub fn of_site(raw: At<file::Place>, problems: &mut Problems) -> Option<Place> {
     let At { value: raw, spot } = raw;
