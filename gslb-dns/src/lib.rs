@@ -20,6 +20,7 @@ pub mod locate;
 pub mod lock;
 pub mod metrics;
 pub mod name;
+pub mod policy;
 pub mod publish;
 pub mod query;
 pub mod record;

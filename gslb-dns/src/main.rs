@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gslb_dns::clock::now;
-use gslb_dns::config::{self, Colour, Config};
+use gslb_dns::config::{self, Colour, Config, Prepared};
 use gslb_dns::explain::{self, Format, Request, RequestWords};
 use gslb_dns::keeper::{Beliefs, Reread};
 use gslb_dns::run::{HangUp, Server};
-use gslb_dns::snapshot::{Groundwork, Snapshot};
+use gslb_dns::snapshot::Snapshot;
 use gslb_dns::{admin, telemetry};
 
 /// Authoritative DNS that answers with the sites fit to serve the client asking.
@@ -96,21 +96,21 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
                 LogFormat::Text => telemetry::log_as_text()?,
                 LogFormat::Json => telemetry::log_as_json()?,
             }
-            let Some(config) = load(&config) else {
+            let Some(prepared) = load(&config) else {
                 return Ok(ExitCode::FAILURE);
             };
-            let mut server = Server::start(config)?;
+            let mut server = Server::start(prepared)?;
             server.wait_for_signal(HangUp::Reload);
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config } => {
-            let Some(Config { world, .. }) = load(&config) else {
+            let Some(Prepared { ground, tests, .. }) = load(&config) else {
                 return Ok(ExitCode::FAILURE);
             };
-            let (zones, services) = (world.zones.len(), world.services.len());
+            let world = &ground.world;
+            let (zones, services, epoch) = (world.zones.len(), world.services.len(), world.epoch);
             say(&format!(
-                "no problems: zones {zones}, services {services}, epoch {}\n",
-                world.epoch
+                "no problems: zones {zones}, services {services}, policy tests {tests}, epoch {epoch}\n"
             ))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -128,8 +128,9 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Shows every problem, if there is one.
-fn load(file: &ConfigFile) -> Option<Config> {
+fn load(file: &ConfigFile) -> Option<Prepared> {
     config::load(&file.config)
+        .and_then(Config::prepare)
         .inspect_err(|problems| eprintln!("{}", problems.render(Colour::Never)))
         .ok()
 }
@@ -140,14 +141,13 @@ fn explain_from_files(
     format: Format,
 ) -> anyhow::Result<String> {
     let request = Request::parse(words, now())?;
-    let Some(Config { node, world, .. }) = load(file) else {
+    let Some(Prepared { node, ground, .. }) = load(file) else {
         bail!("the config has problems, so nothing can be explained from it");
     };
     let (beliefs, reread) = Beliefs::read(&node);
     if let Reread::Refused(why) | Reread::Lost(why) = reread {
         bail!("{why}");
     }
-    let ground = Groundwork::new(world);
     let board = beliefs.board(1, &ground, request.at);
     let explanation = explain::explain(&Snapshot::new(ground.into(), board), &node.name, &request);
     Ok(explanation.render(format)?)

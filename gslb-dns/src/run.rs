@@ -21,12 +21,11 @@ use tracing::{error, info};
 use crate::admin::{self, Door};
 use crate::answer::Transport;
 use crate::clock::now;
-use crate::config::Config;
-use crate::keeper::{Keeper, Prepared};
+use crate::config::{self, Config, Prepared, Problems};
+use crate::keeper::Keeper;
 use crate::listen::tcp::{Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
-use crate::snapshot::Groundwork;
 use crate::world::{DnsListeners, Node};
 
 /// How often the overrides and the time are looked at. A change is in force after two looks.
@@ -95,9 +94,9 @@ struct Sockets {
 }
 
 impl Server {
-    /// Starts to answer for `config`. All sockets are bound before the first answer.
-    pub fn start(config: Config) -> Result<Server, StartError> {
-        let Config { file, node, world } = config;
+    /// Starts to answer. All sockets are bound before the first answer.
+    pub fn start(prepared: Prepared) -> Result<Server, StartError> {
+        let Prepared { file, node, ground, tests: _ } = prepared;
         let state_lock = take_state_dir(&node)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
@@ -114,7 +113,6 @@ impl Server {
         let udp_tallies: Vec<_> = (0..threads).map(|_| tally(Transport::Udp)).collect();
         let tcp_tally = tally(Transport::Tcp);
         let metrics = Metrics::new(udp_tallies.iter().chain([&tcp_tally]).cloned().collect());
-        let ground = Groundwork::new(world);
         let keeper = Keeper::start(&node, ground, metrics.world.clone(), now());
         let (stop, stopping) = watch::channel(false);
         let mut server = Server {
@@ -287,6 +285,9 @@ fn bind_dns(
     }
 }
 
+/// A config being read and compiled.
+type Reading = Task<Result<Prepared, Problems>>;
+
 /// Lets the keeper look at files and time twice a second, and take another world when one is asked for.
 async fn keep(
     mut keeper: Keeper,
@@ -297,7 +298,7 @@ async fn keep(
     let mut ticks = tokio::time::interval(KEEPER_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Read beside the keeper: a million names take a while, and overrides must not wait for them.
-    let mut reading: Option<Task<Result<Prepared, String>>> = None;
+    let mut reading: Option<Reading> = None;
     loop {
         let mut read = None;
         tokio::select! {
@@ -306,7 +307,9 @@ async fn keep(
             () = reload.notified(), if reading.is_none() => {
                 info!(file = %file.display(), "asked to reload");
                 let file = file.clone();
-                reading = Some(tokio::task::spawn_blocking(move || Prepared::read(&file)));
+                reading = Some(tokio::task::spawn_blocking(move || {
+                    config::load(&file).and_then(Config::prepare)
+                }));
                 continue;
             }
             done = finished(&mut reading) => read = Some(done),
@@ -332,14 +335,13 @@ async fn keep(
 }
 
 /// What came of the reading; waits for ever while there is none. May be given up while it waits.
-async fn finished(
-    reading: &mut Option<Task<Result<Prepared, String>>>,
-) -> Result<Prepared, String> {
+async fn finished(reading: &mut Option<Reading>) -> Result<Prepared, String> {
     let Some(task) = reading else { return std::future::pending().await };
     let done = task.await;
     *reading = None;
     // A panic is a defect of ours, and no reason to stop answering.
-    done.unwrap_or_else(|error| Err(format!("the config could not be read: {error}")))
+    done.map_err(|error| format!("the config could not be read: {error}"))?
+        .map_err(|problems| problems.to_string())
 }
 
 /// Two servers that write to one directory would each undo what the other remembers. A directory that

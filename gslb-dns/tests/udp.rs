@@ -39,7 +39,10 @@ fn a_panic_costs_its_packet_and_is_counted() {
     }
     let text = metrics.text();
     assert!(text.contains("gslb_dns_panics_total{transport=\"udp\"} 3"), "{text}");
-    assert!(text.contains("gslb_dns_answers_total{rcode=\"NOERROR\",transport=\"udp\"} 2"), "{text}");
+    assert!(
+        text.contains("gslb_dns_answers_total{rcode=\"NOERROR\",transport=\"udp\"} 2"),
+        "{text}"
+    );
     // The worker goes on.
     client.send(&query(7, "www")).unwrap();
     assert_eq!(worker.turn(Exchange::receive), 1);

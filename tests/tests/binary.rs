@@ -30,7 +30,10 @@ fn check_tells_a_good_config_from_a_bad_one() {
     let world = World::write(&EVERY_STEP).unwrap();
     let good = command(&["check"], &world.node());
     assert_eq!((good.code, good.stderr.as_str()), (Some(0), ""));
-    assert!(good.stdout.starts_with("no problems: zones 1, services 12, epoch "), "{good:?}");
+    assert!(
+        good.stdout.starts_with("no problems: zones 1, services 12, policy tests 0, epoch "),
+        "{good:?}"
+    );
 
     // Every problem, with its file, line and key, and what to do.
     let text = EVERY_STEP

@@ -138,6 +138,11 @@ fn a_bad_world_is_refused_with_its_reason_and_the_old_one_answers_on() {
     let bad = world_of(2, 60).replace("\"two\"]", "\"tow\"]");
     fs::write(world.path("world.toml"), bad).unwrap();
     check_refused(&mut server, "did you mean");
+    // A sound world whose policy test fails is as bad.
+    let test =
+        "[[service.\"www.example.com\".expect]]\nfrom = \"81.2.69.142\"\nsites = [\"one\"]\n";
+    fs::write(world.path("world.toml"), world_of(2, 60) + test).unwrap();
+    check_refused(&mut server, "the A answer to 81.2.69.142/32 may name two");
     fs::remove_file(world.path("world.toml")).unwrap();
     check_refused(&mut server, "cannot be read");
     fs::write(world.path("world.toml"), world_of(2, 60)).unwrap();
@@ -149,7 +154,7 @@ fn a_bad_world_is_refused_with_its_reason_and_the_old_one_answers_on() {
     server.signal(Signal::HUP).unwrap();
     server.wait_for_log("reloaded: the world has changed").unwrap();
     assert_eq!(server.metric("gslb_dns_config_ok").unwrap(), 1.0);
-    assert_eq!(server.metric("gslb_dns_reloads_total{result=\"refused\"}").unwrap(), 3.0);
+    assert_eq!(server.metric("gslb_dns_reloads_total{result=\"refused\"}").unwrap(), 4.0);
     assert_eq!(ask(server.dns()).unwrap(), BTreeSet::from([(2, 60)]));
 }
 

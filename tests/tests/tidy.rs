@@ -27,22 +27,23 @@ const ARROWS: &[(&str, &str)] = &[
     ("query", "name record"),
     ("locate", "ids query site_set world"),
     ("health", "ids site_set world"),
-    ("steer", "health ids locate name site_set world"),
+    ("steer", "health ids locate name record site_set world"),
     ("snapshot", "health ids locate query steer world zone"),
     ("answer", "ids locate name query record snapshot steer world zone"),
     ("explain", "answer health ids locate name query record site_set snapshot steer world"),
-    ("config", "bounded health ids name record site_set world zone"),
+    ("policy", "health ids query site_set snapshot steer world"),
+    ("config", "bounded health ids name policy record site_set snapshot world zone"),
     ("metrics", "answer query"),
     ("publish", "snapshot"),
     ("listen", "answer clock lock metrics publish world"),
     ("keeper", "bounded config health metrics publish snapshot steer world"),
     ("admin", "clock explain metrics publish"),
-    ("run", "admin answer clock config keeper listen metrics snapshot world"),
+    ("run", "admin answer clock config keeper listen metrics world"),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "name", "ids", "record", "site_set", "zone", "world", "query", "locate", "health", "steer",
-    "snapshot", "answer",
+    "snapshot", "answer", "policy",
 ];
 const IMPURE: [&str; 10] = [
     "Instant::now",

@@ -55,7 +55,10 @@ fn write_world(dir: &TempDir) -> anyhow::Result<()> {
 /// On the ports of `node.toml`, or on free ones if those are taken.
 fn start(dir: &TempDir) -> anyhow::Result<Server> {
     let node = dir.path().join("node.toml");
-    let load = || config::load(&node).map_err(|problems| anyhow::anyhow!("{problems}"));
+    let load = || {
+        let prepared = config::load(&node).and_then(config::Config::prepare);
+        prepared.map_err(|problems| anyhow::anyhow!("{problems}"))
+    };
     match Server::start(load()?) {
         Err(StartError::Listen { address, .. }) => {
             println!("{address} is taken: using free ports instead");

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use geoip::{Continent, Country, Subdivision};
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::read::{At, ByDomain, Entries, List, NameOr, Word, choose, table};
@@ -129,8 +130,33 @@ table! {
         when_all_down: At<FailMode>,
         r#static: Option<At<List<At<IpAddr>>>>,
         ttl: Option<Ttl>,
+        expect: Option<List<At<Expect>>>,
     }
 }
+
+table! {
+    /// A policy test.
+    Expect {
+        from: At<From>,
+        when: Option<When>,
+        sites: At<List<At<String>>>,
+    }
+}
+
+table! {
+    /// Patterns of sites by what is supposed of them.
+    When {
+        up: Option<List<At<String>>>,
+        down: Option<List<At<String>>>,
+        unknown: Option<List<At<String>>>,
+        drained: Option<List<At<String>>>,
+        undrained: Option<List<At<String>>>,
+    }
+}
+
+/// A client: an address, or the subnet that its resolver tells.
+#[derive(Clone, Copy, Debug)]
+pub struct From(pub IpNet);
 
 table! {
     Candidate {
@@ -190,6 +216,18 @@ pub enum State {
     Up,
     Down,
     Unknown,
+}
+
+impl Word for From {
+    const EXPECTED: &'static str = "a client such as \"81.2.69.142\" or \"81.2.69.0/24\"";
+
+    fn word(text: &str) -> Result<From, String> {
+        match text.parse::<IpAddr>() {
+            Ok(address) => Ok(From(address.into())),
+            Err(_) if text.contains('/') => IpNet::word(text).map(From),
+            Err(_) => Err(format!("{text:?} is not {}", Self::EXPECTED)),
+        }
+    }
 }
 
 impl Word for Area {

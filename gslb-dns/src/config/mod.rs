@@ -19,9 +19,13 @@ use std::sync::Arc;
 
 pub use self::problems::{Colour, Problem, Problems};
 
+use self::check::Stated;
 use self::problems::Source;
 use self::read::Document;
 use crate::bounded;
+use crate::health::board::Board;
+use crate::policy;
+use crate::snapshot::Groundwork;
 use crate::world::{Node, World};
 
 /// Octets of a configuration file: far more than anybody writes, far less than would hurt.
@@ -34,6 +38,34 @@ pub struct Config {
     pub file: PathBuf,
     pub node: Node,
     pub world: World,
+    /// Policy tests, not run yet.
+    stated: Vec<Stated>,
+}
+
+/// What a name server can answer from: the config, compiled, its policy tests passed.
+pub struct Prepared {
+    pub file: PathBuf,
+    pub node: Node,
+    pub ground: Groundwork,
+    /// How many policy tests there are.
+    pub tests: usize,
+}
+
+impl Config {
+    /// Compiles the world and runs its policy tests; reports each that fails.
+    pub fn prepare(self) -> Result<Prepared, Problems> {
+        let Config { file, node, world, stated } = self;
+        let ground = Groundwork::new(world);
+        let blank = Board::blank(&ground.world);
+        let mut problems = Problems::default();
+        for Stated { expectation, spot } in &stated {
+            for surprise in policy::judge(&ground, &blank, expectation) {
+                problems.add(spot.problem(expectation.told(&ground.world, surprise)));
+            }
+        }
+        problems.sort();
+        problems.or(Some(Prepared { file, node, ground, tests: stated.len() }))
+    }
 }
 
 /// Reads `node.toml` and the world that it names. Reports every problem of both, of the zones and
@@ -59,14 +91,15 @@ pub fn load(node_file: &Path) -> Result<Config, Problems> {
             }
         }
     });
-    problems.or(node.zip(world).map(|(node, world)| Config {
+    problems.or(node.zip(world).map(|(node, (world, stated))| Config {
         file: node_file.to_owned(),
         node,
         world,
+        stated,
     }))
 }
 
-/// Reads a world by itself.
+/// Reads a world by itself; its policy tests are not run.
 pub fn load_world(world_file: &Path) -> Result<World, Problems> {
     let mut problems = Problems::default();
     let world = match source(world_file) {
@@ -76,18 +109,22 @@ pub fn load_world(world_file: &Path) -> Result<World, Problems> {
             None
         }
     };
-    problems.or(world)
+    problems.or(world.map(|(world, _)| world))
 }
 
-/// Reads a world from text as if it stood in `dir` as `world.toml`.
+/// Reads a world from text as if it stood in `dir` as `world.toml`; its policy tests are not run.
 pub fn world_from_str(text: &str, dir: &Path) -> Result<World, Problems> {
     let source = Arc::new(Source::new(&dir.join("world.toml"), text.to_owned()));
     let mut problems = Problems::default();
     let world = world(&source, dir, &mut problems);
-    problems.or(world)
+    problems.or(world.map(|(world, _)| world))
 }
 
-fn world(source: &Arc<Source>, dir: &Path, problems: &mut Problems) -> Option<World> {
+fn world(
+    source: &Arc<Source>,
+    dir: &Path,
+    problems: &mut Problems,
+) -> Option<(World, Vec<Stated>)> {
     let mut found = Problems::default();
     let document = Document::parse(source, &mut found);
     let world = check::world(&document, dir, &mut found);

@@ -13,7 +13,7 @@ use super::last_known::LastKnown;
 use super::overrides::{Glob, Order, Override};
 use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
-use crate::world::{Site, World};
+use crate::world::{Service, Site, World};
 
 /// Evidence has three values: silence is `Unknown`, never `Down`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -122,6 +122,11 @@ impl Board {
         Board { number, digest: BoardDigest(digest), services }
     }
 
+    /// Nothing is known of any site, and no operator has said a word.
+    pub fn blank(world: &World) -> Board {
+        Board::build(0, world, &[], &LastKnown::default(), Timestamp::UNIX_EPOCH)
+    }
+
     pub fn of_service(&self, service: ServiceId) -> &Beliefs {
         &self.services[service.index()]
     }
@@ -134,18 +139,10 @@ impl Board {
     /// This board as it would be if what is supposed were so.
     #[must_use]
     pub fn supposing(&self, world: &World, suppositions: &[Supposition]) -> Board {
-        let services = world.services.iter().zip(&self.services).map(|(service, beliefs)| {
-            let supposed = service.candidates.iter().zip(&beliefs.standings);
-            let standings = supposed.map(|(candidate, standing)| {
-                let mut standing = standing.clone();
-                for supposition in suppositions {
-                    supposition.apply(&world.site(candidate.site).name, &mut standing);
-                }
-                standing
-            });
-            Beliefs::new(standings.collect(), beliefs.last_known)
-        });
-        Board::of(self.number, services.collect())
+        let services = world.services.iter().zip(&self.services);
+        let supposed =
+            services.map(|(service, beliefs)| beliefs.supposing(world, service, suppositions));
+        Board::of(self.number, supposed.collect())
     }
 }
 
@@ -235,6 +232,25 @@ impl Beliefs {
             .map(|(candidate, _)| candidate)
             .collect();
         Beliefs { standings, last_known: if fit.is_empty() { last_known } else { fit } }
+    }
+
+    /// What would be believed of `service`, whose beliefs these are, if what is supposed were so.
+    #[must_use]
+    pub fn supposing(
+        &self,
+        world: &World,
+        service: &Service,
+        suppositions: &[Supposition],
+    ) -> Beliefs {
+        let supposed = service.candidates.iter().zip(&self.standings);
+        let standings = supposed.map(|(candidate, standing)| {
+            let mut standing = standing.clone();
+            for supposition in suppositions {
+                supposition.apply(&world.site(candidate.site).name, &mut standing);
+            }
+            standing
+        });
+        Beliefs::new(standings.collect(), self.last_known)
     }
 
     fn digest(&self, hash: &mut Sha256) {

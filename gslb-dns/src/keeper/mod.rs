@@ -7,34 +7,18 @@ mod beliefs;
 
 pub use self::beliefs::{Beliefs, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
 
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Config};
+use crate::config::Prepared;
 use crate::health::overrides::{Override, Unmatched};
 use crate::metrics::WorldMetrics;
 use crate::publish::Published;
 use crate::snapshot::{Groundwork, Snapshot};
 use crate::steer::Failing;
 use crate::world::{Node, World};
-
-/// A world read from the files, ready to answer. Made beside the keeper, which is not kept waiting.
-pub struct Prepared {
-    node: Node,
-    ground: Groundwork,
-}
-
-impl Prepared {
-    /// Reads everything, or tells every problem, one a line.
-    pub fn read(node_file: &Path) -> Result<Prepared, String> {
-        let Config { node, world, .. } =
-            config::load(node_file).map_err(|problems| problems.to_string())?;
-        Ok(Prepared { node, ground: Groundwork::new(world) })
-    }
-}
 
 /// Publishes a new snapshot whenever what is believed, or the world, changes.
 pub struct Keeper {
@@ -99,7 +83,7 @@ impl Keeper {
 
     /// Answers from another world from now on. Sites keep what is believed of them, by name.
     pub fn adopt(&mut self, next: Prepared, now: Timestamp) {
-        let Prepared { node, ground } = next;
+        let Prepared { file: _, node, ground, tests: _ } = next;
         self.tell_restart_needed(&self.node.needs_restart_for(&node));
         let reloads = &self.metrics.reloads;
         reloads.config_ok.set(1);

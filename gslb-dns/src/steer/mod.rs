@@ -11,9 +11,10 @@ mod pick;
 mod trace;
 
 pub use self::arrange::{Arrangement, Failing, Outcome, arrange};
-pub use self::pick::{Choice, Contender, Seed, Shares, pick};
+pub use self::pick::{Choice, Contender, Seed, Shares, pick, reach};
 pub use self::trace::{Silent, StepName, Struck, Trace};
 
+use crate::record::RecordType;
 use crate::site_set::SiteSet;
 use crate::world::{Service, Target};
 
@@ -24,6 +25,17 @@ pub enum Family {
     V6,
     /// The candidates' CNAME targets, for whatever type is asked.
     Cname,
+}
+
+impl Family {
+    /// The type of the records that it is answered with.
+    pub fn record_type(self) -> RecordType {
+        match self {
+            Family::V4 => RecordType::A,
+            Family::V6 => RecordType::AAAA,
+            Family::Cname => RecordType::CNAME,
+        }
+    }
 }
 
 /// The candidates that have something to answer in this family.

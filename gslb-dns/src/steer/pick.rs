@@ -81,6 +81,30 @@ impl Shares {
     }
 }
 
+/// Everybody whom some client's hash could have an answer name: what a walk would take if chance had its
+/// way at every turn. `tiers` hold at least one candidate.
+pub fn reach(shares: &Shares, tiers: &[SiteSet]) -> SiteSet {
+    let having = |set: SiteSet, is: &dyn Fn(&Share) -> bool| -> SiteSet {
+        set.iter().filter(|&candidate| is(&shares.candidates[candidate])).collect()
+    };
+    let mut reach = SiteSet::EMPTY;
+    // Those that are in the line of every client, whatever its hash.
+    let mut sure = Walk { shares, hash_decided: false, line: ArrayVec::new() };
+    for &tier in tiers {
+        reach = reach.or(having(tier, &|share| share.admit > 0.0));
+        sure.line.extend(tier.and(shares.open).iter().map(|candidate| candidate as u8));
+        if sure.is_long_enough() {
+            return reach;
+        }
+    }
+    if !reach.is_empty() {
+        return reach;
+    }
+    let all = tiers.iter().fold(SiteSet::EMPTY, |all, &tier| all.or(tier));
+    let weighted = having(all, &|share| share.weight > 0);
+    if weighted.is_empty() { all } else { weighted }
+}
+
 impl Seed {
     /// `now` is in whole seconds of Unix time.
     pub fn new(service: &Service, client: &Client, now: u64) -> Seed {
@@ -116,12 +140,7 @@ pub fn pick(
     for &tier in tiers {
         let standing = walk.standing(tier, seed, trace);
         walk.line_up(standing, Share::full_weight, seed, trace);
-        let enough = match shares.take.across_tiers {
-            false => !walk.line.is_empty(),
-            // Later tiers may still bring a domain that is not seen yet.
-            true => walk.domains_seen() >= usize::from(shares.take.sites),
-        };
-        if enough {
+        if walk.is_long_enough() {
             break;
         }
     }
@@ -140,6 +159,15 @@ struct Walk<'s> {
 }
 
 impl Walk<'_> {
+    /// Whether later tiers have nothing to add.
+    fn is_long_enough(&self) -> bool {
+        match self.shares.take.across_tiers {
+            false => !self.line.is_empty(),
+            // They may still bring a domain that is not seen yet.
+            true => self.domains_seen() >= usize::from(self.shares.take.sites),
+        }
+    }
+
     /// Those of a tier that take this client.
     fn standing(
         &mut self,

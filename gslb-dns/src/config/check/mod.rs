@@ -4,6 +4,7 @@
 //! node · geoip · site ─▶ map ─▶ service (steer) ─▶ zone
 
 mod addresses;
+mod expect;
 mod geoip;
 mod map;
 mod names;
@@ -17,16 +18,24 @@ mod zone;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+pub use self::expect::Stated;
 use self::names::numbered;
 pub use self::node::node;
+use self::service::Draft;
 use super::epoch::Digest;
 use super::file;
 use super::problems::{Problem, Problems};
 use super::read::{At, ByDomain, Document, Entries};
+use crate::ids::ServiceId;
 use crate::world::World;
 
-/// Turns `world.toml` and the files it names into what runs. `None` if anything is wrong.
-pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Option<World> {
+/// Turns `world.toml` and the files it names into what runs, with its policy tests. `None` if anything is
+/// wrong.
+pub fn world(
+    document: &Document<'_>,
+    dir: &Path,
+    problems: &mut Problems,
+) -> Option<(World, Vec<Stated>)> {
     let raw: file::World = document.read(problems)?;
     let file::World { geoip, zone, site, map, service } = raw;
     let site = numbered(site, problems)?;
@@ -43,10 +52,19 @@ pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Op
     let drafts = service::drafts(service, &around, problems);
     let zones = zones.settle(&drafts, problems);
 
+    let mut stated = Vec::new();
+    for (index, Draft { service, expect, .. }) in drafts.iter().enumerate() {
+        // There are no more services than ids: `numbered` has counted them.
+        let id = ServiceId(index as u16);
+        if let Some(service) = service {
+            stated.extend(expect::expectations(expect, (id, service), &sites, problems));
+        }
+    }
+
     if !problems.is_empty() {
         return None;
     }
-    Some(World {
+    let world = World {
         epoch: digest.epoch(),
         sites: sites.list.into_iter().collect::<Option<_>>()?,
         maps: maps.list.into_iter().collect::<Option<_>>()?,
@@ -55,7 +73,8 @@ pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Op
         atlas: geoip.atlas?.into(),
         ecs_private: geoip.ecs_private?,
         overrides: geoip.overrides,
-    })
+    };
+    Some((world, stated))
 }
 
 fn by_domain<T>(table: Option<ByDomain<T>>) -> Option<Entries<T>> {

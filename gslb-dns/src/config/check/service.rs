@@ -41,6 +41,7 @@ pub struct Draft {
     pub empty: Option<Spot>,
     /// `None` if it could not be read.
     pub ttl: Option<Ttl>,
+    pub expect: List<At<file::Expect>>,
 }
 
 /// Services in the order of their keys; those whose names are no names are left out, and told.
@@ -71,9 +72,17 @@ fn draft(
     problems: &mut Problems,
 ) -> Draft {
     let Some(At { value: raw, spot }) = raw else {
-        return Draft { name, answers: None, service: None, empty: None, ttl: None };
+        return Draft {
+            name,
+            answers: None,
+            service: None,
+            empty: None,
+            ttl: None,
+            expect: vec![],
+        };
     };
-    let file::Service { sites, steer, take, across_tiers, when_all_down, r#static, ttl } = raw;
+    let file::Service { sites, steer, take, across_tiers, when_all_down, r#static, ttl, expect } =
+        raw;
     let mode = when_all_down.as_ref().map(|mode| mode.value);
     let listed = sites.and_then(|sites| candidates(&name.value, &sites, around, problems));
     let answers = listed.as_deref().and_then(|listed| answers(listed, problems));
@@ -87,7 +96,8 @@ fn draft(
     let ttl = self::ttl(ttl, problems);
     let empty = when_all_down.filter(|mode| mode.value == file::FailMode::Empty);
     let service = Parts { listed, answers, plan, take, fail_mode, ttl }.service(&name.value);
-    Draft { name, answers, service, empty: empty.map(|mode| mode.spot), ttl }
+    let expect = expect.flatten().unwrap_or_default();
+    Draft { name, answers, service, empty: empty.map(|mode| mode.spot), ttl, expect }
 }
 
 struct Parts {
