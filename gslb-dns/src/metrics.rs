@@ -43,7 +43,7 @@ impl Counts {
         };
         self.by_rcode[slot(answer.rcode)] += 1;
         self.truncated += u32::from(answer.truncated);
-        self.steered += u32::from(answer.steered);
+        self.steered += u32::from(answer.steered.is_some());
     }
 }
 

@@ -100,6 +100,11 @@ impl Groundwork {
         &self.geographies[service.index()]
     }
 
+    /// Fetches from memory what clients at these addresses will need of a service, if there is such a one.
+    pub fn warm(&self, service: ServiceId, addresses: &[u32]) -> u32 {
+        self.geographies.get(service.index()).map_or(0, |geography| geography.warm(addresses))
+    }
+
     /// How many distinct geographies the services share.
     pub fn distinct_geographies(&self) -> usize {
         let mut distinct: Vec<_> = self.geographies.iter().map(Arc::as_ptr).collect();

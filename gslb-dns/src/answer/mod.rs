@@ -14,6 +14,7 @@ pub use self::resolve::MAX_CHAIN;
 use self::opt::Opt;
 use self::resolve::{Resolution, Resolver};
 use self::writer::{Full, Writer};
+use crate::ids::ServiceId;
 use crate::name::NameKey;
 use crate::query::{Class, ClientSubnet, HEADER, Query, Rcode, Rejection};
 use crate::record::RecordType;
@@ -57,8 +58,8 @@ pub struct Answer {
     pub length: usize,
     pub rcode: Rcode,
     pub truncated: bool,
-    /// Whether a service decided what it says.
-    pub steered: bool,
+    /// The service that decided what it says; the last of them along a chain.
+    pub steered: Option<ServiceId>,
 }
 
 const FLAG_RESPONSE: u16 = 0x8000;
@@ -87,7 +88,7 @@ pub fn answer(
             }
             let flags = flags(rcode, recursion_desired) | u16::from(opcode) << 11;
             let length = writer.finish(id, flags);
-            Some(Answer { length, rcode, truncated: false, steered: false })
+            Some(Answer { length, rcode, truncated: false, steered: None })
         }
     }
 }

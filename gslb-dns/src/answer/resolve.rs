@@ -29,7 +29,7 @@ pub struct Resolution {
     pub rcode: Rcode,
     pub authoritative: bool,
     pub scope: u8,
-    pub steered: bool,
+    pub steered: Option<ServiceId>,
 }
 
 /// One question on its way through the zones.
@@ -55,11 +55,11 @@ type Next<'z> = Option<&'z [u8]>;
 
 impl Resolution {
     pub fn answer() -> Resolution {
-        Resolution { rcode: Rcode::NoError, authoritative: true, scope: 0, steered: false }
+        Resolution { rcode: Rcode::NoError, authoritative: true, scope: 0, steered: None }
     }
 
     pub fn error(rcode: Rcode) -> Resolution {
-        Resolution { rcode, authoritative: false, scope: 0, steered: false }
+        Resolution { rcode, authoritative: false, scope: 0, steered: None }
     }
 }
 
@@ -193,7 +193,7 @@ impl<'a> Resolver<'a> {
         let decision = self.snapshot.decide(id, family, client, self.asker.now);
         // Along a chain, the answer as a whole holds only where each part does.
         self.found.scope = self.found.scope.max(decision.scope);
-        self.found.steered = true;
+        self.found.steered = Some(id);
         let next = write_decision(zone, service, family, &decision, hop.owner, writer)?;
         // Who asks for the alias itself is not led on (RFC 1034 §4.3.2 step 3a).
         Ok(Some(next.filter(|_| !self.asks_for_alias())))

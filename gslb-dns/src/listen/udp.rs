@@ -2,6 +2,7 @@
 //!
 //! The hottest path of the product: after its start it allocates nothing and takes no lock.
 
+use std::hint;
 use std::io::{
     self,
     ErrorKind::{Interrupted, TimedOut, WouldBlock},
@@ -13,13 +14,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::batch::{self, Exchange, IpVersion, ReplyFrom};
+use super::batch::{self, Datagram, Exchange, IpVersion, ReplyFrom};
 use crate::answer::{Asker, MAX_UDP, Transport, answer};
 use crate::clock::unix_seconds;
+use crate::ids::ServiceId;
 use crate::metrics::{Counts, Tally};
 use crate::publish::Published;
+use crate::query::peek_client;
 
 /// Datagrams taken at a time. Wide enough to share a system call among many under load; at two lanes of
 /// buffers the batch still fits the second-level cache.
@@ -102,6 +106,8 @@ pub struct Worker<'w> {
     /// The first datagram of the batch that is not looked at yet.
     next: usize,
     counts: Counts,
+    /// The service that steered the last batch's last steered answer: likely the next one's too.
+    likely: Option<ServiceId>,
 }
 
 impl<'w> Worker<'w> {
@@ -114,7 +120,16 @@ impl<'w> Worker<'w> {
     ) -> Worker<'w> {
         let exchange = Exchange::new(WIDTH, reply_from);
         let reader = published.reader();
-        Worker { socket, exchange, reader, node_name, tally, next: 0, counts: Counts::default() }
+        Worker {
+            socket,
+            exchange,
+            reader,
+            node_name,
+            tally,
+            next: 0,
+            counts: Counts::default(),
+            likely: None,
+        }
     }
 
     /// Receives and answers one batch; tells how many packets there were.
@@ -146,6 +161,11 @@ impl<'w> Worker<'w> {
     fn answer_rest(&mut self, count: usize) {
         let snapshot = self.reader.load();
         let now = unix_seconds();
+        if let (0, Some(service)) = (self.next, self.likely.take()) {
+            let clients: ArrayVec<u32, WIDTH> =
+                (0..count).filter_map(|index| client(&self.exchange.datagram(index))).collect();
+            hint::black_box(snapshot.ground.warm(service, &clients));
+        }
         while self.next < count {
             let index = self.next;
             self.next += 1;
@@ -154,8 +174,17 @@ impl<'w> Worker<'w> {
                 let asker = Asker { address, transport: Transport::Udp, now };
                 let answer = answer(snapshot, self.node_name, datagram.bytes, &asker, out);
                 self.counts.count(answer.as_ref());
+                self.likely = answer.and_then(|answer| answer.steered).or(self.likely);
                 answer.map_or(0, |answer| answer.length)
             });
         }
     }
+}
+
+/// Where an IPv4 client most likely is: in its subnet, or at the resolver's address.
+fn client(datagram: &Datagram<'_>) -> Option<u32> {
+    peek_client(datagram.bytes).or_else(|| match datagram.peer {
+        SocketAddr::V4(peer) => Some(peer.ip().to_bits()),
+        SocketAddr::V6(_) => None,
+    })
 }

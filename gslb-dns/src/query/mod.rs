@@ -3,10 +3,13 @@
 //! Reads the whole message and believes none of it. Pure; borrows the packet and allocates nothing.
 
 mod edns;
+mod peek;
 
 pub use self::edns::{
     ClientSubnet, DNSSEC_OK, Edns, Extended, OPTION_NSID, OPTION_SUBNET, SubnetFamily,
 };
+
+pub use self::peek::peek_client;
 
 use crate::name::NameKey;
 use crate::record::RecordType;

@@ -137,3 +137,34 @@ fn a_subnet_made_is_the_subnet_read() {
         assert_eq!(read, Some(made));
     }
 }
+
+#[test]
+fn a_glance_sees_the_client_that_a_reader_finds() {
+    for (address, source) in [
+        ("192.0.2.77", 24),
+        ("192.0.2.77", 32),
+        ("81.0.0.0", 8),
+        ("192.0.2.77", 0),
+        ("2001:db8::", 56),
+    ] {
+        let made = ClientSubnet::new(address.parse().unwrap(), source);
+        let wire =
+            [&made.family.number().to_be_bytes()[..], &[made.source, 0], made.wire_address()]
+                .concat();
+        let v4 = match made.address() {
+            Some(std::net::IpAddr::V4(v4)) => Some(v4.to_bits()),
+            Some(std::net::IpAddr::V6(_)) | None => None,
+        };
+        assert_eq!(peek_client(&subnet(&wire)), v4, "{address}/{source}");
+        // Behind another option as well.
+        let other = [&b"\xff\xfe\0\x02hi\0\x08\0"[..], &[wire.len() as u8], &wire].concat();
+        assert_eq!(peek_client(&packet(0, [1, 0, 0, 1], &opt(&other))), v4, "{address}/{source}");
+    }
+    assert_eq!(peek_client(&packet(0, [1, 0, 0, 0], b"")), None);
+    assert_eq!(peek_client(&packet(0, [1, 0, 0, 1], &opt(b""))), None);
+    // Whatever else comes, it is only a guess, and no panic.
+    let whole = subnet(&[0, 1, 24, 0, 192, 0, 2]);
+    for length in 0..whole.len() {
+        assert_eq!(peek_client(&whole[..length]), None);
+    }
+}

@@ -132,7 +132,10 @@ fn same_subnet(asked: &ClientSubnet, told: &[u8], said: &Answer) {
         SubnetFamily::V6 => 128,
     };
     assert!(scope <= bits, "scope {scope} of {bits}");
-    assert!(scope == 0 || (source > 0 && said.steered), "scope without a say of the subnet's");
+    assert!(
+        scope == 0 || (source > 0 && said.steered.is_some()),
+        "scope without a say of the subnet's"
+    );
 }
 
 /// A datagram says what a stream does, or says that it cannot.
