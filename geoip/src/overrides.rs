@@ -64,7 +64,7 @@ impl Overrides {
     }
 
     /// Prefixes that no look-up reaches, because all their addresses are read as the IPv4 inside
-    /// (see [`embedded`]): the operator should write the IPv4 prefix instead.
+    /// (see [`embedded`](crate::embedded())): the operator should write the IPv4 prefix instead.
     pub fn without_effect(&self) -> impl Iterator<Item = IpNet> {
         self.places.iter().map(|(network, _)| *network).filter(|network| carries_only_v4(*network))
     }

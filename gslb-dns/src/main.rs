@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gslb_dns::clock::now;
-use gslb_dns::config::{self, Colour, Config, Prepared};
+use gslb_dns::config::{self, Colour, Config, Prepared, Problems};
 use gslb_dns::explain::{self, Format, Request, RequestWords};
 use gslb_dns::keeper::{Beliefs, Reread};
-use gslb_dns::run::{HangUp, Server};
-use gslb_dns::snapshot::Snapshot;
+use gslb_dns::run::{HangUp, Server, Shell};
+use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::{admin, telemetry};
 
 /// Authoritative DNS that answers with the sites fit to serve the client asking.
@@ -96,10 +96,11 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
                 LogFormat::Text => telemetry::log_as_text()?,
                 LogFormat::Json => telemetry::log_as_json()?,
             }
+            let shell = Shell::open()?;
             let Some(prepared) = load(&config) else {
                 return Ok(ExitCode::FAILURE);
             };
-            let mut server = Server::start(prepared)?;
+            let mut server = Server::start(shell, prepared)?;
             server.wait_for_signal(HangUp::Reload);
             Ok(ExitCode::SUCCESS)
         }
@@ -129,10 +130,11 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Shows every problem, if there is one.
 fn load(file: &ConfigFile) -> Option<Prepared> {
-    config::load(&file.config)
-        .and_then(Config::prepare)
-        .inspect_err(|problems| eprintln!("{}", problems.render(Colour::Never)))
-        .ok()
+    told(config::load(&file.config).and_then(Config::prepare))
+}
+
+fn told<T>(read: Result<T, Problems>) -> Option<T> {
+    read.inspect_err(|problems| eprintln!("{}", problems.render(Colour::Never))).ok()
 }
 
 fn explain_from_files(
@@ -141,13 +143,15 @@ fn explain_from_files(
     format: Format,
 ) -> anyhow::Result<String> {
     let request = Request::parse(words, now())?;
-    let Some(Prepared { node, ground, .. }) = load(file) else {
+    // Without its policy tests: one that fails sends people here.
+    let Some(Config { node, world, .. }) = told(config::load(&file.config)) else {
         bail!("the config has problems, so nothing can be explained from it");
     };
     let (beliefs, reread) = Beliefs::read(&node);
     if let Reread::Refused(why) | Reread::Lost(why) = reread {
         bail!("{why}");
     }
+    let ground = Groundwork::new(world);
     let board = beliefs.board(1, &ground, request.at);
     let explanation = explain::explain(&Snapshot::new(ground.into(), board), &node.name, &request);
     Ok(explanation.render(format)?)

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::health::board::{Board, Supposition};
 use crate::ids::ServiceId;
+use crate::locate::ToldBy;
 use crate::query::ClientSubnet;
 use crate::site_set::SiteSet;
 use crate::snapshot::Groundwork;
@@ -30,6 +31,8 @@ pub struct Expectation {
 /// What else an answer may do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Surprise {
+    /// Whether the client's subnet is believed, or the resolver at its address is answered for.
+    pub told_by: ToldBy,
     pub family: Family,
     pub instead: Instead,
 }
@@ -69,7 +72,10 @@ pub fn judge(ground: &Groundwork, blank: &Board, expected: &Expectation) -> Vec<
     let families = families(service).iter();
     let meant = families.filter(|family| expected.speaks_of(service, **family));
     meant
-        .filter_map(|family| Some(Surprise { family: *family, instead: instead(family)? }))
+        .filter_map(|family| {
+            let instead = instead(family)?;
+            Some(Surprise { told_by: client.told_by, family: *family, instead })
+        })
         .collect()
 }
 
@@ -98,12 +104,16 @@ impl Expectation {
             }
             Instead::FailMode => "names no site, since when_all_down decides".to_owned(),
         };
-        let suppose: String = self.when.iter().map(|when| format!(" --suppose {when}")).collect();
+        let suppose: String = self.when.iter().map(|when| format!(" --suppose '{when}'")).collect();
+        let whom = match surprise.told_by {
+            ToldBy::Subnet => format!("--client {}", self.from),
+            ToldBy::Resolver => format!("--resolver {}", self.from.addr()),
+        };
+        let name = service.name.to_string();
         format!(
-            "the {rtype} answer to {} {instead}; see gslb-dns explain {} {rtype} --client {}{suppose}",
+            "the {rtype} answer to {} {instead}; see gslb-dns explain {} {rtype} {whom}{suppose}",
             self.from,
-            service.name.to_string().trim_end_matches('.'),
-            self.from
+            name.trim_end_matches('.'),
         )
     }
 }

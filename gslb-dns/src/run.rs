@@ -37,6 +37,13 @@ const LOCK_FILE: &str = "lock";
 /// Tries to find one free port for both transports when port 0 is asked for.
 const PORT_TRIES: usize = 16;
 
+/// What a server runs on. Opened before the config is read: from then on a SIGHUP does not end the process,
+/// however long the reading takes.
+pub struct Shell {
+    runtime: Runtime,
+    hang_up: Signal,
+}
+
 /// A running name server; dropping it stops it.
 pub struct Server {
     dns: Vec<SocketAddr>,
@@ -93,20 +100,31 @@ struct Sockets {
     admin: Option<std::net::TcpListener>,
 }
 
-impl Server {
-    /// Starts to answer. All sockets are bound before the first answer.
-    pub fn start(prepared: Prepared) -> Result<Server, StartError> {
-        let Prepared { file, node, ground, tests: _ } = prepared;
-        let state_lock = take_state_dir(&node)?;
+impl Shell {
+    pub fn open() -> Result<Shell, StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
             .thread_name("runtime")
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
+        let hang_up = {
+            let _entered = runtime.enter();
+            signal(SignalKind::hangup()).map_err(StartError::Signals)?
+        };
+        Ok(Shell { runtime, hang_up })
+    }
+}
+
+impl Server {
+    /// Starts to answer. All sockets are bound before the first answer.
+    pub fn start(shell: Shell, prepared: Prepared) -> Result<Server, StartError> {
+        let Shell { runtime, hang_up } = shell;
+        let Prepared { file, node, ground, tests: _ } = prepared;
+        let state_lock = take_state_dir(&node)?;
         let (sockets, signals) = {
             let _entered = runtime.enter();
-            (Sockets::bind(&node)?, Signals::listen().map_err(StartError::Signals)?)
+            (Sockets::bind(&node)?, Signals::listen(hang_up).map_err(StartError::Signals)?)
         };
         let dns: Vec<SocketAddr> = sockets.dns.iter().map(|(address, ..)| *address).collect();
         let threads: usize = sockets.dns.iter().map(|(_, udp, _)| udp.len()).sum();
@@ -236,17 +254,19 @@ impl Drop for Server {
                     }
                 }
             });
+            // A config still being read is nothing that must end first.
+            runtime.shutdown_background();
         }
         info!("stopped");
     }
 }
 
 impl Signals {
-    fn listen() -> io::Result<Signals> {
+    fn listen(hang_up: Signal) -> io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
+            hang_up,
         })
     }
 }
@@ -327,7 +347,7 @@ async fn keep(
         match turn.await {
             Ok(kept) => keeper = kept,
             Err(error) => {
-                error!(%error, "the keeper has failed: the last board stays until a restart");
+                error!(%error, "the keeper has failed: the last board stays, and no reload is heard, until a restart");
                 return;
             }
         }
@@ -352,7 +372,8 @@ fn take_state_dir(node: &Node) -> Result<Option<File>, StartError> {
         return Err(StartError::StateDir { dir, source });
     }
     let path = node.state_dir.join(LOCK_FILE);
-    let lock = File::create(&path).map_err(TryLockError::Error);
+    // Somebody else's file can be locked as well, as long as it can be read.
+    let lock = File::create(&path).or_else(|_| File::open(&path)).map_err(TryLockError::Error);
     match lock.and_then(|lock| lock.try_lock().map(|()| lock)) {
         Ok(lock) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Err(StartError::StateDirTaken { dir }),

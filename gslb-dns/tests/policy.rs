@@ -68,6 +68,13 @@ take = 2
 across_tiers = true
 when_all_down = "open"
 
+[service."spread.example.com"]
+sites = ["fra", "ams", "iad"]
+steer = ["failover"]
+take = 2
+across_tiers = true
+when_all_down = "open"
+
 [service."alias.example.com"]
 sites = [{ site = "fra", cname = "fra.cdn.example.net" }, { site = "iad", cname = "iad.cdn.example.net" }]
 steer = [{ fence = "continent" }]
@@ -118,8 +125,8 @@ fn a_test_holds_for_every_hash_or_says_who_else_is_named() {
         "www",
         &format!("{down}\nsites = [\"iad\"]"),
         &[
-            "the A answer to 81.2.69.142/32 may name nrt, which the list does not; see gslb-dns explain \
-           www.example.com A --client 81.2.69.142/32 --suppose down=fra --suppose down=am?",
+            "the A answer to 81.2.69.0/24 may name nrt, which the list does not; see gslb-dns explain \
+           www.example.com A --client 81.2.69.0/24 --suppose 'down=fra' --suppose 'down=am?'",
         ],
     );
     // nrt has no IPv6 address: of AAAA the test says nothing.
@@ -131,6 +138,19 @@ fn a_test_holds_for_every_hash_or_says_who_else_is_named() {
         "www",
         "from = \"81.2.69.142\"\nwhen = { down = [\"*\"], up = [\"spare\"] }\nsites = [\"spare\"]",
         &[],
+    );
+}
+
+#[test]
+fn a_subnet_that_is_not_believed_is_answered_for_as_its_resolver() {
+    check(
+        "www",
+        "from = \"10.1.2.0/24\"\nsites = [\"fra\"]",
+        &[
+            "may name ams, iad, nrt, which the list does not; see gslb-dns explain www.example.com A \
+             --resolver 10.1.2.0",
+            "may name ams, iad, which",
+        ],
     );
 }
 
@@ -150,8 +170,8 @@ fn a_test_sees_the_fail_mode() {
         "strict",
         "from = \"81.2.69.142\"\nsites = []",
         &[
-            "the A answer to 81.2.69.142/32 may name fra",
-            "the AAAA answer to 81.2.69.142/32 may name fra",
+            "the A answer to 81.2.69.0/24 may name fra",
+            "the AAAA answer to 81.2.69.0/24 may name fra",
         ],
     );
 }
@@ -165,11 +185,15 @@ fn a_test_sees_all_that_one_answer_names() {
         "from = \"81.2.69.142\"\nsites = [\"fra\", \"ams\"]",
         &["may name iad", "may name iad"],
     );
+    // ams would fill up only, and iad is there to fill up with another domain.
+    check("spread", "from = \"81.2.69.142\"\nsites = [\"fra\", \"iad\"]", &[]);
+    let without = "from = \"81.2.69.142\"\nwhen = { down = [\"iad\"] }";
+    check("spread", &format!("{without}\nsites = [\"fra\", \"ams\"]"), &[]);
     check("alias", "from = \"63.1.2.3\"\nsites = [\"iad\"]", &[]);
     check(
         "alias",
         "from = \"63.1.2.3\"\nsites = [\"fra\"]",
-        &["the CNAME answer to 63.1.2.3/32 may name iad"],
+        &["the CNAME answer to 63.1.2.0/24 may name iad"],
     );
 }
 
@@ -185,7 +209,12 @@ fn a_test_that_could_mean_nothing_is_refused() {
     );
     let when =
         |when: &str| format!("from = \"81.2.69.142\"\nwhen = {{ {when} }}\nsites = [\"iad\"]");
-    check("www", &when("down = [\"fraa\"]"), &["no site named \"fraa\"; did you mean \"fra\"?"]);
+    check(
+        "www",
+        &when("down = [\"fraa\"]"),
+        &["no site of this service named \"fraa\"; did you mean \"fra\"?"],
+    );
+    check("strict", &when("down = [\"ams\"]"), &["no site of this service named \"ams\""]);
     check("www", &when("down = [\"\"]"), &["is empty (expected a site or a pattern)"]);
     check("www", &when("dwon = [\"fra\"]"), &["unknown key; did you mean down?"]);
 }

@@ -103,6 +103,21 @@ fn check_taken(world: &World, (from, to): (&str, &str), says: &str) {
 }
 
 #[test]
+fn a_policy_test_that_fails_can_be_explained() {
+    let test = "[[service.\"strict.example.com\".expect]]\nfrom = \"81.2.69.142\"\nsites = []\n";
+    let text = format!("{}\n{test}", EVERY_STEP.world);
+    let world = World::write(&Files { world: &text, ..EVERY_STEP }).unwrap();
+    for refusing in [&["check"][..], &["run"]] {
+        let refused = command(refusing, &world.node());
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.stderr.contains("gslb-dns explain strict.example.com A"), "{refused:?}");
+    }
+    let explained =
+        command(&["explain", "strict.example.com", "A", "--client", "81.2.69.0/24"], &world.node());
+    assert_eq!(explained.code, Some(0), "{explained:?}");
+}
+
+#[test]
 fn explain_asks_a_server_as_people_name_it() {
     let world = World::write(&EVERY_STEP).unwrap();
     let server = Server::start(&world.node()).unwrap();

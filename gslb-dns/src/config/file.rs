@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::read::{At, ByDomain, Entries, List, NameOr, Word, choose, table};
 use crate::name::Name;
+use crate::query::ClientSubnet;
 use crate::world::Area;
 
 table! {
@@ -154,7 +155,7 @@ table! {
     }
 }
 
-/// A client: an address, or the subnet that its resolver tells.
+/// A client by the subnet that its resolver tells; an address alone stands for the usual one.
 #[derive(Clone, Copy, Debug)]
 pub struct From(pub IpNet);
 
@@ -223,7 +224,9 @@ impl Word for From {
 
     fn word(text: &str) -> Result<From, String> {
         match text.parse::<IpAddr>() {
-            Ok(address) => Ok(From(address.into())),
+            Ok(address) => IpNet::new(address, ClientSubnet::usual_source(address))
+                .map(|net| From(net.trunc()))
+                .map_err(|error| error.to_string()),
             Err(_) if text.contains('/') => IpNet::word(text).map(From),
             Err(_) => Err(format!("{text:?} is not {}", Self::EXPECTED)),
         }

@@ -337,7 +337,8 @@ fn headings<'v, 't, T: Read>(
         let key: &std::borrow::Cow<'_, str> = key.get_ref();
         value.get_ref().is_table() && closest(key, T::keys().iter().copied()).is_none()
     };
-    let parts = value.get_ref().as_table().filter(|parts| !parts.is_empty());
+    // A name that has its dots was quoted.
+    let parts = value.get_ref().as_table().filter(|parts| !parts.is_empty() && !name.contains('.'));
     let Some(parts) = parts.filter(|parts| parts.iter().all(is_part)) else {
         return vec![Heading { name: name.to_owned(), at, value, is_split: false }];
     };

@@ -396,6 +396,6 @@ fn prefix(text: &str) -> Result<IpNet, RequestError> {
         return Ok(net);
     }
     let address: IpAddr = text.parse().map_err(|_| RequestError::Client(text.to_owned()))?;
-    let length = if address.is_ipv4() { 24 } else { 56 }; // RFC 7871 §11.1
-    IpNet::new(address, length).map_err(|_| RequestError::Client(text.to_owned()))
+    IpNet::new(address, ClientSubnet::usual_source(address))
+        .map_err(|_| RequestError::Client(text.to_owned()))
 }

@@ -106,6 +106,11 @@ impl ClientSubnet {
         ClientSubnet { family, source, octets }
     }
 
+    /// Bits that resolvers tell of an address (RFC 7871 §11.1).
+    pub fn usual_source(address: IpAddr) -> u8 {
+        if address.is_ipv4() { 24 } else { 56 }
+    }
+
     /// `None` for every malformed form (RFC 7871 §7.1.2, §7.2.1): unknown family, source longer
     /// than the family, a scope in a query, too few or too many octets, bits beyond the prefix.
     fn read(value: &[u8]) -> Option<ClientSubnet> {

@@ -20,7 +20,7 @@ pub fn peek_client(packet: &[u8]) -> Option<u32> {
         let length = usize::from(u16::from_be_bytes([option[2], option[3]]));
         let value = tail.get(..length)?;
         if u16::from_be_bytes([option[0], option[1]]) == OPTION_SUBNET {
-            let [0, 1, _, _, address @ ..] = value else { return None };
+            let [0, 1, 1..=32, _, address @ ..] = value else { return None };
             let mut octets = [0; 4];
             octets.iter_mut().zip(address).for_each(|(octet, given)| *octet = *given);
             return Some(u32::from_be_bytes(octets));

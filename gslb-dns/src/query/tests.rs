@@ -155,6 +155,7 @@ fn a_glance_sees_the_client_that_a_reader_finds() {
             Some(std::net::IpAddr::V4(v4)) => Some(v4.to_bits()),
             Some(std::net::IpAddr::V6(_)) | None => None,
         };
+        let v4 = v4.filter(|_| source > 0); // Else the resolver is asked for.
         assert_eq!(peek_client(&subnet(&wire)), v4, "{address}/{source}");
         // Behind another option as well.
         let other = [&b"\xff\xfe\0\x02hi\0\x08\0"[..], &[wire.len() as u8], &wire].concat();

@@ -81,28 +81,35 @@ impl Shares {
     }
 }
 
-/// Everybody whom some client's hash could have an answer name: what a walk would take if chance had its
-/// way at every turn. `tiers` hold at least one candidate.
+/// Everybody whom some client's hash could have an answer name. `tiers` hold at least one candidate.
 pub fn reach(shares: &Shares, tiers: &[SiteSet]) -> SiteSet {
-    let having = |set: SiteSet, is: &dyn Fn(&Share) -> bool| -> SiteSet {
-        set.iter().filter(|&candidate| is(&shares.candidates[candidate])).collect()
-    };
-    let mut reach = SiteSet::EMPTY;
-    // Those that are in the line of every client, whatever its hash.
-    let mut sure = Walk { shares, hash_decided: false, line: ArrayVec::new() };
-    for &tier in tiers {
-        reach = reach.or(having(tier, &|share| share.admit > 0.0));
-        sure.line.extend(tier.and(shares.open).iter().map(|candidate| candidate as u8));
-        if sure.is_long_enough() {
-            return reach;
-        }
-    }
-    if !reach.is_empty() {
-        return reach;
-    }
     let all = tiers.iter().fold(SiteSet::EMPTY, |all, &tier| all.or(tier));
-    let weighted = having(all, &|share| share.weight > 0);
-    if weighted.is_empty() { all } else { weighted }
+    let having = |is: &dyn Fn(&Share) -> bool| -> SiteSet {
+        all.iter().filter(|&candidate| is(&shares.candidates[candidate])).collect()
+    };
+    let takers = having(&|share| share.admit > 0.0);
+    if takers.is_empty() {
+        let weighted = having(&|share| share.weight > 0);
+        return if weighted.is_empty() { all } else { weighted };
+    }
+    takers.iter().filter(|&candidate| shares.could_take(candidate, tiers)).collect()
+}
+
+impl Shares {
+    /// Whether a walk takes the candidate if chance is all on its side: first of its tier, and whoever may
+    /// stand aside does.
+    fn could_take(&self, candidate: usize, tiers: &[SiteSet]) -> bool {
+        let mut walk = Walk { shares: self, hash_decided: false, line: ArrayVec::new() };
+        for &tier in tiers {
+            let itself = tier.and(SiteSet::one(candidate));
+            let others = tier.and(self.open).without(itself);
+            walk.line.extend(itself.iter().chain(others.iter()).map(|one| one as u8));
+            if walk.is_long_enough() {
+                break;
+            }
+        }
+        walk.take().contains(&(candidate as u8))
+    }
 }
 
 impl Seed {
@@ -290,5 +297,65 @@ impl Walk<'_> {
 impl Share {
     fn full_weight(&self) -> f64 {
         f64::from(self.weight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Silent;
+    use super::*;
+
+    struct Dice(u64);
+
+    impl Dice {
+        /// splitmix64.
+        fn bits(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ mixed >> 31
+        }
+
+        fn below(&mut self, end: usize) -> usize {
+            (self.bits() % end as u64) as usize
+        }
+    }
+
+    /// Up to five candidates in up to three tiers, some of which stand aside always or sometimes.
+    fn a_service(dice: &mut Dice) -> (Shares, Vec<SiteSet>) {
+        let candidates: Vec<Share> = (0..1 + dice.below(5))
+            .map(|_| Share {
+                weight: 1 + dice.below(3) as u32,
+                admit: [0.0, 0.5, 1.0, 1.0][dice.below(4)],
+                site: dice.bits(),
+                domain: (dice.below(2) == 1).then(|| DomainId(dice.below(2) as u16)),
+            })
+            .collect();
+        let mut tiers = vec![SiteSet::EMPTY; 1 + dice.below(3)];
+        for candidate in 0..candidates.len() {
+            let tier = dice.below(tiers.len());
+            tiers[tier] = tiers[tier].or(SiteSet::one(candidate));
+        }
+        tiers.retain(|tier| !tier.is_empty());
+        let open = (0..candidates.len()).filter(|&one| candidates[one].admit >= 1.0).collect();
+        let take = Take { sites: 1 + dice.below(3) as u8, across_tiers: dice.below(2) == 1 };
+        (Shares { candidates, open, take }, tiers)
+    }
+
+    #[test]
+    fn reach_is_whom_picks_name_and_nobody_else() {
+        let mut dice = Dice(1);
+        for service in 0..60 {
+            let (shares, tiers) = a_service(&mut dice);
+            let mut named = SiteSet::EMPTY;
+            for _ in 0..20_000 {
+                let (pick_bits, admit) = (dice.bits(), dice.bits());
+                let seed = Seed { pick: pick_bits, admit, slice: None, hashed: 24 };
+                let choice = pick(&shares, &tiers, &mut || seed, &mut Silent);
+                named =
+                    choice.taken.iter().fold(named, |all, &one| all.or(SiteSet::one(one.into())));
+            }
+            assert_eq!(reach(&shares, &tiers), named, "service {service}: {shares:?} {tiers:?}");
+        }
     }
 }

@@ -29,12 +29,11 @@ pub fn expectations(
     let named = |index: u16| sites.at(index.into()).map(|site| &*site.name);
     let candidates: Vec<&str> =
         service.candidates.iter().filter_map(|candidate| named(candidate.site.0)).collect();
-    let known: Vec<&str> = (0..sites.list.len() as u16).filter_map(named).collect();
     let mut stated = Vec::new();
     for At { value: raw, spot: _ } in raw.iter().flatten() {
         let file::Expect { from, when, sites } = raw;
         let when = when.as_ref().and_then(|when| match when {
-            Some(when) => suppositions(when, &known, problems),
+            Some(when) => suppositions(when, &candidates, problems),
             None => Some(vec![]),
         });
         let among = sites.as_ref().and_then(|sites| among(&sites.value, &candidates, problems));
@@ -81,7 +80,7 @@ fn supposition(state: &str, site: &At<String>, known: &[&str]) -> Result<Supposi
         text.parse().map_err(|_| site.spot.problem("is empty (expected a site or a pattern)"))?;
     match known.iter().any(|name| supposition.concerns(name)) {
         true => Ok(supposition),
-        false => Err(unknown(site, "site", known)),
+        false => Err(unknown(site, known)),
     }
 }
 
@@ -92,16 +91,16 @@ fn among(
 ) -> Option<SiteSet> {
     let find = |site: &At<String>| {
         let index = candidates.iter().position(|name| *name == site.value);
-        index.ok_or_else(|| unknown(site, "site of this service", candidates))
+        index.ok_or_else(|| unknown(site, candidates))
     };
     let found: Vec<usize> =
         sites.iter().flatten().filter_map(|site| problems.one(find(site))).collect();
     (found.len() == sites.len()).then(|| found.into_iter().collect())
 }
 
-fn unknown(site: &At<String>, kind: &str, known: &[&str]) -> Problem {
+fn unknown(site: &At<String>, known: &[&str]) -> Problem {
     let guess = closest(&site.value, known.iter().copied());
     let guess = guess.map(|guess| format!("; did you mean {guess:?}?")).unwrap_or_default();
     let known = listed("sites", known.iter().copied());
-    site.spot.problem(format!("no {kind} named {:?}{guess} ({known})", site.value))
+    site.spot.problem(format!("no site of this service named {:?}{guess} ({known})", site.value))
 }
