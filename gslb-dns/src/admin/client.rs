@@ -44,7 +44,7 @@ fn get(server: &str, path: &str) -> anyhow::Result<String> {
         let fetched = tokio::time::timeout(TIMEOUT, fetch(server, path)).await;
         fetched.unwrap_or_else(|_| {
             bail!(
-                "{server} took the connection and said nothing for {TIMEOUT:?}; is that its admin \
+                "{server} did not finish an answer within {TIMEOUT:?}; is that its admin \
                  address ([admin] listen in node.toml), and not its address for DNS?"
             )
         })

@@ -7,6 +7,7 @@ mod beliefs;
 
 pub use self::beliefs::{Beliefs, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use tracing::{error, info, warn};
 use crate::config::Prepared;
 use crate::health::overrides::{Override, Unmatched};
 use crate::metrics::WorldMetrics;
+use crate::name::Name;
 use crate::publish::Published;
 use crate::snapshot::{Groundwork, Snapshot};
 use crate::steer::Failing;
@@ -63,6 +65,9 @@ impl Keeper {
         if reread != Reread::Changed || !keeper.beliefs.overrides.is_empty() {
             keeper.tell_reread(&reread, now);
         }
+        if matches!(reread, Reread::Refused(_)) {
+            keeper.tell_unmatched(now); // Of the last good copy.
+        }
         keeper.settle();
         keeper.persist();
         keeper
@@ -85,26 +90,26 @@ impl Keeper {
     pub fn adopt(&mut self, next: Prepared, now: Timestamp) {
         let Prepared { file: _, node, ground, tests: _ } = next;
         self.tell_restart_needed(&self.node.needs_restart_for(&node));
-        let reloads = &self.metrics.reloads;
-        reloads.config_ok.set(1);
+        self.metrics.reloads.config_ok.set(1);
         let epoch = ground.world.epoch;
         if epoch == self.ground.world.epoch {
-            reloads.unchanged.inc();
+            self.metrics.reloads.unchanged.inc();
             info!(%epoch, "reloaded: the world is the same");
             return;
         }
-        reloads.adopted.inc();
         let previous = std::mem::replace(&mut self.ground, Arc::new(ground));
         self.in_force = self.beliefs.in_force(now);
         let board = self.beliefs.board(self.number + 1, &self.ground, now);
+        let digest = board.digest;
         self.number += 1;
-        info!(%epoch, board = self.number, digest = %board.digest, "reloaded: the world has changed");
         let next = Snapshot::new(Arc::clone(&self.ground), board);
         self.retired.push(self.published.swap(next));
+        self.forget(&previous.world);
         self.tell_world();
         self.settle();
-        self.forget(&previous.world);
         self.tell_unmatched(now);
+        self.metrics.reloads.adopted.inc();
+        info!(%epoch, board = self.number, %digest, "reloaded: the world has changed");
     }
 
     /// Goes on as before: what was read is not fit to answer from.
@@ -126,15 +131,17 @@ impl Keeper {
     /// Takes back what metrics said of that which the world no longer has.
     fn forget(&self, previous: &World) {
         let world = &self.ground.world;
+        let zones: HashSet<&Name> = world.zones.iter().map(|zone| zone.apex()).collect();
+        let services: HashSet<&Name> = world.services.iter().map(|service| &service.name).collect();
         let _ = self.metrics.epoch.remove_label_values(&[previous.epoch.to_string()]);
         for zone in &previous.zones {
             let apex = zone.apex();
-            if !world.zones.iter().any(|kept| kept.apex() == apex) {
+            if !zones.contains(apex) {
                 let _ = self.metrics.zone_names.remove_label_values(&[apex.to_string()]);
             }
         }
         for service in &previous.services {
-            if !world.services.iter().any(|kept| kept.name == service.name) {
+            if !services.contains(&service.name) {
                 for state in [Failing::AllDown, Failing::AllDrained] {
                     let labels = [service.name.to_string(), state.as_str().to_owned()];
                     let _ = self.metrics.failing.remove_label_values(&labels);
@@ -154,9 +161,10 @@ impl Keeper {
             return;
         }
         self.number += 1;
-        info!(board = self.number, digest = %board.digest, "board changed");
+        let digest = board.digest;
         let next = Snapshot::new(Arc::clone(&self.ground), board);
         self.retired.push(self.published.swap(next));
+        info!(board = self.number, %digest, "board changed");
         self.settle();
     }
 
@@ -230,7 +238,8 @@ impl Keeper {
             Reread::Same => {}
             Reread::Changed => {
                 self.metrics.overrides_ok.set(1);
-                info!(overrides = self.beliefs.overrides.len(), "overrides read");
+                let in_force = self.beliefs.in_force(now).into_iter().filter(|is| *is).count();
+                info!(overrides = self.beliefs.overrides.len(), in_force, "overrides read");
                 self.tell_unmatched(now);
             }
             Reread::Refused(why) => {

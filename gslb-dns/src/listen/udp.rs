@@ -140,6 +140,8 @@ impl<'w> Worker<'w> {
         let count = match receive(&mut self.exchange, self.socket) {
             Ok(count) => count,
             Err(error) => {
+                // Whoever is not asked must not keep an old world in memory either.
+                self.reader.load();
                 // Nothing came in time, or a signal did; anything else, such as no memory, may last.
                 if !matches!(error.kind(), WouldBlock | TimedOut | Interrupted) {
                     thread::park_timeout(ERROR_PAUSE);
