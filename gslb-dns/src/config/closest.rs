@@ -14,6 +14,11 @@ pub fn closest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     nearest.filter(|_| !is_tied)
 }
 
+/// What to say of it behind a name that is not known: empty if nothing is near.
+pub fn advice<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+    closest(text, known).map(|guess| format!("; did you mean {guess:?}?")).unwrap_or_default()
+}
+
 /// How names that are known are listed in a message: `kind: a, b, c`, cut where it gets long.
 pub fn listed<'k>(kind: &str, known: impl ExactSizeIterator<Item = &'k str>) -> String {
     const SHOWN: usize = 16;

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::closest::{closest, listed};
+use super::closest::{advice, closest, listed};
 use super::duration;
 use super::problems::{Problem, Problems, Source, Spot};
 use crate::name::Name;
@@ -451,8 +451,7 @@ pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let names = || choices.iter().map(|(name, _)| *name);
     let found = choices.iter().find(|(name, _)| *name == text);
     found.map(|(_, choice)| *choice).ok_or_else(|| {
-        let guess = closest(text, names());
-        let guess = guess.map(|guess| format!("; did you mean {guess:?}?")).unwrap_or_default();
+        let guess = advice(text, names());
         format!(
             "there is no {text:?} here{guess} ({})",
             listed("choices", names().collect::<Vec<_>>().into_iter())

@@ -1,6 +1,6 @@
 //! Policy tests as they are written, and what they mean once sites have ids.
 
-use crate::config::closest::{closest, listed};
+use crate::config::closest::{advice, listed};
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, List};
@@ -99,8 +99,7 @@ fn among(
 }
 
 fn unknown(site: &At<String>, known: &[&str]) -> Problem {
-    let guess = closest(&site.value, known.iter().copied());
-    let guess = guess.map(|guess| format!("; did you mean {guess:?}?")).unwrap_or_default();
+    let guess = advice(&site.value, known.iter().copied());
     let known = listed("sites", known.iter().copied());
     site.spot.problem(format!("no site of this service named {:?}{guess} ({known})", site.value))
 }

@@ -1,6 +1,6 @@
 //! Names of sites and maps, and the ids they become.
 
-use crate::config::closest::{closest, listed};
+use crate::config::closest::{advice, listed};
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, Entries};
 
@@ -38,8 +38,7 @@ impl Names {
     fn unknown(&self, name: &At<String>) -> Problem {
         let (one, many) = self.kind;
         let known = || self.names.iter().map(String::as_str);
-        let guess = closest(&name.value, known());
-        let guess = guess.map(|guess| format!("; did you mean {guess:?}?")).unwrap_or_default();
+        let guess = advice(&name.value, known());
         let known = match self.names.is_empty() {
             true => format!("there are no {many}"),
             false => listed(many, known()),
