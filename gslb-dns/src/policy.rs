@@ -3,8 +3,6 @@
 //! Judged by what any client hash could bring about, not by one client's lot: a test that passes by luck
 //! today would fail by it with the next site. Pure; the same `arrange` as queries and explanations.
 
-use std::fmt;
-
 use ipnet::IpNet;
 
 use crate::health::board::{Board, Supposition};
@@ -96,11 +94,12 @@ impl Expectation {
     /// What happens instead, and how to see it, for people.
     pub fn told(&self, world: &World, surprise: Surprise) -> String {
         let service = world.service(self.service);
-        let names = |set: SiteSet| Sites { world, service, set };
+        let name = |candidate: usize| &*world.site(service.candidates[candidate].site).name;
         let rtype = surprise.family.record_type();
         let instead = match surprise.instead {
             Instead::Names(others) => {
-                format!("may name {}, which the list does not", names(others))
+                let names: Vec<&str> = others.iter().map(name).collect();
+                format!("may name {}, which the list does not", names.join(", "))
             }
             Instead::FailMode => "names no site, since when_all_down decides".to_owned(),
         };
@@ -109,28 +108,10 @@ impl Expectation {
             ToldBy::Subnet => format!("--client {}", self.from),
             ToldBy::Resolver => format!("--resolver {}", self.from.addr()),
         };
-        let name = service.name.to_string();
         format!(
             "the {rtype} answer to {} {instead}; see gslb-dns explain {} {rtype} {whom}{suppose}",
             self.from,
-            name.trim_end_matches('.'),
+            service.name.to_host(),
         )
-    }
-}
-
-/// Names of candidates, as a list.
-struct Sites<'w> {
-    world: &'w World,
-    service: &'w Service,
-    set: SiteSet,
-}
-
-impl fmt::Display for Sites<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, candidate) in self.set.iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{}", self.world.site(self.service.candidates[candidate].site).name)?;
-        }
-        Ok(())
     }
 }

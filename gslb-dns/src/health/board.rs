@@ -96,10 +96,8 @@ impl Board {
         now: Timestamp,
     ) -> Board {
         let services = world.services.iter().map(|service| {
-            let name = service.name.to_string();
-            let about = |said: &&Override| {
-                said.is_in_force(now) && said.service.matches(name.trim_end_matches('.'))
-            };
+            let name = service.name.to_host();
+            let about = |said: &&Override| said.is_in_force(now) && said.service.matches(&name);
             let overrides: Vec<&Override> = overrides.iter().filter(about).collect();
             let candidates = service.candidates.iter();
             let standings = candidates.map(|candidate| {

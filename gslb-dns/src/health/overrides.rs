@@ -55,7 +55,7 @@ impl Override {
         let mut services = world
             .services
             .iter()
-            .filter(|service| self.service.matches(service.name.to_string().trim_end_matches('.')))
+            .filter(|service| self.service.matches(&service.name.to_host()))
             .peekable();
         if services.peek().is_none() {
             return Some(Unmatched::Service);

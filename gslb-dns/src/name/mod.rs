@@ -96,6 +96,13 @@ impl Name {
         Name(self.0.to_ascii_lowercase().into())
     }
 
+    /// As people write a host, and patterns see it: without the final dot.
+    pub fn to_host(&self) -> String {
+        let mut text = self.to_string();
+        text.truncate(text.trim_end_matches('.').len());
+        text
+    }
+
     /// Labels from the left, without the root's.
     pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
         Labels(&self.0)
