@@ -16,7 +16,7 @@ use crate::explain::{Format, RequestWords};
 
 /// For a connection: an address that swallows packets is told apart from one that refuses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the whole exchange may take: arranging a supposed world of thousands of services takes a second or two.
+/// How long the whole exchange may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Octets of an explanation: far more than the largest.
 const MAX_BODY: usize = 16 << 20;
