@@ -118,6 +118,8 @@ sub     NS    ns.sub
 ns.sub  A     198.51.100.54
 many    A     10.0.0.1
 $GENERATE 2-99 many A 10.0.0.$
+; So many that answers wait for memory, and look-ups are fetched ahead.
+$GENERATE 1-20000 n$ A 10.0.0.1
 ";
 
 const WORLD: &str = r#"
@@ -211,7 +213,7 @@ fn snapshot() -> Snapshot {
 
 /// Every name with every type from clients of every kind, and packets that are no queries of ours.
 fn packets() -> Vec<Vec<u8>> {
-    const NAMES: [&str; 20] = [
+    const NAMES: [&str; 21] = [
         "example.com",
         "host.example.com",
         "HOST.Example.com",
@@ -222,6 +224,7 @@ fn packets() -> Vec<Vec<u8>> {
         "x.tree.example.com",
         "x.sub.example.com",
         "many.example.com",
+        "n4711.example.com",
         "www.example.com",
         "map.example.com",
         "sticky.example.com",
@@ -324,7 +327,9 @@ fn a_query_costs_no_allocation_and_no_lock() {
     let mut asker = Asker { socket: client, packets: packets(), room: vec![0; 2048], truncated: 0 };
 
     let tally = Arc::new(Tally::new(Transport::Udp));
-    let published = Published::new(snapshot());
+    let snapshot = snapshot();
+    assert!(snapshot.ground.zones.are_large());
+    let published = Published::new(snapshot);
     let mut worker = Worker::new(&server, ReplyFrom::Socket, &published, "test", &tally);
     let mut answer = |asker: &mut Asker, batch: usize, spent: &mut Spent| {
         asker.send(batch);

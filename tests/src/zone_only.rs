@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gslb_dns::answer::{Asker, MAX_STREAM, Transport, answer};
 use gslb_dns::health::board::Board;
-use gslb_dns::name::Name;
+use gslb_dns::name::{Name, NameKey};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::world::World;
 use gslb_dns::zone::{Zone, master};
@@ -29,7 +29,7 @@ pub fn ask(snapshot: &Snapshot, packet: &[u8]) -> Option<Message> {
     let asker =
         Asker { address: IpAddr::V4(Ipv4Addr::LOCALHOST), transport: Transport::Tcp, now: 0 };
     let mut out = vec![0; MAX_STREAM];
-    let answer = answer(snapshot, "test", packet, &asker, &mut out)?;
+    let answer = answer(snapshot, "test", packet, &asker, &mut NameKey::default(), &mut out)?;
     let message = Message::from_vec(&out[..answer.length]);
     Some(message.unwrap_or_else(|error| panic!("{error}: {:02x?}", &out[..answer.length])))
 }

@@ -68,16 +68,17 @@ const FLAG_TRUNCATED: u16 = 0x0200;
 const FLAG_RECURSION_DESIRED: u16 = 0x0100;
 
 /// Answers `packet` into `out`, which must hold `MAX_UDP` or `MAX_STREAM` octets. `None`: say nothing.
+/// `name` is where the question's name is put: who answers many queries makes that room once.
 pub fn answer(
     snapshot: &Snapshot,
     node_name: &str,
     packet: &[u8],
     asker: &Asker,
+    name: &mut NameKey,
     out: &mut [u8],
 ) -> Option<Answer> {
-    let mut name = NameKey::ROOT;
     // By reference: a query moved is a query copied.
-    match &Query::parse(packet, &mut name) {
+    match &Query::parse(packet, name) {
         Ok(query) => Some(Reply { snapshot, node_name, query, asker }.write(out)),
         Err(Rejection::Silence) => None,
         &Err(Rejection::Error { id, opcode, recursion_desired, rcode, question, edns }) => {

@@ -100,7 +100,7 @@ fn ask(packet: &[u8], transport: Transport) -> Option<Message> {
 fn ask_of(snapshot: &Snapshot, packet: &[u8], transport: Transport) -> Option<Message> {
     let asker = Asker { address: IpAddr::from([192, 0, 2, 99]), transport, now: 0 };
     let mut out = vec![0xff; if transport == Transport::Udp { MAX_UDP } else { MAX_STREAM }];
-    let answer = answer(snapshot, NODE, packet, &asker, &mut out)?;
+    let answer = answer(snapshot, NODE, packet, &asker, &mut NameKey::default(), &mut out)?;
     Some(Message::from_vec(&out[..answer.length]).unwrap())
 }
 

@@ -176,8 +176,8 @@ fn ask(
     let packet = query(&request.name, request.qtype, subnet);
     let asker = Asker { address: resolver, transport: Transport::Tcp, now };
     let mut out = vec![0; MAX_STREAM];
-    let length =
-        answer(snapshot, node_name, &packet, &asker, &mut out).map_or(0, |answer| answer.length);
+    let length = answer(snapshot, node_name, &packet, &asker, &mut NameKey::default(), &mut out)
+        .map_or(0, |answer| answer.length);
     match Message::from_vec(&out[..length]) {
         Ok(message) => (AnswerTold::read(&message), chain(snapshot, request, &message)),
         // Seen by nobody yet; to say nothing here would hide it.

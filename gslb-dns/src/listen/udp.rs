@@ -22,8 +22,10 @@ use crate::answer::{Asker, MAX_UDP, Transport, answer};
 use crate::clock::unix_seconds;
 use crate::ids::ServiceId;
 use crate::metrics::{Counts, Tally};
+use crate::name::NameKey;
 use crate::publish::Published;
-use crate::query::peek_client;
+use crate::query::{peek_client, peek_name};
+use crate::snapshot::Groundwork;
 
 /// Datagrams taken at a time. Wide enough to share a system call among many under load; at two lanes of
 /// buffers the batch still fits the second-level cache.
@@ -108,6 +110,8 @@ pub struct Worker<'w> {
     counts: Counts,
     /// The service that steered the last batch's last steered answer: likely the next one's too.
     likely: Option<ServiceId>,
+    /// Room for the names of a batch.
+    names: Box<[NameKey]>,
 }
 
 impl<'w> Worker<'w> {
@@ -129,6 +133,7 @@ impl<'w> Worker<'w> {
             next: 0,
             counts: Counts::default(),
             likely: None,
+            names: vec![NameKey::ROOT; WIDTH].into(),
         }
     }
 
@@ -163,10 +168,14 @@ impl<'w> Worker<'w> {
     fn answer_rest(&mut self, count: usize) {
         let snapshot = self.reader.load();
         let now = unix_seconds();
-        if let (0, Some(service)) = (self.next, self.likely.take()) {
-            let clients: ArrayVec<u32, WIDTH> =
-                (0..count).filter_map(|index| client(&self.exchange.datagram(index))).collect();
-            hint::black_box(snapshot.ground.warm(service, &clients));
+        if self.next == 0 {
+            fetch_ahead(
+                &snapshot.ground,
+                &self.exchange,
+                count,
+                self.likely.take(),
+                &mut self.names,
+            );
         }
         while self.next < count {
             let index = self.next;
@@ -174,12 +183,35 @@ impl<'w> Worker<'w> {
             self.exchange.reply(index, |datagram, out| {
                 let address = datagram.peer.ip();
                 let asker = Asker { address, transport: Transport::Udp, now };
-                let answer = answer(snapshot, self.node_name, datagram.bytes, &asker, out);
+                let name = &mut self.names[0];
+                let answer = answer(snapshot, self.node_name, datagram.bytes, &asker, name, out);
                 self.counts.count(answer.as_ref());
                 self.likely = answer.and_then(|answer| answer.steered).or(self.likely);
                 answer.map_or(0, |answer| answer.length)
             });
         }
+    }
+}
+
+/// Fetches from memory what the answers to a batch will read, if there is so much of it that they would wait.
+fn fetch_ahead(
+    ground: &Groundwork,
+    exchange: &Exchange,
+    count: usize,
+    likely: Option<ServiceId>,
+    names: &mut [NameKey],
+) {
+    if ground.zones.are_large() {
+        let mut read = 0;
+        for index in 0..count {
+            read += usize::from(peek_name(exchange.datagram(index).bytes, &mut names[read]));
+        }
+        hint::black_box(ground.zones.warm(&names[..read]));
+    }
+    if let Some(service) = likely {
+        let clients: ArrayVec<u32, WIDTH> =
+            (0..count).filter_map(|index| client(&exchange.datagram(index))).collect();
+        hint::black_box(ground.warm(service, &clients));
     }
 }
 

@@ -101,6 +101,8 @@ impl Client {
 pub struct Trust {
     v4: RangeTable<u32, bool>,
     v6: RangeTable<u128, bool>,
+    /// By an IPv4 address's first octet: what holds for all addresses that begin so, if one thing does.
+    by_octet: Box<[Option<bool>; 256]>,
 }
 
 impl Trust {
@@ -113,12 +115,20 @@ impl Trust {
                 IpNet::V6(net) => v6.push((net.network().to_bits(), net.prefix_len(), true)),
             }
         }
-        Trust { v4: public_or_named(NOT_PUBLIC_V4, v4), v6: public_or_named(NOT_PUBLIC_V6, v6) }
+        Trust::of(public_or_named(NOT_PUBLIC_V4, v4), public_or_named(NOT_PUBLIC_V6, v6))
     }
 
     /// Believes every client subnet.
     pub fn everyone() -> Trust {
-        Trust { v4: RangeTable::uniform(true), v6: RangeTable::uniform(true) }
+        Trust::of(RangeTable::uniform(true), RangeTable::uniform(true))
+    }
+
+    fn of(v4: RangeTable<u32, bool>, v6: RangeTable<u128, bool>) -> Trust {
+        let whole = |octet: usize| {
+            let found = v4.find((octet as u32) << 24);
+            (found.depth <= 8).then_some(found.value)
+        };
+        Trust { by_octet: Box::new(std::array::from_fn(whole)), v4, v6 }
     }
 
     /// Why a subnet is not believed; `None` if it is.
@@ -141,7 +151,8 @@ impl Trust {
 
     fn believes(&self, client: &Client) -> bool {
         match client.address {
-            IpAddr::V4(v4) => self.v4.get(v4.to_bits()),
+            IpAddr::V4(v4) => self.by_octet[usize::from(v4.octets()[0])]
+                .unwrap_or_else(|| self.v4.get(v4.to_bits())),
             IpAddr::V6(v6) => self.v6.get(v6.to_bits()),
         }
     }

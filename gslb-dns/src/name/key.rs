@@ -77,6 +77,12 @@ impl NameKey {
     }
 }
 
+impl Default for NameKey {
+    fn default() -> NameKey {
+        NameKey::ROOT
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

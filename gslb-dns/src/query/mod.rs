@@ -9,7 +9,7 @@ pub use self::edns::{
     ClientSubnet, DNSSEC_OK, Edns, Extended, OPTION_NSID, OPTION_SUBNET, SubnetFamily,
 };
 
-pub use self::peek::peek_client;
+pub use self::peek::{peek_client, peek_name};
 
 use crate::name::NameKey;
 use crate::record::RecordType;

@@ -1,13 +1,20 @@
-//! A glance at a packet for the client that it names, before anybody reads it properly.
+//! A glance at a packet for the name and the client that it asks for, before anybody reads it properly.
+//!
+//! What is seen is a guess at what to fetch from memory: nothing may be decided by it.
 
 use super::{HEADER, OPTION_SUBNET, skip_name};
+use crate::name::NameKey;
 use crate::record::RecordType;
 
 /// Owner, type, size, code, version, flags and the length of the options of an OPT record.
 const OPT_HEAD: usize = 11;
 
-/// The first IPv4 address of a query's client subnet, where the packet is laid out as resolvers do. A guess
-/// at what to fetch from memory: nothing may be decided by it.
+/// Reads the name that stands where a query's does; false if none does.
+pub fn peek_name(packet: &[u8], name: &mut NameKey) -> bool {
+    packet.get(HEADER..).is_some_and(|body| name.read(body))
+}
+
+/// The first IPv4 address of a query's client subnet, where the packet is laid out as resolvers do.
 pub fn peek_client(packet: &[u8]) -> Option<u32> {
     let body = packet.get(HEADER..)?;
     let question = skip_name(body)? + 4;

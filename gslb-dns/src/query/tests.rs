@@ -21,7 +21,7 @@ fn subnet(value: &[u8]) -> Vec<u8> {
 
 /// `query`, `silence`, or the rcode with `edns` if the error answer keeps its OPT.
 fn verdict(packet: &[u8]) -> String {
-    match Query::parse(packet, &mut NameKey::ROOT.clone()) {
+    match Query::parse(packet, &mut NameKey::default()) {
         Ok(_) => "query".into(),
         Err(Rejection::Silence) => "silence".into(),
         Err(Rejection::Error { rcode, edns, .. }) => {
@@ -31,7 +31,7 @@ fn verdict(packet: &[u8]) -> String {
 }
 
 fn edns(packet: &[u8]) -> Option<Edns> {
-    Query::parse(packet, &mut NameKey::ROOT.clone()).ok()?.edns
+    Query::parse(packet, &mut NameKey::default()).ok()?.edns
 }
 
 fn check(packet: &[u8], expected: &str) {

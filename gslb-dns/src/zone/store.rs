@@ -40,6 +40,14 @@ const SET_HEAD: usize = 10;
 const NO_SERVICE: u16 = u16::MAX;
 const NO_NODE: u32 = u32::MAX;
 
+/// Octets that stay in the cache next to a core, beside the kernel's buffers.
+const NEAR_CACHE: usize = 1 << 20;
+const CACHE_LINE: usize = 64;
+
+/// The slot where the search for a name begins.
+#[derive(Clone, Copy)]
+pub(super) struct Sought(u64);
+
 /// What is written of a node before its sets.
 pub(super) struct NodeHead<'n> {
     pub name: &'n [u8],
@@ -110,6 +118,24 @@ impl Store {
     pub fn find(&self, name: &[u8]) -> Option<NodeId> {
         let hash = self.hasher.hash_one(name);
         self.index.find(hash, |node| self.name(node) == name)
+    }
+
+    /// Whether its look-ups wait for memory: the caches near a core do not hold it.
+    pub fn is_large(&self) -> bool {
+        self.octets.len() + size_of_val(&*self.index.slots) > NEAR_CACHE
+    }
+
+    /// The first step of `find`.
+    pub fn seek(&self, name: &[u8]) -> Sought {
+        Sought(self.index.slots[self.index.first(self.hasher.hash_one(name))])
+    }
+
+    /// Reads what most nodes' look-ups read of them. What it returns says nothing.
+    pub fn touch(&self, Sought(slot): Sought) -> u8 {
+        let node = slot as u32 as usize;
+        [node, node + CACHE_LINE]
+            .into_iter()
+            .fold(0, |seen, at| seen ^ self.octets.get(at).unwrap_or(&0))
     }
 
     pub fn name(&self, node: NodeId) -> &[u8] {

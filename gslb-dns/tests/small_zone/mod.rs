@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gslb_dns::answer::{Asker, MAX_STREAM, Transport, answer};
 use gslb_dns::health::board::Board;
 use gslb_dns::ids::ServiceId;
-use gslb_dns::name::Name;
+use gslb_dns::name::{Name, NameKey};
 use gslb_dns::record::RecordType;
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::world::World;
@@ -44,7 +44,9 @@ pub fn query(id: u16, label: &str) -> Vec<u8> {
 pub fn answered(id: u16, label: &str, transport: Transport) -> Vec<u8> {
     let asker = Asker { address: [127, 0, 0, 1].into(), transport, now: 0 };
     let mut out = vec![0; MAX_STREAM];
-    let answer = answer(&snapshot(), "test", &query(id, label), &asker, &mut out).unwrap();
+    let answer =
+        answer(&snapshot(), "test", &query(id, label), &asker, &mut NameKey::default(), &mut out)
+            .unwrap();
     out.truncate(answer.length);
     out
 }

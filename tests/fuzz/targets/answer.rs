@@ -54,9 +54,16 @@ fn ask(
     room: &mut [u8],
     again: &mut [u8],
 ) -> Option<(Answer, Message)> {
-    let said = answer(snapshot, NODE_NAME, packet, asker, room);
+    let said = answer(snapshot, NODE_NAME, packet, asker, &mut NameKey::default(), room);
     // What stood in the room before must not show.
-    let repeated = answer(snapshot, NODE_NAME, packet, asker, &mut again[..room.len()]);
+    let repeated = answer(
+        snapshot,
+        NODE_NAME,
+        packet,
+        asker,
+        &mut NameKey::default(),
+        &mut again[..room.len()],
+    );
     assert_eq!(said, repeated);
     let Some(said) = said else {
         assert!(packet.len() < HEADER || packet[2] & 0x80 != 0, "silent towards a query");

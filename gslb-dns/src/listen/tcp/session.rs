@@ -21,6 +21,7 @@ use super::table::Eviction;
 use crate::answer::{Asker, Transport, answer};
 use crate::clock::unix_seconds;
 use crate::metrics::Tally;
+use crate::name::NameKey;
 use crate::publish::Published;
 
 /// Octets asked of the kernel at a time: some seventy queries. A larger message takes more turns, and
@@ -149,8 +150,9 @@ impl Desk {
         // Kept to the end of the batch and no longer: an idle connection holds no old world.
         let snapshot = self.published.load();
         let asker = Asker { address, transport: Transport::Tcp, now: unix_seconds() };
+        let mut name = NameKey::ROOT;
         Batch::of(received, |message, room| {
-            let answer = answer(&snapshot, &self.node_name, message, &asker, room);
+            let answer = answer(&snapshot, &self.node_name, message, &asker, &mut name, room);
             self.tally.count(answer.as_ref());
             answer.map(|answer| answer.length)
         })
