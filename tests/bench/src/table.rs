@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::rounds::{Record, Round};
 use crate::stats::Summary;
-use crate::work::{Budget, Outcome};
+use crate::work::{Budget, Outcome, Stakes};
 
 /// Two ways to read a process's CPU time that differ by more than this are both shown.
 const SAME_COST: f64 = 0.02;
@@ -132,8 +132,12 @@ fn judge(budget: &Budget, record: &Record, outcome: &Outcome, seed: u64) -> (Str
     if record.rounds.len() < LEAST_ROUNDS {
         return (text + " not judged: too few rounds", true);
     }
-    let holds = budget.holds(record.ratio_to(peer, seed));
-    (text + if holds { " pass" } else { " FAIL" }, holds)
+    match (budget.holds(record.ratio_to(peer, seed)), budget.stakes) {
+        (true, Stakes::Gate) => (text + " pass", true),
+        (false, Stakes::Gate) => (text + " FAIL", false),
+        (true, Stakes::Goal) => (text + " goal reached", true),
+        (false, Stakes::Goal) => (text + " goal missed", true),
+    }
 }
 
 fn notes(outcome: &Outcome, seed: u64) -> Vec<String> {
@@ -215,7 +219,8 @@ mod tests {
 
     #[test]
     fn a_budget_is_held_by_the_median_and_by_the_bound_it_sets() {
-        let bounded = Budget { peer: "gdnsd", median: 1.0, upper: Some(1.03) };
+        let bounded =
+            Budget { peer: "gdnsd", median: 1.0, upper: Some(1.03), stakes: Stakes::Gate };
         check(&bounded, 1.0, 1.03, true);
         check(&bounded, 1.01, 1.01, false);
         check(&bounded, 0.99, 1.04, false);

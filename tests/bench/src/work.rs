@@ -36,6 +36,16 @@ pub struct Budget {
     pub median: f64,
     /// The upper bound of its 95 % bootstrap interval, where the budget sets one.
     pub upper: Option<f64>,
+    pub stakes: Stakes,
+}
+
+/// What hangs on a budget.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stakes {
+    /// Lost, it fails the run.
+    Gate,
+    /// Whether it is reached is shown, and no more.
+    Goal,
 }
 
 impl Budget {
@@ -94,12 +104,16 @@ impl Work {
 
     pub fn budgets(self) -> &'static [Budget] {
         match self {
-            Work::Static => &[Budget { peer: "gdnsd", median: 1.0, upper: Some(1.03) }],
+            Work::Static => {
+                &[Budget { peer: "gdnsd", median: 1.0, upper: Some(1.03), stakes: Stakes::Gate }]
+            }
             Work::Geo => &[
-                Budget { peer: "gdnsd", median: 1.0, upper: None },
-                Budget { peer: "echo", median: 1.1, upper: None },
+                Budget { peer: "gdnsd", median: 1.0, upper: None, stakes: Stakes::Gate },
+                Budget { peer: "echo", median: 1.1, upper: None, stakes: Stakes::Goal },
             ],
-            Work::Million => &[Budget { peer: "small-zone", median: 1.2, upper: None }],
+            Work::Million => {
+                &[Budget { peer: "small-zone", median: 1.2, upper: None, stakes: Stakes::Gate }]
+            }
         }
     }
 }
