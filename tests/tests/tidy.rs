@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("config", "bounded health ids name policy query record site_set snapshot world zone"),
     ("metrics", "answer query"),
     ("publish", "snapshot"),
-    ("listen", "answer clock ids lock metrics publish query world"),
+    ("listen", "answer clock ids lock metrics name publish query snapshot world"),
     ("keeper", "bounded config health metrics name publish snapshot steer world"),
     ("admin", "clock explain metrics publish"),
     ("run", "admin answer clock config keeper listen metrics world"),
