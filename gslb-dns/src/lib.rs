@@ -8,9 +8,11 @@
 
 pub mod admin;
 pub mod answer;
+pub mod audit;
 pub mod bounded;
 pub mod clock;
 pub mod config;
+pub mod duration;
 pub mod explain;
 pub mod health;
 pub mod ids;
@@ -20,6 +22,7 @@ pub mod locate;
 pub mod lock;
 pub mod metrics;
 pub mod name;
+pub mod orders;
 pub mod policy;
 pub mod publish;
 pub mod query;
@@ -27,6 +30,7 @@ pub mod record;
 pub mod run;
 pub mod site_set;
 pub mod snapshot;
+pub mod status;
 pub mod steer;
 pub mod telemetry;
 pub mod world;

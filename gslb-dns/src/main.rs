@@ -6,13 +6,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use gslb_dns::admin::client::At;
 use gslb_dns::clock::now;
 use gslb_dns::config::{self, Colour, Config, Prepared, Problems};
 use gslb_dns::explain::{self, Format, Request, RequestWords};
 use gslb_dns::keeper::{Beliefs, Reread};
+use gslb_dns::orders::OrderWords;
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
-use gslb_dns::{admin, telemetry};
+use gslb_dns::telemetry;
 
 /// Authoritative DNS that answers with the sites fit to serve the client asking.
 #[derive(Parser)]
@@ -64,6 +66,119 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// What the running server believes, and what wants attention.
+    Status {
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// What operators said of sites: in force, to come and over.
+    Overrides {
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Take a site out of service: nobody new is sent there.
+    Drain {
+        /// A site's name or pattern, such as fra or 'eu-*'
+        site: String,
+        #[command(flatten)]
+        about: About,
+        /// Step by step over this time, such as 10m, instead of at once
+        #[arg(long)]
+        over: Option<String>,
+        #[command(flatten)]
+        term: Term,
+        #[command(flatten)]
+        door: Orders,
+    },
+    /// End a drain.
+    Undrain {
+        /// A site's name or pattern
+        site: String,
+        #[command(flatten)]
+        about: About,
+        #[command(flatten)]
+        term: Term,
+        #[command(flatten)]
+        door: Orders,
+    },
+    /// Say that a site is up, down or unknown, whatever is known of it; auto ends that.
+    Force {
+        /// up, down, unknown or auto
+        state: String,
+        /// A site's name or pattern
+        site: String,
+        #[command(flatten)]
+        about: About,
+        #[command(flatten)]
+        term: Term,
+        #[command(flatten)]
+        door: Orders,
+    },
+    /// Give a site another weight than the configured one; auto ends that.
+    Weight {
+        /// A number, or auto; 0 takes nobody
+        weight: String,
+        /// A site's name or pattern
+        site: String,
+        #[command(flatten)]
+        about: About,
+        #[command(flatten)]
+        term: Term,
+        #[command(flatten)]
+        door: Orders,
+    },
+    /// Have the running server read its config again; exit code 1 if it refuses it.
+    Reload {
+        #[command(flatten)]
+        door: Orders,
+    },
+}
+
+/// What an order is about, and why.
+#[derive(Args)]
+struct About {
+    /// A service's name or pattern; every service if left out
+    #[arg(long)]
+    service: Option<String>,
+    /// For whoever finds it later
+    #[arg(long)]
+    why: String,
+    /// Even if a service is left without a site
+    #[arg(long)]
+    anyway: bool,
+}
+
+/// When an order holds.
+#[derive(Args)]
+struct Term {
+    /// Ends by itself after this time, such as 1h
+    #[arg(long = "for", value_name = "TIME")]
+    lasts: Option<String>,
+    /// Begins at this instant, such as 2026-11-21T22:00:00Z, instead of now
+    #[arg(long)]
+    at: Option<String>,
+}
+
+/// Where orders are taken.
+#[derive(Args)]
+struct Orders {
+    /// The running server's admin socket; the one that the config names if left out
+    #[arg(long, conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Args)]
+struct Shown {
+    #[command(flatten)]
+    door: Orders,
+    /// Ask at this admin address instead
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["config", "socket"])]
+    server: Option<String>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -117,15 +232,83 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Explain { name, qtype, client, resolver, suppose, at, json, server, config } => {
             let words = RequestWords { name, qtype, client, resolver, at, suppose };
-            let format = if json { Format::Json } else { Format::Text };
             let text = match server {
-                Some(server) => admin::client::explain(&server, &words, format)?,
-                None => explain_from_files(&config, &words, format)?,
+                Some(server) => At::Server(server).explain(&words, format(json))?,
+                None => explain_from_files(&config, &words, format(json))?,
             };
-            say(&text)?;
-            Ok(ExitCode::SUCCESS)
+            done(&text)
+        }
+        Command::Status { shown } => done(&shown.at()?.status(format(shown.json))?),
+        Command::Overrides { shown } => done(&shown.at()?.overrides(format(shown.json))?),
+        Command::Drain { site, about, over, term, door } => {
+            give(door, OrderWords { over, ..words("drain", None, site, about, term) })
+        }
+        Command::Undrain { site, about, term, door } => {
+            give(door, words("undrain", None, site, about, term))
+        }
+        Command::Force { state, site, about, term, door } => {
+            give(door, words("force", Some(state), site, about, term))
+        }
+        Command::Weight { weight, site, about, term, door } => {
+            give(door, words("weight", Some(weight), site, about, term))
+        }
+        Command::Reload { door } => {
+            door.at()?.reload(on_behalf_of().as_deref())?;
+            done("reloaded\n")
         }
     }
+}
+
+fn words(order: &str, value: Option<String>, site: String, about: About, term: Term) -> OrderWords {
+    let About { service, why, anyway } = about;
+    let Term { lasts, at } = term;
+    OrderWords { order: order.into(), value, site, service, at, lasts, over: None, why, anyway }
+}
+
+fn give(door: Orders, words: OrderWords) -> anyhow::Result<ExitCode> {
+    let receipt = door.at()?.order(&words, on_behalf_of().as_deref())?;
+    done(&receipt.text())
+}
+
+/// Who became root for this, as sudo tells.
+fn on_behalf_of() -> Option<String> {
+    std::env::var("SUDO_USER").ok().filter(|user| !user.is_empty())
+}
+
+impl Orders {
+    fn at(self) -> anyhow::Result<At> {
+        if let Some(socket) = self.socket {
+            return Ok(At::Socket(socket));
+        }
+        let file = self.config.config;
+        let node =
+            config::load_node(&file).map_err(|problems| anyhow::anyhow!("{problems}")).context(
+                "the config tells where the server is, and it has problems; or give --socket",
+            )?;
+        let socket = node.admin.socket.with_context(|| {
+            format!("{} names no [admin] socket, where orders are taken", file.display())
+        })?;
+        Ok(At::Socket(socket))
+    }
+}
+
+impl Shown {
+    fn at(&self) -> anyhow::Result<At> {
+        if let Some(server) = &self.server {
+            return Ok(At::Server(server.clone()));
+        }
+        let Orders { socket, config: ConfigFile { config } } = &self.door;
+        Orders { socket: socket.clone(), config: ConfigFile { config: config.clone() } }.at()
+    }
+}
+
+fn format(json: bool) -> Format {
+    if json { Format::Json } else { Format::Text }
+}
+
+fn done(text: &str) -> anyhow::Result<ExitCode> {
+    say(text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows every problem, if there is one.

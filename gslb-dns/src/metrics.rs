@@ -144,6 +144,9 @@ pub struct TcpMetrics {
 pub struct WorldMetrics {
     pub board: IntGauge,
     pub overrides_ok: IntGauge,
+    pub overrides_in_force: IntGauge,
+    /// Lines that the audit log could not take.
+    pub audit_lost: IntCounter,
     /// By service and how: `all_down`, `all_drained`.
     pub failing: IntGaugeVec,
     pub zone_names: IntGaugeVec,
@@ -184,6 +187,14 @@ impl Metrics {
             overrides_ok: register.gauge(
                 "gslb_dns_overrides_ok",
                 "1 if the overrides file was good when last read, 0 if it was refused",
+            ),
+            overrides_in_force: register.gauge(
+                "gslb_dns_overrides_in_force",
+                "overrides in force now, from the file and by command",
+            ),
+            audit_lost: register.counter(
+                "gslb_dns_audit_lost_total",
+                "lines that could not be written to the audit log",
             ),
             failing: register.gauges(
                 "gslb_dns_service_failing",

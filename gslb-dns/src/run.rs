@@ -5,31 +5,26 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle as Task;
-use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
 
-use crate::admin::{self, Door};
+use crate::admin::{self, AdminSocket, Door};
 use crate::answer::Transport;
 use crate::clock::now;
-use crate::config::{self, Config, Prepared, Problems};
-use crate::keeper::Keeper;
+use crate::config::Prepared;
+use crate::keeper::{self, By, Desk, Keeper};
 use crate::listen::tcp::{Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
 use crate::world::{DnsListeners, Node};
 
-/// How often the overrides and the time are looked at. A change is in force after two looks.
-const KEEPER_INTERVAL: Duration = Duration::from_millis(500);
 /// Threads for TCP, the admin door and the keeper.
 const RUNTIME_THREADS: usize = 2;
 /// In the state directory: locked by the server whose directory it is.
@@ -51,8 +46,8 @@ pub struct Server {
     udp: Vec<JoinHandle<()>>,
     stop_udp: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
-    /// Asks the keeper to read the config again.
-    reload: Arc<Notify>,
+    /// Where the keeper is asked to read the config again.
+    desk: Desk,
     tasks: Vec<Task<()>>,
     runtime: Option<Runtime>,
     signals: Signals,
@@ -80,6 +75,8 @@ pub enum HangUp {
 pub enum StartError {
     #[error("cannot listen on {address} for {what}")]
     Listen { what: &'static str, address: SocketAddr, source: io::Error },
+    #[error("cannot listen at the admin socket {file}")]
+    AdminSocket { file: String, source: io::Error },
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     #[error("cannot start a thread")]
@@ -98,6 +95,7 @@ struct Sockets {
     /// Each address's UDP sockets, one a thread, with its TCP listener.
     dns: Vec<(SocketAddr, Vec<UdpListener>, TcpListener)>,
     admin: Option<std::net::TcpListener>,
+    admin_socket: Option<AdminSocket>,
 }
 
 impl Shell {
@@ -133,13 +131,14 @@ impl Server {
         let metrics = Metrics::new(udp_tallies.iter().chain([&tcp_tally]).cloned().collect());
         let keeper = Keeper::start(&node, ground, metrics.world.clone(), now());
         let (stop, stopping) = watch::channel(false);
+        let (desk, questions) = Desk::new();
         let mut server = Server {
             dns,
             admin: sockets.admin.as_ref().and_then(|socket| socket.local_addr().ok()),
             udp: vec![],
             stop_udp: Arc::new(AtomicBool::new(false)),
             stop,
-            reload: Arc::new(Notify::new()),
+            desk: desk.clone(),
             tasks: vec![],
             runtime: Some(runtime),
             signals,
@@ -149,9 +148,14 @@ impl Server {
             node_name: node.name.as_ref().into(),
             published: keeper.published().clone(),
             metrics: metrics.clone(),
+            desk,
+            operators: node.admin.operators.clone().into(),
         };
         server.serve_dns(&node, sockets.dns, &door, udp_tallies, &tcp_tally, &stopping)?;
-        server.spawn(keep(keeper, file, Arc::clone(&server.reload), stopping.clone()));
+        server.spawn(keeper::keep(keeper, file, questions, now, stopping.clone()));
+        if let Some(socket) = sockets.admin_socket {
+            server.spawn(admin::serve_socket(socket, door.clone(), stopping.clone()));
+        }
         if let Some(socket) = sockets.admin {
             server.spawn(admin::serve(socket, door.clone(), stopping));
         }
@@ -181,14 +185,18 @@ impl Server {
     pub fn wait_for_signal(&mut self, hang_up_asks: HangUp) {
         let Some(runtime) = &self.runtime else { return };
         let Signals { terminate, interrupt, hang_up } = &mut self.signals;
-        let reload = &self.reload;
+        let desk = &self.desk;
         runtime.block_on(async {
             loop {
                 tokio::select! {
                     _ = terminate.recv() => return info!("asked to end"),
                     _ = interrupt.recv() => return info!("interrupted"),
                     _ = hang_up.recv() => match hang_up_asks {
-                        HangUp::Reload => reload.notify_one(),
+                        HangUp::Reload => {
+                            let desk = desk.clone();
+                            // The log tells what came of it; a keeper that is gone has told so too.
+                            tokio::spawn(async move { drop(desk.reload(By::signal()).await) });
+                        }
                         HangUp::End => return info!("hung up"),
                     },
                 }
@@ -277,12 +285,20 @@ impl Sockets {
         let threads =
             threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let dns = listen.iter().map(|&address| bind_dns(address, threads));
-        let admin = node.admin.map(|address| {
+        let admin = node.admin.listen.map(|address| {
             std::net::TcpListener::bind(address)
                 .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
                 .map_err(|source| StartError::Listen { what: "the admin door", address, source })
         });
-        Ok(Sockets { dns: dns.collect::<Result<_, _>>()?, admin: admin.transpose()? })
+        let admin_socket = node.admin.socket.as_ref().map(|path| {
+            let file = path.display().to_string();
+            AdminSocket::bind(path).map_err(|source| StartError::AdminSocket { file, source })
+        });
+        Ok(Sockets {
+            dns: dns.collect::<Result<_, _>>()?,
+            admin: admin.transpose()?,
+            admin_socket: admin_socket.transpose()?,
+        })
     }
 }
 
@@ -303,65 +319,6 @@ fn bind_dns(
             Err(source) => return Err(udp_error(source)),
         }
     }
-}
-
-/// A config being read and compiled.
-type Reading = Task<Result<Prepared, Problems>>;
-
-/// Lets the keeper look at files and time twice a second, and take another world when one is asked for.
-async fn keep(
-    mut keeper: Keeper,
-    file: PathBuf,
-    reload: Arc<Notify>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let mut ticks = tokio::time::interval(KEEPER_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Read beside the keeper: a million names take a while, and overrides must not wait for them.
-    let mut reading: Option<Reading> = None;
-    loop {
-        let mut read = None;
-        tokio::select! {
-            _ = stopping.changed() => return,
-            _ = ticks.tick() => {}
-            () = reload.notified(), if reading.is_none() => {
-                info!(file = %file.display(), "asked to reload");
-                let file = file.clone();
-                reading = Some(tokio::task::spawn_blocking(move || {
-                    config::load(&file).and_then(Config::prepare)
-                }));
-                continue;
-            }
-            done = finished(&mut reading) => read = Some(done),
-        }
-        // Files are read and a board is built: off the runtime's own threads.
-        let turn = tokio::task::spawn_blocking(move || {
-            match read {
-                None => {}
-                Some(Ok(next)) => keeper.adopt(next, now()),
-                Some(Err(why)) => keeper.refuse(&why),
-            }
-            keeper.turn(now());
-            keeper
-        });
-        match turn.await {
-            Ok(kept) => keeper = kept,
-            Err(error) => {
-                error!(%error, "the keeper has failed: the last board stays, and no reload is heard, until a restart");
-                return;
-            }
-        }
-    }
-}
-
-/// What came of the reading; waits for ever while there is none. May be given up while it waits.
-async fn finished(reading: &mut Option<Reading>) -> Result<Prepared, String> {
-    let Some(task) = reading else { return std::future::pending().await };
-    let done = task.await;
-    *reading = None;
-    // A panic is a defect of ours, and no reason to stop answering.
-    done.map_err(|error| format!("the config could not be read: {error}"))?
-        .map_err(|problems| problems.to_string())
 }
 
 /// Two servers that write to one directory would each undo what the other remembers. A directory that

@@ -27,7 +27,26 @@ pub struct Node {
     pub world: PathBuf,
     pub state_dir: PathBuf,
     pub dns: DnsListeners,
-    pub admin: Option<SocketAddr>,
+    pub admin: AdminDoors,
+}
+
+/// Where people and their tools are let in.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AdminDoors {
+    /// Reading only, for everybody who can reach it.
+    pub listen: Option<SocketAddr>,
+    /// Reading for whoever may connect, and changes for operators.
+    pub socket: Option<PathBuf>,
+    /// Who may change things, besides root and the server's own user.
+    pub operators: Vec<Operator>,
+}
+
+/// Names as the system knows them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Operator {
+    User(Box<str>),
+    /// Written with an `@` before it.
+    Group(Box<str>),
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,7 +79,9 @@ impl Node {
             ("dns.listen", *listen != next.dns.listen),
             ("dns.threads", *threads != next.dns.threads),
             ("dns.tcp", *tcp != next.dns.tcp),
-            ("admin.listen", *admin != next.admin),
+            ("admin.listen", admin.listen != next.admin.listen),
+            ("admin.socket", admin.socket != next.admin.socket),
+            ("admin.operators", admin.operators != next.admin.operators),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }

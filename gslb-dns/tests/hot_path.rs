@@ -202,12 +202,17 @@ fn snapshot() -> Snapshot {
     };
     let overrides = [
         said("down.*", "*", Order::Force(gslb_dns::health::board::Health::Down)),
-        said("map.*", "iad", Order::Drain),
+        said("map.*", "iad", Order::Drain { over: 0 }),
         said("sticky.*", "ams", Order::Weight(0)),
     ];
     let ground = Arc::new(Groundwork::new(world));
-    let board =
-        Board::build(1, &ground.world, &overrides, &LastKnown::default(), Timestamp::UNIX_EPOCH);
+    let board = Board::build(
+        1,
+        &ground.world,
+        &overrides.each_ref(),
+        &LastKnown::default(),
+        Timestamp::UNIX_EPOCH,
+    );
     Snapshot::new(ground, board)
 }
 

@@ -39,6 +39,7 @@ listen = ["127.0.0.1:0"]
 
 [admin]
 listen = "127.0.0.1:0"
+socket = "admin.sock"
 "#;
 
 /// Every step, fail mode and kind of name once, for tests that need something of everything.

@@ -19,6 +19,8 @@ const ARROWS: &[(&str, &str)] = &[
     ("lock", ""),
     ("telemetry", ""),
     ("bounded", ""),
+    ("duration", ""),
+    ("audit", ""),
     ("ids", ""),
     ("site_set", ""),
     ("record", "name"),
@@ -26,24 +28,29 @@ const ARROWS: &[(&str, &str)] = &[
     ("world", "ids name zone"),
     ("query", "name record"),
     ("locate", "ids query site_set world"),
-    ("health", "ids site_set world"),
+    ("health", "duration ids site_set world"),
     ("steer", "health ids locate name record site_set world"),
+    ("orders", "duration health ids site_set steer world"),
     ("snapshot", "health ids locate query steer world zone"),
     ("answer", "ids locate name query record snapshot steer world zone"),
     ("explain", "answer health ids locate name query record site_set snapshot steer world"),
+    ("status", "health snapshot steer world"),
     ("policy", "health ids locate query site_set snapshot steer world"),
-    ("config", "bounded health ids name policy query record site_set snapshot world zone"),
+    ("config", "bounded duration health ids name policy query record site_set snapshot world zone"),
     ("metrics", "answer query"),
     ("publish", "snapshot"),
     ("listen", "answer clock ids lock metrics name publish query snapshot world"),
-    ("keeper", "bounded config health metrics name publish snapshot steer world"),
-    ("admin", "clock explain metrics publish"),
+    (
+        "keeper",
+        "audit bounded config health metrics name orders publish snapshot status steer world",
+    ),
+    ("admin", "clock explain keeper metrics orders publish status world"),
     ("run", "admin answer clock config keeper listen metrics world"),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 13] = [
+const PURE: [&str; 15] = [
     "name", "ids", "record", "site_set", "zone", "world", "query", "locate", "health", "steer",
-    "snapshot", "answer", "policy",
+    "snapshot", "answer", "policy", "orders", "status",
 ];
 const IMPURE: [&str; 10] = [
     "Instant::now",

@@ -1,9 +1,12 @@
-//! The door for people and scrapers: metrics, health, explanations. It only reads.
+//! The doors for people and scrapers: metrics, health, explanations, status, and orders.
 //!
-//! GET /metrics, /healthz, /v1/explain over HTTP/1.1; hyper carries it.
+//! HTTP/1.1, carried by hyper. The TCP door only reads; at the socket the peer's credentials decide who may
+//! change things. What is asked is decided by `keeper` and `explain`, nothing here.
 
 pub mod client;
+mod role;
 mod route;
+mod socket;
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -16,14 +19,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, watch};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+pub use self::socket::AdminSocket;
+
+use self::role::Peer;
+use crate::keeper::Desk;
 use crate::metrics::Metrics;
 use crate::publish::Published;
+use crate::world::Operator;
 
-/// Connections at a time: a few scrapers and people. More wait in the kernel's queue.
+/// Connections at a time to one door: a few scrapers and people. More wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 64;
 /// A client must send its request's head within this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,40 +43,98 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for answers under way when the server stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
-/// What the admin door can show.
+/// What the admin doors can show, and whom they ask for changes.
 #[derive(Clone)]
 pub struct Door {
     pub node_name: Arc<str>,
     pub published: Published,
     pub metrics: Metrics,
+    pub desk: Desk,
+    /// Who may change things, besides root and our own user.
+    pub operators: Arc<[Operator]>,
 }
 
-/// Serves until told to stop.
+/// Serves the reading door until told to stop.
 pub async fn serve(socket: TcpListener, door: Door, mut stopping: watch::Receiver<bool>) {
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return warn!(%error, "the admin door stays shut"),
     };
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let mut room = Room::new();
+    let seats = Arc::clone(&room.seats);
     loop {
         let accepted = tokio::select! {
             _ = stopping.changed() => break,
-            accepted = accept(&listener, &room) => accepted,
-            Some(_) = connections.join_next() => continue,
+            accepted = async {
+                let seat = seat(&seats).await?;
+                Ok((listener.accept().await?.0, seat))
+            } => accepted,
+            Some(_) = room.connections.join_next() => continue,
         };
-        let (stream, permit) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                debug!(%error, "accept failed on the admin door");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
+        match accepted {
+            Ok((stream, seat)) => room.receive(stream, seat, door.clone(), None),
+            Err(error) => pause(&error).await,
+        }
+    }
+    room.close().await;
+}
+
+/// Serves the socket until told to stop, and takes it away.
+pub async fn serve_socket(socket: AdminSocket, door: Door, mut stopping: watch::Receiver<bool>) {
+    let listener = socket.listener.try_clone().and_then(tokio::net::UnixListener::from_std);
+    let listener = match listener {
+        Ok(listener) => listener,
+        Err(error) => return warn!(%error, "the admin socket stays shut"),
+    };
+    let mut room = Room::new();
+    let seats = Arc::clone(&room.seats);
+    loop {
+        let accepted = tokio::select! {
+            _ = stopping.changed() => break,
+            accepted = async {
+                let seat = seat(&seats).await?;
+                let (stream, _) = listener.accept().await?;
+                let peer = socket::peer(stream.peer_cred()?, &door.operators);
+                Ok((stream, seat, peer))
+            } => accepted,
+            Some(_) = room.connections.join_next() => continue,
         };
-        let door = door.clone();
-        connections.spawn(async move {
-            let _permit = permit;
-            let answer = service_fn(move |request| reply(door.clone(), request));
+        match accepted {
+            Ok((stream, seat, peer)) => room.receive(stream, seat, door.clone(), Some(peer)),
+            Err(error) => pause(&error).await,
+        }
+    }
+    room.close().await;
+}
+
+async fn seat(seats: &Arc<Semaphore>) -> std::io::Result<OwnedSemaphorePermit> {
+    Arc::clone(seats).acquire_owned().await.map_err(std::io::Error::other)
+}
+
+async fn pause(error: &std::io::Error) {
+    debug!(%error, "accept failed on an admin door");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// The connections of one door.
+struct Room {
+    seats: Arc<Semaphore>,
+    connections: JoinSet<()>,
+}
+
+impl Room {
+    fn new() -> Room {
+        Room { seats: Arc::new(Semaphore::new(MAX_CONNECTIONS)), connections: JoinSet::new() }
+    }
+
+    fn receive<S>(&mut self, stream: S, seat: OwnedSemaphorePermit, door: Door, peer: Option<Peer>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let peer = peer.map(Arc::new);
+        self.connections.spawn(async move {
+            let _seat = seat;
+            let answer = service_fn(move |request| reply(door.clone(), peer.clone(), request));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
@@ -78,27 +145,22 @@ pub async fn serve(socket: TcpListener, door: Door, mut stopping: watch::Receive
             }
         });
     }
-    // Keep-alive connections end with the runtime; an answer under way is given its time.
-    let _ = tokio::time::timeout(LAST_ANSWERS, async {
-        while room.available_permits() < MAX_CONNECTIONS && connections.join_next().await.is_some()
-        {
-        }
-    })
-    .await;
-}
 
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    room: &Arc<Semaphore>,
-) -> std::io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    /// Keep-alive connections end with the runtime; an answer under way is given its time.
+    async fn close(mut self) {
+        let _ = tokio::time::timeout(LAST_ANSWERS, async {
+            while self.seats.available_permits() < MAX_CONNECTIONS
+                && self.connections.join_next().await.is_some()
+            {}
+        })
+        .await;
+    }
 }
 
 async fn reply(
     door: Door,
+    peer: Option<Arc<Peer>>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    Ok(route::route(door, request.method().clone(), request.uri().clone()).await)
+    Ok(route::route(door, peer.as_deref(), request).await)
 }

@@ -1,18 +1,27 @@
 //! A path and its parameters to a response.
 
-use http_body_util::Full;
-use hyper::body::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
-use hyper::{Method, Response, StatusCode, Uri};
+use hyper::{Method, Response, StatusCode};
+use serde::Serialize;
 use serde_json::json;
 
 use super::Door;
+use super::role::{Peer, Role};
 use crate::clock::now;
 use crate::explain::{Format, Request, RequestWords, explain};
+use crate::keeper::AskError;
+use crate::orders::OrderWords;
+use crate::status::overrides_text;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Octets of an order: all its words at their longest are a tenth of it.
+const MAX_ORDER: usize = 64 << 10;
+/// For whom root gives an order, as sudo knows it.
+pub const ON_BEHALF: &str = "x-on-behalf-of";
 
 const INDEX: &str = "\
 gslb-dns
@@ -21,25 +30,116 @@ gslb-dns
 /healthz      200 while this process runs
 /v1/explain   ?name=www.example.com&type=A&client=81.2.69.0/24 | &resolver=192.0.2.53
               [&at=2026-11-21T09:30:00Z] [&suppose=down=fra] [&format=text]
+/v1/status    what this name server believes, and what wants attention [?format=text]
+/v1/overrides what operators said [?format=text]
 ";
 
-pub async fn route(door: Door, method: Method, uri: Uri) -> Response<Full<Bytes>> {
-    if method != Method::GET && method != Method::HEAD {
-        let mut response =
-            page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this door only reads: use GET\n".into());
-        response.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("a constant"));
-        return response;
-    }
-    match uri.path() {
-        "/" => page(StatusCode::OK, TEXT, INDEX.into()),
-        "/metrics" => page(StatusCode::OK, METRICS, door.metrics.text()),
-        "/healthz" => page(StatusCode::OK, TEXT, "ok\n".into()),
-        "/v1/explain" => explained(door, uri.query().unwrap_or_default().to_owned()).await,
-        other => {
+pub async fn route(
+    door: Door,
+    peer: Option<&Peer>,
+    request: hyper::Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let path = request.uri().path().to_owned();
+    match (request.method(), path.as_str()) {
+        (&Method::POST, "/v1/overrides" | "/v1/reload") => change(door, peer, &path, request).await,
+        (&(Method::GET | Method::HEAD), "/") => page(StatusCode::OK, TEXT, INDEX.into()),
+        (&(Method::GET | Method::HEAD), "/metrics") => {
+            page(StatusCode::OK, METRICS, door.metrics.text())
+        }
+        (&(Method::GET | Method::HEAD), "/healthz") => page(StatusCode::OK, TEXT, "ok\n".into()),
+        (&(Method::GET | Method::HEAD), "/v1/explain") => explained(door, query).await,
+        (&(Method::GET | Method::HEAD), "/v1/status") => match door.desk.status().await {
+            Ok(status) => shown(&query, &*status, |status| status.text()),
+            Err(gone) => unavailable(gone),
+        },
+        (&(Method::GET | Method::HEAD), "/v1/overrides") => match door.desk.overrides().await {
+            Ok(all) => shown(&query, &all, |all| overrides_text(all)),
+            Err(gone) => unavailable(gone),
+        },
+        (&(Method::GET | Method::HEAD), other) => {
             let text = format!("no page {other}; there are these:\n\n{INDEX}");
             page(StatusCode::NOT_FOUND, TEXT, text)
         }
+        _ => {
+            let text = "this page only reads: use GET; orders go to POST /v1/overrides and /v1/reload \
+                        at the admin socket\n";
+            let mut response = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, text.into());
+            response.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("a constant"));
+            response
+        }
     }
+}
+
+/// Something is to be done, by somebody who may.
+async fn change(
+    door: Door,
+    peer: Option<&Peer>,
+    path: &str,
+    request: hyper::Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let Some(peer) = peer else {
+        let why = "this door only reads; orders are taken at the admin socket ([admin] socket in \
+                   node.toml), which knows who gives them";
+        return error(StatusCode::FORBIDDEN, why);
+    };
+    let claims = request.headers().get(ON_BEHALF).and_then(|name| name.to_str().ok());
+    let by = peer.by(claims);
+    let own_uid = nix::unistd::geteuid().as_raw();
+    if peer.role(own_uid, &door.operators) != Role::Operator {
+        tracing::warn!(who = %by.who, uid = peer.uid, path, "a change was asked for by somebody who may only read");
+        let why = format!(
+            "{} may only read; root, the server's own user and those in [admin] operators of \
+             node.toml may change things",
+            by.who
+        );
+        return error(StatusCode::FORBIDDEN, &why);
+    }
+    if path == "/v1/reload" {
+        return match door.desk.reload(by).await {
+            Ok(Ok(())) => page(StatusCode::OK, JSON, "{}\n".into()),
+            Ok(Err(why)) => error(StatusCode::CONFLICT, &why),
+            Err(gone) => unavailable(gone),
+        };
+    }
+    let body = match Limited::new(request.into_body(), MAX_ORDER).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(cause) => return error(StatusCode::PAYLOAD_TOO_LARGE, &cause.to_string()),
+    };
+    let words: OrderWords = match serde_json::from_slice(&body) {
+        Ok(words) => words,
+        Err(cause) => return refused(&format!("the order cannot be read: {cause}")),
+    };
+    match door.desk.order(words, by).await {
+        Ok(Ok(receipt)) => shown("format=json", &receipt, |_| String::new()),
+        Ok(Err(why)) => error(StatusCode::CONFLICT, &why.to_string()),
+        Err(gone) => unavailable(gone),
+    }
+}
+
+/// As JSON, or as text where `format=text` asks for it.
+fn shown<T: Serialize>(query: &str, it: &T, text: impl Fn(&T) -> String) -> Response<Full<Bytes>> {
+    let mut format = Format::Json;
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "format" => match Format::named(&value) {
+                Ok(named) => format = named,
+                Err(message) => return refused(&message),
+            },
+            other => return refused(&format!("no parameter {other} (parameters: format)")),
+        }
+    }
+    match format {
+        Format::Text => page(StatusCode::OK, TEXT, text(it)),
+        Format::Json => match serde_json::to_string_pretty(it) {
+            Ok(json) => page(StatusCode::OK, JSON, json + "\n"),
+            Err(cause) => failed(&cause.to_string()),
+        },
+    }
+}
+
+fn unavailable(gone: AskError) -> Response<Full<Bytes>> {
+    error(StatusCode::SERVICE_UNAVAILABLE, &gone.to_string())
 }
 
 async fn explained(door: Door, query: String) -> Response<Full<Bytes>> {
@@ -106,12 +206,16 @@ impl Asked {
 }
 
 fn refused(message: &str) -> Response<Full<Bytes>> {
-    page(StatusCode::BAD_REQUEST, JSON, format!("{}\n", json!({ "error": message })))
+    error(StatusCode::BAD_REQUEST, message)
 }
 
 fn failed(message: &str) -> Response<Full<Bytes>> {
-    tracing::error!(message, "an explanation failed");
-    page(StatusCode::INTERNAL_SERVER_ERROR, JSON, format!("{}\n", json!({ "error": message })))
+    tracing::error!(message, "an admin answer failed");
+    error(StatusCode::INTERNAL_SERVER_ERROR, message)
+}
+
+fn error(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+    page(status, JSON, format!("{}\n", json!({ "error": message })))
 }
 
 fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {

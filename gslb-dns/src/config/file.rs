@@ -22,7 +22,7 @@ table! {
         world: At<String>,
         state_dir: At<String>,
         dns: Dns,
-        admin: Option<Admin>,
+        admin: Option<At<Admin>>,
     }
 }
 
@@ -44,7 +44,9 @@ table! {
 
 table! {
     Admin {
-        listen: At<SocketAddr>,
+        listen: Option<At<SocketAddr>>,
+        socket: Option<At<String>>,
+        operators: Option<List<At<String>>>,
     }
 }
 

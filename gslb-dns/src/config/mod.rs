@@ -7,7 +7,6 @@
 
 mod check;
 mod closest;
-mod duration;
 mod epoch;
 mod file;
 pub mod overrides;
@@ -23,6 +22,7 @@ use self::check::Stated;
 use self::problems::Source;
 use self::read::Document;
 use crate::bounded;
+use crate::duration;
 use crate::health::board::Board;
 use crate::policy;
 use crate::snapshot::Groundwork;
@@ -97,6 +97,23 @@ pub fn load(node_file: &Path) -> Result<Config, Problems> {
         world,
         stated,
     }))
+}
+
+/// Reads `node.toml` alone: for who wants to know where a server is to be found.
+pub fn load_node(node_file: &Path) -> Result<Node, Problems> {
+    let mut problems = Problems::default();
+    let node = match source(node_file) {
+        Ok(source) => {
+            let document = Document::parse(&source, &mut problems);
+            check::node(&document, folder(node_file), &mut problems)
+        }
+        Err(message) => {
+            problems.add(Problem::of_file(node_file, message));
+            None
+        }
+    };
+    problems.sort();
+    problems.or(node)
 }
 
 /// Reads a world by itself; its policy tests are not run.

@@ -73,7 +73,9 @@ fn order(
             State::Down => Health::Down,
             State::Unknown => Health::Unknown,
         })),
-        (None, Some(drain), None) => Some(if drain.value { Order::Drain } else { Order::Undrain }),
+        (None, Some(drain), None) => {
+            Some(if drain.value { Order::Drain { over: 0 } } else { Order::Undrain })
+        }
         (None, None, Some(weight)) => {
             problems.one(within(&weight, 0..=MOST_WEIGHT)).map(Order::Weight)
         }

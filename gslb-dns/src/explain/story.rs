@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::health::board::Standing;
+use crate::health::board::{Duty, Standing};
 use crate::ids::{MapId, ServiceId};
 use crate::locate::{Client, MapKey, map_entry, territory_km};
 use crate::site_set::SiteSet;
@@ -37,6 +37,8 @@ pub struct CandidateTold {
     pub why: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drained: Option<String>,
+    /// Why it is on its way there.
+    pub draining: Option<String>,
     pub weight: u32,
     pub admit: f64,
     /// From the client's place, the site's bias applied: what `nearest` compares.
@@ -290,13 +292,15 @@ impl Trace for Story<'_> {
 
 impl CandidateTold {
     fn new(site: &str, standing: &Standing, km: Option<u64>) -> CandidateTold {
-        let drained = (!standing.duty_why.is_empty()).then(|| standing.duty_why.to_string());
+        let duty_why = || standing.duty_why.to_string();
+        let is_leaving = standing.duty == Duty::Serving && !standing.duty_why.is_empty();
         CandidateTold {
             site: site.to_owned(),
             health: standing.health.as_str(),
             since: standing.since,
             why: standing.why.to_string(),
-            drained,
+            drained: (standing.duty == Duty::Drained).then(duty_why),
+            draining: is_leaving.then(duty_why),
             weight: standing.weight,
             admit: standing.admit().share(),
             km,

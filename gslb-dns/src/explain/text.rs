@@ -67,6 +67,9 @@ fn service_lines(page: &mut Page, steering: &Steering) {
         if let Some(why) = &one.drained {
             let _ = write!(line, ", drained ({why})");
         }
+        if let Some(why) = &one.draining {
+            let _ = write!(line, ", draining ({why})");
+        }
         if one.weight != 1 {
             let _ = write!(line, ", weight {}", one.weight);
         }

@@ -7,16 +7,18 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::last_known::LastKnown;
-use super::overrides::{Glob, Order, Override};
+use super::overrides::{Glob, Order, Override, Phase, SLOPE};
 use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
 use crate::world::{Service, Site, World};
 
 /// Evidence has three values: silence is `Unknown`, never `Down`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Health {
     Up,
     Down,
@@ -38,7 +40,7 @@ pub struct Standing {
     pub since: Option<Timestamp>,
     pub why: Box<str>,
     pub duty: Duty,
-    /// Why it is drained; empty if it is not.
+    /// Why it is drained, or on the way there; empty if it is neither.
     pub duty_why: Box<str>,
     /// The configured weight, or the operator's.
     pub weight: u32,
@@ -91,18 +93,18 @@ impl Board {
     pub fn build(
         number: u64,
         world: &World,
-        overrides: &[Override],
+        overrides: &[&Override],
         last_known: &LastKnown,
         now: Timestamp,
     ) -> Board {
         let services = world.services.iter().map(|service| {
             let name = service.name.to_host();
             let about = |said: &&Override| said.is_in_force(now) && said.service.matches(&name);
-            let overrides: Vec<&Override> = overrides.iter().filter(about).collect();
+            let overrides: Vec<&Override> = overrides.iter().copied().filter(about).collect();
             let candidates = service.candidates.iter();
             let standings = candidates.map(|candidate| {
                 let site = world.site(candidate.site);
-                standing(site, candidate.weight, &overrides)
+                standing(site, candidate.weight, &overrides, now)
             });
             Beliefs::new(standings.collect(), last_known.of(world, service))
         });
@@ -287,16 +289,8 @@ impl Standing {
 }
 
 /// What is believed of one candidate, after what operators said of its service.
-fn standing(site: &Site, weight: u32, overrides: &[&Override]) -> Standing {
-    let mut standing = Standing {
-        health: Health::Unknown,
-        since: None,
-        why: "nothing watches it".into(),
-        duty: Duty::Serving,
-        duty_why: "".into(),
-        weight,
-        admit: Admit::ALL,
-    };
+fn standing(site: &Site, weight: u32, overrides: &[&Override], now: Timestamp) -> Standing {
+    let mut standing = unwatched(weight);
     for said in overrides.iter().filter(|said| said.site.matches(&site.name)) {
         match said.order {
             Order::Force(health) => {
@@ -304,18 +298,50 @@ fn standing(site: &Site, weight: u32, overrides: &[&Override]) -> Standing {
                 standing.since = (said.since > Timestamp::UNIX_EPOCH).then_some(said.since);
                 standing.why = reason(said);
             }
-            Order::Drain => {
-                standing.duty = Duty::Drained;
-                standing.duty_why = reason(said);
+            Order::Unforce => {
+                let Standing { health, since, why, .. } = unwatched(weight);
+                standing.health = health;
+                standing.since = since;
+                standing.why = why;
             }
+            Order::Drain { .. } => match said.phase(now) {
+                Phase::Idle => {}
+                Phase::Draining { steps } => {
+                    // A drain never brings anybody back: what another has taken stays taken.
+                    let left = Admit(f64::from(SLOPE - steps) / f64::from(SLOPE));
+                    if standing.duty == Duty::Serving && left < standing.admit {
+                        standing.admit = left;
+                        standing.duty_why = reason(said);
+                    }
+                }
+                Phase::Full => {
+                    standing.duty = Duty::Drained;
+                    standing.duty_why = reason(said);
+                }
+            },
             Order::Undrain => {
                 standing.duty = Duty::Serving;
+                standing.admit = Admit::ALL;
                 standing.duty_why = "".into();
             }
             Order::Weight(weight) => standing.weight = weight,
+            Order::Unweight => standing.weight = weight,
         }
     }
     standing
+}
+
+/// A site that nobody watches and of which no operator has said a word.
+fn unwatched(weight: u32) -> Standing {
+    Standing {
+        health: Health::Unknown,
+        since: None,
+        why: "nothing watches it".into(),
+        duty: Duty::Serving,
+        duty_why: "".into(),
+        weight,
+        admit: Admit::ALL,
+    }
 }
 
 fn reason(said: &Override) -> Box<str> {

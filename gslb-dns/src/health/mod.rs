@@ -1,8 +1,9 @@
 //! What is believed of every candidate, as one immutable, numbered whole.
 //!
-//! `overrides` is what operators said, `last_known` what was true when a site was last fit, and
+//! `overrides` is what operators said (`entries`: by command), `last_known` what was true when a site was last fit, and
 //! `board` joins them. Pure: nothing here reads a file or a clock.
 
 pub mod board;
+pub mod entries;
 pub mod last_known;
 pub mod overrides;

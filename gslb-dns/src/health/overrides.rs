@@ -1,17 +1,20 @@
 //! What an operator has said of sites: forced states, drains and weights.
 //!
-//! Pure: `config::overrides` reads the file, `health::board` applies it.
+//! Pure: `config::overrides` reads the file, `orders` takes commands, `health::board` applies both.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::board::Health;
+use crate::duration;
 use crate::world::{Service, Site, World};
 
-/// One thing an operator said. Of those that match and are in force, the last in the file wins
-/// for each kind.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// One thing an operator said. Of those that match and are in force, the last wins for each kind: those
+/// of the file in the file's order, then those given by command in the order of their stamps.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Override {
     pub site: Glob,
     pub service: Glob,
@@ -24,16 +27,49 @@ pub struct Override {
     pub until: Option<Timestamp>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Order {
     Force(Health),
-    Drain,
+    /// Ends what was forced.
+    Unforce,
+    /// Out of service at once, or step by step over so many seconds.
+    Drain {
+        #[serde(rename = "over_seconds")]
+        over: u32,
+    },
     Undrain,
     Weight(u32),
+    /// Ends a weight: the configured one holds.
+    Unweight,
 }
 
+/// What of a site an order is about. Orders of different kinds stand beside each other.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    Health,
+    Duty,
+    Weight,
+}
+
+/// How far an override has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// Its time has not come, or is over.
+    Idle,
+    /// A drain under way: so many of `SLOPE` steps are taken, at least one and not all.
+    Draining {
+        steps: u32,
+    },
+    Full,
+}
+
+/// Steps of a drain that takes time: every name server takes each at the same instant.
+pub const SLOPE: u32 = 20;
+
 /// A shell pattern over names: `*` is any run of characters, `?` any one.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(transparent)]
 pub struct Glob(Box<str>);
 
 /// The part of an override that matches nothing in a world.
@@ -67,7 +103,52 @@ impl Override {
     }
 
     pub fn is_in_force(&self, now: Timestamp) -> bool {
-        self.since <= now && self.until.is_none_or(|until| now < until)
+        self.phase(now) != Phase::Idle
+    }
+
+    /// Whether its time is past, and not to come.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    pub fn phase(&self, now: Timestamp) -> Phase {
+        if now < self.since || self.is_over(now) {
+            return Phase::Idle;
+        }
+        let Order::Drain { over: over @ 1.. } = self.order else { return Phase::Full };
+        let gone = now.duration_since(self.since).as_millis().unsigned_abs();
+        // The first step is taken at once: who drains wants to see that something happens.
+        let steps = 1 + gone * u128::from(SLOPE) / (u128::from(over) * 1000);
+        match u32::try_from(steps) {
+            Ok(steps) if steps < SLOPE => Phase::Draining { steps },
+            Ok(_) | Err(_) => Phase::Full,
+        }
+    }
+}
+
+impl Order {
+    pub fn kind(self) -> Kind {
+        match self {
+            Order::Force(_) | Order::Unforce => Kind::Health,
+            Order::Drain { .. } | Order::Undrain => Kind::Duty,
+            Order::Weight(_) | Order::Unweight => Kind::Weight,
+        }
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Order::Force(health) => write!(f, "force {health}"),
+            Order::Unforce => f.write_str("force auto"),
+            Order::Drain { over: 0 } => f.write_str("drain"),
+            Order::Drain { over } => {
+                write!(f, "drain over {}", duration::shown(Duration::from_secs((*over).into())))
+            }
+            Order::Undrain => f.write_str("undrain"),
+            Order::Weight(weight) => write!(f, "weight {weight}"),
+            Order::Unweight => f.write_str("weight auto"),
+        }
     }
 }
 
@@ -125,6 +206,37 @@ mod tests {
 
     fn check(pattern: &str, name: &str, expected: bool) {
         assert_eq!(Glob::new(pattern).matches(name), expected, "{pattern} ~ {name}");
+    }
+
+    fn drain(over: u32) -> Override {
+        Override {
+            site: Glob::new("fra"),
+            service: Glob::any(),
+            order: Order::Drain { over },
+            who: "alice".into(),
+            why: "test".into(),
+            since: "2026-11-21T10:00:00Z".parse().unwrap(),
+            until: Some("2026-11-21T11:00:00Z".parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_drain_takes_its_steps_in_its_time() {
+        let check = |over: u32, at: &str, expected: Phase| {
+            let at: Timestamp = format!("2026-11-21T{at}Z").parse().unwrap();
+            assert_eq!(drain(over).phase(at), expected, "over {over} at {at}");
+        };
+        check(0, "09:59:59.999", Phase::Idle);
+        check(0, "10:00:00", Phase::Full);
+        check(600, "10:00:00", Phase::Draining { steps: 1 });
+        check(600, "10:00:29.999", Phase::Draining { steps: 1 });
+        check(600, "10:00:30", Phase::Draining { steps: 2 });
+        check(600, "10:09:29.999", Phase::Draining { steps: 19 });
+        check(600, "10:09:30", Phase::Full);
+        check(1, "10:00:00.500", Phase::Draining { steps: 11 });
+        check(u32::MAX, "10:59:59", Phase::Draining { steps: 1 });
+        check(0, "10:59:59.999", Phase::Full);
+        check(600, "11:00:00", Phase::Idle);
     }
 
     #[test]

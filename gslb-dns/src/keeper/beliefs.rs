@@ -5,11 +5,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::health::board::Board;
+use crate::health::entries::{Entries, Entry};
 use crate::health::last_known::LastKnown;
-use crate::health::overrides::Override;
+use crate::health::overrides::{Override, Phase};
 use crate::snapshot::Groundwork;
 use crate::world::Node;
 use crate::{bounded, config};
@@ -18,11 +20,15 @@ use crate::{bounded, config};
 pub const OVERRIDES_FILE: &str = "overrides.toml";
 /// In the state directory: the overrides file as it was when last good, for a start that finds it bad.
 const LAST_GOOD_FILE: &str = "overrides.last-good.toml";
+/// In the state directory: what operators said by command.
+pub const ENTRIES_FILE: &str = "overrides.json";
 /// In the state directory: which sites were fit when one last was.
 pub const LAST_KNOWN_FILE: &str = "last-known.json";
 
 /// Octets of the overrides file: far more than an operator writes.
 const LONGEST_OVERRIDES: u64 = 16 << 20;
+/// Octets of the entries' file: `MOST_ENTRIES` of the longest take half of it.
+const LONGEST_ENTRIES: u64 = 16 << 20;
 
 /// What is believed, and the files it comes from.
 pub struct Beliefs {
@@ -31,9 +37,16 @@ pub struct Beliefs {
     judged: Option<Read>,
     /// What it was at the last look, if that was something else.
     seen: Option<Read>,
+    /// What the file says, in its order.
     pub(super) overrides: Vec<Override>,
     /// Whether the file that holds is yet to be kept for a later start.
     unkept: bool,
+    /// What was said by command, after which the file is not asked.
+    pub(super) entries: Entries,
+    /// Why what was said by command before could not be read: none of it is in force.
+    pub entries_lost: Option<String>,
+    /// Whether the disk does not hold them yet.
+    unwritten: bool,
     last_known: LastKnown,
 }
 
@@ -63,8 +76,15 @@ impl Beliefs {
             seen: None,
             overrides: vec![],
             unkept: false,
+            entries: Entries::default(),
+            entries_lost: None,
+            unwritten: false,
             last_known,
         };
+        match read_entries(&beliefs.state_dir.join(ENTRIES_FILE)) {
+            Ok(entries) => beliefs.entries = entries,
+            Err(why) => beliefs.entries_lost = Some(why),
+        }
         let read = beliefs.look();
         let reread = match beliefs.judge(read) {
             Reread::Refused(why) => beliefs.fall_back(why),
@@ -135,13 +155,55 @@ impl Beliefs {
         Ok(())
     }
 
-    /// Which overrides are in force, by their order in the file.
-    pub(super) fn in_force(&self, now: Timestamp) -> Vec<bool> {
-        self.overrides.iter().map(|said| said.is_in_force(now)).collect()
+    /// Everything that operators said: of two about the same, the later one holds.
+    pub(super) fn said(&self) -> impl Iterator<Item = &Override> {
+        self.overrides.iter().chain(self.entries.iter().map(|entry| &entry.said))
+    }
+
+    /// How far each override has come.
+    pub(super) fn phases(&self, now: Timestamp) -> Vec<Phase> {
+        self.said().map(|said| said.phase(now)).collect()
     }
 
     pub fn board(&self, number: u64, ground: &Groundwork, now: Timestamp) -> Board {
-        Board::build(number, &ground.world, &self.overrides, &self.last_known, now)
+        self.board_with(&self.entries, number, ground, now)
+    }
+
+    /// As the board would be with other entries.
+    pub(super) fn board_with(
+        &self,
+        entries: &Entries,
+        number: u64,
+        ground: &Groundwork,
+        now: Timestamp,
+    ) -> Board {
+        let by_command = entries.iter().map(|entry| &entry.said);
+        let said: Vec<&Override> = self.overrides.iter().chain(by_command).collect();
+        Board::build(number, &ground.world, &said, &self.last_known, now)
+    }
+
+    /// From now on these are the entries. They are written at once, and again until it succeeds.
+    pub(super) fn set_entries(&mut self, entries: Entries) -> io::Result<()> {
+        self.entries = entries;
+        self.unwritten = true;
+        self.keep_entries()
+    }
+
+    pub(super) fn keep_entries(&mut self) -> io::Result<()> {
+        if self.unwritten {
+            let path = self.state_dir.join(ENTRIES_FILE);
+            if self.entries_lost.is_some() {
+                // For people to look at: what follows is written over it.
+                fs::rename(&path, path.with_extension("json.bad"))?;
+                self.entries_lost = None;
+            }
+            let overrides = self.entries.iter().cloned().collect();
+            let kept = Kept { version: VERSION, highest: self.entries.highest(), overrides };
+            let text = serde_json::to_vec_pretty(&kept)?;
+            write_durably(&path, &text)?;
+        }
+        self.unwritten = false;
+        Ok(())
     }
 
     /// Remembers which sites were fit, on disk too if that changed.
@@ -159,6 +221,32 @@ impl Beliefs {
 fn parse(path: &Path, octets: &[u8]) -> Result<Vec<Override>, String> {
     let text = str::from_utf8(octets).map_err(|error| format!("{}: {error}", path.display()))?;
     config::overrides::overrides(path, text).map_err(|problems| problems.to_string())
+}
+
+/// What stands in the entries' file.
+#[derive(Deserialize, Serialize)]
+struct Kept {
+    version: u32,
+    highest: u64,
+    overrides: Vec<Entry>,
+}
+
+/// Of the entries' file as it is written now.
+const VERSION: u32 = 1;
+
+fn read_entries(path: &Path) -> Result<Entries, String> {
+    let octets = match bounded::read_file(path, LONGEST_ENTRIES) {
+        Ok(octets) => octets,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::default()),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let kept: Kept =
+        serde_json::from_slice(&octets).map_err(|error| format!("{}: {error}", path.display()))?;
+    let Kept { version, highest, overrides } = kept;
+    if version != VERSION {
+        return Err(format!("{}: found version {version}, expected {VERSION}", path.display()));
+    }
+    Ok(Entries::restore(highest, overrides))
 }
 
 fn read_last_known(path: &Path) -> LastKnown {

@@ -1,24 +1,31 @@
 //! Keeps the board true: reads what operators wrote, builds a board, publishes it, remembers on disk.
 //!
 //! The shell around `health`: it owns the files and is told the time. One keeper, one writer of
-//! snapshots.
+//! snapshots. `task` is where it lives and whom others ask.
 
 mod beliefs;
+mod command;
+mod task;
 
-pub use self::beliefs::{Beliefs, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
+pub use self::beliefs::{Beliefs, ENTRIES_FILE, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
+pub use self::command::{By, Receipt};
+pub use self::task::{AskError, Desk, keep};
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::json;
 use tracing::{error, info, warn};
 
+use crate::audit::{Audit, Outcome};
 use crate::config::Prepared;
-use crate::health::overrides::{Override, Unmatched};
+use crate::health::overrides::{Override, Phase, Unmatched};
 use crate::metrics::WorldMetrics;
 use crate::name::Name;
 use crate::publish::Published;
 use crate::snapshot::{Groundwork, Snapshot};
+use crate::status::LastReload;
 use crate::steer::Failing;
 use crate::world::{Node, World};
 
@@ -31,7 +38,14 @@ pub struct Keeper {
     published: Published,
     metrics: WorldMetrics,
     number: u64,
-    in_force: Vec<bool>,
+    phases: Vec<Phase>,
+    /// Since when this board answers.
+    since: Timestamp,
+    /// What came of the last reload, if there was one.
+    last_reload: Option<LastReload>,
+    restart_needed: Vec<&'static str>,
+    audit: Audit,
+    started: Timestamp,
     /// Whether the disk holds what a restart will want to know.
     is_persisted: bool,
     /// Snapshots that some thread may still read.
@@ -45,7 +59,7 @@ impl Keeper {
         let ground = Arc::new(ground);
         let board = beliefs.board(1, &ground, now);
         let published = Published::new(Snapshot::new(Arc::clone(&ground), board));
-        let in_force = beliefs.in_force(now);
+        let phases = beliefs.phases(now);
         let (number, is_persisted, retired) = (1, true, vec![]);
         let mut keeper = Keeper {
             node: node.clone(),
@@ -54,7 +68,12 @@ impl Keeper {
             published,
             metrics,
             number,
-            in_force,
+            phases,
+            since: now,
+            last_reload: None,
+            restart_needed: vec![],
+            audit: Audit::in_dir(&node.state_dir),
+            started: now,
             is_persisted,
             retired,
         };
@@ -68,8 +87,13 @@ impl Keeper {
         if matches!(reread, Reread::Refused(_)) {
             keeper.tell_unmatched(now); // Of the last good copy.
         }
+        if let Some(why) = &keeper.beliefs.entries_lost {
+            keeper.metrics.overrides_ok.set(0);
+            error!(why, "overrides given by command could not be read: none of them is in force");
+        }
         keeper.settle();
         keeper.persist();
+        keeper.record(&By::itself(), "start", Outcome::Done, json!({}), now);
         keeper
     }
 
@@ -87,21 +111,23 @@ impl Keeper {
     }
 
     /// Answers from another world from now on. Sites keep what is believed of them, by name.
-    pub fn adopt(&mut self, next: Prepared, now: Timestamp) {
+    pub fn adopt(&mut self, next: Prepared, by: &By, now: Timestamp) {
         let Prepared { file: _, node, ground, tests: _ } = next;
-        self.tell_restart_needed(&self.node.needs_restart_for(&node));
+        self.tell_restart_needed(self.node.needs_restart_for(&node));
         self.metrics.reloads.config_ok.set(1);
         let epoch = ground.world.epoch;
         if epoch == self.ground.world.epoch {
             self.metrics.reloads.unchanged.inc();
             info!(%epoch, "reloaded: the world is the same");
+            self.reloaded(LastReload { at: now, refused: None }, by);
             return;
         }
         let previous = std::mem::replace(&mut self.ground, Arc::new(ground));
-        self.in_force = self.beliefs.in_force(now);
+        self.phases = self.beliefs.phases(now);
         let board = self.beliefs.board(self.number + 1, &self.ground, now);
         let digest = board.digest;
         self.number += 1;
+        self.since = now;
         let next = Snapshot::new(Arc::clone(&self.ground), board);
         self.retired.push(self.published.swap(next));
         self.forget(&previous.world);
@@ -110,22 +136,31 @@ impl Keeper {
         self.tell_unmatched(now);
         self.metrics.reloads.adopted.inc();
         info!(%epoch, board = self.number, %digest, "reloaded: the world has changed");
+        self.reloaded(LastReload { at: now, refused: None }, by);
     }
 
     /// Goes on as before: what was read is not fit to answer from.
-    pub fn refuse(&self, why: &str) {
+    pub fn refuse(&mut self, why: &str, by: &By, now: Timestamp) {
         self.metrics.reloads.refused.inc();
         self.metrics.reloads.config_ok.set(0);
         for why in why.lines() {
             error!(why, "reload refused: the world that answered before still does");
         }
+        self.reloaded(LastReload { at: now, refused: Some(why.to_owned()) }, by);
     }
 
-    fn tell_restart_needed(&self, keys: &[&str]) {
+    fn reloaded(&mut self, last: LastReload, by: &By) {
+        let outcome = if last.refused.is_some() { Outcome::Refused } else { Outcome::Done };
+        self.record(by, "reload", outcome, json!({ "why": last.refused }), last.at);
+        self.last_reload = Some(last);
+    }
+
+    fn tell_restart_needed(&mut self, keys: Vec<&'static str>) {
         self.metrics.reloads.restart_needed.set(i64::from(!keys.is_empty()));
-        for key in keys {
+        for key in &keys {
             warn!(key, "node.toml has another value, which needs a restart");
         }
+        self.restart_needed = keys;
     }
 
     /// Takes back what metrics said of that which the world no longer has.
@@ -151,16 +186,22 @@ impl Keeper {
     }
 
     fn update(&mut self, reread: &Reread, now: Timestamp) {
-        let in_force = self.beliefs.in_force(now);
-        if *reread != Reread::Changed && in_force == self.in_force {
+        let phases = self.beliefs.phases(now);
+        if *reread != Reread::Changed && phases == self.phases {
             return;
         }
-        self.in_force = in_force;
+        self.phases = phases;
+        self.rebuild(now);
+    }
+
+    /// Publishes the board of what is believed now, if it is another.
+    fn rebuild(&mut self, now: Timestamp) {
         let board = self.beliefs.board(self.number + 1, &self.ground, now);
         if board.agrees_with(&self.published.load().board) {
             return;
         }
         self.number += 1;
+        self.since = now;
         let digest = board.digest;
         let next = Snapshot::new(Arc::clone(&self.ground), board);
         self.retired.push(self.published.swap(next));
@@ -172,6 +213,8 @@ impl Keeper {
     fn settle(&mut self) {
         let snapshot = self.published.load();
         self.metrics.board.set(i64::try_from(self.number).unwrap_or(i64::MAX));
+        let in_force = self.phases.iter().filter(|phase| **phase != Phase::Idle).count();
+        self.metrics.overrides_in_force.set(i64::try_from(in_force).unwrap_or(i64::MAX));
         for id in snapshot.world().service_ids() {
             let service = snapshot.world().service(id).name.to_string();
             let failing = snapshot.failing(id);
@@ -193,7 +236,7 @@ impl Keeper {
     /// Writes what a restart will want to know; tried again every turn until it is done.
     fn persist(&mut self) {
         let board = &self.published.load().board;
-        let kept = self.beliefs.keep_overrides();
+        let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
         match kept.and(self.beliefs.remember(&self.ground, board)) {
             Ok(()) => self.is_persisted = true,
             // Told once, not every turn.
@@ -206,8 +249,7 @@ impl Keeper {
 
     /// Warns of overrides that are or will be in force and can touch nothing.
     fn tell_unmatched(&self, now: Timestamp) {
-        let over = |said: &&Override| said.until.is_some_and(|until| until <= now);
-        for said in self.beliefs.overrides.iter().filter(|said| !over(said)) {
+        for said in self.beliefs.said().filter(|said| !said.is_over(now)) {
             let Override { site, service, who, .. } = said;
             match said.unmatched_in(&self.ground.world) {
                 None => {}
@@ -237,8 +279,9 @@ impl Keeper {
         match reread {
             Reread::Same => {}
             Reread::Changed => {
-                self.metrics.overrides_ok.set(1);
-                let in_force = self.beliefs.in_force(now).into_iter().filter(|is| *is).count();
+                self.metrics.overrides_ok.set(i64::from(self.beliefs.entries_lost.is_none()));
+                let in_force =
+                    self.beliefs.overrides.iter().filter(|said| said.is_in_force(now)).count();
                 info!(overrides = self.beliefs.overrides.len(), in_force, "overrides read");
                 self.tell_unmatched(now);
             }

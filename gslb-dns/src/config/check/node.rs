@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{or, path, within};
@@ -10,13 +10,15 @@ use crate::config::duration;
 use crate::config::file;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, Document, List};
-use crate::world::{DnsListeners, MAX_NODE_NAME, Node, TcpLimits};
+use crate::world::{AdminDoors, DnsListeners, MAX_NODE_NAME, Node, Operator, TcpLimits};
 
 /// Threads for one address: more than any machine has cores.
 const THREADS: RangeInclusive<i64> = 1..=1024;
 const CONNECTIONS: RangeInclusive<i64> = 1..=1_000_000;
 /// What a character-string of a TXT record holds (RFC 1035 §3.3): the name is asked for as one.
 const LONGEST_NAME: usize = MAX_NODE_NAME;
+/// What `sockaddr_un` holds, its final zero left out (unix(7)).
+const LONGEST_SOCKET_PATH: usize = 107;
 const SHORTEST_IDLE: Duration = Duration::from_millis(100);
 const LONGEST_IDLE: Duration = Duration::from_secs(3600);
 
@@ -32,13 +34,8 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
     let world = world.and_then(|world| problems.one(path(&world, dir)));
     let state_dir = state_dir.and_then(|state_dir| problems.one(path(&state_dir, dir)));
     let dns = dns.and_then(|dns| listeners(dns, problems));
-    let admin = or(admin, None, |file::Admin { listen }| {
-        let listen = listen?;
-        let taken = dns.iter().flat_map(|dns| &dns.listen);
-        if taken.into_iter().any(|taken| *taken == listen.value && listen.value.port() != 0) {
-            problems.add(listen.spot.problem(format!("{} is taken by dns.listen", listen.value)));
-        }
-        Some(Some(listen.value))
+    let admin = or(admin, AdminDoors::default(), |admin| {
+        doors(admin, dir, dns.as_ref().map_or(&[], |dns| &dns.listen), problems)
     });
     Some(Node {
         name: name?,
@@ -48,6 +45,67 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
         dns: dns?,
         admin: admin?,
     })
+}
+
+fn doors(
+    raw: At<file::Admin>,
+    dir: &Path,
+    taken: &[SocketAddr],
+    problems: &mut Problems,
+) -> Option<AdminDoors> {
+    let At { value: file::Admin { listen, socket, operators }, spot } = raw;
+    let (listen, socket, operators) = (listen?, socket?, operators?);
+    if listen.is_none() && socket.is_none() {
+        problems.add(spot.problem(
+            "opens no door; give listen = \"127.0.0.1:8080\" for reading, socket = \
+             \"/run/gslb-dns/admin.sock\" for orders too, or remove it",
+        ));
+    }
+    if let Some(listen) = &listen
+        && taken.contains(&listen.value)
+        && listen.value.port() != 0
+    {
+        problems.add(listen.spot.problem(format!("{} is taken by dns.listen", listen.value)));
+    }
+    let socket = match &socket {
+        Some(socket) => Some(problems.one(socket_path(socket, dir))?),
+        None => None,
+    };
+    let listed = operators.unwrap_or_default();
+    let operators: Vec<Operator> =
+        listed.iter().flatten().filter_map(|name| problems.one(operator(name))).collect();
+    (operators.len() == listed.len()).then_some(AdminDoors {
+        listen: listen.map(|listen| listen.value),
+        socket,
+        operators,
+    })
+}
+
+fn socket_path(written: &At<String>, dir: &Path) -> Result<PathBuf, Problem> {
+    let path = path(written, dir)?;
+    let length = path.as_os_str().len();
+    if length > LONGEST_SOCKET_PATH {
+        return Err(written.spot.problem(format!(
+            "has {length} octets, and the system takes {LONGEST_SOCKET_PATH} for a socket; choose \
+             a shorter path"
+        )));
+    }
+    Ok(path)
+}
+
+/// A user, or a group behind an `@`.
+fn operator(written: &At<String>) -> Result<Operator, Problem> {
+    let At { value, spot } = written;
+    let (name, group) = match value.strip_prefix('@') {
+        Some(name) => (name, true),
+        None => (value.as_str(), false),
+    };
+    if name.is_empty() || name.chars().any(|one| one.is_whitespace() || one.is_control()) {
+        return Err(spot.problem(format!(
+            "{value:?} is no name; expected a user such as \"alice\", or a group such as \"@ops\""
+        )));
+    }
+    Ok(if group { Operator::Group(name.into()) } else { Operator::User(name.into()) })
 }
 
 fn listeners(raw: file::Dns, problems: &mut Problems) -> Option<DnsListeners> {

@@ -1,0 +1,198 @@
+//! Where the keeper lives: one task that owns it, wakes it twice a second, and brings it what is asked.
+//!
+//! Everybody else has a `Desk`, at which questions wait their turn. The task decides nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info};
+
+use super::command::Refused;
+use super::{By, Keeper, Receipt};
+use crate::config::{self, Config, Prepared};
+use crate::orders::OrderWords;
+use crate::status::{OverrideTold, Status};
+
+/// How often the overrides' file and the time are looked at. A change of the file is in force after two
+/// looks.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Questions that may wait: people's and scrapers', who are few. Who finds them all taken waits outside.
+const WAITING: usize = 32;
+
+/// Where the keeper is asked.
+#[derive(Clone)]
+pub struct Desk(mpsc::Sender<Asked>);
+
+/// The other end, for `keep`.
+pub struct Questions(mpsc::Receiver<Asked>);
+
+enum Asked {
+    /// Read beside the keeper, and answered when that is done.
+    Reload(ReloadAsked),
+    Question(Question),
+}
+
+/// What the keeper answers at once.
+enum Question {
+    Order(Box<(OrderWords, By)>, Answer<Result<Receipt, Refused>>),
+    Overrides(Answer<Vec<OverrideTold>>),
+    Status(Answer<Box<Status>>),
+}
+
+struct ReloadAsked {
+    by: By,
+    answer: Answer<Result<(), String>>,
+}
+
+type Answer<T> = oneshot::Sender<T>;
+
+/// The keeper has failed, or the server ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("nobody keeps the board any more: the server is ending, or its log tells why")]
+pub struct AskError;
+
+impl Desk {
+    pub fn new() -> (Desk, Questions) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Desk(sender), Questions(receiver))
+    }
+
+    pub async fn order(
+        &self,
+        words: OrderWords,
+        by: By,
+    ) -> Result<Result<Receipt, Refused>, AskError> {
+        self.ask(|answer| Asked::Question(Question::Order(Box::new((words, by)), answer))).await
+    }
+
+    /// Has the config read again; tells what came of it.
+    pub async fn reload(&self, by: By) -> Result<Result<(), String>, AskError> {
+        self.ask(|answer| Asked::Reload(ReloadAsked { by, answer })).await
+    }
+
+    pub async fn overrides(&self) -> Result<Vec<OverrideTold>, AskError> {
+        self.ask(|answer| Asked::Question(Question::Overrides(answer))).await
+    }
+
+    pub async fn status(&self) -> Result<Box<Status>, AskError> {
+        self.ask(|answer| Asked::Question(Question::Status(answer))).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Asked) -> Result<T, AskError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(question(answer)).await.map_err(|_| AskError)?;
+        answered.await.map_err(|_| AskError)
+    }
+}
+
+/// A config being read and compiled, and those who asked for it.
+struct Reading {
+    task: JoinHandle<Result<Prepared, String>>,
+    asked: Vec<ReloadAsked>,
+}
+
+/// What wakes the keeper.
+enum Woken {
+    Tick,
+    Question(Question),
+    Read(Vec<ReloadAsked>, Box<Result<Prepared, String>>),
+}
+
+/// Lets the keeper look at files and time twice a second, answers what is asked of it, and has it take
+/// another world when one is asked for.
+pub async fn keep(
+    mut keeper: Keeper,
+    file: PathBuf,
+    mut questions: Questions,
+    now: fn() -> Timestamp,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Read beside the keeper: a million names take a while, and orders must not wait for them.
+    let mut reading: Option<Reading> = None;
+    // Asked for while another was read: what was written meanwhile may not be in it.
+    let mut waiting = Vec::new();
+    loop {
+        if reading.is_none() && !waiting.is_empty() {
+            info!(file = %file.display(), "asked to reload");
+            let file = file.clone();
+            let task = tokio::task::spawn_blocking(move || {
+                let read = config::load(&file).and_then(Config::prepare);
+                read.map_err(|problems| problems.to_string())
+            });
+            reading = Some(Reading { task, asked: std::mem::take(&mut waiting) });
+        }
+        let woken = tokio::select! {
+            _ = stopping.changed() => return,
+            _ = ticks.tick() => Woken::Tick,
+            Some(asked) = questions.0.recv() => match asked {
+                Asked::Reload(asked) => {
+                    waiting.push(asked);
+                    continue;
+                }
+                Asked::Question(question) => Woken::Question(question),
+            },
+            (asked, read) = finished(&mut reading) => Woken::Read(asked, Box::new(read)),
+        };
+        // Files are read and a board is built: off the runtime's own threads.
+        let turn = tokio::task::spawn_blocking(move || {
+            answer(&mut keeper, woken, now);
+            keeper
+        });
+        match turn.await {
+            Ok(kept) => keeper = kept,
+            Err(error) => {
+                error!(%error, "the keeper has failed: the last board stays, and no order or reload is heard, until a restart");
+                return;
+            }
+        }
+    }
+}
+
+fn answer(keeper: &mut Keeper, woken: Woken, now: fn() -> Timestamp) {
+    // Who asked may have gone away: then nobody wants to know.
+    match woken {
+        Woken::Tick => keeper.turn(now()),
+        Woken::Question(Question::Order(order, answer)) => {
+            let (words, by) = *order;
+            let _ = answer.send(keeper.order(&words, &by, now()));
+        }
+        Woken::Question(Question::Overrides(answer)) => {
+            let _ = answer.send(keeper.overrides(now()));
+        }
+        Woken::Question(Question::Status(answer)) => {
+            let _ = answer.send(Box::new(keeper.status(now())));
+        }
+        Woken::Read(asked, read) => {
+            let by = asked.first().map_or_else(By::itself, |asked| asked.by.clone());
+            let told = match *read {
+                Ok(next) => {
+                    keeper.adopt(next, &by, now());
+                    Ok(())
+                }
+                Err(why) => {
+                    keeper.refuse(&why, &by, now());
+                    Err(why)
+                }
+            };
+            for ReloadAsked { by: _, answer } in asked {
+                let _ = answer.send(told.clone());
+            }
+        }
+    }
+}
+
+/// What came of the reading; waits for ever while there is none. May be given up while it waits.
+async fn finished(reading: &mut Option<Reading>) -> (Vec<ReloadAsked>, Result<Prepared, String>) {
+    let Some(Reading { task, .. }) = reading else { return std::future::pending().await };
+    let done = task.await;
+    let asked = reading.take().map_or_else(Vec::new, |reading| reading.asked);
+    // A panic is a defect of ours, and no reason to stop answering.
+    let read = done.unwrap_or_else(|error| Err(format!("the config could not be read: {error}")));
+    (asked, read)
+}

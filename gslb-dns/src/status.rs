@@ -1,0 +1,278 @@
+//! What a name server tells of itself: its world, its board, its overrides, and what wants attention.
+//!
+//! Made from what the keeper holds; shown as text or JSON. Pure.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::health::board::{Duty, Standing};
+use crate::health::overrides::{Override, Phase, SLOPE};
+use crate::snapshot::Snapshot;
+use crate::steer::Failing;
+use crate::world::Node;
+
+/// What came of the last reload.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct LastReload {
+    pub at: Timestamp,
+    /// Why the world that answered before still does.
+    pub refused: Option<String>,
+}
+
+/// What a status is made of.
+pub struct StatusOf<'a> {
+    pub node: &'a Node,
+    pub snapshot: &'a Snapshot,
+    pub started: Timestamp,
+    pub board_since: Timestamp,
+    pub config_ok: bool,
+    pub overrides_ok: bool,
+    pub is_persisted: bool,
+    pub last_reload: Option<&'a LastReload>,
+    pub restart_needed: &'a [&'static str],
+    pub overrides_in_force: usize,
+    pub now: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    pub node: String,
+    pub cluster: String,
+    pub version: &'static str,
+    pub now: Timestamp,
+    pub started: Timestamp,
+    pub epoch: String,
+    pub board: BoardTold,
+    pub last_reload: Option<LastReload>,
+    /// Keys of node.toml that another value waits for.
+    pub restart_needed: Vec<&'static str>,
+    pub overrides_in_force: usize,
+    /// What somebody should look at; empty if all is well.
+    pub attention: Vec<String>,
+    pub services: Vec<ServiceTold>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct BoardTold {
+    pub number: u64,
+    pub digest: String,
+    pub since: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceTold {
+    pub service: String,
+    /// `no`, `all_down` or `all_drained`: whether the fail mode answers.
+    pub failing: &'static str,
+    pub sites: Vec<SiteTold>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SiteTold {
+    pub site: String,
+    pub health: &'static str,
+    pub why: String,
+    pub duty: &'static str,
+    pub duty_why: Option<String>,
+    pub weight: u32,
+    /// The share of clients taken now.
+    pub admit: f64,
+}
+
+/// One override, as people look it up.
+#[derive(Clone, Debug, Serialize)]
+pub struct OverrideTold {
+    /// Its stamp; `None` if it stands in the file.
+    pub id: Option<String>,
+    pub order: String,
+    pub site: String,
+    pub service: String,
+    /// `None`: from the beginning.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// `in force`, `to come`, `over`, or how far a drain is.
+    pub state: String,
+    pub who: String,
+    pub why: String,
+}
+
+impl Status {
+    pub fn new(of: &StatusOf<'_>) -> Status {
+        let world = of.snapshot.world();
+        let board = &of.snapshot.board;
+        let services: Vec<ServiceTold> = world
+            .service_ids()
+            .map(|id| {
+                let service = world.service(id);
+                let standings = service.candidates.iter().zip(&board.of_service(id).standings);
+                let sites = standings
+                    .map(|(candidate, standing)| {
+                        SiteTold::new(&world.site(candidate.site).name, standing)
+                    })
+                    .collect();
+                let failing = of.snapshot.failing(id).as_str();
+                ServiceTold { service: service.name.to_host(), failing, sites }
+            })
+            .collect();
+        Status {
+            node: of.node.name.to_string(),
+            cluster: of.node.cluster.to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            now: of.now,
+            started: of.started,
+            epoch: world.epoch.to_string(),
+            board: BoardTold {
+                number: board.number,
+                digest: board.digest.to_string(),
+                since: of.board_since,
+            },
+            last_reload: of.last_reload.cloned(),
+            restart_needed: of.restart_needed.to_vec(),
+            overrides_in_force: of.overrides_in_force,
+            attention: attention(of, &services),
+            services,
+        }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let BoardTold { number, digest, since } = &self.board;
+        let overrides = self.overrides_in_force;
+        let _ = writeln!(text, "{} of {}, version {}", self.node, self.cluster, self.version);
+        let _ = writeln!(text, "started    {}", self.started);
+        let _ = writeln!(text, "epoch      {}", self.epoch);
+        let _ = writeln!(text, "board      {number} {digest} since {since}");
+        let _ = writeln!(text, "overrides  {overrides} in force");
+        if let Some(LastReload { at, refused }) = &self.last_reload {
+            let what = if refused.is_some() { "refused" } else { "done" };
+            let _ = writeln!(text, "reload     {what} at {at}");
+        }
+        for one in &self.attention {
+            let _ = writeln!(text, "ATTENTION  {one}");
+        }
+        let mut rows = vec![row(["service", "site", "health", "duty", "weight", "admit", "why"])];
+        for ServiceTold { service, sites, .. } in &self.services {
+            for (index, site) in sites.iter().enumerate() {
+                let name = if index == 0 { service.as_str() } else { "" };
+                let (weight, admit) = (site.weight.to_string(), format!("{:.2}", site.admit));
+                let why = site.duty_why.as_deref().unwrap_or(&site.why);
+                rows.push(row([name, &site.site, site.health, site.duty, &weight, &admit, why]));
+            }
+        }
+        text.push('\n');
+        text + &aligned(&rows)
+    }
+}
+
+fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
+    let mut all = Vec::new();
+    if !of.config_ok {
+        let why = of.last_reload.and_then(|last| last.refused.as_deref()).unwrap_or_default();
+        let first = why.lines().next().unwrap_or_default();
+        all.push(format!("the config on disk is refused, the one before answers: {first}"));
+    }
+    if !of.restart_needed.is_empty() {
+        let keys = of.restart_needed.join(", ");
+        all.push(format!("node.toml has other values that need a restart: {keys}"));
+    }
+    if !of.overrides_ok {
+        all.push("overrides were refused: the log says which and why".to_owned());
+    }
+    if !of.is_persisted {
+        all.push(
+            "the state directory cannot be written: a restart would not know of orders".into(),
+        );
+    }
+    for service in services.iter().filter(|service| service.failing != Failing::No.as_str()) {
+        let ServiceTold { service, failing, .. } = service;
+        let how = if *failing == Failing::AllDown.as_str() { "down" } else { "drained" };
+        all.push(format!("{service}: every site is {how}, and when_all_down decides"));
+    }
+    all
+}
+
+impl SiteTold {
+    fn new(site: &str, standing: &Standing) -> SiteTold {
+        let is_leaving = standing.duty == Duty::Serving && !standing.duty_why.is_empty();
+        SiteTold {
+            site: site.to_owned(),
+            health: standing.health.as_str(),
+            why: standing.why.to_string(),
+            duty: match standing.duty {
+                Duty::Drained => "drained",
+                Duty::Serving if is_leaving => "draining",
+                Duty::Serving => "serving",
+            },
+            duty_why: (!standing.duty_why.is_empty()).then(|| standing.duty_why.to_string()),
+            weight: standing.weight,
+            admit: match standing.duty {
+                Duty::Drained => 0.0,
+                Duty::Serving => standing.admit().share(),
+            },
+        }
+    }
+}
+
+impl OverrideTold {
+    pub fn new(id: Option<String>, said: &Override, now: Timestamp) -> OverrideTold {
+        let state = match said.phase(now) {
+            Phase::Full => "in force".to_owned(),
+            Phase::Draining { steps } => format!("{} % gone", steps * 100 / SLOPE),
+            Phase::Idle if said.is_over(now) => "over".to_owned(),
+            Phase::Idle => "to come".to_owned(),
+        };
+        OverrideTold {
+            id,
+            order: said.order.to_string(),
+            site: said.site.to_string(),
+            service: said.service.to_string(),
+            since: (said.since > Timestamp::UNIX_EPOCH).then_some(said.since),
+            until: said.until,
+            state,
+            who: said.who.to_string(),
+            why: said.why.to_string(),
+        }
+    }
+}
+
+/// All overrides, for people: of two about the same, the later one holds.
+pub fn overrides_text(all: &[OverrideTold]) -> String {
+    if all.is_empty() {
+        return "no overrides\n".to_owned();
+    }
+    let mut rows =
+        vec![row(["id", "order", "site", "service", "state", "since", "until", "who", "why"])];
+    let moment = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
+    for one in all {
+        let id = one.id.as_deref().unwrap_or("file");
+        let (since, until) = (moment(one.since), moment(one.until));
+        let OverrideTold { order, site, service, state, who, why, .. } = one;
+        rows.push(row([id, order, site, service, state, &since, &until, who, why]));
+    }
+    aligned(&rows)
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+/// Columns as wide as their widest cell.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
