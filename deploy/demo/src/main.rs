@@ -73,8 +73,8 @@ fn start(dir: &TempDir) -> anyhow::Result<Server> {
 
 fn what_to_try(dir: &Path, dns: SocketAddr, admin: SocketAddr) -> String {
     let port = dns.port();
-    let overrides = dir.join("state").join(gslb_dns::keeper::OVERRIDES_FILE);
-    let overrides = overrides.display();
+    let socket = dir.join("admin.sock");
+    let socket = socket.display();
     format!(
         "
 gslb demo: one name server for example.com with three sites, on loopback.
@@ -93,9 +93,10 @@ Why does London get fra? And what if fra were down?
   curl 'http://{admin}/v1/explain?name=www.example.com&client=81.2.69.0/24&format=text'
   cargo run --release -qp gslb-dns -- explain www.example.com A --client 81.2.69.0/24 --suppose down=fra --server {admin}
 
-Take fra down for real, ask again after a second, then bring it back:
-  printf '[[override]]\\nsite = \"fra\"\\nstate = \"down\"\\nwho = \"me\"\\nwhy = \"trying\"\\n' > {overrides}
-  rm {overrides}
+Drain fra for real, ask again, then bring it back:
+  cargo run --release -qp gslb-dns -- drain fra --why trying --for 1h --socket {socket}
+  cargo run --release -qp gslb-dns -- status --socket {socket}
+  cargo run --release -qp gslb-dns -- undrain fra --why tried --socket {socket}
 
 More: shop.example.com (two sites in each answer), api.example.com (3 to 1), blog.example.com (a CNAME)
   curl http://{admin}/metrics
