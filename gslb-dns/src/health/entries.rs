@@ -69,6 +69,12 @@ impl Entries {
         self.by_stamp.values()
     }
 
+    /// `now`, unless a clock says what cannot be: that it is earlier than when the last entry was given. A
+    /// clock that starts in 1970 must not bring back what operators took out.
+    pub fn not_before(&self, now: Timestamp) -> Timestamp {
+        self.by_stamp.values().map(|entry| entry.given).fold(now, Timestamp::max)
+    }
+
     pub fn len(&self) -> usize {
         self.by_stamp.len()
     }

@@ -162,6 +162,7 @@ impl Beliefs {
 
     /// How far each override has come.
     pub(super) fn phases(&self, now: Timestamp) -> Vec<Phase> {
+        let now = self.entries.not_before(now);
         self.said().map(|said| said.phase(now)).collect()
     }
 
@@ -177,6 +178,7 @@ impl Beliefs {
         ground: &Groundwork,
         now: Timestamp,
     ) -> Board {
+        let now = entries.not_before(now);
         let by_command = entries.iter().map(|entry| &entry.said);
         let said: Vec<&Override> = self.overrides.iter().chain(by_command).collect();
         Board::build(number, &ground.world, &said, &self.last_known, now)

@@ -8,7 +8,7 @@ use tracing::{error, info};
 use super::Keeper;
 use crate::audit::{Line, Outcome};
 use crate::health::entries::Full;
-use crate::health::overrides::{Order, Override};
+use crate::health::overrides::{Order, Override, Phase};
 use crate::orders::{self, OrderError, OrderWords};
 use crate::status::{OverrideTold, Status, StatusOf};
 
@@ -85,6 +85,7 @@ impl Keeper {
         by: &By,
         now: Timestamp,
     ) -> Result<Receipt, Refused> {
+        let now = self.beliefs.entries.not_before(now);
         let given = self.give(words, by, now);
         let (outcome, mut detail) = match &given {
             Ok(receipt) => (Outcome::Done, json!({ "id": receipt.id })),
@@ -134,6 +135,7 @@ impl Keeper {
 
     /// What is in force, and what has been and will be.
     pub fn overrides(&self, now: Timestamp) -> Vec<OverrideTold> {
+        let now = self.beliefs.entries.not_before(now);
         let file = self.beliefs.overrides.iter().map(|said| OverrideTold::new(None, said, now));
         let entries = self.beliefs.entries.iter();
         let by_command =
@@ -153,9 +155,13 @@ impl Keeper {
             is_persisted: self.is_persisted,
             last_reload: self.last_reload.as_ref(),
             restart_needed: &self.restart_needed,
-            overrides_in_force: self.beliefs.said().filter(|said| said.is_in_force(now)).count(),
+            overrides_in_force: self.overrides_in_force(),
             now,
         })
+    }
+
+    pub(super) fn overrides_in_force(&self) -> usize {
+        self.phases.iter().filter(|phase| **phase != Phase::Idle).count()
     }
 
     pub(super) fn record(

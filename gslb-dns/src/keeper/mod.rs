@@ -213,8 +213,8 @@ impl Keeper {
     fn settle(&mut self) {
         let snapshot = self.published.load();
         self.metrics.board.set(i64::try_from(self.number).unwrap_or(i64::MAX));
-        let in_force = self.phases.iter().filter(|phase| **phase != Phase::Idle).count();
-        self.metrics.overrides_in_force.set(i64::try_from(in_force).unwrap_or(i64::MAX));
+        let in_force = i64::try_from(self.overrides_in_force()).unwrap_or(i64::MAX);
+        self.metrics.overrides_in_force.set(in_force);
         for id in snapshot.world().service_ids() {
             let service = snapshot.world().service(id).name.to_string();
             let failing = snapshot.failing(id);

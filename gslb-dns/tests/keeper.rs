@@ -1,0 +1,110 @@
+//! The keeper under clocks that jump: no order expires, or is forgotten, for a clock that is wrong.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
+
+use std::fs;
+use std::path::Path;
+
+use gslb_dns::config::{self, Config};
+use gslb_dns::health::board::Duty;
+use gslb_dns::ids::ServiceId;
+use gslb_dns::keeper::{By, Keeper};
+use gslb_dns::metrics::Metrics;
+use gslb_dns::orders::OrderWords;
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+
+const NODE: &str = r#"
+name      = "dns1"
+cluster   = "test"
+world     = "world.toml"
+state_dir = "state"
+[dns]
+listen = ["127.0.0.1:0"]
+"#;
+const WORLD: &str = r#"
+[zone."example.com"]
+file = "zone"
+[site.fra]
+vips = ["198.51.100.10"]
+[site.iad]
+vips = ["192.0.2.10"]
+[service."www.example.com"]
+sites = ["fra", "iad"]
+when_all_down = "open"
+"#;
+const ZONE: &str = "@ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 198.51.100.53\n";
+
+fn files() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in [("node.toml", NODE), ("world.toml", WORLD), ("zone", ZONE)] {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    fs::create_dir(dir.path().join("state")).unwrap();
+    dir
+}
+
+fn keeper(dir: &Path, now: Timestamp) -> Keeper {
+    let prepared = config::load(&dir.join("node.toml")).and_then(Config::prepare);
+    let prepared = prepared.unwrap_or_else(|problems| panic!("{problems}"));
+    Keeper::start(&prepared.node, prepared.ground, Metrics::new(vec![]).world, now)
+}
+
+fn drain_fra(keeper: &mut Keeper, lasts: Option<&str>, now: Timestamp) {
+    let words = OrderWords {
+        order: "drain".into(),
+        site: "fra".into(),
+        why: "test".into(),
+        lasts: lasts.map(str::to_owned),
+        ..OrderWords::default()
+    };
+    keeper.order(&words, &By::itself(), now).unwrap();
+}
+
+fn check(keeper: &mut Keeper, now: Timestamp, expected: Duty) {
+    keeper.turn(now);
+    let snapshot = keeper.published().load();
+    assert_eq!(snapshot.board.of_service(ServiceId(0)).standings[0].duty, expected, "at {now}");
+}
+
+fn hours(of: Timestamp, hours: i64) -> Timestamp {
+    of.checked_add(SignedDuration::from_hours(hours)).unwrap()
+}
+
+#[test]
+fn a_clock_that_goes_back_ends_no_drain() {
+    let dir = files();
+    let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+    let mut one = keeper(dir.path(), now);
+    drain_fra(&mut one, None, now);
+    for at in [hours(now, 1), hours(now, -1), Timestamp::UNIX_EPOCH, now] {
+        check(&mut one, at, Duty::Drained);
+    }
+    drop(one);
+    // Nor does a machine that starts in 1970 forget it.
+    let mut again = keeper(dir.path(), Timestamp::UNIX_EPOCH);
+    check(&mut again, Timestamp::UNIX_EPOCH, Duty::Drained);
+    // What is ordered meanwhile outranks it, whatever the clock says.
+    let words = OrderWords {
+        order: "undrain".into(),
+        site: "fra".into(),
+        why: "test".into(),
+        ..OrderWords::default()
+    };
+    again.order(&words, &By::itself(), Timestamp::UNIX_EPOCH).unwrap();
+    check(&mut again, Timestamp::UNIX_EPOCH, Duty::Serving);
+    check(&mut again, now, Duty::Serving);
+}
+
+#[test]
+fn a_term_is_counted_by_the_clock_and_holds_again_when_that_was_wrong() {
+    let dir = files();
+    let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+    let mut keeper = keeper(dir.path(), now);
+    drain_fra(&mut keeper, Some("30m"), now);
+    check(&mut keeper, now, Duty::Drained);
+    check(&mut keeper, hours(now, 1), Duty::Serving);
+    check(&mut keeper, now, Duty::Drained);
+    check(&mut keeper, hours(now, -1), Duty::Drained);
+    check(&mut keeper, Timestamp::UNIX_EPOCH, Duty::Drained);
+}
