@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use gslb_tests::resolver::query;
 use gslb_tests::server::Server;
-use gslb_tests::world::{Files, World};
+use gslb_tests::wait::until;
+use gslb_tests::world::{Files, World, compile};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
 use rustix::process::Signal;
@@ -207,4 +208,54 @@ fn what_operators_said_outlives_a_reload_and_metrics_forget_what_is_gone() {
     assert!(metrics.contains("service=\"shop.example.com.\""), "{metrics}");
     assert!(!metrics.contains("service=\"www.example.com.\""), "{metrics}");
     assert_eq!(metrics.matches("gslb_dns_epoch_info{").count(), 1, "{metrics}");
+}
+
+#[test]
+fn a_database_that_is_not_what_was_meant_is_refused() {
+    const PLACES: &str = "81.0.0.0/8,GB\n63.0.0.0/8,US\n";
+    let geoip = "[geoip]\ndatabases = [\"places.mmdb\"]\n\
+                 [geoip.expect]\n\"81.2.69.142\" = { country = \"GB\" }\n";
+    let text = format!("{geoip}{}", world_of(1, 30));
+    let files = Files { world: &text, zone: ZONE, places: PLACES };
+    let world = World::write(&files).unwrap();
+    let mut server = Server::start(&world.node()).unwrap();
+    let database = world.path("places.mmdb");
+    let good = fs::read(&database).unwrap();
+    let mut refused = |octets: &dyn Fn() -> Vec<u8>, says: &str| {
+        fs::write(&database, octets()).unwrap();
+        server.signal(Signal::HUP).unwrap();
+        let refused = server.wait_for_log("reload refused").unwrap();
+        let why = refused["fields"]["why"].as_str().unwrap();
+        assert!(why.contains("world.toml:") && why.contains(says), "{why}");
+        assert_eq!(server.metric("gslb_dns_config_ok").unwrap(), 0.0);
+        assert_eq!(ask(server.dns()).unwrap(), BTreeSet::from([(1, 30)]));
+    };
+    let elsewhere = compile(&PLACES.replace("GB", "FR")).unwrap();
+    refused(&|| elsewhere.clone(), "81.2.69.142 is found in country FR, expected country GB");
+    refused(&Vec::new, "places.mmdb");
+    refused(&|| good[..good.len() / 2].to_vec(), "places.mmdb");
+    refused(&|| b"not a database at all".repeat(1000), "places.mmdb");
+    // Every pointer of its tree leads nowhere.
+    let corrupt = [vec![0xff; good.len() / 3], good[good.len() / 3..].to_vec()].concat();
+    refused(&|| corrupt.clone(), "places.mmdb");
+    // Larger than any that is sold, and nothing in it: it is not read.
+    fs::write(&database, b"").unwrap();
+    fs::OpenOptions::new().write(true).open(&database).unwrap().set_len(10 << 30).unwrap();
+    server.signal(Signal::HUP).unwrap();
+    let told = server.wait_for_log("reload refused").unwrap();
+    assert!(told["fields"]["why"].as_str().unwrap().contains("larger than"), "{told}");
+    // Taken away while it answers, and replaced while it is read, again and again.
+    fs::remove_file(&database).unwrap();
+    for turn in 0..20 {
+        fs::write(&database, if turn % 2 == 0 { &good } else { &elsewhere }).unwrap();
+        server.signal(Signal::HUP).unwrap();
+        assert_eq!(ask(server.dns()).unwrap(), BTreeSet::from([(1, 30)]));
+    }
+    fs::write(&database, &good).unwrap();
+    until("the good database is read", || {
+        server.signal(Signal::HUP)?;
+        Ok((server.metric("gslb_dns_config_ok")? == 1.0).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(server.stop().unwrap().code(), Some(0));
 }

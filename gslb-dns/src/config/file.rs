@@ -66,6 +66,17 @@ table! {
         databases: Option<List<At<String>>>,
         overrides: Option<Entries<At<Placed>>>,
         ecs_private: Option<bool>,
+        expect: Option<Entries<At<Canary>>>,
+    }
+}
+
+table! {
+    /// Where an address must be found.
+    Canary {
+        continent: Option<Continent>,
+        country: Option<At<Country>>,
+        subdivision: Option<At<Subdivision>>,
+        asn: Option<At<i64>>,
     }
 }
 

@@ -1,12 +1,14 @@
 //! What tells where clients are: databases and the operator's own overrides.
 
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use geoip::{Atlas, Database, MAX_DATABASE_BYTES, Overrides, Place};
 use ipnet::IpNet;
 
-use super::{path, place};
+use super::{or, path, place, within};
 use crate::bounded;
 use crate::config::epoch::{Digest, Role};
 use crate::config::file;
@@ -31,17 +33,21 @@ pub fn places(
         let atlas = Some(Atlas::new(vec![], Overrides::none()));
         return Places { are_known: false, atlas, overrides: vec![], ecs_private: Some(false) };
     };
-    let file::Geoip { databases, overrides, ecs_private } = raw;
+    let file::Geoip { databases, overrides, ecs_private, expect } = raw;
     let databases = databases.map(Option::unwrap_or_default);
     let overrides = overrides.map(Option::unwrap_or_default);
     let none = databases.as_ref().is_some_and(Vec::is_empty)
         && overrides.as_ref().is_some_and(|overrides| overrides.0.is_empty());
     let databases = databases.and_then(|list| open_all(&list, dir, digest, problems));
     let overrides = overrides.and_then(|entries| overrides_of(entries, problems));
+    let expect = expect.flatten().unwrap_or_default();
+    let over = overrides.iter().flat_map(|all| all.iter().map(|(net, _)| net)).collect();
+    let atlas = databases.zip(overrides).map(|(databases, all)| Atlas::new(databases, all));
+    check_canaries(expect, atlas.as_ref(), problems);
     Places {
         are_known: !none,
-        overrides: overrides.iter().flat_map(|all| all.iter().map(|(net, _)| net)).collect(),
-        atlas: databases.zip(overrides).map(|(databases, all)| Atlas::new(databases, all)),
+        overrides: over,
+        atlas,
         ecs_private: ecs_private.map(|is| is.unwrap_or(false)),
     }
 }
@@ -103,6 +109,68 @@ fn overrides_of(entries: Entries<At<file::Placed>>, problems: &mut Problems) -> 
         problems.add(spots[&net].problem(place::NOBODY_THERE));
     }
     is_sound.then_some(overrides)
+}
+
+/// Looks up the addresses whose places people know: a database that has them elsewhere is another one than
+/// was meant, or a bad one, however sound its file.
+fn check_canaries(
+    entries: Entries<At<file::Canary>>,
+    atlas: Option<&Atlas>,
+    problems: &mut Problems,
+) {
+    for (address, canary) in entries.0 {
+        let address_read = problems.one(address.word::<IpAddr>());
+        let Some(At { value: canary, spot }) = canary else { continue };
+        let file::Canary { continent, country, subdivision, asn } = canary;
+        let asn = or(asn, None, |asn| problems.one(within(&asn, place::ASNS)).map(Some));
+        let (Some(continent), Some(country), Some(subdivision), Some(asn)) =
+            (continent, country, subdivision, asn)
+        else {
+            continue;
+        };
+        let expected = Place {
+            continent,
+            country: country.map(|country| country.value),
+            subdivision: subdivision.map(|part| part.value),
+            asn,
+            ..Place::default()
+        };
+        if expected.is_unknown() {
+            problems.add(
+                spot.problem("expects nothing (expected a continent, country, subdivision or asn)"),
+            );
+        }
+        let Some((address, atlas)) = address_read.zip(atlas) else { continue };
+        let found = atlas.lookup(address);
+        if let Some(differs) = difference(&expected, &found.place) {
+            problems.add(spot.problem(format!(
+                "{address} is found in {differs}; the databases are not those that were meant, or \
+                 the expectation is old"
+            )));
+        }
+    }
+}
+
+/// What is found instead of something expected, and what was.
+fn difference(expected: &Place, found: &Place) -> Option<String> {
+    fn field<T: PartialEq + Display>(
+        kind: &str,
+        expected: &Option<T>,
+        found: &Option<T>,
+    ) -> Option<String> {
+        let expected = expected.as_ref().filter(|_| expected != found)?;
+        let found =
+            found.as_ref().map_or("no ".to_owned() + kind, |found| format!("{kind} {found}"));
+        Some(format!("{found}, expected {kind} {expected}"))
+    }
+    let differences = [
+        field("continent", &expected.continent, &found.continent),
+        field("country", &expected.country, &found.country),
+        field("subdivision", &expected.subdivision, &found.subdivision),
+        field("AS", &expected.asn, &found.asn),
+    ];
+    let differences: Vec<String> = differences.into_iter().flatten().collect();
+    (!differences.is_empty()).then(|| differences.join(" and "))
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
