@@ -22,6 +22,7 @@ pub mod locate;
 pub mod lock;
 pub mod metrics;
 pub mod name;
+pub mod notify;
 pub mod orders;
 pub mod policy;
 pub mod publish;

@@ -23,6 +23,7 @@ use crate::keeper::{self, By, Desk, Keeper};
 use crate::listen::tcp::{Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
+use crate::notify::ServiceManager;
 use crate::world::{DnsListeners, Node};
 
 /// Threads for TCP, the admin door and the keeper.
@@ -51,6 +52,7 @@ pub struct Server {
     tasks: Vec<Task<()>>,
     runtime: Option<Runtime>,
     signals: Signals,
+    service_manager: ServiceManager,
     /// Held while the state directory is ours.
     _state_lock: Option<File>,
 }
@@ -142,6 +144,7 @@ impl Server {
             tasks: vec![],
             runtime: Some(runtime),
             signals,
+            service_manager: ServiceManager::from_environment(),
             _state_lock: state_lock,
         };
         let door = Door {
@@ -168,6 +171,7 @@ impl Server {
             admin = ?server.admin,
             "ready"
         );
+        server.service_manager.ready(&format!("answering at {:?}", server.dns));
         Ok(server)
     }
 
@@ -245,6 +249,7 @@ impl Server {
 impl Drop for Server {
     /// Answers what stands in the queues, then ends.
     fn drop(&mut self) {
+        self.service_manager.stopping();
         self.stop_udp.store(true, Relaxed);
         // Every receiver may be gone already; then there is nobody to tell.
         let _ = self.stop.send(true);

@@ -34,7 +34,11 @@ pub struct Page {
 impl Server {
     /// Starts the server and returns when it answers. `node` must have an admin door.
     pub fn start(node: &Path) -> anyhow::Result<Server> {
-        let mut command = Command::new(program()?);
+        Server::start_as(Command::new(program()?), node)
+    }
+
+    /// The same by another command, to which the arguments are added.
+    pub fn start_as(mut command: Command, node: &Path) -> anyhow::Result<Server> {
         command
             .args(["run", "--log-format", "json", "--config"])
             .arg(node)

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use gslb_tests::resolver::{Resolver, Stream, query};
-use gslb_tests::server::{Finished, Page, Server, run};
+use gslb_tests::server::{Finished, Page, Server, program, run};
 use gslb_tests::wait::until;
 use gslb_tests::world::{EVERY_STEP, Files, World};
 use hickory_proto::op::Message;
@@ -366,6 +368,26 @@ fn last_known_survives_a_restart_with_everything_down() {
     fs::write(world.last_known(), "{ cut sh").unwrap();
     let server = Server::start(&world.node()).unwrap();
     assert_eq!(sorted(&server, "sticky.example.com.").len(), 4);
+}
+
+#[test]
+fn a_service_manager_is_told_when_it_answers_and_when_it_ends() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let path = world.path("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut command = Command::new(program().unwrap());
+    command.env("NOTIFY_SOCKET", &path);
+    let server = Server::start_as(command, &world.node()).unwrap();
+    let told = || {
+        let mut room = [0; 256];
+        let length = manager.recv(&mut room).unwrap();
+        String::from_utf8_lossy(&room[..length]).into_owned()
+    };
+    let expected = format!("READY=1\nSTATUS=answering at [{}]", server.dns());
+    assert_eq!(told(), expected);
+    server.stop().unwrap();
+    assert!(told().starts_with("STOPPING=1\n"));
 }
 
 #[test]

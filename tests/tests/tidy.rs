@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("bounded", ""),
     ("duration", ""),
     ("audit", ""),
+    ("notify", ""),
     ("ids", ""),
     ("site_set", ""),
     ("record", "name"),
@@ -45,7 +46,7 @@ const ARROWS: &[(&str, &str)] = &[
         "audit bounded config health metrics name orders publish snapshot status steer world",
     ),
     ("admin", "clock explain keeper metrics orders publish status world"),
-    ("run", "admin answer clock config keeper listen metrics world"),
+    ("run", "admin answer clock config keeper listen metrics notify world"),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
 const PURE: [&str; 15] = [
