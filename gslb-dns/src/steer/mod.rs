@@ -11,7 +11,7 @@ mod pick;
 mod trace;
 
 pub use self::arrange::{Arrangement, Failing, Outcome, arrange};
-pub use self::pick::{Choice, Contender, Seed, Shares, pick, reach};
+pub use self::pick::{Choice, Contender, Seed, Shares, pick, pick_alternatives, reach};
 pub use self::trace::{Silent, StepName, Struck, Trace};
 
 use crate::record::RecordType;
@@ -35,6 +35,15 @@ impl Family {
             Family::V6 => RecordType::AAAA,
             Family::Cname => RecordType::CNAME,
         }
+    }
+}
+
+/// The family by which a service is decided where all its sites have the same ones: IPv4 if they have it.
+pub fn common_family(service: &Service) -> Family {
+    match service.candidates.first().map(|candidate| &candidate.target) {
+        Some(Target::Vips(vips)) if vips.v4.is_empty() => Family::V6,
+        Some(Target::Vips(_)) | None => Family::V4,
+        Some(Target::Cname(_)) => Family::Cname,
     }
 }
 

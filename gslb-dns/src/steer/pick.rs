@@ -144,18 +144,32 @@ pub fn pick(
     trace: &mut impl Trace,
 ) -> Choice {
     let mut walk = Walk { shares, hash_decided: false, line: ArrayVec::new() };
-    for &tier in tiers {
-        let standing = walk.standing(tier, seed, trace);
-        walk.line_up(standing, Share::full_weight, seed, trace);
-        if walk.is_long_enough() {
+    walk.go(tiers, seed, trace);
+    Choice { taken: walk.take(), hash_decided: walk.hash_decided }
+}
+
+/// The same choice, and behind it others until there are `most`: the walk goes on through later tiers,
+/// unseen failure domains first. Who stands aside is no alternative.
+pub fn pick_alternatives(
+    shares: &Shares,
+    tiers: &[SiteSet],
+    most: u8,
+    seed: &mut impl FnMut() -> Seed,
+    trace: &mut impl Trace,
+) -> Choice {
+    let mut walk = Walk { shares, hash_decided: false, line: ArrayVec::new() };
+    let left = walk.go(tiers, seed, trace);
+    let mut taken = walk.take();
+    let most = usize::from(most).min(MAX_TAKE);
+    for &tier in left {
+        if taken.len() >= most || walk.domains_seen() >= most {
             break;
         }
+        let standing = walk.standing(tier, seed, trace);
+        walk.line_up(standing, Share::full_weight, seed, trace);
     }
-    if walk.line.is_empty() {
-        let all = tiers.iter().fold(SiteSet::EMPTY, |all, &tier| all.or(tier));
-        walk.line_up_reluctant(all, seed, trace);
-    }
-    Choice { taken: walk.take(), hash_decided: walk.hash_decided }
+    walk.fill(&mut taken, most.min(walk.line.len()));
+    Choice { taken, hash_decided: walk.hash_decided }
 }
 
 struct Walk<'s> {
@@ -166,6 +180,29 @@ struct Walk<'s> {
 }
 
 impl Walk<'_> {
+    /// Through the tiers until the line is long enough; returns those not come to.
+    fn go<'t>(
+        &mut self,
+        tiers: &'t [SiteSet],
+        seed: &mut impl FnMut() -> Seed,
+        trace: &mut impl Trace,
+    ) -> &'t [SiteSet] {
+        let mut left = tiers;
+        while let Some((&tier, rest)) = left.split_first() {
+            left = rest;
+            let standing = self.standing(tier, seed, trace);
+            self.line_up(standing, Share::full_weight, seed, trace);
+            if self.is_long_enough() {
+                break;
+            }
+        }
+        if self.line.is_empty() {
+            let all = tiers.iter().fold(SiteSet::EMPTY, |all, &tier| all.or(tier));
+            self.line_up_reluctant(all, seed, trace);
+        }
+        left
+    }
+
     /// Whether later tiers have nothing to add.
     fn is_long_enough(&self) -> bool {
         match self.shares.take.across_tiers {
@@ -277,11 +314,17 @@ impl Walk<'_> {
             taken.extend(self.line.iter().copied().take(want));
             return taken;
         }
+        self.fill(&mut taken, want);
+        taken
+    }
+
+    /// Adds from the line until there are `want`: those of unseen failure domains, then whoever is next.
+    fn fill(&self, taken: &mut ArrayVec<u8, MAX_TAKE>, want: usize) {
         let domain = |candidate: u8| self.shares.candidates[usize::from(candidate)].domain;
         for &candidate in &self.line {
             let seen = domain(candidate)
                 .is_some_and(|of| taken.iter().any(|&other| domain(other) == Some(of)));
-            if taken.len() < want && !seen {
+            if taken.len() < want && !seen && !taken.contains(&candidate) {
                 taken.push(candidate);
             }
         }
@@ -290,7 +333,6 @@ impl Walk<'_> {
                 taken.push(candidate);
             }
         }
-        taken
     }
 }
 
@@ -340,6 +382,30 @@ mod tests {
         let open = (0..candidates.len()).filter(|&one| candidates[one].admit >= 1.0).collect();
         let take = Take { sites: 1 + dice.below(3) as u8, across_tiers: dice.below(2) == 1 };
         (Shares { candidates, open, take }, tiers)
+    }
+
+    #[test]
+    fn alternatives_come_behind_the_choice_and_never_twice() {
+        let mut dice = Dice(2);
+        let mut longer = 0;
+        for _ in 0..20_000 {
+            let (shares, tiers) = a_service(&mut dice);
+            let most = shares.take.sites + dice.below(4) as u8;
+            let seed = Seed { pick: dice.bits(), admit: dice.bits(), slice: None, hashed: 24 };
+            let choice = pick(&shares, &tiers, &mut || seed, &mut Silent);
+            let more = pick_alternatives(&shares, &tiers, most, &mut || seed, &mut Silent);
+            assert!(more.taken.starts_with(&choice.taken), "{more:?} {choice:?} {tiers:?}");
+            assert!(more.taken.len() <= usize::from(most).max(choice.taken.len()));
+            assert!(more.hash_decided || !choice.hash_decided);
+            let distinct: SiteSet = more.taken.iter().map(|&one| usize::from(one)).collect();
+            assert_eq!(distinct.len(), more.taken.len());
+            // An alternative that takes nobody would lead clients where they are not wanted.
+            let takes = |one: &u8| shares.candidates[usize::from(*one)].admit > 0.0;
+            let may_all = choice.taken.iter().all(takes);
+            assert!(!may_all || more.taken.iter().all(takes), "{more:?} {shares:?}");
+            longer += usize::from(more.taken.len() > choice.taken.len());
+        }
+        assert!(longer > 2_000, "{longer}");
     }
 
     #[test]
