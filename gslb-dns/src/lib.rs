@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod answer;
 pub mod audit;
+pub mod binding;
 pub mod bounded;
 pub mod clock;
 pub mod config;

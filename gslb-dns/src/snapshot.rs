@@ -15,6 +15,7 @@ use crate::locate::{Class, Client, Found, Geography, Need, ToldBy, Trust};
 use crate::query::ClientSubnet;
 use crate::steer::{
     Arrangement, Choice, Failing, Family, Outcome, Seed, Shares, Silent, Trace, arrange, pick,
+    pick_alternatives,
 };
 use crate::world::{Service, World};
 use crate::zone::Zones;
@@ -61,6 +62,15 @@ pub enum Chosen {
     /// The addresses of `when_all_down = "static"`.
     Static,
     NoData,
+}
+
+/// How many sites an answer may name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extent {
+    /// Those that the service takes.
+    Taken,
+    /// Behind those, others in the order of the walk, until there are so many.
+    Alternatives(u8),
 }
 
 /// How a decision came about, for those who ask.
@@ -151,14 +161,27 @@ impl Snapshot {
 
     /// What `client` is answered at `now`, in whole seconds of Unix time.
     pub fn decide(&self, id: ServiceId, family: Family, client: &Client, now: u64) -> Decision {
+        self.decide_to(Extent::Taken, id, family, client, now)
+    }
+
+    /// The same, as far as an answer with alternatives goes.
+    pub fn decide_to(
+        &self,
+        extent: Extent,
+        id: ServiceId,
+        family: Family,
+        client: &Client,
+        now: u64,
+    ) -> Decision {
         let found = self.ground.geography(id).find(client);
         let arrangement = self.plans[id.index()].arrangement(family, found);
-        self.derive(id, arrangement, client, found, now, &mut Silent).decision
+        self.derive(extent, id, arrangement, client, found, now, &mut Silent).decision
     }
 
     /// The same decision made again from the start, told to `trace` step by step.
     pub fn retrace(
         &self,
+        extent: Extent,
         id: ServiceId,
         family: Family,
         client: &Client,
@@ -170,11 +193,13 @@ impl Snapshot {
         let class: &Class = &geography.classes()[found.class.index()];
         let service = self.world().service(id);
         let arrangement = arrange(service, self.board.of_service(id), class, family, trace);
-        self.derive(id, &arrangement, client, found, now, trace)
+        self.derive(extent, id, &arrangement, client, found, now, trace)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all that a decision depends on, each once")]
     fn derive(
         &self,
+        extent: Extent,
         id: ServiceId,
         arrangement: &Arrangement,
         client: &Client,
@@ -188,7 +213,12 @@ impl Snapshot {
             Outcome::Tiers(tiers) => {
                 let shares = &self.plans[id.index()].shares;
                 let mut draw = || *seed.get_or_init(|| Seed::new(service, client, now));
-                let choice = pick(shares, tiers, &mut draw, trace);
+                let choice = match extent {
+                    Extent::Taken => pick(shares, tiers, &mut draw, trace),
+                    Extent::Alternatives(most) => {
+                        pick_alternatives(shares, tiers, most, &mut draw, trace)
+                    }
+                };
                 let hashed = if choice.hash_decided { draw().hashed } else { 0 };
                 (Chosen::Sites(choice), found.depth.max(hashed))
             }

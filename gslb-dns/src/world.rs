@@ -10,8 +10,10 @@ use std::time::Duration;
 use geoip::{Atlas, Continent, Country, Overrides, Place, Subdivision};
 use ipnet::IpNet;
 
+use crate::binding::Binding;
 use crate::ids::{DomainId, MapId, ServiceId, SiteId};
 use crate::name::Name;
+use crate::record::RecordType;
 use crate::zone::Zone;
 
 /// Octets of a name server's name. It stands in answers (NSID), which must hold it beside the longest
@@ -159,6 +161,9 @@ pub struct Service {
     pub take: Take,
     pub fail_mode: FailMode,
     pub ttl: Ttl,
+    /// What it answers to HTTPS and SVCB; NODATA where there is none.
+    pub https: Option<Binding>,
+    pub svcb: Option<Binding>,
 }
 
 /// What the candidates of a service are.
@@ -256,6 +261,17 @@ impl World {
 
     pub fn service_ids(&self) -> impl Iterator<Item = ServiceId> {
         (0..self.services.len()).map(|index| ServiceId(index as u16))
+    }
+}
+
+impl Service {
+    /// What it answers to HTTPS or SVCB queries, if it answers them.
+    pub fn binding(&self, qtype: RecordType) -> Option<&Binding> {
+        match qtype {
+            RecordType::HTTPS => self.https.as_ref(),
+            RecordType::SVCB => self.svcb.as_ref(),
+            _ => None,
+        }
     }
 }
 

@@ -170,6 +170,13 @@ fn a_good_configuration_is_what_was_meant() {
     let live = service("live.example.com");
     assert_eq!(live.fail_mode, FailMode::Empty);
 
+    assert!(www.https.as_ref().is_some_and(|https| https.targets.is_none()));
+    assert_eq!(www.https.as_ref().map(|https| https.params.length()), Some(6 + 10));
+    let dns = service("_dns.example.com");
+    let targets = dns.svcb.as_ref().and_then(|svcb| svcb.targets.as_ref()).unwrap();
+    assert_eq!((targets.alternatives, targets.data.len()), (2, 2));
+    assert!(dns.https.is_none());
+
     let cdn = service("cdn.example.com");
     assert_eq!((cdn.answers, cdn.fail_mode.clone()), (Answers::Cname, FailMode::LastKnown));
     let zones: Vec<String> = world.zones.iter().map(|zone| zone.apex().to_string()).collect();

@@ -25,19 +25,23 @@ const ARROWS: &[(&str, &str)] = &[
     ("ids", ""),
     ("site_set", ""),
     ("record", "name"),
-    ("zone", "bounded ids name record"),
-    ("world", "ids name zone"),
+    ("binding", "name"),
+    ("zone", "binding bounded ids name record"),
+    ("world", "binding ids name record zone"),
     ("query", "name record"),
     ("locate", "ids query site_set world"),
     ("health", "duration ids site_set world"),
     ("steer", "health ids locate name record site_set world"),
     ("orders", "duration health ids site_set steer world"),
     ("snapshot", "health ids locate query steer world zone"),
-    ("answer", "ids locate name query record snapshot steer world zone"),
-    ("explain", "answer health ids locate name query record site_set snapshot steer world"),
+    ("answer", "binding ids locate name query record snapshot steer world zone"),
+    ("explain", "answer binding health ids locate name query record site_set snapshot steer world"),
     ("status", "health snapshot steer world"),
     ("policy", "health ids locate query site_set snapshot steer world"),
-    ("config", "bounded duration health ids name policy query record site_set snapshot world zone"),
+    (
+        "config",
+        "binding bounded duration health ids name policy query record site_set snapshot world zone",
+    ),
     ("metrics", "answer query"),
     ("publish", "snapshot"),
     ("listen", "answer clock ids lock metrics name publish query snapshot world"),
@@ -49,9 +53,9 @@ const ARROWS: &[(&str, &str)] = &[
     ("run", "admin answer clock config keeper listen metrics notify world"),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
     "name", "ids", "record", "site_set", "zone", "world", "query", "locate", "health", "steer",
-    "snapshot", "answer", "policy", "orders", "status",
+    "snapshot", "answer", "policy", "orders", "status", "binding",
 ];
 const IMPURE: [&str; 10] = [
     "Instant::now",

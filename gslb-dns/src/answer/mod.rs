@@ -3,6 +3,7 @@
 //! query ▶ zone ▶ locate ▶ steer ▶ bytes. Pure but for the buffer it writes into: the snapshot, the
 //! asker and the time come in; nothing is allocated, locked or sent.
 
+mod binding;
 mod opt;
 mod resolve;
 mod writer;

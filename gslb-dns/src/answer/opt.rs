@@ -11,7 +11,7 @@ const HEAD: usize = 11;
 /// An option's code and length.
 const OPTION_HEAD: usize = 4;
 /// The largest record: every option, an IPv6 address whole.
-const MOST: usize = HEAD + OPTION_HEAD + MAX_NODE_NAME + OPTION_HEAD + 4 + 16;
+pub const MOST: usize = HEAD + OPTION_HEAD + MAX_NODE_NAME + OPTION_HEAD + 4 + 16;
 const _: () = assert!(
     HEADER + MAX_NAME + 4 + MOST <= PLAIN_UDP,
     "the longest question and the largest OPT record fit the smallest answer"

@@ -3,15 +3,17 @@
 
 use std::cell::OnceCell;
 
+use super::binding::{self, Heading};
 use super::writer::{Full, Owner, Section, Writer};
 use super::{Asker, ClientSubnet};
+use crate::binding::Binding;
 use crate::ids::ServiceId;
 use crate::locate::Client;
 use crate::name::{MAX_NAME, NameKey};
 use crate::query::{Question, Rcode};
 use crate::record::RecordType;
-use crate::snapshot::{Chosen, Decision, Snapshot};
-use crate::steer::Family;
+use crate::snapshot::{Chosen, Decision, Extent, Snapshot};
+use crate::steer::{Family, common_family};
 use crate::world::{Answers, FailMode, Service, Target, Vips};
 use crate::zone::{Match, NodeId, RrSet, Zone};
 
@@ -185,18 +187,56 @@ impl<'a> Resolver<'a> {
             (Answers::Cname, _) => Family::Cname,
             (Answers::Addresses, RecordType::A) => Family::V4,
             (Answers::Addresses, RecordType::AAAA) => Family::V6,
-            (Answers::Addresses, _) => return Ok(None),
+            (Answers::Addresses, qtype) => {
+                let Some(binding) = service.binding(qtype) else { return Ok(None) };
+                self.at_binding(zone, (id, binding), hop.owner, writer)?;
+                return Ok(Some(None));
+            }
         };
-        let client = self
-            .client
-            .get_or_init(|| self.snapshot.ground.client(self.subnet, self.asker.address));
-        let decision = self.snapshot.decide(id, family, client, self.asker.now);
-        // Along a chain, the answer as a whole holds only where each part does.
-        self.found.scope = self.found.scope.max(decision.scope);
-        self.found.steered = Some(id);
+        let decision = self.decide(Extent::Taken, id, family);
         let next = write_decision(zone, service, family, &decision, hop.owner, writer)?;
         // Who asks for the alias itself is not led on (RFC 1034 §4.3.2 step 3a).
         Ok(Some(next.filter(|_| !self.asks_for_alias())))
+    }
+
+    /// The service's word for this client, taken note of.
+    fn decide(&mut self, extent: Extent, id: ServiceId, family: Family) -> Decision {
+        let client = self
+            .client
+            .get_or_init(|| self.snapshot.ground.client(self.subnet, self.asker.address));
+        let decision = self.snapshot.decide_to(extent, id, family, client, self.asker.now);
+        // Along a chain, the answer as a whole holds only where each part does.
+        self.found.scope = self.found.scope.max(decision.scope);
+        self.found.steered = Some(id);
+        decision
+    }
+
+    /// HTTPS or SVCB of a service that has them.
+    fn at_binding(
+        &mut self,
+        zone: &Zone,
+        (id, binding): (ServiceId, &Binding),
+        owner: Owner<'_>,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), Full> {
+        let service = self.snapshot.world().service(id);
+        let heading = Heading { owner, rtype: self.qtype };
+        let is_written = match &binding.targets {
+            None => {
+                let v4 = self.decide(Extent::Taken, id, Family::V4);
+                let v6 = self.decide(Extent::Taken, id, Family::V6);
+                binding::write_own(service, &binding.params, [&v4, &v6], heading, writer)?
+            }
+            Some(targets) => {
+                let extent = Extent::Alternatives(targets.alternatives);
+                let decision = self.decide(extent, id, common_family(service));
+                binding::write_sites(service, binding, targets, &decision, heading, writer)?
+            }
+        };
+        if !is_written {
+            write_soa(zone, writer)?;
+        }
+        Ok(())
     }
 
     /// Whether a name is this zone's to answer, and not that of a zone within it.

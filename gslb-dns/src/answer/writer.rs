@@ -114,6 +114,35 @@ impl<'b> Writer<'b> {
         ttl: u32,
         rdata: &[u8],
     ) -> Result<(), Full> {
+        let data_at = self.head(class, owner, rtype, ttl)?;
+        self.rdata(rtype, rdata)?;
+        self.close(section, data_at);
+        Ok(())
+    }
+
+    /// One record of class IN whose data comes piece by piece. No name in it is compressed.
+    pub fn record_in_pieces(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        rtype: RecordType,
+        ttl: u32,
+        pieces: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Full>) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        let data_at = self.head(CLASS_IN, owner, rtype, ttl)?;
+        pieces(&mut |octets| self.octets(octets))?;
+        self.close(section, data_at);
+        Ok(())
+    }
+
+    /// All of a record before its data; returns where that begins.
+    fn head(
+        &mut self,
+        class: u16,
+        owner: Owner<'_>,
+        rtype: RecordType,
+        ttl: u32,
+    ) -> Result<usize, Full> {
         match owner {
             Owner::Question => self.octets(&QUESTION.to_be_bytes())?,
             Owner::Name(name) => self.name(name)?,
@@ -123,12 +152,14 @@ impl<'b> Writer<'b> {
         fixed[2..4].copy_from_slice(&class.to_be_bytes());
         fixed[4..8].copy_from_slice(&ttl.to_be_bytes());
         self.octets(&fixed)?;
-        let data_at = self.at;
-        self.rdata(rtype, rdata)?;
+        Ok(self.at)
+    }
+
+    /// Says how long the data was that begins there, and counts the record.
+    fn close(&mut self, section: Section, data_at: usize) {
         let length = (self.at - data_at) as u16;
         self.buffer[data_at - 2..data_at].copy_from_slice(&length.to_be_bytes());
         self.counts[section as usize] += 1;
-        Ok(())
     }
 
     /// One TXT record of class CH for the name asked, with a TTL of 0 (RFC 4892 §3).

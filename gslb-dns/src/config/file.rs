@@ -144,7 +144,35 @@ table! {
         when_all_down: At<FailMode>,
         r#static: Option<At<List<At<IpAddr>>>>,
         ttl: Option<Ttl>,
+        https: Option<At<Binding>>,
+        svcb: Option<At<Binding>>,
         expect: Option<List<At<Expect>>>,
+    }
+}
+
+table! {
+    /// What HTTPS or SVCB records of a service say (RFC 9460).
+    Binding {
+        alpn: Option<At<List<At<String>>>>,
+        no_default_alpn: Option<At<bool>>,
+        port: Option<At<i64>>,
+        ech: Option<At<String>>,
+        dohpath: Option<At<String>>,
+        mandatory: Option<At<List<At<String>>>>,
+        alternatives: Option<At<i64>>,
+    }
+}
+
+table! {
+    /// The same of one site, which has a name of its own; what is left out is the service's.
+    SiteBinding {
+        target: Option<At<Name>>,
+        alpn: Option<At<List<At<String>>>>,
+        no_default_alpn: Option<At<bool>>,
+        port: Option<At<i64>>,
+        ech: Option<At<String>>,
+        dohpath: Option<At<String>>,
+        mandatory: Option<At<List<At<String>>>>,
     }
 }
 
@@ -178,6 +206,8 @@ table! {
         weight: Option<At<i64>>,
         vips: Option<At<List<At<IpAddr>>>>,
         cname: Option<At<Name>>,
+        https: Option<At<SiteBinding>>,
+        svcb: Option<At<SiteBinding>>,
     }
 }
 

@@ -19,16 +19,17 @@ use serde::Serialize;
 
 pub use self::story::{Contest, Steering};
 
-use self::story::Story;
+use self::story::{Part, Story};
 use crate::answer::{Asker, MAX_CHAIN, MAX_STREAM, Transport, answer};
+use crate::binding::{Binding, Targets};
 use crate::health::board::{Supposition, SuppositionError};
 use crate::ids::ServiceId;
 use crate::locate::Client;
 use crate::name::{Name, NameKey};
 use crate::query::{ClientSubnet, OPTION_SUBNET};
 use crate::record::RecordType;
-use crate::snapshot::Snapshot;
-use crate::steer::Family;
+use crate::snapshot::{Extent, Snapshot};
+use crate::steer::{Family, common_family};
 use crate::world::Answers;
 
 /// What is asked to be explained.
@@ -64,7 +65,7 @@ pub struct Explanation {
     pub at: Timestamp,
     pub supposed: Vec<String>,
     pub client: ClientTold,
-    /// One for each service on the way from the name to the addresses.
+    /// One for each decision on the way from the name to the records, service by service.
     pub steering: Vec<Steering>,
     pub answer: AnswerTold,
 }
@@ -126,11 +127,11 @@ pub fn explain(snapshot: &Snapshot, node_name: &str, request: &Request) -> Expla
     let client = snapshot.ground.client(subnet.as_ref(), resolver);
     let now = u64::try_from(request.at.as_second()).unwrap_or(0);
     let (message, names) = ask(snapshot, node_name, request, subnet.as_ref(), resolver, now);
-    let steering = names.iter().filter_map(|name| {
-        let (id, family) = service_at(snapshot, name, request.qtype)?;
-        let mut story = Story::new(snapshot.world(), id);
-        let derivation = snapshot.retrace(id, family, &client, now, &mut story);
-        Some(story.told(snapshot, &client, family, &derivation))
+    let decided = names.iter().flat_map(|name| decided_at(snapshot, name, request.qtype));
+    let steering = decided.map(|Decided { service, family, extent, part }| {
+        let mut story = Story::new(snapshot.world(), service, part);
+        let derivation = snapshot.retrace(extent, service, family, &client, now, &mut story);
+        story.told(snapshot, &client, family, &derivation)
     });
     Explanation {
         name: request.name.to_string(),
@@ -281,15 +282,36 @@ fn supposed_told(snapshot: &Snapshot, supposition: &Supposition) -> String {
     }
 }
 
-fn service_at(snapshot: &Snapshot, name: &Name, qtype: RecordType) -> Option<(ServiceId, Family)> {
-    let key = NameKey::of(name.wire())?;
-    let zone = snapshot.ground.zones.find(&key)?;
-    let service = zone.service_of(&key)?;
-    match (snapshot.world().service(service).answers, qtype) {
-        (Answers::Cname, _) => Some((service, Family::Cname)),
-        (Answers::Addresses, RecordType::A) => Some((service, Family::V4)),
-        (Answers::Addresses, RecordType::AAAA) => Some((service, Family::V6)),
-        (Answers::Addresses, _) => None,
+/// One decision of a service that the answer is made of.
+struct Decided {
+    service: ServiceId,
+    family: Family,
+    extent: Extent,
+    part: Part,
+}
+
+/// What the service at a name, if there is one, decides for an answer of this type, in order.
+fn decided_at(snapshot: &Snapshot, name: &Name, qtype: RecordType) -> Vec<Decided> {
+    let service =
+        NameKey::of(name.wire()).and_then(|key| snapshot.ground.zones.find(&key)?.service_of(&key));
+    let Some(id) = service else { return vec![] };
+    let service = snapshot.world().service(id);
+    let taken = |family, part| Decided { service: id, family, extent: Extent::Taken, part };
+    match (service.answers, qtype) {
+        (Answers::Cname, _) => vec![taken(Family::Cname, Part::Records)],
+        (Answers::Addresses, RecordType::A) => vec![taken(Family::V4, Part::Records)],
+        (Answers::Addresses, RecordType::AAAA) => vec![taken(Family::V6, Part::Records)],
+        (Answers::Addresses, _) => match service.binding(qtype) {
+            None => vec![],
+            Some(Binding { targets: None, .. }) => {
+                [Family::V4, Family::V6].map(|family| taken(family, Part::HintOf(qtype))).into()
+            }
+            Some(Binding { targets: Some(Targets { alternatives, .. }), .. }) => {
+                let (family, extent) =
+                    (common_family(service), Extent::Alternatives(*alternatives));
+                vec![Decided { service: id, family, extent, part: Part::Alternatives(qtype) }]
+            }
+        },
     }
 }
 

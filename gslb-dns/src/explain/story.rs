@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::health::board::{Duty, Standing};
 use crate::ids::{MapId, ServiceId};
 use crate::locate::{Client, MapKey, map_entry, territory_km};
+use crate::record::RecordType;
 use crate::site_set::SiteSet;
 use crate::snapshot::{Chosen, Derivation, Snapshot};
 use crate::steer::{Contender, Failing, Family, StepName, Struck, Trace};
@@ -14,8 +15,11 @@ use crate::world::{Area, Pace, Service, World};
 #[derive(Debug, Serialize)]
 pub struct Steering {
     pub service: String,
-    /// `A`, `AAAA` or `CNAME`.
-    pub family: &'static str,
+    /// `A`, `AAAA` or `CNAME`; `HTTPS` or `SVCB` where each site has a record of its own.
+    pub family: String,
+    /// The type of the record whose hint the addresses of this family are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint_of: Option<String>,
     pub candidates: Vec<CandidateTold>,
     pub steps: Vec<StepTold>,
     pub walk: WalkTold,
@@ -106,9 +110,21 @@ pub struct ScopeTold {
     pub why: String,
 }
 
+/// What a decision is to the answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// Its records are the answer.
+    Records,
+    /// Its addresses are a hint in a record of this type.
+    HintOf(RecordType),
+    /// Each of its sites has a record of this type.
+    Alternatives(RecordType),
+}
+
 pub struct Story<'w> {
     world: &'w World,
     id: ServiceId,
+    part: Part,
     service: &'w Service,
     struck: Vec<StruckTold>,
     note: Option<String>,
@@ -117,10 +133,11 @@ pub struct Story<'w> {
 }
 
 impl<'w> Story<'w> {
-    pub fn new(world: &'w World, service: ServiceId) -> Story<'w> {
+    pub fn new(world: &'w World, service: ServiceId, part: Part) -> Story<'w> {
         Story {
             world,
             id: service,
+            part,
             service: world.service(service),
             struck: vec![],
             note: None,
@@ -169,10 +186,13 @@ impl<'w> Story<'w> {
         };
         Steering {
             service: service.name.to_string(),
-            family: match family {
-                Family::V4 => "A",
-                Family::V6 => "AAAA",
-                Family::Cname => "CNAME",
+            family: match self.part {
+                Part::Records | Part::HintOf(_) => family.record_type().to_string(),
+                Part::Alternatives(qtype) => qtype.to_string(),
+            },
+            hint_of: match self.part {
+                Part::HintOf(qtype) => Some(qtype.to_string()),
+                Part::Records | Part::Alternatives(_) => None,
             },
             candidates,
             steps: self.steps,

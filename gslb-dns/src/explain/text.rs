@@ -55,9 +55,10 @@ fn client_lines(page: &mut Page, client: &ClientTold) {
 }
 
 fn service_lines(page: &mut Page, steering: &Steering) {
-    let Steering { service, family, candidates, steps, walk, sites, failing, ttl, scope } =
+    let Steering { service, family, hint_of, candidates, steps, walk, sites, failing, ttl, scope } =
         steering;
-    page.line("service", &format!("{service} {family}"));
+    let hint = hint_of.as_ref().map_or(String::new(), |qtype| format!(", the hint of {qtype}"));
+    page.line("service", &format!("{service} {family}{hint}"));
     for one in candidates {
         let mut line = format!("{}: {}", one.site, one.health);
         if let Some(since) = one.since {

@@ -15,7 +15,7 @@ use crate::ids::ServiceId;
 use crate::locate::{Client, HashedPrefix};
 use crate::query::ClientSubnet;
 use crate::site_set::SiteSet;
-use crate::snapshot::{Chosen, Groundwork, Snapshot};
+use crate::snapshot::{Chosen, Extent, Groundwork, Snapshot};
 
 /// Three sites on three continents, with a second one in Europe 20 km from the first, and a few
 /// clients by override.
@@ -113,7 +113,8 @@ fn check(steps: &str, asker: &str, state: &str, tiers: &str) {
     let snapshot = suppose(world(&service), state);
     let client = client(&snapshot, asker);
     let mut last = LastTiers::default();
-    let derivation = snapshot.retrace(ServiceId(0), Family::V4, &client, 0, &mut last);
+    let derivation =
+        snapshot.retrace(Extent::Taken, ServiceId(0), Family::V4, &client, 0, &mut last);
     let got: Vec<String> = last
         .0
         .iter()

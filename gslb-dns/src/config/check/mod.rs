@@ -1,9 +1,10 @@
 //! Judges what `file` holds and turns it into a `World`: names become ids, defaults are filled in,
 //! and every problem is told.
 //!
-//! node · geoip · site ─▶ map ─▶ service (steer) ─▶ zone
+//! node · geoip · site ─▶ map ─▶ service (steer, binding) ─▶ zone ─▶ target
 
 mod addresses;
+mod binding;
 mod expect;
 mod geoip;
 mod map;
@@ -13,6 +14,7 @@ mod place;
 mod service;
 mod site;
 mod steer;
+mod target;
 mod zone;
 
 use std::ops::RangeInclusive;
@@ -51,6 +53,9 @@ pub fn world(
     let around = service::Around { sites: &sites, maps: &maps, knows_places: geoip.are_known };
     let drafts = service::drafts(service, &around, problems);
     let zones = zones.settle(&drafts, problems);
+    if let Some(zones) = &zones {
+        target::check(&drafts, zones, problems);
+    }
 
     let mut stated = Vec::new();
     for (index, Draft { service, expect, .. }) in drafts.iter().enumerate() {

@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::binding::{self, Checked, Target as SiteTarget};
 use super::names::Named;
 use super::{addresses, or, steer, within};
+use crate::binding::Binding;
 use crate::config::duration;
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, Entries, List, NameOr};
 use crate::ids::SiteId;
 use crate::name::Name;
+use crate::record::RecordType;
 use crate::site_set::MAX_CANDIDATES;
 use crate::world::{
     Answers, Candidate, FailMode, MAX_TAKE, Map, Service, Site, Take, Target, Ttl, Vips,
@@ -41,6 +44,8 @@ pub struct Draft {
     pub empty: Option<Spot>,
     /// `None` if it could not be read.
     pub ttl: Option<Ttl>,
+    /// Names of its sites that have yet to be looked up in the zones.
+    pub targets: Vec<SiteTarget>,
     pub expect: List<At<file::Expect>>,
 }
 
@@ -78,13 +83,24 @@ fn draft(
             service: None,
             empty: None,
             ttl: None,
+            targets: vec![],
             expect: vec![],
         };
     };
-    let file::Service { sites, steer, take, across_tiers, when_all_down, r#static, ttl, expect } =
-        raw;
+    let file::Service {
+        sites,
+        steer,
+        take,
+        across_tiers,
+        when_all_down,
+        r#static,
+        ttl,
+        https,
+        svcb,
+        expect,
+    } = raw;
     let mode = when_all_down.as_ref().map(|mode| mode.value);
-    let listed = sites.and_then(|sites| candidates(&name.value, &sites, around, problems));
+    let listed = sites.as_ref().and_then(|sites| candidates(&name.value, sites, around, problems));
     let answers = listed.as_deref().and_then(|listed| answers(listed, problems));
     let asks = steer::Asks { sites: listed.as_deref().map(sites_of), when_all_down: mode, around };
     let plan = asks.plan(steer, problems);
@@ -95,24 +111,53 @@ fn draft(
     let fail_mode = fail_mode(mode, r#static, answers, &spot, problems);
     let ttl = self::ttl(ttl, problems);
     let empty = when_all_down.filter(|mode| mode.value == file::FailMode::Empty);
-    let service = Parts { listed, answers, plan, take, fail_mode, ttl }.service(&name.value);
+    let mut targets = Vec::new();
+    let mut bound = |rtype, raw| {
+        let of_sites = listed.as_deref().map(|listed| bound_sites(rtype, listed));
+        let checked = binding::binding(rtype, raw, of_sites.as_deref(), take, problems)?;
+        let Checked { binding, targets: led } = checked;
+        targets.extend(led);
+        Some(binding)
+    };
+    let https = bound(RecordType::HTTPS, &https);
+    let svcb = bound(RecordType::SVCB, &svcb);
+    let parts = Parts { listed, answers, plan, take, fail_mode, ttl, https, svcb };
+    let service = parts.service(&name.value);
     let expect = expect.flatten().unwrap_or_default();
-    Draft { name, answers, service, empty: empty.map(|mode| mode.spot), ttl, expect }
+    Draft { name, answers, service, empty: empty.map(|mode| mode.spot), ttl, targets, expect }
 }
 
-struct Parts {
-    listed: Option<Vec<Listed>>,
+fn bound_sites<'l>(rtype: RecordType, listed: &'l [Listed<'_>]) -> Vec<binding::Site<'l>> {
+    let site = |listed: &'l Listed<'_>| {
+        let own = match (listed.written, rtype) {
+            (None, _) => Some(None),
+            (Some(written), RecordType::HTTPS) => written.https.as_ref().map(Option::as_ref),
+            (Some(written), _) => written.svcb.as_ref().map(Option::as_ref),
+        };
+        let vips = match &listed.candidate.target {
+            Target::Vips(vips) => Some(vips),
+            Target::Cname(_) => None,
+        };
+        binding::Site { spot: &listed.spot, vips, own }
+    };
+    listed.iter().map(site).collect()
+}
+
+struct Parts<'f> {
+    listed: Option<Vec<Listed<'f>>>,
     answers: Option<Answers>,
     plan: Option<steer::Plan>,
     take: Option<Take>,
     fail_mode: Option<FailMode>,
     ttl: Option<Ttl>,
+    https: Option<Option<Binding>>,
+    svcb: Option<Option<Binding>>,
 }
 
-impl Parts {
+impl Parts<'_> {
     /// A service if there are all of them.
     fn service(self, name: &Name) -> Option<Service> {
-        let Parts { listed, answers, plan, take, fail_mode, ttl } = self;
+        let Parts { listed, answers, plan, take, fail_mode, ttl, https, svcb } = self;
         let steer::Plan { strict_fence, steps, pace } = plan?;
         Some(Service {
             name: name.clone(),
@@ -124,26 +169,30 @@ impl Parts {
             take: take?,
             fail_mode: fail_mode?,
             ttl: ttl?,
+            https: https?,
+            svcb: svcb?,
         })
     }
 }
 
 /// A candidate and where it is listed.
-struct Listed {
+struct Listed<'f> {
     candidate: Candidate,
     spot: Spot,
+    /// Its table, if it has one.
+    written: Option<&'f file::Candidate>,
 }
 
-fn sites_of(listed: &[Listed]) -> Vec<SiteId> {
+fn sites_of(listed: &[Listed<'_>]) -> Vec<SiteId> {
     listed.iter().map(|listed| listed.candidate.site).collect()
 }
 
-fn candidates(
+fn candidates<'f>(
     service: &Name,
-    written: &At<List<NameOr<file::Candidate>>>,
+    written: &'f At<List<NameOr<file::Candidate>>>,
     around: &Around<'_>,
     problems: &mut Problems,
-) -> Option<Vec<Listed>> {
+) -> Option<Vec<Listed<'f>>> {
     let At { value: items, spot } = written;
     if items.is_empty() {
         problems.add(spot.problem("is empty; list a site that may answer"));
@@ -154,7 +203,7 @@ fn candidates(
         problems.add(spot.problem(message));
     }
     let mut seen: HashMap<SiteId, Spot> = HashMap::new();
-    let mut listed: Vec<Listed> = Vec::new();
+    let mut listed: Vec<Listed<'f>> = Vec::new();
     for item in items.iter().flatten() {
         listed.extend(candidate(service, item, around, &mut seen, problems));
     }
@@ -167,16 +216,16 @@ fn candidates(
     Some(listed)
 }
 
-fn candidate(
+fn candidate<'f>(
     service: &Name,
-    item: &NameOr<file::Candidate>,
+    item: &'f NameOr<file::Candidate>,
     around: &Around<'_>,
     seen: &mut HashMap<SiteId, Spot>,
     problems: &mut Problems,
-) -> Option<Listed> {
+) -> Option<Listed<'f>> {
     let (name, weight, own) = match item {
         NameOr::Name(name) => (name, Some(1), Some(None)),
-        NameOr::More(file::Candidate { site, weight, vips, cname }) => {
+        NameOr::More(file::Candidate { site, weight, vips, cname, https: _, svcb: _ }) => {
             let weight = or(weight.as_ref().map(Option::as_ref), 1, |weight| {
                 problems.one(within(weight, 0..=MOST_WEIGHT))
             });
@@ -201,7 +250,11 @@ fn candidate(
         return None;
     }
     let candidate = Candidate { site: site?, weight: weight?, target };
-    Some(Listed { candidate, spot: name.spot.clone() })
+    let written = match item {
+        NameOr::Name(_) => None,
+        NameOr::More(written) => Some(written),
+    };
+    Some(Listed { candidate, spot: name.spot.clone(), written })
 }
 
 /// What a service has at a site instead of the site's own addresses, if it says so.
@@ -228,8 +281,8 @@ fn own_target(
 }
 
 /// Addresses or names, and the same of all sites: an answer has one of the two.
-fn answers(listed: &[Listed], problems: &mut Problems) -> Option<Answers> {
-    let is_cname = |listed: &&Listed| matches!(listed.candidate.target, Target::Cname(_));
+fn answers(listed: &[Listed<'_>], problems: &mut Problems) -> Option<Answers> {
+    let is_cname = |listed: &&Listed<'_>| matches!(listed.candidate.target, Target::Cname(_));
     let Some(first) = listed.iter().find(is_cname) else {
         return Some(Answers::Addresses);
     };
@@ -244,9 +297,9 @@ fn answers(listed: &[Listed], problems: &mut Problems) -> Option<Answers> {
 
 /// With one site an answer, two may have an address in common; with more an answer would hold it
 /// twice, which no record set does (RFC 2181 §5).
-fn check_shared(listed: &[Listed], problems: &mut Problems) {
+fn check_shared(listed: &[Listed<'_>], problems: &mut Problems) {
     let mut seen: HashMap<IpAddr, &Spot> = HashMap::new();
-    for Listed { candidate, spot } in listed {
+    for Listed { candidate, spot, written: _ } in listed {
         let Target::Vips(Vips { v4, v6 }) = &candidate.target else {
             continue;
         };

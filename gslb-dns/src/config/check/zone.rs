@@ -192,9 +192,14 @@ fn contested(record: &Record, service: &Draft) -> Option<String> {
     let spot = &service.name.spot;
     match service.answers? {
         Answers::Addresses => OWNED.contains(rtype).then(|| {
+            let instead = match *rtype {
+                RecordType::HTTPS => ", and write https = { alpn = [...], ... } there instead",
+                RecordType::SVCB => ", and write svcb = { alpn = [...], ... } there instead",
+                _ => " or the service",
+            };
             format!(
                 "{owner} {rtype}: {spot} answers for the A, AAAA, CNAME, HTTPS and SVCB records \
-                 of its name; remove this record or the service"
+                 of its name; remove this record{instead}"
             )
         }),
         Answers::Cname => Some(format!(

@@ -11,22 +11,7 @@ use super::super::lexer::{Form, Token};
 use super::super::words::{Fault, Words, decimal, unescape};
 use super::wire::{Malformed, Wire};
 use super::{address, number, string};
-
-/// A SvcParamKey.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-struct Key(u16);
-
-const MANDATORY: Key = Key(0);
-const ALPN: Key = Key(1);
-const NO_DEFAULT_ALPN: Key = Key(2);
-const PORT: Key = Key(3);
-const IPV4HINT: Key = Key(4);
-const ECH: Key = Key(5);
-const IPV6HINT: Key = Key(6);
-/// RFC 9461 §5.
-const DOHPATH: Key = Key(7);
-/// RFC 9540 §4.
-const OHTTP: Key = Key(8);
+use crate::binding::Key;
 
 /// At the index of their number.
 const NAMES: [&str; 9] = [
@@ -95,12 +80,12 @@ pub fn consistent(rdata: &[u8]) -> Result<(), String> {
         key.check(value).map_err(|why| format!("{key}: {why}"))?;
     }
     let has = |sought| params.iter().any(|&(key, _)| key == sought);
-    if let Some(&(MANDATORY, keys)) = params.first()
+    if let Some(&(Key::MANDATORY, keys)) = params.first()
         && let Some(key) = keys_in(keys).find(|&key| !has(key))
     {
         return Err(format!("mandatory: {key} is named and not there; expected it as a parameter"));
     }
-    if has(NO_DEFAULT_ALPN) && !has(ALPN) {
+    if has(Key::NO_DEFAULT_ALPN) && !has(Key::ALPN) {
         return Err(
             "no-default-alpn stands without alpn; expected both (RFC 9460 §7.1.1)".to_owned()
         );
@@ -153,7 +138,8 @@ impl Numbered {
 }
 
 impl Key {
-    fn parse(name: &[u8]) -> Result<Key, String> {
+    /// By its name in text, or as `keyNNNNN`; the error is the whole message.
+    pub fn parse(name: &[u8]) -> Result<Key, String> {
         let named = NAMES.iter().position(|known| known.as_bytes() == name);
         named.map(|number| Key(number as u16)).or_else(|| Numbered::parse(name)).ok_or_else(|| {
             format!(
@@ -165,16 +151,16 @@ impl Key {
     }
 
     /// The wire form of a value in the text form of its key.
-    fn encode(self, text: &[u8]) -> Result<Vec<u8>, String> {
+    pub fn encode(self, text: &[u8]) -> Result<Vec<u8>, String> {
         let mut out = Vec::new();
         match self {
-            MANDATORY => {
+            Key::MANDATORY => {
                 let keys: Result<Vec<Key>, String> = items(text).map(Key::parse).collect();
                 let mut keys = keys?;
                 keys.sort_unstable();
                 out.extend(keys.iter().flat_map(|key| key.0.to_be_bytes()));
             }
-            ALPN => {
+            Key::ALPN => {
                 for protocol in value_list(text) {
                     let length = protocol.len();
                     let counted = u8::try_from(length).map_err(|_| {
@@ -184,46 +170,46 @@ impl Key {
                     out.extend(protocol);
                 }
             }
-            PORT => {
+            Key::PORT => {
                 let port = decimal(text).and_then(|port| u16::try_from(port).ok());
                 out.extend(
                     port.ok_or_else(|| wrong(text, "a port from 0 to 65535"))?.to_be_bytes(),
                 );
             }
-            IPV4HINT => {
+            Key::IPV4HINT => {
                 for hint in items(text) {
                     let address =
                         address::ipv4(hint).ok_or_else(|| wrong(hint, "an IPv4 address"))?;
                     out.extend(address.octets());
                 }
             }
-            IPV6HINT => {
+            Key::IPV6HINT => {
                 for hint in items(text) {
                     let address =
                         address::ipv6(hint).ok_or_else(|| wrong(hint, "an IPv6 address"))?;
                     out.extend(address.octets());
                 }
             }
-            ECH => BASE64.decode(text, &mut out).map_err(|error| error.to_string())?,
+            Key::ECH => BASE64.decode(text, &mut out).map_err(|error| error.to_string())?,
             _ => out.extend_from_slice(text),
         }
         Ok(out)
     }
 
     /// Whether `value` may stand behind this key on the wire.
-    fn check(self, value: &[u8]) -> Result<(), &'static str> {
+    pub fn check(self, value: &[u8]) -> Result<(), &'static str> {
         let must = |holds: bool, why| if holds { Ok(()) } else { Err(why) };
         match self {
-            MANDATORY => {
+            Key::MANDATORY => {
                 let keys: Vec<Key> = keys_in(value).collect();
                 must(!keys.is_empty() && value.len().is_multiple_of(2), "expected a key or more")?;
                 must(
                     keys.is_sorted_by(|one, next| one < next),
                     "a key is named twice or out of order",
                 )?;
-                must(!keys.contains(&MANDATORY), "it may not name itself")
+                must(!keys.contains(&Key::MANDATORY), "it may not name itself")
             }
-            ALPN => {
+            Key::ALPN => {
                 must(!value.is_empty(), "expected a protocol or more")?;
                 let mut wire = Wire::new(value);
                 while wire.left() > 0 {
@@ -232,23 +218,23 @@ impl Key {
                 }
                 Ok(())
             }
-            NO_DEFAULT_ALPN | OHTTP => must(value.is_empty(), "expected no value"),
-            PORT => must(value.len() == 2, "expected a port"),
-            IPV4HINT => must(
+            Key::NO_DEFAULT_ALPN | Key::OHTTP => must(value.is_empty(), "expected no value"),
+            Key::PORT => must(value.len() == 2, "expected a port"),
+            Key::IPV4HINT => must(
                 !value.is_empty() && value.len().is_multiple_of(4),
                 "expected an IPv4 address or more",
             ),
-            IPV6HINT => must(
+            Key::IPV6HINT => must(
                 !value.is_empty() && value.len().is_multiple_of(16),
                 "expected an IPv6 address or more",
             ),
             // RFC 9849 §4: the list begins with its length, so one cut short is known.
-            ECH => {
+            Key::ECH => {
                 let mut wire = Wire::new(value);
                 let length = wire.u16().map_or(0, usize::from);
                 must(length > 0 && length == wire.left(), "expected a whole ECHConfigList")
             }
-            DOHPATH => {
+            Key::DOHPATH => {
                 let path = str::from_utf8(value).unwrap_or_default();
                 must(
                     path.starts_with('/') && has_dns_variable(path),
@@ -267,8 +253,8 @@ impl Key {
         }
         out.push('=');
         match self {
-            MANDATORY => separated(keys_in(value), out),
-            ALPN => {
+            Key::MANDATORY => separated(keys_in(value), out),
+            Key::ALPN => {
                 let mut list = Vec::new();
                 let mut wire = Wire::new(value);
                 while let Ok(protocol) = wire.counted() {
@@ -284,16 +270,16 @@ impl Key {
                 }
                 string::quote(&list, out);
             }
-            PORT => {
+            Key::PORT => {
                 separated(value.as_chunks().0.iter().map(|&port| u16::from_be_bytes(port)), out)
             }
-            IPV4HINT => {
+            Key::IPV4HINT => {
                 separated(value.as_chunks::<4>().0.iter().map(|&hint| Ipv4Addr::from(hint)), out)
             }
-            IPV6HINT => {
+            Key::IPV6HINT => {
                 separated(value.as_chunks::<16>().0.iter().map(|&hint| Ipv6Addr::from(hint)), out)
             }
-            ECH => BASE64.encode(value, out),
+            Key::ECH => BASE64.encode(value, out),
             _ => string::quote(value, out),
         }
     }
