@@ -159,6 +159,7 @@ net       = { "81.2.69.0/24" = ["nrt"], "2a02:d280::/32" = ["nrt", "iad"] }
 sites = ["fra", "ams", "iad", "nrt"]
 steer = [{ fence = "continent" }, "nearest"]
 when_all_down = "open"
+https = { alpn = ["h3", "h2"] }
 
 [service."map.example.com"]
 sites = ["fra", "ams", "iad", "nrt"]
@@ -175,6 +176,17 @@ sites = ["fra", "nrt"]
 steer = ["failover"]
 when_all_down = "static"
 static = ["192.0.2.99"]
+https = {}
+
+[service."alt.example.com"]
+sites = [
+  { site = "fra", https = { target = "fra.example.net" } },
+  { site = "ams", https = { target = "ams.example.net", port = 8443 } },
+  { site = "iad", https = { target = "iad.example.net" } },
+]
+steer = [{ fence = "continent" }, "weighted"]
+when_all_down = "open"
+https = { alpn = ["h2"], alternatives = 3 }
 
 [service."*.pool.example.com"]
 sites = ["fra", "iad"]
@@ -218,7 +230,7 @@ fn snapshot() -> Snapshot {
 
 /// Every name with every type from clients of every kind, and packets that are no queries of ours.
 fn packets() -> Vec<Vec<u8>> {
-    const NAMES: [&str; 21] = [
+    const NAMES: [&str; 22] = [
         "example.com",
         "host.example.com",
         "HOST.Example.com",
@@ -237,11 +249,12 @@ fn packets() -> Vec<Vec<u8>> {
         "x.pool.example.com",
         "a.b.pool.example.com",
         "cdn.example.com",
+        "alt.example.com",
         "www.example.net",
         "id.server",
         "blog.example.com",
     ];
-    const TYPES: [&str; 8] = ["A", "A", "A", "AAAA", "AAAA", "TXT", "ANY", "HTTPS"];
+    const TYPES: [&str; 9] = ["A", "A", "A", "AAAA", "AAAA", "TXT", "ANY", "HTTPS", "HTTPS"];
     let mut mixed: u64 = 1;
     let mut dice = move |end: usize| {
         mixed =
@@ -290,6 +303,8 @@ struct Asker {
     packets: Vec<Vec<u8>>,
     room: Vec<u8>,
     truncated: usize,
+    /// HTTPS answers with a record, and those with several.
+    bound: [usize; 2],
 }
 
 impl Asker {
@@ -310,6 +325,12 @@ impl Asker {
             assert_eq!(self.room[..2], (index as u16).to_be_bytes());
             assert_eq!(self.room[2] & 0x80, 0x80);
             self.truncated += usize::from(self.room[2] >> 1 & 1);
+            let records = u16::from_be_bytes([self.room[6], self.room[7]]);
+            let name = self.room[12..].iter().position(|octet| *octet == 0).unwrap_or(0);
+            if self.room[13 + name..].starts_with(&[0, 65]) {
+                self.bound[0] += usize::from(records == 1);
+                self.bound[1] += usize::from(records > 1);
+            }
         }
     }
 }
@@ -329,7 +350,13 @@ fn a_query_costs_no_allocation_and_no_lock() {
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.connect(address).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut asker = Asker { socket: client, packets: packets(), room: vec![0; 2048], truncated: 0 };
+    let mut asker = Asker {
+        socket: client,
+        packets: packets(),
+        room: vec![0; 2048],
+        truncated: 0,
+        bound: [0; 2],
+    };
 
     let tally = Arc::new(Tally::new(Transport::Udp));
     let snapshot = snapshot();
@@ -366,6 +393,7 @@ fn a_query_costs_no_allocation_and_no_lock() {
     assert!(steered > QUERIES / 4, "{metrics}");
     assert_eq!(value(&metrics, "gslb_dns_panics_total{transport=\"udp\"}"), 0);
     assert!(asker.truncated > 0);
+    assert!(asker.bound.iter().all(|met| *met > QUERIES / 200), "HTTPS: {:?}", asker.bound);
 }
 
 fn value(metrics: &str, series: &str) -> usize {

@@ -51,9 +51,9 @@ const LABELS: [&str; 48] = [
     "bind",
     "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc",
 ];
-const TYPES: [u16; 24] = [
+const TYPES: [u16; 25] = [
     1, 28, 5, 2, 6, 12, 15, 16, 33, 39, 43, 41, 46, 65, 99, 128, 249, 250, 251, 252, 253, 254, 255,
-    65280,
+    65280, 64,
 ];
 
 /// `[labels and flags, type, class, (a label)*, (EDNS)*]`; whatever is missing is zero.

@@ -33,7 +33,7 @@ fn check_tells_a_good_config_from_a_bad_one() {
     let good = command(&["check"], &world.node());
     assert_eq!((good.code, good.stderr.as_str()), (Some(0), ""));
     assert!(
-        good.stdout.starts_with("no problems: zones 1, services 12, policy tests 0, epoch "),
+        good.stdout.starts_with("no problems: zones 1, services 13, policy tests 0, epoch "),
         "{good:?}"
     );
 

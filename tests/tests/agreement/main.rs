@@ -21,7 +21,8 @@ use gslb_tests::server::{self, Server};
 use gslb_tests::world::{EVERY_STEP, Files, NODE_NAME, World};
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::opt::EdnsOption;
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::rdata::svcb::SvcParamValue;
+use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -60,6 +61,8 @@ struct Seen {
     authoritative: bool,
     records: Vec<String>,
     addresses: Vec<IpAddr>,
+    /// The addresses in the records that lead to the service's own name.
+    hints: Vec<IpAddr>,
     ttl: Option<u32>,
     scope: Option<u8>,
 }
@@ -105,6 +108,8 @@ fn what_explain_says_is_what_the_binary_answers() {
         ("from inside an IPv6 address", met.embedded),
         ("not believed", met.disbelieved),
         ("without addresses", met.empty),
+        ("with hints of both families", met.hinted),
+        ("with alternatives", met.alternatives),
     ] {
         assert!(count > least / 4, "only {count} {what} of {}", met.inputs);
     }
@@ -125,6 +130,8 @@ struct Met {
     embedded: usize,
     disbelieved: usize,
     empty: usize,
+    hinted: usize,
+    alternatives: usize,
     commands: usize,
     scopes: scope::Met,
 }
@@ -139,7 +146,10 @@ impl Met {
         self.sliced += any(&|told| told.walk.slice.is_some());
         self.failing += any(&|told| told.failing.is_some());
         self.struck += any(&|told| told.steps.iter().any(|step| !step.struck.is_empty()));
-        self.chained += usize::from(steering.len() > 1);
+        let first = steering.first().map(|told| &told.service);
+        self.chained += any(&|told| Some(&told.service) != first);
+        self.hinted += any(&|told| told.hint_of.is_some());
+        self.alternatives += any(&|told| told.family == "HTTPS" && told.sites.len() > 1);
         self.scoped += usize::from(explanation.answer.scope > Some(1));
         self.embedded += any(&|told| told.scope.why.contains("inside"));
         self.disbelieved += usize::from(explanation.client.disbelieved.is_some());
@@ -159,6 +169,8 @@ impl Met {
             embedded,
             disbelieved,
             empty,
+            hinted,
+            alternatives,
             commands,
             scopes,
         } = other;
@@ -173,6 +185,8 @@ impl Met {
         self.embedded += embedded;
         self.disbelieved += disbelieved;
         self.empty += empty;
+        self.hinted += hinted;
+        self.alternatives += alternatives;
         self.commands += commands;
         self.scopes.add(scopes);
     }
@@ -210,7 +224,7 @@ impl Scene<'_> {
     fn draw(&self, dice: &mut Dice) -> Input {
         use RecordType::{A, AAAA, ANY, CNAME, HTTPS, MX, TXT};
         let qtype =
-            *dice.pick(&[A, A, A, A, A, AAAA, AAAA, AAAA, AAAA, TXT, MX, CNAME, ANY, HTTPS]);
+            *dice.pick(&[A, A, A, A, A, AAAA, AAAA, AAAA, AAAA, TXT, MX, CNAME, ANY, HTTPS, HTTPS]);
         Input {
             name: dice.pick(&self.drawn.names).clone(),
             qtype,
@@ -285,6 +299,7 @@ impl Scene<'_> {
             authoritative: answer.authoritative,
             records: answer.records.clone(),
             addresses: answer.addresses.clone(),
+            hints: seen.hints.clone(), // They stand in the records; the story has them below.
             ttl: answer.ttl,
             scope: answer.scope,
         };
@@ -295,14 +310,21 @@ impl Scene<'_> {
         if input.client.is_some() && told.client.told_by == "subnet" {
             assert_eq!(seen.scope, Some(longest.unwrap_or(0)), "{input:?}\n{}", whole());
         }
-        if let Some(addresses) = self.addresses_of_story(told) {
+        let hints: Vec<_> = told.steering.iter().filter(|told| told.hint_of.is_some()).collect();
+        if let [v4, v6] = hints[..] {
+            let both = [v4, v6].map(|family| self.addresses_of_story(family));
+            if let [Some(v4), Some(v6)] = both {
+                assert_eq!(seen.hints, [v4, v6].concat(), "{input:?}\n{}", whole());
+            }
+        } else if let Some(addresses) =
+            told.steering.last().and_then(|last| self.addresses_of_story(last))
+        {
             assert_eq!(seen.addresses, addresses, "{input:?}\n{}", whole());
         }
     }
 
-    /// What the sites that the story ends with have at the service, if it ends with sites.
-    fn addresses_of_story(&self, told: &Explanation) -> Option<Vec<IpAddr>> {
-        let last = told.steering.last()?;
+    /// What the sites that a story ends with have at the service, if it ends with sites.
+    fn addresses_of_story(&self, last: &explain::Steering) -> Option<Vec<IpAddr>> {
         let world: &Model = self.snapshot.world();
         let service =
             world.services.iter().find(|service| service.name.to_string() == last.service)?;
@@ -310,7 +332,7 @@ impl Scene<'_> {
             let mut candidates = service.candidates.iter();
             let candidate =
                 candidates.find(|candidate| *world.site(candidate.site).name == **site)?;
-            match (&candidate.target, last.family) {
+            match (&candidate.target, &*last.family) {
                 (Target::Vips(vips), "A") => {
                     Some(vips.v4.iter().copied().map(IpAddr::from).collect())
                 }
@@ -391,6 +413,18 @@ fn ask_in_one_second(
     anyhow::bail!("a batch never fell within one second")
 }
 
+fn hints(data: &RData) -> Vec<IpAddr> {
+    let RData::HTTPS(record) = data else { return vec![] };
+    let values = record.0.svc_params.iter().map(|(_, value)| value);
+    let hints = values.filter(|_| record.0.target_name.is_root());
+    let addresses = hints.flat_map(|value| match value {
+        SvcParamValue::Ipv4Hint(hint) => hint.0.iter().map(|a| a.0.into()).collect(),
+        SvcParamValue::Ipv6Hint(hint) => hint.0.iter().map(|aaaa| aaaa.0.into()).collect(),
+        _ => vec![],
+    });
+    addresses.collect()
+}
+
 impl Seen {
     fn read(answer: &[u8]) -> Seen {
         let message = Message::from_vec(answer).expect("an answer is readable");
@@ -408,6 +442,7 @@ impl Seen {
             authoritative: message.metadata.authoritative,
             records: answers.iter().map(ToString::to_string).collect(),
             addresses: answers.iter().filter_map(|record| record.data.ip_addr()).collect(),
+            hints: answers.iter().flat_map(|record| hints(&record.data)).collect(),
             ttl: lowest(answers).or(lowest(&message.authorities)),
             scope,
         }

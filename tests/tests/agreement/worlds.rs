@@ -57,6 +57,7 @@ pub fn every_step() -> anyhow::Result<Drawn> {
         "api.example.com",
         "sticky.example.com",
         "order.example.com",
+        "alt.example.com",
         "x.pool.example.com",
         "a.b.pool.example.com",
         "cdn.example.com",
@@ -222,6 +223,7 @@ impl Draft {
     fn service(&self, name: &str, is_cname: bool, dice: &mut Dice) -> String {
         let count = dice.between(1, self.sites.len().min(7));
         let sites = dice.picks(count, &self.sites);
+        let has_targets = !is_cname && dice.once_in(3);
         let candidates = sites.iter().enumerate().map(|(index, site)| {
             let weight = *dice.pick(&[0, 1, 1, 2, 5, 100]);
             if is_cname {
@@ -234,6 +236,12 @@ impl Draft {
                     "s4.example.com",
                 ]);
                 return format!("{{ site = \"{site}\", weight = {weight}, cname = \"{target}\" }}");
+            }
+            if has_targets {
+                let port = dice.pick(&["", ", port = 8443"]);
+                return format!(
+                    "{{ site = \"{site}\", https = {{ target = \"{site}.example.net\"{port} }} }}"
+                );
             }
             match dice.below(4) {
                 0 => format!("{{ site = \"{site}\", weight = {weight} }}"),
@@ -250,6 +258,11 @@ impl Draft {
         if !is_cname && dice.once_in(2) {
             let take = dice.between(2, 5);
             let _ = writeln!(text, "take = {take}\nacross_tiers = {}", dice.once_in(2));
+        }
+        if has_targets {
+            let _ = writeln!(text, "https = {{ alternatives = {} }}", dice.between(5, 8));
+        } else if !is_cname && dice.once_in(2) {
+            let _ = writeln!(text, "https = {{ alpn = [\"h3\", \"h2\"] }}");
         }
         let mode = *dice.pick(&["open", "last-known", "static", "empty"]);
         let _ = writeln!(text, "when_all_down = {mode:?}");
