@@ -17,6 +17,7 @@ use crate::clock;
 use crate::interrupt::Interrupt;
 use crate::latency::Histogram;
 use crate::queries::Queries;
+use crate::reloads::is_of_one_world;
 
 /// Silence after which what is in flight counts as lost. Far above any queueing on one machine.
 const STALL: Duration = Duration::from_millis(200);
@@ -50,6 +51,8 @@ pub enum Reply {
     Address,
     /// The query again: there is nothing to check.
     Echo,
+    /// All of one of the worlds that `reloads` goes round in.
+    OneWorld,
 }
 
 /// What came of it.
@@ -74,6 +77,17 @@ impl Load<'_> {
         lasting: Duration,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Tally> {
+        self.run_while(server, first, |elapsed| elapsed < lasting, interrupt)
+    }
+
+    /// The same for as long as there is more to ask, which is told how long it has been.
+    pub fn run_while(
+        &self,
+        server: SocketAddr,
+        first: usize,
+        more: impl Fn(Duration) -> bool,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Tally> {
         let mut flight = Flight::new(*self, server, first)?;
         let begin = clock::now();
         let mut heard = begin;
@@ -81,7 +95,7 @@ impl Load<'_> {
             interrupt.check()?;
             let now = clock::now();
             let elapsed = now - begin;
-            let asking = elapsed < lasting;
+            let asking = more(elapsed);
             if asking {
                 flight.ask_what_is_due(elapsed);
             } else if flight.in_flight == 0 {
@@ -210,9 +224,13 @@ impl<'q> Flight<'q> {
             if matches!(self.load.pace, Pace::Rate(_)) {
                 self.tally.latency.record(heard_at.saturating_sub(due));
             }
-            if self.load.reply == Reply::Address {
-                let expected = self.load.queries.expected(query as usize);
-                self.tally.judge(reply, expected);
+            match self.load.reply {
+                Reply::Address => {
+                    let expected = self.load.queries.expected(query as usize);
+                    self.tally.judge(reply, expected);
+                }
+                Reply::OneWorld => self.tally.note(is_of_one_world(reply)),
+                Reply::Echo => {}
             }
         }
         Ok(true)
@@ -230,8 +248,10 @@ impl Tally {
     fn judge(&mut self, reply: &[u8], expected: Ipv4Addr) {
         let sample = self.answers.is_multiple_of(SAMPLE_EVERY);
         self.sampled += u64::from(sample);
-        let verdict =
-            if sample || !seems_right(reply) { is_right(reply, expected) } else { Ok(()) };
+        self.note(if sample || !seems_right(reply) { is_right(reply, expected) } else { Ok(()) });
+    }
+
+    fn note(&mut self, verdict: anyhow::Result<()>) {
         if let Err(error) = verdict {
             self.wrong += 1;
             self.first_wrong.get_or_insert(format!("{error:#}"));

@@ -14,6 +14,7 @@ mod load;
 mod peers;
 mod places;
 mod queries;
+mod reloads;
 mod rounds;
 mod stats;
 mod table;
@@ -51,6 +52,11 @@ enum Suite {
     All(Dns),
     /// UDP answers of the name server.
     Dns(Dns),
+    /// Reloads under load: none may cost a query.
+    Reloads {
+        #[arg(long, default_value_t = 1000)]
+        reloads: u32,
+    },
     /// A server on its core.
     #[command(hide = true)]
     OnCore {
@@ -115,6 +121,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => dns(cli.dns),
         Some(Suite::All(options) | Suite::Dns(options)) => dns(options),
+        Some(Suite::Reloads { reloads }) => reload(reloads),
         Some(Suite::OnCore { core, program }) => served(peers::become_on_core(core, &program)),
         Some(Suite::Echo { address, width, reply_size }) => {
             served(peers::echo::serve(address, width, reply_size))
@@ -168,6 +175,19 @@ fn dns(options: Dns) -> anyhow::Result<ExitCode> {
         passed &= verdict.passed;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn reload(reloads: u32) -> anyhow::Result<ExitCode> {
+    let Some(program) = gslb::find()? else {
+        bail!("gslb-dns is not built; build it with: cargo build --release --workspace");
+    };
+    let interrupt = Interrupt::watch()?;
+    let cores = Cores::pick()?;
+    let dir = tempfile::tempdir()?;
+    cpu::pin(cores.generator)?;
+    let reloaded = reloads::measure(&program, cores, dir.path(), reloads, &interrupt)?;
+    println!("{}", reloaded.text());
+    Ok(if reloaded.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Dns {

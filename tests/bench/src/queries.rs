@@ -51,6 +51,13 @@ impl Queries {
         Ok(queries)
     }
 
+    /// Asks for the service's name again and again, from nobody in particular.
+    pub fn of_service() -> anyhow::Result<Queries> {
+        let mut queries = Queries::none();
+        queries.push(&encode(SERVICE, None)?, Ipv4Addr::UNSPECIFIED);
+        Ok(queries)
+    }
+
     pub fn len(&self) -> usize {
         self.expected.len()
     }

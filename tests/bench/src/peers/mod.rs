@@ -19,6 +19,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use crate::interrupt::Interrupt;
 use crate::load::{Reply, is_right};
 use crate::queries::Queries;
+use crate::reloads::is_of_one_world;
 use crate::{clock, cpu};
 
 /// Between two asks whether a server answers yet.
@@ -98,6 +99,10 @@ impl Server {
             let answer = socket.send(queries.packet(0)).and_then(|_| socket.recv(&mut buffer));
             match (answer, self.reply) {
                 (Ok(length), Reply::Echo) => return Ok(length),
+                (Ok(length), Reply::OneWorld) => match is_of_one_world(&buffer[..length]) {
+                    Ok(()) => return Ok(length),
+                    Err(wrong) => last = wrong,
+                },
                 (Ok(length), Reply::Address) => {
                     match is_right(&buffer[..length], queries.expected(0)) {
                         Ok(()) => return Ok(length),
