@@ -253,6 +253,26 @@ impl Source {
         &self.text
     }
 
+    /// Where the heading or key that stands again at `offset` stands first, if it can be told from the text.
+    pub(super) fn first_of(&self, offset: usize) -> Option<String> {
+        let line = self.line_of(offset);
+        let shown = |line: usize| {
+            let text = &self.text[self.start_of(line)..self.start_of(line + 1)];
+            text.split('#').next().unwrap_or_default().trim()
+        };
+        let key = |text: &str| text.split('=').next().unwrap_or_default().trim().to_owned();
+        let is_heading = |text: &str| text.starts_with('[');
+        let again = shown(line);
+        let mut before = (1..line).rev();
+        let first = if is_heading(again) {
+            before.find(|line| shown(*line) == again)
+        } else {
+            let mut within = before.take_while(|line| !is_heading(shown(*line)));
+            within.find(|line| key(shown(*line)) == key(again))
+        };
+        first.map(|first| format!("the first is in line {first}"))
+    }
+
     /// The number of the line that holds a byte offset, counted from 1.
     fn line_of(&self, offset: usize) -> usize {
         self.lines.partition_point(|start| *start <= offset)

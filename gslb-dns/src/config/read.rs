@@ -125,6 +125,9 @@ macro_rules! table {
 }
 pub(super) use table;
 
+/// What the parser says of everything behind a `]` that is missing.
+const UNCLOSED: &str = "missing comma between array elements";
+
 /// A file taken apart by TOML's syntax.
 pub struct Document<'s> {
     pub table: DeTable<'s>,
@@ -137,11 +140,21 @@ impl<'s> Document<'s> {
     pub fn parse(source: &'s Arc<Source>, problems: &mut Problems) -> Document<'s> {
         let (table, errors) = DeTable::parse_recoverable(source.text());
         let mut told = HashSet::new();
+        let mut in_list = false;
         for error in &errors {
             let spot = Spot::at(source.clone(), error.span().unwrap_or_default());
-            // What follows on the same line mostly follows from the first.
-            if told.insert(spot.line()) {
-                problems.add(spot.problem(error.message().replace('\n', ", ")));
+            let message = error.message().replace('\n', ", ");
+            let is_unclosed = message.starts_with(UNCLOSED);
+            // What follows on the same line mostly follows from the first, and so does all that is taken
+            // for an item of a list that was not closed.
+            if told.insert(spot.line()) && !(is_unclosed && std::mem::replace(&mut in_list, true)) {
+                let hint = match &*message {
+                    "duplicate key" => source.first_of(error.span().unwrap_or_default().start),
+                    _ if is_unclosed => Some("is a ] missing before this?".to_owned()),
+                    _ => None,
+                };
+                let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                problems.add(spot.problem(message + &hint));
             }
         }
         let whole = Spot::at(source.clone(), 0..0);
@@ -218,10 +231,33 @@ fn table_of<'v, 't, T: Read>(
     spot: &Spot,
     problems: &mut Problems,
 ) -> Option<&'v DeTable<'t>> {
-    problems.one(value.as_table().ok_or_else(|| misfit::<T>(value, spot)))
+    let is_table = |item: &Spanned<DeValue<'_>>| item.get_ref().is_table();
+    problems.one(value.as_table().ok_or_else(|| match value {
+        DeValue::Array(items) if !items.is_empty() && items.iter().all(is_table) => {
+            let hint = format!("; write [{spot}], with one pair of brackets, once");
+            misfit_with::<T>(value, spot, &hint)
+        }
+        _ => misfit::<T>(value, spot),
+    }))
+}
+
+/// A value by itself, or a table under its own heading, where a list of them belongs.
+fn no_list<T: Read>(value: &DeValue<'_>, spot: &Spot) -> Problem {
+    let hint = match value {
+        DeValue::String(text) => format!("; write [{text:?}]"),
+        DeValue::Table(_) if !T::keys().is_empty() => {
+            format!("; write [[{spot}]], with two pairs of brackets, or [{{ ... }}]")
+        }
+        _ => String::new(),
+    };
+    misfit_with::<List<T>>(value, spot, &hint)
 }
 
 fn misfit<T: Read>(value: &DeValue<'_>, spot: &Spot) -> Problem {
+    misfit_with::<T>(value, spot, "")
+}
+
+fn misfit_with<T: Read>(value: &DeValue<'_>, spot: &Spot, hint: &str) -> Problem {
     let found = match value {
         DeValue::String(text) => format!("the string {text:?}"),
         DeValue::Integer(number) => format!("the number {number}"),
@@ -231,7 +267,7 @@ fn misfit<T: Read>(value: &DeValue<'_>, spot: &Spot) -> Problem {
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
     };
-    spot.problem(format!("found {found}, expected {}", T::expected()))
+    spot.problem(format!("found {found}, expected {}{hint}", T::expected()))
 }
 
 impl<T: Read> Read for At<T> {
@@ -268,7 +304,7 @@ impl<T: Read> Read for List<T> {
     }
 
     fn read(value: &DeValue<'_>, spot: &Spot, problems: &mut Problems) -> Option<Self> {
-        let list = value.as_array().ok_or_else(|| misfit::<Self>(value, spot));
+        let list = value.as_array().ok_or_else(|| no_list::<T>(value, spot));
         let items = problems.one(list)?.iter().enumerate();
         let item = |(index, item): (usize, &Spanned<DeValue<'_>>)| {
             T::read(item.get_ref(), &spot.item(index, item.span()), problems)

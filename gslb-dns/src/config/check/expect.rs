@@ -5,10 +5,10 @@ use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, List};
 use crate::health::board::Supposition;
-use crate::ids::ServiceId;
+use crate::ids::{ServiceId, SiteId};
 use crate::policy::Expectation;
 use crate::site_set::SiteSet;
-use crate::world::{Service, Site};
+use crate::world::Site;
 
 use super::names::Named;
 
@@ -19,16 +19,15 @@ pub struct Stated {
     pub spot: Spot,
 }
 
-/// The tests of one service whose candidates are known.
+/// The tests of one service whose sites are known, whatever else is wrong with it.
 pub fn expectations(
     raw: &[Option<At<file::Expect>>],
-    (id, service): (ServiceId, &Service),
+    (id, candidates): (ServiceId, &[SiteId]),
     sites: &Named<Site>,
     problems: &mut Problems,
 ) -> Vec<Stated> {
     let named = |index: u16| sites.at(index.into()).map(|site| &*site.name);
-    let candidates: Vec<&str> =
-        service.candidates.iter().filter_map(|candidate| named(candidate.site.0)).collect();
+    let candidates: Vec<&str> = candidates.iter().filter_map(|site| named(site.0)).collect();
     let mut stated = Vec::new();
     for At { value: raw, spot: _ } in raw.iter().flatten() {
         let file::Expect { from, when, sites } = raw;

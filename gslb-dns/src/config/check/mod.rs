@@ -58,11 +58,11 @@ pub fn world(
     }
 
     let mut stated = Vec::new();
-    for (index, Draft { service, expect, .. }) in drafts.iter().enumerate() {
+    for (index, Draft { sites: of_service, expect, .. }) in drafts.iter().enumerate() {
         // There are no more services than ids: `numbered` has counted them.
         let id = ServiceId(index as u16);
-        if let Some(service) = service {
-            stated.extend(expect::expectations(expect, (id, service), &sites, problems));
+        if let Some(candidates) = of_service {
+            stated.extend(expect::expectations(expect, (id, candidates), &sites, problems));
         }
     }
 

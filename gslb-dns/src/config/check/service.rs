@@ -40,6 +40,8 @@ pub struct Draft {
     pub answers: Option<Answers>,
     /// `None` if anything is wrong with it.
     pub service: Option<Service>,
+    /// Of its candidates; `None` if they are not known.
+    pub sites: Option<Vec<SiteId>>,
     /// Where `empty` is asked for.
     pub empty: Option<Spot>,
     /// `None` if it could not be read.
@@ -81,6 +83,7 @@ fn draft(
             name,
             answers: None,
             service: None,
+            sites: None,
             empty: None,
             ttl: None,
             targets: vec![],
@@ -102,7 +105,8 @@ fn draft(
     let mode = when_all_down.as_ref().map(|mode| mode.value);
     let listed = sites.as_ref().and_then(|sites| candidates(&name.value, sites, around, problems));
     let answers = listed.as_deref().and_then(|listed| answers(listed, problems));
-    let asks = steer::Asks { sites: listed.as_deref().map(sites_of), when_all_down: mode, around };
+    let sites = listed.as_deref().map(sites_of);
+    let asks = steer::Asks { sites: sites.clone(), when_all_down: mode, around };
     let plan = asks.plan(steer, problems);
     let take = self::take(take, across_tiers, answers, problems);
     if let (Some(Take { sites: 2.., .. }), Some(listed)) = (take, &listed) {
@@ -124,7 +128,8 @@ fn draft(
     let parts = Parts { listed, answers, plan, take, fail_mode, ttl, https, svcb };
     let service = parts.service(&name.value);
     let expect = expect.flatten().unwrap_or_default();
-    Draft { name, answers, service, empty: empty.map(|mode| mode.spot), ttl, targets, expect }
+    let empty = empty.map(|mode| mode.spot);
+    Draft { name, answers, service, sites, empty, ttl, targets, expect }
 }
 
 fn bound_sites<'l>(rtype: RecordType, listed: &'l [Listed<'_>]) -> Vec<binding::Site<'l>> {
