@@ -8,7 +8,7 @@ use crate::locate::{Client, MapKey, map_entry, territory_km};
 use crate::record::RecordType;
 use crate::site_set::SiteSet;
 use crate::snapshot::{Chosen, Derivation, Snapshot};
-use crate::steer::{Contender, Failing, Family, StepName, Struck, Trace};
+use crate::steer::{Contender, Failing, Family, Skipped, StepName, Struck, Trace};
 use crate::world::{Area, Pace, Service, World};
 
 /// How one service came to its part of the answer.
@@ -262,12 +262,12 @@ impl Trace for Story<'_> {
         self.steps.push(told);
     }
 
-    fn skipped(&mut self, step: StepName, why: &'static str) {
+    fn skipped(&mut self, step: StepName, why: Skipped) {
         let tiers = self.steps.last().map_or(vec![], |last| last.tiers.clone());
         let told = StepTold {
             step: self.step_name(step),
             struck: std::mem::take(&mut self.struck),
-            note: Some(format!("skipped: {why}")),
+            note: Some(format!("skipped: {}", why.as_str())),
             tiers,
         };
         self.steps.push(told);

@@ -3,7 +3,7 @@
 //! Each step refines every tier in place: it orders, splits or strikes, never merges or re-sorts
 //! across tiers; a step that would leave nothing in any tier is skipped.
 
-use super::trace::{StepName, Struck, Trace};
+use super::trace::{Skipped, StepName, Struck, Trace};
 use super::{Family, able};
 use crate::health::board::{Beliefs, Duty, Health};
 use crate::ids::MapId;
@@ -93,7 +93,7 @@ fn strict_fence(
     let step = StepName::StrictFence(area);
     let inside = class.strict_inside.map(|inside| inside.and(start));
     let Some(inside) = inside.filter(|inside| !inside.is_empty()) else {
-        trace.skipped(step, "no site is inside the client's area, or its place is not known");
+        trace.skipped(step, Skipped::NotFenced);
         return start;
     };
     for candidate in start.without(inside).iter() {
@@ -180,16 +180,16 @@ fn refine(step: Step, view: &View, tiers: &mut Vec<SiteSet>, trace: &mut impl Tr
         (_, View::Map(map)) => &|tier| map.iter().map(|of_map| tier.and(*of_map)).collect(),
         (_, View::Nearest(nearness)) => &|tier| nearness.split(tier),
         (Step::Fence(_) | Step::Nearest, View::Nothing) => {
-            return trace.skipped(name, "the client's place is not known");
+            return trace.skipped(name, Skipped::NoPlace);
         }
         (Step::Map(_), View::Nothing) => {
-            return trace.skipped(name, "the map has no entry for the client and no default");
+            return trace.skipped(name, Skipped::NoEntry);
         }
     };
     let refined: Vec<SiteSet> =
         tiers.iter().flat_map(|&tier| split(tier)).filter(|tier| !tier.is_empty()).collect();
     if refined.is_empty() {
-        return trace.skipped(name, "it would have left nobody");
+        return trace.skipped(name, Skipped::NobodyLeft);
     }
     if let Step::Map(map) = step {
         report_struck(map, tiers, &refined, trace);

@@ -12,7 +12,7 @@ mod trace;
 
 pub use self::arrange::{Arrangement, Failing, Outcome, arrange};
 pub use self::pick::{Choice, Contender, Seed, Shares, pick, pick_alternatives, reach};
-pub use self::trace::{Silent, StepName, Struck, Trace};
+pub use self::trace::{Silent, Skipped, StepName, Struck, Trace};
 
 use crate::record::RecordType;
 use crate::site_set::SiteSet;

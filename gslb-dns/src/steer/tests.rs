@@ -85,7 +85,7 @@ impl Trace for LastTiers {
     fn step(&mut self, _: StepName, tiers: &[SiteSet]) {
         self.0 = tiers.to_vec();
     }
-    fn skipped(&mut self, _: StepName, _: &'static str) {}
+    fn skipped(&mut self, _: StepName, _: Skipped) {}
     fn struck(&mut self, _: usize, _: Struck) {}
     fn fail_mode(&mut self, _: &'static str) {}
     fn stood_aside(&mut self, _: usize, _: f64, _: f64) {}

@@ -11,7 +11,7 @@ pub trait Trace {
     fn step(&mut self, step: StepName, tiers: &[SiteSet]);
 
     /// A step would have left nothing, or had nothing to go by: the tiers stay as they were.
-    fn skipped(&mut self, step: StepName, why: &'static str);
+    fn skipped(&mut self, step: StepName, why: Skipped);
 
     /// A candidate is out.
     fn struck(&mut self, candidate: usize, why: Struck);
@@ -37,6 +37,27 @@ pub enum StepName {
     Failover,
 }
 
+/// Why a step did nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Skipped {
+    NotFenced,
+    NoPlace,
+    NoEntry,
+    NobodyLeft,
+}
+
+impl Skipped {
+    /// As `explain` tells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Skipped::NotFenced => "no site is inside the client's area, or its place is not known",
+            Skipped::NoPlace => "the client's place is not known",
+            Skipped::NoEntry => "the map has no entry for the client and no default",
+            Skipped::NobodyLeft => "it would have left nobody",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Struck {
     NoAddressOfFamily,
@@ -51,7 +72,7 @@ pub struct Silent;
 
 impl Trace for Silent {
     fn step(&mut self, _: StepName, _: &[SiteSet]) {}
-    fn skipped(&mut self, _: StepName, _: &'static str) {}
+    fn skipped(&mut self, _: StepName, _: Skipped) {}
     fn struck(&mut self, _: usize, _: Struck) {}
     fn fail_mode(&mut self, _: &'static str) {}
     fn stood_aside(&mut self, _: usize, _: f64, _: f64) {}
