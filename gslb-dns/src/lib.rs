@@ -2,9 +2,9 @@
 //!
 //! query:   listen ─▶ query ─▶ zone ─▶ locate ─▶ steer ─▶ answer ─▶ listen
 //! health:  overrides ─▶ board ────────────────────┘  (in the snapshot: one Arc, swapped whole)
-//! config:  config ─▶ every room above, checked once, then trusted
+//! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together
 //!
-//! `zone`, `locate`, `steer`, `health` and `answer` are pure: no socket, no clock, no lock, no global.
+//! `zone`, `locate`, `steer`, `health`, `answer` and `prove` are pure: no socket, no clock, no lock, no global.
 
 pub mod admin;
 pub mod answer;
@@ -26,6 +26,7 @@ pub mod name;
 pub mod notify;
 pub mod orders;
 pub mod policy;
+pub mod prove;
 pub mod publish;
 pub mod query;
 pub mod record;

@@ -33,7 +33,8 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         log_format: LogFormat,
     },
-    /// Find every problem of the config, its world, zones and databases; exit code 1 if there is one.
+    /// Find every problem of the config, its world, zones and databases, exit code 1 if there is one; and
+    /// warn of what its clients would suffer.
     Check {
         #[command(flatten)]
         config: ConfigFile,
@@ -220,9 +221,12 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config } => {
-            let Some(Prepared { ground, tests, .. }) = load(&config) else {
+            let Some(Prepared { ground, tests, findings, .. }) = load(&config) else {
                 return Ok(ExitCode::FAILURE);
             };
+            if !findings.is_empty() {
+                eprintln!("{}\n", findings.render(Colour::Never));
+            }
             let world = &ground.world;
             let (zones, services, epoch) = (world.zones.len(), world.services.len(), world.epoch);
             say(&format!(

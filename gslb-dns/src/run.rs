@@ -120,7 +120,7 @@ impl Server {
     /// Starts to answer. All sockets are bound before the first answer.
     pub fn start(shell: Shell, prepared: Prepared) -> Result<Server, StartError> {
         let Shell { runtime, hang_up } = shell;
-        let Prepared { file, node, ground, tests: _ } = prepared;
+        let Prepared { file, node, ground, tests: _, findings } = prepared;
         let state_lock = take_state_dir(&node)?;
         let (sockets, signals) = {
             let _entered = runtime.enter();
@@ -171,6 +171,7 @@ impl Server {
             admin = ?server.admin,
             "ready"
         );
+        keeper::tell_findings(&findings);
         server.service_manager.ready(&format!("answering at {:?}", server.dns));
         Ok(server)
     }

@@ -119,7 +119,7 @@ pub struct Site {
 }
 
 /// Addresses of one site or candidate, by family, in the order written.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Vips {
     pub v4: Vec<Ipv4Addr>,
     pub v6: Vec<Ipv6Addr>,
@@ -211,14 +211,14 @@ pub enum Pace {
     Weighted,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Take {
     pub sites: u8,
     /// Whether later tiers may fill up an answer that the first leaves short.
     pub across_tiers: bool,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum FailMode {
     Open,
     LastKnown,

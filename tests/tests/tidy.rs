@@ -40,8 +40,9 @@ const ARROWS: &[(&str, &str)] = &[
     ("policy", "health ids locate query site_set snapshot steer world"),
     (
         "config",
-        "binding bounded duration health ids name policy query record site_set snapshot world zone",
+        "binding bounded duration health ids name policy prove query record site_set snapshot world zone",
     ),
+    ("prove", "answer health ids locate name query record site_set snapshot steer world zone"),
     ("metrics", "answer query"),
     ("publish", "snapshot"),
     ("listen", "answer clock ids lock metrics name publish query snapshot world"),
@@ -53,9 +54,9 @@ const ARROWS: &[(&str, &str)] = &[
     ("run", "admin answer clock config keeper listen metrics notify world"),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "name", "ids", "record", "site_set", "zone", "world", "query", "locate", "health", "steer",
-    "snapshot", "answer", "policy", "orders", "status", "binding",
+    "snapshot", "answer", "policy", "orders", "status", "binding", "prove",
 ];
 const IMPURE: [&str; 10] = [
     "Instant::now",

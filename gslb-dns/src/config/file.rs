@@ -205,10 +205,17 @@ table! {
         site: At<String>,
         weight: Option<At<i64>>,
         vips: Option<At<List<At<IpAddr>>>>,
-        cname: Option<At<Name>>,
+        cname: Option<At<Alias>>,
         https: Option<At<SiteBinding>>,
         svcb: Option<At<SiteBinding>>,
     }
+}
+
+/// A CNAME's target. It is absolute; without its final dot, somebody may have meant otherwise.
+#[derive(Clone, Debug)]
+pub struct Alias {
+    pub name: Name,
+    pub has_final_dot: bool,
 }
 
 table! {
@@ -273,6 +280,14 @@ impl Word for From {
             Err(_) if text.contains('/') => IpNet::word(text).map(From),
             Err(_) => Err(format!("{text:?} is not {}", Self::EXPECTED)),
         }
+    }
+}
+
+impl Word for Alias {
+    const EXPECTED: &'static str = Name::EXPECTED;
+
+    fn word(text: &str) -> Result<Alias, String> {
+        Name::word(text).map(|name| Alias { name, has_final_dot: text.ends_with('.') })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading what operators write, and judging it whole before anything trusts it.
 //!
-//! text ─▶ read ─▶ file ─▶ check ─▶ world      (problems from every step, all of them)
+//! text ─▶ read ─▶ file ─▶ check ─▶ world ─▶ prepare     (problems from every step, all of them)
 //!           └──────────────▶ epoch ──┘
 //!
 //! Reads files when asked and nothing else: no socket, no clock.
@@ -17,14 +17,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::problems::{Colour, Problem, Problems};
+pub use crate::prove::Severity;
 
-use self::check::Stated;
+use self::check::{Checked, Spots, Stated};
 use self::problems::Source;
 use self::read::Document;
 use crate::bounded;
 use crate::duration;
 use crate::health::board::Board;
 use crate::policy;
+use crate::prove::{self, At, Finding};
 use crate::snapshot::Groundwork;
 use crate::world::{Node, World};
 
@@ -40,6 +42,9 @@ pub struct Config {
     pub world: World,
     /// Policy tests, not run yet.
     stated: Vec<Stated>,
+    /// Where each service's parts are written.
+    spots: Vec<Spots>,
+    warnings: Problems,
 }
 
 /// What a name server can answer from: the config, compiled, its policy tests passed.
@@ -49,12 +54,15 @@ pub struct Prepared {
     pub ground: Groundwork,
     /// How many policy tests there are.
     pub tests: usize,
+    /// What its operator should know, and may mean to be so: warnings and notes.
+    pub findings: Problems,
 }
 
 impl Config {
-    /// Compiles the world and runs its policy tests; reports each that fails.
+    /// Compiles the world, runs its policy tests and looks for what it will do unasked; reports each test
+    /// that fails and all that nobody can mean.
     pub fn prepare(self) -> Result<Prepared, Problems> {
-        let Config { file, node, world, stated } = self;
+        let Config { file, node, world, stated, spots, warnings: mut findings } = self;
         let ground = Groundwork::new(world);
         let blank = Board::blank(&ground.world);
         let mut problems = Problems::default();
@@ -63,9 +71,51 @@ impl Config {
                 problems.add(spot.problem(expectation.told(&ground.world, surprise)));
             }
         }
+        for found in prove::findings(&ground) {
+            let told = told(&spots[found.service.index()], &found);
+            match told.severity() {
+                Severity::Problem => problems.add(told),
+                Severity::Warning | Severity::Note => findings.add(told),
+            }
+        }
+        for relative in ambiguous(&ground, &spots) {
+            findings.add(relative.weighing(Severity::Warning));
+        }
         problems.sort();
-        problems.or(Some(Prepared { file, node, ground, tests: stated.len() }))
+        findings.sort();
+        problems.or(Some(Prepared { file, node, ground, tests: stated.len(), findings }))
     }
+}
+
+fn told(spots: &Spots, found: &Finding) -> Problem {
+    let spot = match found.at {
+        At::Service => None,
+        At::FailMode => spots.mode.as_ref(),
+        At::Static => spots.r#static.as_ref(),
+        At::StrictFence => spots.strict_fence.as_ref(),
+        At::Step(index) => spots.steps.get(index),
+        At::Candidate(index) => spots.candidates.get(index).map(|candidate| &candidate.spot),
+    };
+    let spot = spot.unwrap_or(&spots.service);
+    spot.problem(found.message.as_str()).weighing(found.severity)
+}
+
+/// CNAMEs without a final dot that lead out of every zone, where the name below the service's own zone is
+/// there: a zone file would read them so.
+fn ambiguous(ground: &Groundwork, spots: &[Spots]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (id, of_service) in ground.world.service_ids().zip(spots) {
+        let candidates = of_service.candidates.iter().enumerate();
+        for (index, candidate) in candidates.filter(|(_, candidate)| candidate.is_dotless) {
+            if let Some(relative) = prove::relative_reading(ground, id, index) {
+                problems.push(candidate.spot.problem(format!(
+                    "is read as a whole name, and {relative} is a name here; write that out if it is \
+                     meant, else a final dot"
+                )));
+            }
+        }
+    }
+    problems
 }
 
 /// Reads `node.toml` and the world that it names. Reports every problem of both, of the zones and
@@ -91,11 +141,9 @@ pub fn load(node_file: &Path) -> Result<Config, Problems> {
             }
         }
     });
-    problems.or(node.zip(world).map(|(node, (world, stated))| Config {
-        file: node_file.to_owned(),
-        node,
-        world,
-        stated,
+    problems.or(node.zip(world).map(|(node, checked)| {
+        let Checked { world, stated, spots, warnings } = checked;
+        Config { file: node_file.to_owned(), node, world, stated, spots, warnings }
     }))
 }
 
@@ -126,7 +174,7 @@ pub fn load_world(world_file: &Path) -> Result<World, Problems> {
             None
         }
     };
-    problems.or(world.map(|(world, _)| world))
+    problems.or(world.map(|checked| checked.world))
 }
 
 /// Reads a world from text as if it stood in `dir` as `world.toml`; its policy tests are not run.
@@ -134,14 +182,10 @@ pub fn world_from_str(text: &str, dir: &Path) -> Result<World, Problems> {
     let source = Arc::new(Source::new(&dir.join("world.toml"), text.to_owned()));
     let mut problems = Problems::default();
     let world = world(&source, dir, &mut problems);
-    problems.or(world.map(|(world, _)| world))
+    problems.or(world.map(|checked| checked.world))
 }
 
-fn world(
-    source: &Arc<Source>,
-    dir: &Path,
-    problems: &mut Problems,
-) -> Option<(World, Vec<Stated>)> {
+fn world(source: &Arc<Source>, dir: &Path, problems: &mut Problems) -> Option<Checked> {
     let mut found = Problems::default();
     let document = Document::parse(source, &mut found);
     let world = check::world(&document, dir, &mut found);

@@ -1,4 +1,5 @@
-//! What is wrong with a configuration: every problem, each with its file, line and key.
+//! What is wrong with a configuration: every problem, each with its file, line and key. What is only to be
+//! warned of is told in the same way.
 //!
 //! Filled by `read` and `check`, shown by whoever asked for the configuration.
 
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use crate::prove::Severity;
 
 /// A file as it was read.
 #[derive(Debug)]
@@ -33,6 +36,7 @@ pub struct Problem {
     place: Place,
     key: Box<str>,
     message: String,
+    severity: Severity,
 }
 
 #[derive(Clone, Debug)]
@@ -79,11 +83,27 @@ impl Problems {
             shown.push_str(&renderer.render(&[problem.report()]));
             shown.push_str("\n\n");
         }
-        let count = match self.list.len() {
-            1 => "1 problem".to_owned(),
-            count => format!("{count} problems"),
-        };
-        shown + &count
+        shown + &self.counted()
+    }
+
+    /// `2 problems`, or `1 warning, 3 notes`.
+    fn counted(&self) -> String {
+        let kinds = [
+            (Severity::Problem, "problem"),
+            (Severity::Warning, "warning"),
+            (Severity::Note, "note"),
+        ];
+        let counts = kinds.iter().filter_map(|(severity, name)| match self.of(*severity).count() {
+            0 => None,
+            1 => Some(format!("1 {name}")),
+            count => Some(format!("{count} {name}s")),
+        });
+        counts.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Those of one weight.
+    pub fn of(&self, severity: Severity) -> impl Iterator<Item = &Problem> {
+        self.list.iter().filter(move |problem| problem.severity == severity)
     }
 
     pub(super) fn add(&mut self, problem: Problem) {
@@ -92,6 +112,12 @@ impl Problems {
 
     pub(super) fn add_all(&mut self, problems: Problems) {
         self.list.extend(problems.list);
+    }
+
+    /// The same, each weighing as much.
+    pub(super) fn weighing(self, severity: Severity) -> Problems {
+        let list = self.list.into_iter().map(|problem| problem.weighing(severity));
+        Problems { list: list.collect() }
     }
 
     /// Takes note of an error; `None` then says that it was told.
@@ -124,7 +150,7 @@ impl Problem {
     /// About a file as a whole.
     pub(super) fn of_file(path: &Path, message: impl Into<String>) -> Problem {
         let place = Place::File(path.to_owned());
-        Problem { place, key: "".into(), message: message.into() }
+        Problem { place, key: "".into(), message: message.into(), severity: Severity::Problem }
     }
 
     /// About one line, counted from 1.
@@ -134,11 +160,25 @@ impl Problem {
         message: impl Into<String>,
     ) -> Problem {
         let place = Place::Line { source: source.clone(), line };
-        Problem { place, key: "".into(), message: message.into() }
+        Problem { place, key: "".into(), message: message.into(), severity: Severity::Problem }
+    }
+
+    /// The same, weighing as much.
+    pub(super) fn weighing(self, severity: Severity) -> Problem {
+        Problem { severity, ..self }
+    }
+
+    pub(super) fn severity(&self) -> Severity {
+        self.severity
     }
 
     fn report(&self) -> Group<'_> {
-        let title = Level::ERROR.primary_title(self.message.as_str());
+        let level = match self.severity {
+            Severity::Problem => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
+        };
+        let title = level.primary_title(self.message.as_str());
         let (source, line, span) = match &self.place {
             Place::File(path) => {
                 return title.element(Origin::path(path.display().to_string()));
@@ -222,7 +262,12 @@ impl Spot {
 
     pub(super) fn problem(&self, message: impl Into<String>) -> Problem {
         let place = Place::Span { source: self.source.clone(), span: self.span.clone() };
-        Problem { place, key: self.key.clone(), message: message.into() }
+        Problem {
+            place,
+            key: self.key.clone(),
+            message: message.into(),
+            severity: Severity::Problem,
+        }
     }
 
     pub(super) fn line(&self) -> usize {

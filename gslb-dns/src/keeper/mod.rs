@@ -19,7 +19,7 @@ use serde_json::json;
 use tracing::{error, info, warn};
 
 use crate::audit::{Audit, Outcome};
-use crate::config::Prepared;
+use crate::config::{Prepared, Problems, Severity};
 use crate::health::overrides::{Override, Phase, Unmatched};
 use crate::metrics::WorldMetrics;
 use crate::name::Name;
@@ -28,6 +28,13 @@ use crate::snapshot::{Groundwork, Snapshot};
 use crate::status::LastReload;
 use crate::steer::Failing;
 use crate::world::{Node, World};
+
+/// Logs what `check` warns of; its notes are for who asks.
+pub fn tell_findings(findings: &Problems) {
+    for why in findings.of(Severity::Warning) {
+        warn!(%why, "the world will do this to some clients");
+    }
+}
 
 /// Publishes a new snapshot whenever what is believed, or the world, changes.
 pub struct Keeper {
@@ -112,7 +119,7 @@ impl Keeper {
 
     /// Answers from another world from now on. Sites keep what is believed of them, by name.
     pub fn adopt(&mut self, next: Prepared, by: &By, now: Timestamp) {
-        let Prepared { file: _, node, ground, tests: _ } = next;
+        let Prepared { file: _, node, ground, tests: _, findings } = next;
         self.tell_restart_needed(self.node.needs_restart_for(&node));
         self.metrics.reloads.config_ok.set(1);
         let epoch = ground.world.epoch;
@@ -136,6 +143,7 @@ impl Keeper {
         self.tell_unmatched(now);
         self.metrics.reloads.adopted.inc();
         info!(%epoch, board = self.number, %digest, "reloaded: the world has changed");
+        tell_findings(&findings);
         self.reloaded(LastReload { at: now, refused: None }, by);
     }
 

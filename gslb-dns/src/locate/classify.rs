@@ -67,6 +67,11 @@ impl Need {
         }
     }
 
+    /// What the policy would make of clients at a place, be there any or not; none of its nets holds them.
+    pub fn imagine(&self, world: &World, place: &Place) -> Class {
+        self.class(world, place, &[])
+    }
+
     /// `nets` holds, for each map among the steps, the entry whose prefix holds the client.
     pub(super) fn class(&self, world: &World, place: &Place, nets: &[Option<u32>]) -> Class {
         let sites: Vec<&Site> = self.sites.iter().map(|&id| world.site(id)).collect();

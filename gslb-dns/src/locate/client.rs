@@ -1,6 +1,6 @@
 //! Whom an answer is for: the client subnet the query names, if it can be believed, or the resolver.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use geoip::{Addr, RangeTable};
 use ipnet::IpNet;
@@ -149,6 +149,13 @@ impl Trust {
         ))
     }
 
+    /// The first address of each run that is believed or not, of both families.
+    pub fn run_starts(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4.runs().map(|(first, ..)| Ipv4Addr::from_bits(first).into());
+        let v6 = self.v6.runs().map(|(first, ..)| Ipv6Addr::from_bits(first).into());
+        v4.chain(v6)
+    }
+
     fn believes(&self, client: &Client) -> bool {
         match client.address {
             IpAddr::V4(v4) => self.by_octet[usize::from(v4.octets()[0])]
@@ -165,6 +172,17 @@ fn public_or_named<A: Addr>(
     let not_public = not_public.iter().map(|&(net, length)| (net, length, false));
     RangeTable::from_prefixes(true, not_public)
         .overlay(&RangeTable::from_prefixes(false, named), |public, named| public || named)
+}
+
+/// Whether resolvers tell such an address of their clients, and anybody may believe it.
+pub fn is_public(address: IpAddr) -> bool {
+    fn within<A: Addr>(address: A, nets: &[(A, u8)]) -> bool {
+        nets.iter().any(|&(net, length)| address.first_of(length) == net)
+    }
+    match address {
+        IpAddr::V4(v4) => !within(v4.to_bits(), NOT_PUBLIC_V4),
+        IpAddr::V6(v6) => !within(v6.to_bits(), NOT_PUBLIC_V6),
+    }
 }
 
 /// IANA's IPv4 special-purpose registry, what is not globally reachable, and multicast and above.
@@ -223,6 +241,16 @@ mod tests {
         check("2001:db8:8::/48", None);
         check("fe80::/64", None);
         check("81.2.69.0/0", None);
+    }
+
+    #[test]
+    fn what_is_public_is_believed_by_whom_nobody_told_anything() {
+        let trust = Trust::new([]);
+        for start in trust.run_starts() {
+            let whole = IpNet::from(start);
+            let subnet = ClientSubnet::new(start, whole.prefix_len());
+            assert_eq!(Client::subnet(&subnet, &trust).is_some(), is_public(start), "{start}");
+        }
     }
 
     #[test]

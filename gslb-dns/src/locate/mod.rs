@@ -10,13 +10,13 @@ mod v4;
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use geoip::{Addr, Compiled, Place, PlaceId, RangeTable};
 use ipnet::IpNet;
 
 pub use self::classify::{Class, MapKey, Need, View, map_entry, territory_km};
-pub use self::client::{Client, HashedPrefix, ToldBy, Trust};
+pub use self::client::{Client, HashedPrefix, ToldBy, Trust, is_public};
 use self::v4::V4Table;
 
 use crate::ids::MapId;
@@ -84,6 +84,13 @@ impl Geography {
 
     pub fn classes(&self) -> &[Class] {
         &self.classes
+    }
+
+    /// The first address of each run of one class, of both families: between two of them nothing changes.
+    pub fn run_starts(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4.starts().map(|bits| Ipv4Addr::from_bits(bits).into());
+        let v6 = self.v6.runs().map(|(first, ..)| Ipv6Addr::from_bits(first).into());
+        v4.chain(v6)
     }
 
     /// Runs of equal class in the tables: what a look-up searches.

@@ -70,7 +70,24 @@ impl V4Table {
     }
 }
 
+impl V4Table {
+    /// The first address of each run; a run that crosses a block's edge may be told in pieces.
+    pub fn starts(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        match self {
+            V4Table::Compact(compact) => Box::new(compact.starts()),
+            V4Table::Sorted(table) => Box::new(table.runs().map(|(first, ..)| first)),
+        }
+    }
+}
+
 impl Compact {
+    fn starts(&self) -> impl Iterator<Item = u32> {
+        self.blocks.iter().zip(0u32..).flat_map(|(word, block)| {
+            let runs = if word & MIXED == 0 { &[0][..] } else { self.runs_of(*word) };
+            runs.iter().map(move |run| block << LOW_BITS | run >> CLASS_BITS)
+        })
+    }
+
     /// `None` if the table has too many classes or runs.
     fn new(table: &RangeTable<u32, ClassId>) -> Option<Compact> {
         let mut compact = Compact { blocks: vec![0; 1 << BLOCK].into(), runs: Vec::new() };
@@ -176,6 +193,10 @@ mod tests {
                 assert_eq!(compiled.find(address), table.find(address), "{address:#010x}");
             }
         }
+        let starts: Vec<u32> = compiled.starts().collect();
+        let mut starts_left = starts.iter();
+        assert!(starts.is_sorted());
+        assert!(table.runs().all(|(first, ..)| starts_left.any(|start| *start == first)));
         // Fetches only what is there, however many are asked for.
         let firsts: Vec<u32> = table.runs().map(|(first, ..)| first).collect();
         compiled.warm(&firsts);

@@ -24,6 +24,7 @@ pub use self::expect::Stated;
 use self::names::numbered;
 pub use self::node::node;
 use self::service::Draft;
+pub use self::service::Spots;
 use super::epoch::Digest;
 use super::file;
 use super::problems::{Problem, Problems};
@@ -31,13 +32,21 @@ use super::read::{At, ByDomain, Document, Entries};
 use crate::ids::ServiceId;
 use crate::world::World;
 
+/// A world that is sound by itself, and what is to be asked of it once it is compiled.
+#[derive(Debug)]
+pub struct Checked {
+    pub world: World,
+    /// Its policy tests.
+    pub stated: Vec<Stated>,
+    /// By service.
+    pub spots: Vec<Spots>,
+    /// What is to be told of it though it is sound.
+    pub warnings: Problems,
+}
+
 /// Turns `world.toml` and the files it names into what runs, with its policy tests. `None` if anything is
 /// wrong.
-pub fn world(
-    document: &Document<'_>,
-    dir: &Path,
-    problems: &mut Problems,
-) -> Option<(World, Vec<Stated>)> {
+pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Option<Checked> {
     let raw: file::World = document.read(problems)?;
     let file::World { geoip, zone, site, map, service } = raw;
     let site = numbered(site, problems)?;
@@ -52,7 +61,8 @@ pub fn world(
     let maps = map::maps(map, &sites.names, geoip.are_known, problems);
     let around = service::Around { sites: &sites, maps: &maps, knows_places: geoip.are_known };
     let drafts = service::drafts(service, &around, problems);
-    let zones = zones.settle(&drafts, problems);
+    let mut warnings = Problems::default();
+    let zones = zones.settle(&drafts, problems, &mut warnings);
     if let Some(zones) = &zones {
         target::check(&drafts, zones, problems);
     }
@@ -69,17 +79,23 @@ pub fn world(
     if !problems.is_empty() {
         return None;
     }
+    let mut spots = Vec::with_capacity(drafts.len());
+    let services = drafts.into_iter().map(|draft| {
+        spots.push(draft.spots);
+        draft.service
+    });
+    let services = services.collect::<Option<_>>()?;
     let world = World {
         epoch: digest.epoch(),
         sites: sites.list.into_iter().collect::<Option<_>>()?,
         maps: maps.list.into_iter().collect::<Option<_>>()?,
-        services: drafts.into_iter().map(|draft| draft.service).collect::<Option<_>>()?,
+        services,
         zones: zones?,
         atlas: geoip.atlas?.into(),
         ecs_private: geoip.ecs_private?,
         overrides: geoip.overrides,
     };
-    Some((world, stated))
+    Some(Checked { world, stated, spots, warnings })
 }
 
 fn by_domain<T>(table: Option<ByDomain<T>>) -> Option<Entries<T>> {

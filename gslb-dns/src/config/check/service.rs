@@ -49,6 +49,26 @@ pub struct Draft {
     /// Names of its sites that have yet to be looked up in the zones.
     pub targets: Vec<SiteTarget>,
     pub expect: List<At<file::Expect>>,
+    pub spots: Spots,
+}
+
+/// Where the parts of a service are written, for what is found of it later.
+#[derive(Debug)]
+pub struct Spots {
+    pub service: Spot,
+    pub mode: Option<Spot>,
+    pub r#static: Option<Spot>,
+    pub strict_fence: Option<Spot>,
+    pub steps: Vec<Spot>,
+    pub candidates: Vec<CandidateSpot>,
+}
+
+#[derive(Debug)]
+pub struct CandidateSpot {
+    /// Of its CNAME, if it has one; of its name else.
+    pub spot: Spot,
+    /// Whether it is a CNAME without a final dot.
+    pub is_dotless: bool,
 }
 
 /// Services in the order of their keys; those whose names are no names are left out, and told.
@@ -79,8 +99,10 @@ fn draft(
     problems: &mut Problems,
 ) -> Draft {
     let Some(At { value: raw, spot }) = raw else {
+        let spots = Spots::of(&name.spot);
         return Draft {
             name,
+            spots,
             answers: None,
             service: None,
             sites: None,
@@ -107,7 +129,16 @@ fn draft(
     let answers = listed.as_deref().and_then(|listed| answers(listed, problems));
     let sites = listed.as_deref().map(sites_of);
     let asks = steer::Asks { sites: sites.clone(), when_all_down: mode, around };
-    let plan = asks.plan(steer, problems);
+    let mut spots = Spots::of(&name.spot);
+    spots.mode = when_all_down.as_ref().map(|mode| mode.spot.clone());
+    spots.r#static = r#static.iter().flatten().map(|listed| listed.spot.clone()).next();
+    let mut plan = asks.plan(steer, problems);
+    if let Some(plan) = &mut plan {
+        spots.strict_fence = plan.strict_spot.take();
+        spots.steps = std::mem::take(&mut plan.spots);
+    }
+    let candidates = listed.iter().flatten();
+    spots.candidates = candidates.map(Listed::candidate_spot).collect();
     let take = self::take(take, across_tiers, answers, problems);
     if let (Some(Take { sites: 2.., .. }), Some(listed)) = (take, &listed) {
         check_shared(listed, problems);
@@ -129,7 +160,7 @@ fn draft(
     let service = parts.service(&name.value);
     let expect = expect.flatten().unwrap_or_default();
     let empty = empty.map(|mode| mode.spot);
-    Draft { name, answers, service, sites, empty, ttl, targets, expect }
+    Draft { name, answers, service, sites, empty, ttl, targets, expect, spots }
 }
 
 fn bound_sites<'l>(rtype: RecordType, listed: &'l [Listed<'_>]) -> Vec<binding::Site<'l>> {
@@ -163,7 +194,7 @@ impl Parts<'_> {
     /// A service if there are all of them.
     fn service(self, name: &Name) -> Option<Service> {
         let Parts { listed, answers, plan, take, fail_mode, ttl, https, svcb } = self;
-        let steer::Plan { strict_fence, steps, pace } = plan?;
+        let steer::Plan { strict_fence, steps, pace, .. } = plan?;
         Some(Service {
             name: name.clone(),
             answers: answers?,
@@ -186,6 +217,33 @@ struct Listed<'f> {
     spot: Spot,
     /// Its table, if it has one.
     written: Option<&'f file::Candidate>,
+    /// Where its CNAME is, and whether that ends in a dot.
+    cname: Option<(Spot, bool)>,
+}
+
+impl Listed<'_> {
+    fn candidate_spot(&self) -> CandidateSpot {
+        match &self.cname {
+            Some((spot, has_final_dot)) => {
+                CandidateSpot { spot: spot.clone(), is_dotless: !has_final_dot }
+            }
+            None => CandidateSpot { spot: self.spot.clone(), is_dotless: false },
+        }
+    }
+}
+
+impl Spots {
+    /// Of a service of which nothing more is known yet.
+    fn of(service: &Spot) -> Spots {
+        Spots {
+            service: service.clone(),
+            mode: None,
+            r#static: None,
+            strict_fence: None,
+            steps: vec![],
+            candidates: vec![],
+        }
+    }
 }
 
 fn sites_of(listed: &[Listed<'_>]) -> Vec<SiteId> {
@@ -228,14 +286,16 @@ fn candidate<'f>(
     seen: &mut HashMap<SiteId, Spot>,
     problems: &mut Problems,
 ) -> Option<Listed<'f>> {
-    let (name, weight, own) = match item {
-        NameOr::Name(name) => (name, Some(1), Some(None)),
+    let (name, weight, own, cname) = match item {
+        NameOr::Name(name) => (name, Some(1), Some(None), None),
         NameOr::More(file::Candidate { site, weight, vips, cname, https: _, svcb: _ }) => {
             let weight = or(weight.as_ref().map(Option::as_ref), 1, |weight| {
                 problems.one(within(weight, 0..=MOST_WEIGHT))
             });
             let own = own_target(service, vips.as_ref()?, cname.as_ref()?, problems);
-            (site.as_ref()?, weight, own)
+            let cname = cname.iter().flatten().next();
+            let cname = cname.map(|cname| (cname.spot.clone(), cname.value.has_final_dot));
+            (site.as_ref()?, weight, own, cname)
         }
     };
     let site = problems.one(around.sites.names.find(name).map(SiteId));
@@ -259,25 +319,25 @@ fn candidate<'f>(
         NameOr::Name(_) => None,
         NameOr::More(written) => Some(written),
     };
-    Some(Listed { candidate, spot: name.spot.clone(), written })
+    Some(Listed { candidate, spot: name.spot.clone(), written, cname })
 }
 
 /// What a service has at a site instead of the site's own addresses, if it says so.
 fn own_target(
     service: &Name,
     vips: &Option<At<List<At<IpAddr>>>>,
-    cname: &Option<At<Name>>,
+    cname: &Option<At<file::Alias>>,
     problems: &mut Problems,
 ) -> Option<Option<Target>> {
     match (vips, cname) {
         (None, None) => Some(None),
         (Some(vips), None) => addresses::vips(vips, problems).map(Target::Vips).map(Some),
-        (None, Some(cname)) if cname.value == *service => {
+        (None, Some(cname)) if cname.value.name == *service => {
             problems
                 .add(cname.spot.problem("is the service's own name, so nobody gets an address"));
             None
         }
-        (None, Some(cname)) => Some(Some(Target::Cname(cname.value.clone()))),
+        (None, Some(cname)) => Some(Some(Target::Cname(cname.value.name.clone()))),
         (Some(_), Some(cname)) => {
             problems.add(cname.spot.problem("stands beside vips; a site has one or the other"));
             None
@@ -304,7 +364,7 @@ fn answers(listed: &[Listed<'_>], problems: &mut Problems) -> Option<Answers> {
 /// twice, which no record set does (RFC 2181 §5).
 fn check_shared(listed: &[Listed<'_>], problems: &mut Problems) {
     let mut seen: HashMap<IpAddr, &Spot> = HashMap::new();
-    for Listed { candidate, spot, written: _ } in listed {
+    for Listed { candidate, spot, written: _, cname: _ } in listed {
         let Target::Vips(Vips { v4, v6 }) = &candidate.target else {
             continue;
         };

@@ -14,6 +14,9 @@ pub struct Plan {
     pub strict_fence: Option<Area>,
     pub steps: Vec<Step>,
     pub pace: Pace,
+    /// Where the strict fence and each of the steps is written.
+    pub strict_spot: Option<Spot>,
+    pub spots: Vec<Spot>,
 }
 
 /// What a service asks of its steps.
@@ -36,7 +39,13 @@ type Steps = At<List<NameOr<At<file::Step>>>>;
 impl Asks<'_> {
     pub fn plan(&self, raw: Option<Option<Steps>>, problems: &mut Problems) -> Option<Plan> {
         let items = raw?.map_or_else(Vec::new, |raw| raw.value);
-        let mut plan = Plan { strict_fence: None, steps: Vec::new(), pace: Pace::Sticky };
+        let mut plan = Plan {
+            strict_fence: None,
+            steps: Vec::new(),
+            pace: Pace::Sticky,
+            strict_spot: None,
+            spots: Vec::new(),
+        };
         let mut before: Vec<(Written, Spot)> = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let written = item.as_ref().and_then(|item| self.written(item, problems));
@@ -50,8 +59,14 @@ impl Asks<'_> {
                 problems.add(spot.problem(fault));
             }
             match written {
-                Written::Strict(area) => plan.strict_fence = Some(area),
-                Written::Step(step) => plan.steps.push(step),
+                Written::Strict(area) => {
+                    plan.strict_fence = Some(area);
+                    plan.strict_spot = Some(spot.clone());
+                }
+                Written::Step(step) => {
+                    plan.steps.push(step);
+                    plan.spots.push(spot.clone());
+                }
                 Written::Pace(pace) => plan.pace = pace,
             }
             before.push((written, spot));

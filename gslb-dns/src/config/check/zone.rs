@@ -14,6 +14,7 @@ use crate::config::problems::{Problem, Problems, Source, Spot};
 use crate::config::read::{At, Entries};
 use crate::ids::ServiceId;
 use crate::name::Name;
+use crate::prove::{self, Severity};
 use crate::record::{Record, RecordType};
 use crate::world::Answers;
 use crate::zone::Zone;
@@ -94,7 +95,12 @@ fn read_master(
 
 impl Zones {
     /// Puts each service into its zone, and builds the zones if nothing is wrong with them.
-    pub fn settle(self, services: &[Draft], problems: &mut Problems) -> Option<Vec<Arc<Zone>>> {
+    pub fn settle(
+        self,
+        services: &[Draft],
+        problems: &mut Problems,
+        warnings: &mut Problems,
+    ) -> Option<Vec<Arc<Zone>>> {
         let mut within: Vec<Vec<(ServiceId, &Draft)>> = vec![Vec::new(); self.list.len()];
         for (index, service) in services.iter().enumerate() {
             // There are no more services than ids: `numbered` has counted them.
@@ -104,10 +110,24 @@ impl Zones {
                 None => problems.add(self.outside(service)),
             }
         }
-        let zones = self.list.into_iter().zip(within);
-        let built: Vec<Option<Arc<Zone>>> =
-            zones.map(|(zone, services)| zone.build(&services, problems)).collect();
-        built.into_iter().collect()
+        let servers: Vec<Vec<(usize, Name)>> =
+            (0..self.list.len()).map(|zone| self.servers(zone)).collect();
+        let zones = self.list.into_iter().zip(within).zip(servers);
+        let built = zones
+            .map(|((zone, services), servers)| zone.build(&services, &servers, problems, warnings));
+        built.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    /// The records that name a zone's servers, and those that it has to tell the addresses of: none that lie
+    /// in a zone within it.
+    fn servers(&self, zone: usize) -> Vec<(usize, Name)> {
+        let Read { apex, master } = &self.list[zone];
+        let records = master.iter().flat_map(|master| &master.records).enumerate();
+        let servers = records
+            .filter(|(_, record)| record.rtype == RecordType::NS && record.owner == apex.value);
+        let servers =
+            servers.filter_map(|(index, record)| Some((index, Name::from_wire(&record.rdata)?)));
+        servers.filter(|(_, server)| self.around(server) == Some(zone)).collect()
     }
 
     /// The zone with the longest apex at or above a name.
@@ -135,7 +155,13 @@ impl Zones {
 }
 
 impl Read {
-    fn build(self, services: &[(ServiceId, &Draft)], problems: &mut Problems) -> Option<Arc<Zone>> {
+    fn build(
+        self,
+        services: &[(ServiceId, &Draft)],
+        servers: &[(usize, Name)],
+        problems: &mut Problems,
+        warnings: &mut Problems,
+    ) -> Option<Arc<Zone>> {
         let Read { apex, master } = self;
         let Master { records, files, places } = master?;
         let file = File { files: &files, places: &places };
@@ -163,6 +189,12 @@ impl Read {
         });
         file.tell(faults, &apex.spot, problems);
         let zone = zone.ok()?;
+        let faults = servers.iter().filter_map(|(index, server)| {
+            Some((Some(*index), prove::server_fault(&zone, server)?))
+        });
+        let mut told = Problems::default();
+        file.tell(faults.collect(), &apex.spot, &mut told);
+        warnings.add_all(told.weighing(Severity::Warning));
         for (_, service) in services {
             problems.one(check_empty(service, &zone, soa.map(|soa| file.shown(soa))));
         }

@@ -1,0 +1,110 @@
+//! Strict fences: whom they do not hold, and a fail mode that cannot do its work inside one.
+
+use geoip::Place;
+
+use super::case::Case;
+use super::example::{Example, addresses};
+use super::{At, CaseFinding};
+use crate::locate::Client;
+use crate::site_set::SiteSet;
+use crate::steer::{Outcome, Silent, able, arrange};
+use crate::world::{Area, FailMode};
+
+/// Addresses looked up to find a client whom a strict fence does not hold.
+const MOST_LOOKED_UP: usize = 1 << 16;
+
+/// Clients whom a strict fence lets go anywhere: none of its sites is in their area, or nobody knows it.
+pub fn not_fenced(case: &Case<'_>) -> Option<CaseFinding> {
+    let area = case.service.strict_fence?;
+    let (mut elsewhere, mut unknown) = (None, None);
+    let mut left = MOST_LOOKED_UP;
+    for address in addresses(case.geography, &case.ground.trust) {
+        let found = case.geography.find(&Client::resolver(address));
+        if case.geography.classes()[found.class.index()].strict_inside.is_some() {
+            continue;
+        }
+        if left == 0 {
+            break;
+        }
+        left -= 1;
+        let example = Example::at(address, found.depth, &case.ground.trust);
+        let place = case.ground.world.atlas.lookup(example.address()).place;
+        let known: &mut Option<Example> =
+            if named(area, &place).is_some() { &mut elsewhere } else { &mut unknown };
+        if known.is_none_or(|known| example.rank() < known.rank()) {
+            *known = Some(example);
+        }
+        if [elsewhere, unknown].iter().all(|one| one.is_some_and(|one| one.is_best())) {
+            break;
+        }
+    }
+    let example = elsewhere.or(unknown)?;
+    let mut areas: Vec<String> = Vec::new();
+    for candidate in &case.service.candidates {
+        let area = named(area, &case.ground.world.site(candidate.site).place);
+        areas.extend(area.filter(|area| !areas.contains(area)));
+    }
+    let kind = kind(area);
+    let elsewhere = elsewhere.map(|example| format!("in another {kind}, such as {example}"));
+    let unknown = unknown.map(|example| format!("whose {kind} nobody knows, such as {example}"));
+    let whom: Vec<String> = [elsewhere, unknown].into_iter().flatten().collect();
+    let family = case.families().iter().find(|family| !able(case.service, **family).is_empty())?;
+    let message = format!(
+        "holds for clients in {} alone: those {}, are sent to any site; see to it that this is meant, \
+         or say where they are in geoip.overrides; {}",
+        areas.join(", "),
+        whom.join(", and those "),
+        case.see(*family, &example, SiteSet::EMPTY)
+    );
+    Some(CaseFinding::note(At::StrictFence, message))
+}
+
+/// `last-known` remembers who was fit when one last was, anywhere: while a site outside the fence is fit it
+/// remembers nobody inside, and answers as `open` does.
+pub fn last_known(case: &Case<'_>) -> Option<CaseFinding> {
+    case.service.strict_fence?;
+    if case.service.fail_mode != FailMode::LastKnown {
+        return None;
+    }
+    let told = case.families().iter().flat_map(|family| {
+        case.classes().filter_map(move |(class, of)| {
+            let inside = of.strict_inside?.and(able(case.service, *family));
+            // With one site inside there is nobody else to remember.
+            let first = inside.first().filter(|_| inside.len() > 1)?;
+            let last = inside.without(SiteSet::one(first));
+            let loss = case.without(SiteSet::one(first)).then(last);
+            let outcome = arrange(case.service, &loss.beliefs, of, *family, &mut Silent).outcome;
+            let Outcome::Tiers(tiers) = outcome else { return None };
+            // That one was down long before the others.
+            let has_forgotten = tiers.iter().any(|tier| tier.contains(first));
+            has_forgotten.then_some((class, *family, first, last, loss.lost))
+        })
+    });
+    let mut told = told.filter_map(|(class, family, first, last, lost)| {
+        let example = case.example(class)?;
+        let message = format!(
+            "last-known does what open does inside a strict fence while a site outside is fit: when {} \
+             goes down, {} being down already, {example} may be sent to any of them; write \"open\", \
+             or remove strict; {}",
+            case.sites(last),
+            case.site(first),
+            case.see(family, &example, lost)
+        );
+        Some(CaseFinding::warning(At::FailMode, message))
+    });
+    told.next()
+}
+
+fn named(area: Area, place: &Place) -> Option<String> {
+    match area {
+        Area::Continent => place.continent.map(|continent| continent.to_string()),
+        Area::Country => place.country.map(|country| country.to_string()),
+    }
+}
+
+fn kind(area: Area) -> &'static str {
+    match area {
+        Area::Continent => "continent",
+        Area::Country => "country",
+    }
+}

@@ -1,0 +1,128 @@
+//! What `check` finds of worlds that are sound in every part: the slips of a person's hand, and nothing of
+//! worlds that are meant as they are.
+//!
+//! Each world with a slip has what is said of it beside it; `UPDATE_GOLDEN=1 cargo test` writes it anew.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gslb_dns::config::{self, Colour, Config, Problems, Severity};
+use gslb_dns::explain::{self, Request, RequestWords};
+use gslb_dns::health::board::Board;
+use gslb_dns::snapshot::{Groundwork, Snapshot};
+use jiff::Timestamp;
+
+const NODE: &str =
+    "name = 'test'\ncluster = 'test'\nstate_dir = 'state'\n[dns]\nlisten = ['[::1]:0']\n";
+
+fn files() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prove")
+}
+
+fn worlds(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(files().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let is_world = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+    let mut worlds: Vec<PathBuf> = entries.filter(is_world).collect();
+    worlds.sort();
+    worlds
+}
+
+fn load(world: &Path) -> Result<Config, Problems> {
+    let dir = tempfile::tempdir().unwrap();
+    let node = dir.path().join("node.toml");
+    fs::write(&node, format!("world = '{}'\n{NODE}", world.display())).unwrap();
+    config::load(&node)
+}
+
+/// All that is said of a world, a line each, with its weight before it.
+fn said(world: &Path) -> String {
+    let told = match load(world).and_then(Config::prepare) {
+        Ok(prepared) => prepared.findings,
+        Err(problems) => problems,
+    };
+    let weights =
+        [("problem", Severity::Problem), ("warning", Severity::Warning), ("note", Severity::Note)];
+    let lines = weights.iter().flat_map(|(weight, severity)| {
+        told.of(*severity).map(move |problem| format!("{weight}: {problem}\n"))
+    });
+    let folder = format!("{}/", files().display());
+    lines.collect::<String>().replace(&folder, "")
+}
+
+#[test]
+fn every_slip_is_found() {
+    let worlds = worlds("bad");
+    assert!(worlds.len() >= 20, "{}", worlds.len());
+    let mut failed = Vec::new();
+    for world in worlds {
+        let said = said(&world);
+        let golden = world.with_extension("expected");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &said).unwrap();
+        }
+        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        if said != expected || said.is_empty() {
+            failed.push(format!("{}\nsays\n{said}\nnot\n{expected}", world.display()));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn nothing_is_found_of_what_is_meant() {
+    let worlds = worlds("good");
+    assert!(worlds.len() >= 10, "{}", worlds.len());
+    for world in worlds {
+        assert_eq!(said(&world), "", "{}", world.display());
+    }
+}
+
+/// What a finding says to look at can be looked at, and the client it names is one that is believed.
+#[test]
+fn every_finding_can_be_seen() {
+    let mut seen = 0;
+    for world in worlds("bad") {
+        for line in said(&world).lines() {
+            let Some((_, command)) = line.split_once("see gslb-dns explain ") else { continue };
+            let Config { world, .. } = load(&world).unwrap_or_else(|all| panic!("{all}"));
+            let ground = Groundwork::new(world);
+            let board = Board::blank(&ground.world);
+            let request = Request::parse(&words(command), Timestamp::UNIX_EPOCH).unwrap();
+            let snapshot = Snapshot::new(Arc::new(ground), board);
+            let explanation = explain::explain(&snapshot, "test", &request);
+            assert!(!explanation.steering.is_empty(), "{line}");
+            assert_eq!(explanation.client.disbelieved, None, "{line}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 15, "{seen}");
+}
+
+/// Takes a command apart as a shell would.
+fn words(command: &str) -> RequestWords {
+    let mut words = command.split(' ').map(|word| word.trim_matches('\'').to_owned());
+    let (name, qtype) = (words.next().unwrap(), words.next().unwrap());
+    let (mut client, mut resolver, mut suppose) = (None, None, vec![]);
+    while let (Some(option), Some(value)) = (words.next(), words.next()) {
+        match option.as_str() {
+            "--client" => client = Some(value),
+            "--resolver" => resolver = Some(value),
+            "--suppose" => suppose.push(value),
+            other => panic!("{other} in {command}"),
+        }
+    }
+    RequestWords { name, qtype, client, resolver, at: None, suppose }
+}
+
+#[test]
+fn a_finding_is_shown_with_its_line_and_weight() {
+    let world = files().join("bad/static_without_ipv6.toml");
+    let prepared = load(&world).and_then(Config::prepare).ok().unwrap();
+    let shown = prepared.findings.render(Colour::Never);
+    assert!(shown.starts_with("warning: lists no IPv6 address"), "{shown}");
+    assert!(shown.contains("| static"), "{shown}");
+    assert!(shown.ends_with("1 warning"), "{shown}");
+}

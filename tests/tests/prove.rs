@@ -1,0 +1,172 @@
+//! What `check` finds of whole worlds: with the clients of the whole Internet, and that it does not take long
+//! over them; of what is shipped; and that a server tells it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use gslb_dns::config::{Config, Severity};
+use gslb_dns::snapshot::Groundwork;
+use gslb_tests::server::Server;
+use gslb_tests::world::{EVERY_STEP, Files, World};
+use gslb_tests::{internet, peers};
+use rustix::process::Signal;
+
+const ZONE: &str = "
+$TTL 1h
+@    SOA ns1 hostmaster 1 4h 15m 2w 5
+     NS  ns1
+ns1  A   198.51.100.53
+";
+/// Name, country.
+const SITES: [(&str, &str); 12] = [
+    ("fra", "DE"),
+    ("ams", "NL"),
+    ("lhr", "GB"),
+    ("iad", "US"),
+    ("yul", "CA"),
+    ("gru", "BR"),
+    ("eze", "AR"),
+    ("nrt", "JP"),
+    ("sin", "SG"),
+    ("bom", "IN"),
+    ("jnb", "ZA"),
+    ("syd", "AU"),
+];
+const STEPS: [&str; 5] = [
+    r#"{ fence = "continent" }, "nearest""#,
+    r#""nearest", "weighted""#,
+    r#"{ fence = "country" }, { map = "world" }"#,
+    r#"{ map = "world" }"#,
+    r#""failover""#,
+];
+const SERVICES: usize = 15;
+/// Of the time that it takes to compile the world, beside which it is nothing: room for a machine that has
+/// other things to do.
+const MOST_TIMES: u32 = 3;
+
+/// Services that all see the world otherwise; `without_v6` is the site that has no IPv6 address.
+fn world(without_v6: Option<&str>) -> String {
+    let mut text = "[geoip]\ndatabases = [\"places.mmdb\"]\n\n[zone.\"example.com\"]\n\
+                    file = \"example.com.zone\"\n\n"
+        .to_owned();
+    for (index, (name, country)) in SITES.iter().enumerate() {
+        let v6 = if without_v6 == Some(name) { "" } else { ", \"2001:db8:{}::1\"" };
+        let v6 = v6.replace("{}", &index.to_string());
+        let _ = writeln!(
+            text,
+            "[site.{name}]\nplace = {{ country = \"{country}\" }}\nvips = [\"192.0.2.{index}\"{v6}]\n"
+        );
+    }
+    let names = |from: usize, count: usize| {
+        let names = SITES.iter().cycle().skip(from).take(count);
+        names.map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+    };
+    let (everywhere, far) = (names(0, 12), names(6, 12));
+    let _ = writeln!(
+        text,
+        "[map.world]\ndefault = [{everywhere}]\ncontinent = {{ AS = [{far}], OC = [{far}] }}\n"
+    );
+    for number in 0..SERVICES {
+        let sites = names(number % SITES.len(), 4 + number % 9);
+        let steps = STEPS[number % STEPS.len()];
+        let _ = writeln!(
+            text,
+            "[service.\"s{number}.example.com\"]\nsites = [{sites}]\nsteer = [{steps}]\n\
+             when_all_down = \"open\"\n"
+        );
+    }
+    text
+}
+
+fn write(text: &str) -> anyhow::Result<World> {
+    let world = World::write(&Files { world: text, zone: ZONE, places: "" })?;
+    fs::write(world.path("places.mmdb"), internet::database()?)?;
+    Ok(world)
+}
+
+/// Warnings of a world.
+fn found(config: Config) -> Vec<String> {
+    let prepared = Config::prepare(config).unwrap_or_else(|problems| panic!("{problems}"));
+    prepared.findings.of(Severity::Warning).map(ToString::to_string).collect()
+}
+
+fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    #[expect(clippy::disallowed_methods, reason = "how long it takes is what is asked")]
+    let now = Instant::now;
+    let started = now();
+    (act(), started.elapsed())
+}
+
+#[test]
+fn the_clients_of_the_whole_internet_are_judged_in_little_time() {
+    if peers::missing(internet::missing()) {
+        return;
+    }
+    let world = write(&world(None)).unwrap();
+    let [one, other] = [(); 2].map(|()| world.load().unwrap());
+    let (_, compiling) = timed(|| Groundwork::new(one.world));
+    let (warnings, all) = timed(|| found(other));
+    println!("{SERVICES} services: compiled in {compiling:?}, compiled and judged in {all:?}");
+    assert_eq!(warnings, [""; 0]);
+    assert!(all < compiling * MOST_TIMES, "{all:?}, compiling alone {compiling:?}");
+}
+
+#[test]
+fn a_client_of_the_internet_is_named_who_is_believed() {
+    if peers::missing(internet::missing()) {
+        return;
+    }
+    let world = write(&world(Some("nrt"))).unwrap();
+    let warnings = found(world.load().unwrap());
+    let apart: Vec<&String> =
+        warnings.iter().filter(|warning| warning.contains("since nrt has no IPv6")).collect();
+    assert!(apart.len() > 3, "{warnings:#?}");
+    assert_eq!(apart.len(), warnings.len(), "{warnings:#?}");
+    assert!(apart.iter().all(|warning| warning.contains(" AAAA --client ")), "{warnings:#?}");
+}
+
+/// What is found of files that are shipped, each with its weight.
+fn found_in(files: &Files<'_>) -> Vec<String> {
+    let config = World::write(files).and_then(|world| world.load()).expect("they are sound");
+    let prepared = Config::prepare(config).unwrap_or_else(|problems| panic!("{problems}"));
+    let told = prepared.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(prepared.findings.of(Severity::Warning).count(), 0, "{told:#?}");
+    told
+}
+
+#[test]
+fn the_demo_and_the_examples_are_as_they_are_meant() {
+    let demo = Files {
+        world: include_str!("../../deploy/demo/world/world.toml"),
+        zone: include_str!("../../deploy/demo/world/example.com.zone"),
+        places: include_str!("../../deploy/demo/world/places.csv"),
+    };
+    assert_eq!(found_in(&demo), [""; 0]);
+    let examples = Files {
+        world: include_str!("../../deploy/examples/world.toml"),
+        zone: include_str!("../../deploy/examples/example.com.zone"),
+        places: "",
+    };
+    let notes = found_in(&examples);
+    // As the example says of itself.
+    let is_it =
+        |note: &String| note.contains("accounts.example.com\".steer[0]: holds for clients in");
+    assert!(notes.len() == 1 && notes.iter().all(is_it), "{notes:#?}");
+}
+
+#[test]
+fn warnings_are_logged_at_the_start_and_with_a_world_that_has_changed() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let mut server = Server::start(&world.node()).unwrap();
+    let warned = |server: &mut Server| {
+        let told = server.wait_for_log("the world will do this to some clients").unwrap();
+        assert_eq!(told["level"], "WARN", "{told}");
+        assert!(told.to_string().contains("world.toml:"), "{told}");
+    };
+    warned(&mut server);
+    fs::write(world.path("world.toml"), EVERY_STEP.world.replace("\"1m\"", "\"2m\"")).unwrap();
+    server.signal(Signal::HUP).unwrap();
+    server.wait_for_log("reloaded: the world has changed").unwrap();
+    warned(&mut server);
+}
