@@ -126,3 +126,45 @@ fn a_finding_is_shown_with_its_line_and_weight() {
     assert!(shown.contains("| static"), "{shown}");
     assert!(shown.ends_with("1 warning"), "{shown}");
 }
+
+/// The steps of a policy are judged up to 2^18 arrangements, and no more is claimed: here each kind of client
+/// is one with no site lost and with each of 128, for A and AAAA, with the step and without.
+#[test]
+fn what_would_take_too_long_is_not_claimed() {
+    const SITES: usize = 128;
+    let most = (1 << 18) / ((SITES + 1) * 2 * 2) - geoip::Country::all().count();
+    for (kinds, is_judged) in [(most, true), (most + 1, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let world = dir.path().join("world.toml");
+        // One kind is of those that no net holds.
+        fs::write(&world, with_kinds(SITES, kinds - 1)).unwrap();
+        let said = said(&world);
+        assert_eq!(said.contains("steer[0]: can never matter"), is_judged, "{kinds}: {said}");
+    }
+}
+
+/// A world with so many nets, each of which has an order of its own, behind a map that no client is on.
+fn with_kinds(sites: usize, nets: usize) -> String {
+    let zone = files().join("zones/example.com.zone");
+    let mut text = format!(
+        "[geoip.overrides]\n\"81.2.0.0/16\" = {{ country = \"GB\" }}\n\
+         [zone.\"example.com\"]\nfile = {zone:?}\n"
+    );
+    for site in 0..sites {
+        let vips = format!("[\"192.0.2.{site}\", \"2001:db8::{site}\"]");
+        text += &format!("[site.s{site}]\nvips = {vips}\n");
+    }
+    text += "[map.asns]\nasn = { 64500 = [\"s0\"] }\n[map.nets.net]\n";
+    for net in 0..nets {
+        let (first, apart) = (net % sites, 1 + net / sites);
+        let second = (first + apart) % sites;
+        text +=
+            &format!("\"11.{}.{}.0/24\" = [\"s{first}\", \"s{second}\"]\n", net / 256, net % 256);
+    }
+    let names: Vec<String> = (0..sites).map(|site| format!("\"s{site}\"")).collect();
+    text + &format!(
+        "[service.\"www.example.com\"]\nsites = [{}]\nsteer = [{{ map = \"asns\" }}, {{ map = \"nets\" }}]\n\
+         when_all_down = \"open\"\n",
+        names.join(", ")
+    )
+}
