@@ -1,8 +1,9 @@
-//! The wall clock: the one room that reads it. Everybody else is told the time.
+//! The clocks: the one room that reads them. Everybody else is told the time.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 
 /// For overrides, which are dated, and for logs.
 pub fn now() -> Timestamp {
@@ -13,4 +14,11 @@ pub fn now() -> Timestamp {
 #[expect(clippy::disallowed_methods, reason = "the shells bring the clock to the pure rooms")]
 pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Since some moment of the past that is the same for all threads; never goes back. For limits.
+pub fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    // Neither is ever negative, nor are the nanoseconds a second.
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }

@@ -1,10 +1,12 @@
 //! Authoritative DNS that answers with the sites fit to serve the client asking.
 //!
 //! query:   listen ─▶ query ─▶ zone ─▶ locate ─▶ steer ─▶ answer ─▶ listen
+//! guard:                       cookie, rate_limit ─────────────┘
 //! health:  overrides ─▶ board ────────────────────┘  (in the snapshot: one Arc, swapped whole)
 //! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together
 //!
-//! `zone`, `locate`, `steer`, `health`, `answer` and `prove` are pure: no socket, no clock, no lock, no global.
+//! `zone`, `locate`, `steer`, `health`, `cookie`, `rate_limit`, `answer` and `prove` are pure: no socket, no
+//! clock, no lock, no global.
 
 pub mod admin;
 pub mod answer;
@@ -13,7 +15,9 @@ pub mod binding;
 pub mod bounded;
 pub mod clock;
 pub mod config;
+pub mod cookie;
 pub mod duration;
+pub mod entropy;
 pub mod explain;
 pub mod health;
 pub mod ids;
@@ -29,6 +33,7 @@ pub mod policy;
 pub mod prove;
 pub mod publish;
 pub mod query;
+pub mod rate_limit;
 pub mod record;
 pub mod run;
 pub mod site_set;

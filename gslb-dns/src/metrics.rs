@@ -10,7 +10,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::answer::{Answer, Transport};
+use crate::answer::{Answer, Limited, Transport};
+use crate::cookie;
 use crate::query::Rcode;
 
 /// What one UDP thread, or all of TCP, has answered. Padded, so that no two threads write to one cache
@@ -24,6 +25,8 @@ pub struct Tally {
     silent: AtomicU64,
     unsent: AtomicU64,
     panics: AtomicU64,
+    limited: [AtomicU64; Limited::ALL.len()],
+    cookies: [AtomicU64; cookie::State::ALL.len()],
 }
 
 /// What one batch has answered: plain numbers, added to a tally once a batch.
@@ -33,6 +36,8 @@ pub struct Counts {
     truncated: u32,
     steered: u32,
     silent: u32,
+    limited: [u32; Limited::ALL.len()],
+    cookies: [u32; cookie::State::ALL.len()],
 }
 
 impl Counts {
@@ -41,8 +46,17 @@ impl Counts {
             self.silent += 1;
             return;
         };
+        if let Some(cookie) = answer.cookie {
+            self.cookies[cookie as usize] += 1;
+        }
+        if let Some(limited) = answer.limited {
+            self.limited[limited as usize] += 1;
+            if limited == Limited::Dropped {
+                return;
+            }
+        }
         self.by_rcode[slot(answer.rcode)] += 1;
-        self.truncated += u32::from(answer.truncated);
+        self.truncated += u32::from(answer.truncated && answer.limited.is_none());
         self.steered += u32::from(answer.steered.is_some());
     }
 }
@@ -58,10 +72,11 @@ fn slot(rcode: Rcode) -> usize {
         Rcode::Refused => 5,
         Rcode::YxDomain => 6,
         Rcode::BadVers => 7,
+        Rcode::BadCookie => 8,
     }
 }
 
-const RCODES: [Rcode; 8] = [
+const RCODES: [Rcode; 9] = [
     Rcode::NoError,
     Rcode::FormErr,
     Rcode::ServFail,
@@ -70,6 +85,7 @@ const RCODES: [Rcode; 8] = [
     Rcode::Refused,
     Rcode::YxDomain,
     Rcode::BadVers,
+    Rcode::BadCookie,
 ];
 
 impl Tally {
@@ -82,13 +98,17 @@ impl Tally {
             silent: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
             panics: AtomicU64::new(0),
+            limited: Default::default(),
+            cookies: Default::default(),
         }
     }
 
     /// Adds what a batch counted.
     pub fn add(&self, counts: &Counts) {
-        let Counts { by_rcode, truncated, steered, silent } = counts;
+        let Counts { by_rcode, truncated, steered, silent, limited, cookies } = counts;
         let slots = self.by_rcode.iter().zip(by_rcode);
+        let slots = slots.chain(self.limited.iter().zip(limited));
+        let slots = slots.chain(self.cookies.iter().zip(cookies));
         let others =
             [(&self.truncated, truncated), (&self.steered, steered), (&self.silent, silent)];
         for (total, &count) in slots.chain(others) {
@@ -296,6 +316,8 @@ struct AnswerCounters {
     silent: IntCounterVec,
     unsent: IntCounterVec,
     panics: IntCounterVec,
+    limited: IntCounterVec,
+    cookies: IntCounterVec,
 }
 
 impl Answers {
@@ -338,6 +360,16 @@ impl AnswerCounters {
                 "packets or connections given up because of a panic: please report the log line",
                 transport,
             ),
+            limited: counter_vec(
+                "gslb_dns_rate_limited_total",
+                "answers over dns.rate_limit, by what became of them",
+                &["outcome"],
+            ),
+            cookies: counter_vec(
+                "gslb_dns_cookies_total",
+                "queries with a DNS cookie, by what it was",
+                &["transport", "state"],
+            ),
         }
     }
 
@@ -356,10 +388,28 @@ impl AnswerCounters {
         ] {
             vec.with_label_values(&[transport]).inc_by(count.load(Relaxed));
         }
+        // Only UDP has a limit.
+        for (limited, count) in Limited::ALL.iter().zip(&tally.limited) {
+            self.limited.with_label_values(&[limited.as_str()]).inc_by(count.load(Relaxed));
+        }
+        for (state, count) in cookie::State::ALL.iter().zip(&tally.cookies) {
+            let labels = [transport, state.as_str()];
+            self.cookies.with_label_values(&labels).inc_by(count.load(Relaxed));
+        }
     }
 
-    fn vecs(&self) -> [&IntCounterVec; 6] {
-        [&self.answers, &self.truncated, &self.steered, &self.silent, &self.unsent, &self.panics]
+    fn vecs(&self) -> [&IntCounterVec; 8] {
+        let AnswerCounters {
+            answers,
+            truncated,
+            steered,
+            silent,
+            unsent,
+            panics,
+            limited,
+            cookies,
+        } = self;
+        [answers, truncated, steered, silent, unsent, panics, limited, cookies]
     }
 }
 

@@ -19,11 +19,13 @@ use crate::admin::{self, AdminSocket, Door};
 use crate::answer::Transport;
 use crate::clock::now;
 use crate::config::Prepared;
+use crate::entropy;
 use crate::keeper::{self, By, Desk, Keeper};
 use crate::listen::tcp::{Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
 use crate::notify::ServiceManager;
+use crate::rate_limit::RateLimiter;
 use crate::world::{DnsListeners, Node};
 
 /// Threads for TCP, the admin door and the keeper.
@@ -219,13 +221,19 @@ impl Server {
         stopping: &watch::Receiver<bool>,
     ) -> Result<(), StartError> {
         let connections = Connections::new(node.dns.tcp, door.metrics.tcp.clone());
+        let limiter = node.dns.rate_limit.clone();
+        let limiter = limiter.map(|limits| Arc::new(RateLimiter::new(limits, entropy::octets())));
         let mut udp_tallies = udp_tallies.into_iter();
         for (_, udp, tcp) in sockets {
             for (listener, tally) in udp.into_iter().zip(&mut udp_tallies) {
                 let (door, stop) = (door.clone(), Arc::clone(&self.stop_udp));
+                let limiter = limiter.clone();
                 let thread = thread::Builder::new()
                     .name(format!("udp-{}", self.udp.len()))
-                    .spawn(move || listener.serve(&door.published, &door.node_name, &tally, &stop))
+                    .spawn(move || {
+                        let (published, limiter) = (&door.published, limiter.as_deref());
+                        listener.serve(published, &door.node_name, limiter, &tally, &stop);
+                    })
                     .map_err(StartError::Thread)?;
                 self.udp.push(thread);
             }
@@ -287,7 +295,7 @@ impl Signals {
 
 impl Sockets {
     fn bind(node: &Node) -> Result<Sockets, StartError> {
-        let DnsListeners { listen, threads, tcp: _ } = &node.dns;
+        let DnsListeners { listen, threads, .. } = &node.dns;
         let threads =
             threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let dns = listen.iter().map(|&address| bind_dns(address, threads));

@@ -11,6 +11,7 @@ use geoip::{Atlas, Continent, Country, Overrides, Place, Subdivision};
 use ipnet::IpNet;
 
 use crate::binding::Binding;
+use crate::cookie::Secrets;
 use crate::ids::{DomainId, MapId, ServiceId, SiteId};
 use crate::name::Name;
 use crate::record::RecordType;
@@ -58,6 +59,33 @@ pub struct DnsListeners {
     /// UDP threads for each address; one per core if the file says nothing.
     pub threads: Option<usize>,
     pub tcp: TcpLimits,
+    /// The server makes secrets of its own if the file says nothing.
+    pub cookies: Option<CookieFile>,
+    pub rate_limit: Option<RateLimits>,
+}
+
+/// The secrets of cookies that a fleet shares, and whether strangers to its group can read them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CookieFile {
+    pub path: PathBuf,
+    pub secrets: Secrets,
+    pub is_open: bool,
+}
+
+/// How many answers over UDP a client prefix may have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RateLimits {
+    pub answers_per_second: u32,
+    /// NXDOMAIN and errors.
+    pub errors_per_second: u32,
+    /// Bits of an address that make a prefix.
+    pub ipv4_prefix: u8,
+    pub ipv6_prefix: u8,
+    /// Every so many answers over the limit one is sent, without records; 0 for none.
+    pub slip: u8,
+    /// Of the table.
+    pub slots: usize,
+    pub exempt: Vec<IpNet>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,7 +101,7 @@ impl Node {
     /// the state directory and the name.
     pub fn needs_restart_for(&self, next: &Node) -> Vec<&'static str> {
         let Node { name, cluster, world: _, state_dir, dns, admin } = self;
-        let DnsListeners { listen, threads, tcp } = dns;
+        let DnsListeners { listen, threads, tcp, cookies: _, rate_limit } = dns;
         let differs = [
             ("name", *name != next.name),
             ("cluster", *cluster != next.cluster),
@@ -81,6 +109,7 @@ impl Node {
             ("dns.listen", *listen != next.dns.listen),
             ("dns.threads", *threads != next.dns.threads),
             ("dns.tcp", *tcp != next.dns.tcp),
+            ("dns.rate_limit", *rate_limit != next.dns.rate_limit),
             ("admin.listen", admin.listen != next.admin.listen),
             ("admin.socket", admin.socket != next.admin.socket),
             ("admin.operators", admin.operators != next.admin.operators),

@@ -5,12 +5,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use gslb_dns::config::{self, Colour, Problems};
+use gslb_dns::cookie::{Secret, Secrets};
 use gslb_dns::health::board::Health;
 use gslb_dns::health::overrides::{Glob, Order, Override};
-use gslb_dns::world::{Answers, Area, FailMode, Pace, Step, Target, World};
+use gslb_dns::world::{Answers, Area, FailMode, Pace, RateLimits, Step, Target, World};
 use proptest::prelude::*;
 
 fn files() -> PathBuf {
@@ -122,6 +124,22 @@ fn a_good_configuration_is_what_was_meant() {
     assert_eq!(node.dns.tcp.connections, 1000);
     assert_eq!(node.dns.tcp.connections_per_client, 64);
     assert_eq!(node.dns.tcp.idle.as_secs(), 5);
+    let cookies = node.dns.cookies.unwrap();
+    assert_eq!(cookies.path, files().join("good/cookie.key"));
+    let secret = |hex: u128| Secret::new(hex.to_be_bytes());
+    let expected =
+        [0x4455_36bc_d251_3298_075a_5d37_9663_c962, 0xdd3b_df93_44b6_78b1_85a6_f5cb_60fc_a715];
+    assert_eq!(cookies.secrets, Secrets::new(expected.map(secret)));
+    let limits = RateLimits {
+        answers_per_second: 200,
+        errors_per_second: 20,
+        ipv4_prefix: 24,
+        ipv6_prefix: 48,
+        slip: 2,
+        slots: 131_072,
+        exempt: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+    };
+    assert_eq!(node.dns.rate_limit, Some(limits));
     assert_eq!(node.admin.listen.map(|admin| admin.to_string()), Some("127.0.0.1:8080".to_owned()));
 
     let sites: Vec<String> = world
@@ -181,6 +199,27 @@ fn a_good_configuration_is_what_was_meant() {
     assert_eq!((cdn.answers, cdn.fail_mode.clone()), (Answers::Cname, FailMode::LastKnown));
     let zones: Vec<String> = world.zones.iter().map(|zone| zone.apex().to_string()).collect();
     assert_eq!(zones, ["example.com.", "live.example.com."]);
+}
+
+#[test]
+fn a_secret_that_everybody_can_read_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |file: &str| dir.path().join(file);
+    fs::write(path("cookie.key"), "445536bcd2513298075a5d379663c962").unwrap();
+    let world = files().join("good/world.toml");
+    let node = format!(
+        "name = \"a\"\ncluster = \"b\"\nworld = {world:?}\nstate_dir = \"state\"\n\
+         [dns]\nlisten = [\"127.0.0.1:0\"]\ncookie_secret = \"cookie.key\"\n\
+         rate_limit = {{ answers_per_second = 7 }}\n"
+    );
+    fs::write(path("node.toml"), node).unwrap();
+    for (mode, is_open) in [(0o600, false), (0o640, false), (0o644, true)] {
+        fs::set_permissions(path("cookie.key"), fs::Permissions::from_mode(mode)).unwrap();
+        let config = config::load(&path("node.toml")).unwrap_or_else(|all| panic!("{all}"));
+        assert_eq!(config.node.dns.cookies.unwrap().is_open, is_open, "{mode:o}");
+        // What is not said of errors holds for answers.
+        assert_eq!(config.node.dns.rate_limit.unwrap().errors_per_second, 7);
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The promise of the UDP path: after its start it allocates nothing, frees nothing and takes no lock.
+//! The promise of the UDP path: after its start it allocates nothing, frees nothing and takes no lock, with
+//! cookies and limits too, and whatever names are asked for.
 //!
 //! The real worker on a real socket, in this thread, so that its own counts are all that is counted.
 
@@ -15,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gslb_dns::answer::Transport;
+use gslb_dns::clock::unix_seconds;
 use gslb_dns::config;
+use gslb_dns::cookie::{Secret, Secrets};
 use gslb_dns::explain::query;
 use gslb_dns::health::board::Board;
 use gslb_dns::health::last_known::LastKnown;
@@ -26,7 +29,9 @@ use gslb_dns::lock;
 use gslb_dns::metrics::{Metrics, Tally};
 use gslb_dns::publish::Published;
 use gslb_dns::query::ClientSubnet;
+use gslb_dns::rate_limit::RateLimiter;
 use gslb_dns::snapshot::{Groundwork, Snapshot};
+use gslb_dns::world::RateLimits;
 use jiff::Timestamp;
 
 const QUERIES: usize = 1 << 20;
@@ -290,11 +295,47 @@ fn packets() -> Vec<Vec<u8>> {
                 packet.truncate(packet.len() - 11); // No OPT: 512 octets at most.
                 packet[11] = 0;
             }
+            3 => add_cookie(&mut packet, subnet.as_ref(), &[7; 8]),
+            4 => add_cookie(&mut packet, subnet.as_ref(), &[8; 24]),
+            5 => add_cookie(&mut packet, subnet.as_ref(), &good_cookie()),
             _ => {}
         }
         packets.push(packet);
     }
     packets
+}
+
+fn secrets() -> Secrets {
+    Secrets::new([Secret::new([1; 16]), Secret::new([2; 16])])
+}
+
+/// One that is good for us, for longer than the test takes.
+fn good_cookie() -> [u8; 24] {
+    secrets().judge(&[9; 8], &[], Ipv4Addr::LOCALHOST.into(), unix_seconds()).unwrap().reply
+}
+
+/// Behind the client subnet, if there is one.
+fn add_cookie(packet: &mut Vec<u8>, subnet: Option<&ClientSubnet>, cookie: &[u8]) {
+    let before = subnet.map_or(0, |subnet| 8 + subnet.wire_address().len());
+    let options_at = packet.len() - before - 2;
+    packet[options_at..options_at + 2]
+        .copy_from_slice(&((before + 4 + cookie.len()) as u16).to_be_bytes());
+    packet.extend_from_slice(&[0, 10, 0, cookie.len() as u8]);
+    packet.extend_from_slice(cookie);
+}
+
+/// A limiter that soon has had enough of us, and sends every so many answers all the same.
+fn limiter(slip: u8) -> RateLimiter {
+    let limits = RateLimits {
+        answers_per_second: 1000,
+        errors_per_second: 100,
+        ipv4_prefix: 24,
+        ipv6_prefix: 56,
+        slip,
+        slots: 1024,
+        exempt: vec!["192.0.2.0/24".parse().unwrap()],
+    };
+    RateLimiter::new(limits, [3; 16])
 }
 
 /// The client's side: its own packets and buffers, so that nothing of it is counted.
@@ -362,38 +403,107 @@ fn a_query_costs_no_allocation_and_no_lock() {
     let snapshot = snapshot();
     assert!(snapshot.ground.zones.are_large());
     let published = Published::new(snapshot);
-    let mut worker = Worker::new(&server, ReplyFrom::Socket, &published, "test", &tally);
-    let mut answer = |asker: &mut Asker, batch: usize, spent: &mut Spent| {
-        asker.send(batch);
-        let mut answered = 0;
-        while answered < BATCH {
-            // Loopback has delivered what was sent.
-            let count = spent.on(|| worker.turn(Exchange::receive_ready));
-            assert!(count > 0, "a batch of {BATCH} ended at {answered}");
-            answered += count;
-        }
+    drop(published.swap_secrets(secrets()));
+    // With a slip of 1 every query has an answer, over the limit or not.
+    let limiter = limiter(1);
+    for (limiter, queries) in [(None, QUERIES), (Some(&limiter), QUERIES / 4)] {
+        let mut worker =
+            Worker::new(&server, ReplyFrom::Socket, &published, "test", limiter, &tally);
+        // The first batch warms up what a thread sets up once.
+        asker.send(0);
+        take(&mut worker, &mut Spent::default());
         asker.receive();
-    };
-
-    // The first batch warms up what a thread sets up once.
-    answer(&mut asker, 0, &mut Spent::default());
-    let mut spent = Spent::default();
-    for batch in 1..=QUERIES / BATCH {
-        answer(&mut asker, batch, &mut spent);
+        let mut spent = Spent::default();
+        for batch in 1..=queries / BATCH {
+            asker.send(batch);
+            take(&mut worker, &mut spent);
+            asker.receive();
+        }
+        assert_eq!(spent, Spent::default(), "in {queries} queries");
     }
-    assert_eq!(spent, Spent::default(), "in {QUERIES} queries");
 
     // Everything was met, or nothing was shown.
     let metrics = Metrics::new(vec![Arc::clone(&tally)]).text();
-    for rcode in ["NOERROR", "NXDOMAIN", "REFUSED", "FORMERR", "NOTIMP"] {
+    for rcode in ["NOERROR", "NXDOMAIN", "REFUSED", "FORMERR", "NOTIMP", "BADCOOKIE"] {
         let series = format!("gslb_dns_answers_total{{rcode=\"{rcode}\",transport=\"udp\"}}");
         assert!(value(&metrics, &series) > QUERIES / 1000, "{metrics}");
+    }
+    for state in ["new", "valid", "invalid"] {
+        let series = format!("gslb_dns_cookies_total{{state=\"{state}\",transport=\"udp\"}}");
+        assert!(value(&metrics, &series) > QUERIES / 100, "{metrics}");
+    }
+    for outcome in ["slipped", "bad_cookie"] {
+        let series = format!("gslb_dns_rate_limited_total{{outcome=\"{outcome}\"}}");
+        assert!(value(&metrics, &series) > QUERIES / 100, "{metrics}");
     }
     let steered = value(&metrics, "gslb_dns_steered_total{transport=\"udp\"}");
     assert!(steered > QUERIES / 4, "{metrics}");
     assert_eq!(value(&metrics, "gslb_dns_panics_total{transport=\"udp\"}"), 0);
     assert!(asker.truncated > 0);
     assert!(asker.bound.iter().all(|met| *met > QUERIES / 200), "HTTPS: {:?}", asker.bound);
+}
+
+/// One batch, which loopback has delivered.
+fn take(worker: &mut Worker<'_>, spent: &mut Spent) {
+    let mut taken = 0;
+    while taken < BATCH {
+        let count = spent.on(|| worker.turn(Exchange::receive_ready));
+        assert!(count > 0, "a batch of {BATCH} ended at {taken}");
+        taken += count;
+    }
+}
+
+/// Water torture: every name is another, and none exists. The server remembers none of them, and what it
+/// does for one is what it does for all: the answers, of one length, say so of what can be seen.
+#[test]
+fn a_flood_of_random_names_leaves_nothing_behind() {
+    const FLOOD: usize = 1 << 18;
+    const LABEL: usize = 16;
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(server.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let tally = Arc::new(Tally::new(Transport::Udp));
+    let published = Published::new(snapshot());
+    drop(published.swap_secrets(secrets()));
+    // Most of them are dropped: that costs nothing either.
+    let limiter = limiter(2);
+    let octets = limiter.octets();
+    let mut worker =
+        Worker::new(&server, ReplyFrom::Socket, &published, "test", Some(&limiter), &tally);
+    let name = format!("{}.example.com", "x".repeat(LABEL)).parse().unwrap();
+    let mut packet = query(&name, "A".parse().unwrap(), None);
+    let (mut spent, mut room) = (Spent::default(), [0; 2048]);
+    let (mut whole, mut cut) = (vec![], vec![]);
+    let mut number: u64 = 0;
+    for batch in 0..FLOOD / BATCH {
+        for _ in 0..BATCH {
+            number += 1;
+            // Hexadecimal digits, from the lowest: no two labels are alike.
+            for (at, letter) in packet[13..13 + LABEL].iter_mut().enumerate() {
+                let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                *letter = b"0123456789abcdef"[(mixed >> (4 * at)) as usize % 16];
+            }
+            client.send(&packet).unwrap();
+        }
+        let mut warm_up = Spent::default();
+        take(&mut worker, if batch == 0 { &mut warm_up } else { &mut spent });
+        client.set_nonblocking(true).unwrap();
+        while let Ok(length) = client.recv(&mut room) {
+            assert_eq!(room[3] & 0xf, 3, "NXDOMAIN");
+            if room[2] >> 1 & 1 == 1 { &mut cut } else { &mut whole }.push(length);
+        }
+        client.set_nonblocking(false).unwrap();
+    }
+    assert_eq!(spent, Spent::default(), "in {FLOOD} queries");
+    assert_eq!(limiter.octets(), octets);
+    for lengths in [&mut whole, &mut cut] {
+        assert!(!lengths.is_empty());
+        lengths.dedup();
+        assert_eq!(lengths.len(), 1, "{lengths:?}");
+    }
+    let metrics = Metrics::new(vec![Arc::clone(&tally)]).text();
+    assert!(value(&metrics, "gslb_dns_rate_limited_total{outcome=\"dropped\"}") > 0);
 }
 
 fn value(metrics: &str, series: &str) -> usize {

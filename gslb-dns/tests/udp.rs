@@ -25,7 +25,7 @@ fn a_panic_costs_its_packet_and_is_counted() {
     let tally = Arc::new(Tally::new(Transport::Udp));
     let metrics = Metrics::new(vec![Arc::clone(&tally)]);
     let published = Published::new(snapshot());
-    let mut worker = Worker::new(&server, ReplyFrom::Socket, &published, "test", &tally);
+    let mut worker = Worker::new(&server, ReplyFrom::Socket, &published, "test", None, &tally);
     let asked = ["www", "broken", "nothing", "broken", "broken", "www"];
     for (label, id) in asked.iter().zip(1..) {
         client.send(&query(id, label)).unwrap();

@@ -1,23 +1,29 @@
 //! A query's bytes to an answer's: the whole path, in order, with early returns.
 //!
-//! query ▶ zone ▶ locate ▶ steer ▶ bytes. Pure but for the buffer it writes into: the snapshot, the
-//! asker and the time come in; nothing is allocated, locked or sent.
+//! query ▶ zone ▶ locate ▶ steer ▶ bytes, or what the guard makes of them. Pure but for the buffer it
+//! writes into and the limiter's table: the snapshot, the asker and the time come in; nothing is
+//! allocated, locked or sent.
 
 mod binding;
+mod guard;
 mod opt;
 mod resolve;
 mod writer;
 
 use std::net::IpAddr;
 
+pub use self::guard::{Guard, Limited};
 pub use self::resolve::MAX_CHAIN;
 
+use self::guard::Over;
 use self::opt::Opt;
 use self::resolve::{Resolution, Resolver};
 use self::writer::{Full, Writer};
+use crate::cookie::{self, Judged};
 use crate::ids::ServiceId;
 use crate::name::NameKey;
-use crate::query::{Class, ClientSubnet, HEADER, Query, Rcode, Rejection};
+use crate::query::{Class, ClientSubnet, Cookie, HEADER, Query, Rcode, Rejection};
+use crate::rate_limit;
 use crate::record::RecordType;
 use crate::snapshot::Snapshot;
 
@@ -56,11 +62,16 @@ impl Transport {
 /// What was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Answer {
+    /// 0 where nothing may be sent: `limited` says why.
     pub length: usize,
     pub rcode: Rcode,
     pub truncated: bool,
     /// The service that decided what it says; the last of them along a chain.
     pub steered: Option<ServiceId>,
+    /// What became of an answer over the limit.
+    pub limited: Option<Limited>,
+    /// What the query's cookie was, if it had one.
+    pub cookie: Option<cookie::State>,
 }
 
 const FLAG_RESPONSE: u16 = 0x8000;
@@ -78,20 +89,105 @@ pub fn answer(
     name: &mut NameKey,
     out: &mut [u8],
 ) -> Option<Answer> {
+    answer_guarded(&Guard::OPEN, snapshot, node_name, packet, asker, name, out)
+}
+
+/// The same, with cookies, and within the limits of the guard.
+pub fn answer_guarded(
+    guard: &Guard<'_>,
+    snapshot: &Snapshot,
+    node_name: &str,
+    packet: &[u8],
+    asker: &Asker,
+    name: &mut NameKey,
+    out: &mut [u8],
+) -> Option<Answer> {
     // By reference: a query moved is a query copied.
     match &Query::parse(packet, name) {
-        Ok(query) => Some(Reply { snapshot, node_name, query, asker }.write(out)),
+        Ok(query) => Some(Reply { guard, snapshot, node_name, query, asker }.write(out)),
         Err(Rejection::Silence) => None,
-        &Err(Rejection::Error { id, opcode, recursion_desired, rcode, question, edns }) => {
-            let mut writer = Writer::new(out, question.unwrap_or_default());
-            if edns {
-                let plain = Opt { dnssec_ok: false, nsid: None, subnet: None };
-                writer.opt(&plain, rcode, 0);
-            }
-            let flags = flags(rcode, recursion_desired) | u16::from(opcode) << 11;
-            let length = writer.finish(id, flags);
-            Some(Answer { length, rcode, truncated: false, steered: None })
+        Err(Rejection::CookieOnly { id, recursion_desired, dnssec_ok, cookie }) => {
+            let bare = Bare { guard, asker, id: *id, recursion_desired: *recursion_desired };
+            Some(bare.cookie(cookie, *dnssec_ok, out))
         }
+        &Err(Rejection::Error { id, opcode, recursion_desired, rcode, question, edns }) => {
+            let bare = Bare { guard, asker, id, recursion_desired };
+            Some(bare.error(rcode, opcode, question, edns, out))
+        }
+    }
+}
+
+/// A message that has no use for the snapshot.
+struct Bare<'a> {
+    guard: &'a Guard<'a>,
+    asker: &'a Asker,
+    id: u16,
+    recursion_desired: bool,
+}
+
+impl Bare<'_> {
+    fn error(
+        &self,
+        rcode: Rcode,
+        opcode: u8,
+        question: Option<&[u8]>,
+        edns: bool,
+        out: &mut [u8],
+    ) -> Answer {
+        let mut writer = Writer::new(out, question.unwrap_or_default());
+        if edns {
+            let plain = Opt { dnssec_ok: false, nsid: None, subnet: None, cookie: None };
+            writer.opt(&plain, rcode, 0);
+        }
+        let flags = flags(rcode, self.recursion_desired) | u16::from(opcode) << 11;
+        self.finish(writer, rcode, flags, None)
+    }
+
+    /// RFC 7873 §5.4: a server cookie for a client that has none, or word whether its own is good.
+    fn cookie(&self, cookie: &Cookie<'_>, dnssec_ok: bool, out: &mut [u8]) -> Answer {
+        let Some(judged) = self.guard.judge(cookie, self.asker) else {
+            return self.error(Rcode::FormErr, 0, None, false, out);
+        };
+        let rcode = match judged.state {
+            cookie::State::New | cookie::State::Valid => Rcode::NoError,
+            cookie::State::Expired | cookie::State::Invalid => Rcode::BadCookie,
+        };
+        let opt = Opt { dnssec_ok, nsid: None, subnet: None, cookie: Some(&judged.reply) };
+        let mut writer = Writer::new(out, &[]);
+        writer.opt(&opt, rcode, 0);
+        self.finish(writer, rcode, flags(rcode, self.recursion_desired), Some(judged.state))
+    }
+
+    /// Over the limit it is sent as it is, if at all: it could not be shorter.
+    fn finish(
+        &self,
+        writer: Writer<'_>,
+        rcode: Rcode,
+        flags: u16,
+        cookie: Option<cookie::State>,
+    ) -> Answer {
+        let over = self.guard.over(self.asker, class(rcode), cookie);
+        let (length, limited) = match over {
+            None => (writer.finish(self.id, flags), None),
+            Some(Over::Drop) => (0, Some(Limited::Dropped)),
+            Some(Over::Slip) => (writer.finish(self.id, flags), Some(Limited::Slipped)),
+        };
+        Answer { length, rcode, truncated: false, steered: None, limited, cookie }
+    }
+}
+
+/// What an answer counts as.
+fn class(rcode: Rcode) -> rate_limit::Class {
+    match rcode {
+        Rcode::NoError => rate_limit::Class::Answer,
+        Rcode::FormErr
+        | Rcode::ServFail
+        | Rcode::NxDomain
+        | Rcode::NotImp
+        | Rcode::Refused
+        | Rcode::YxDomain
+        | Rcode::BadVers
+        | Rcode::BadCookie => rate_limit::Class::Error,
     }
 }
 
@@ -103,6 +199,7 @@ fn flags(rcode: Rcode, recursion_desired: bool) -> u16 {
 
 /// One query that can be answered, and all that the answer depends on.
 struct Reply<'a, 'p> {
+    guard: &'a Guard<'a>,
     snapshot: &'a Snapshot,
     node_name: &'a str,
     query: &'a Query<'p>,
@@ -113,7 +210,8 @@ impl Reply<'_, '_> {
     fn write(&self, out: &mut [u8]) -> Answer {
         let out = &mut out[..self.room()];
         let mut writer = Writer::new(out, self.query.question.section);
-        let opt = self.opt();
+        let judged = self.judge();
+        let opt = self.opt(judged.as_ref());
         writer.reserve(opt.as_ref().map_or(0, Opt::length));
         let (resolution, truncated) = match self.resolve(&mut writer) {
             Ok(resolution) => (resolution, false),
@@ -125,6 +223,10 @@ impl Reply<'_, '_> {
             }
         };
         let Resolution { rcode, authoritative, scope, steered } = resolution;
+        let cookie = judged.as_ref().map(|judged| judged.state);
+        if let Some(over) = self.guard.over(self.asker, class(rcode), cookie) {
+            return self.limited(writer, over, &resolution, opt, cookie);
+        }
         let mut flags = flags(rcode, self.query.recursion_desired);
         if authoritative {
             flags |= FLAG_AUTHORITATIVE;
@@ -136,7 +238,56 @@ impl Reply<'_, '_> {
             writer.opt(opt, rcode, scope);
         }
         let length = writer.finish(self.query.id, flags);
-        Answer { length, rcode, truncated, steered }
+        Answer { length, rcode, truncated, steered, limited: None, cookie }
+    }
+
+    /// What is sent of an answer over the limit, if anything: never a record, and of options only what
+    /// was asked, so that it is not longer than the query, but for a server cookie.
+    #[cold]
+    fn limited(
+        &self,
+        mut writer: Writer<'_>,
+        over: Over,
+        resolution: &Resolution,
+        opt: Option<Opt<'_>>,
+        cookie: Option<cookie::State>,
+    ) -> Answer {
+        let &Resolution { rcode, authoritative, scope, .. } = resolution;
+        let answer = |length, rcode, truncated, limited| {
+            let limited = Some(limited);
+            Answer { length, rcode, truncated, steered: None, limited, cookie }
+        };
+        if over == Over::Drop {
+            return answer(0, rcode, false, Limited::Dropped);
+        }
+        writer.back_to_question();
+        let (rcode, flag, limited) = match rcode {
+            // With the server cookie that it brings, the client will be answered (RFC 7873 §5.2.3).
+            _ if cookie.is_some() => (Rcode::BadCookie, 0, Limited::BadCookie),
+            Rcode::NoError | Rcode::NxDomain => (rcode, FLAG_TRUNCATED, Limited::Slipped),
+            // An error says no more over TCP.
+            Rcode::FormErr
+            | Rcode::ServFail
+            | Rcode::NotImp
+            | Rcode::Refused
+            | Rcode::YxDomain
+            | Rcode::BadVers
+            | Rcode::BadCookie => (rcode, 0, Limited::Slipped),
+        };
+        let mut flags = flags(rcode, self.query.recursion_desired) | flag;
+        if authoritative && limited == Limited::Slipped {
+            flags |= FLAG_AUTHORITATIVE;
+        }
+        if let Some(opt) = opt {
+            writer.opt(&Opt { nsid: None, ..opt }, rcode, scope);
+        }
+        let length = writer.finish(self.query.id, flags);
+        answer(length, rcode, flag == FLAG_TRUNCATED, limited)
+    }
+
+    fn judge(&self) -> Option<Judged> {
+        let edns = self.query.edns.as_ref()?;
+        self.guard.judge(edns.cookie.as_ref()?, self.asker)
     }
 
     /// Octets the whole message may have.
@@ -186,12 +337,13 @@ impl Reply<'_, '_> {
     }
 
     /// None in answer to a query without EDNS.
-    fn opt(&self) -> Option<Opt<'_>> {
+    fn opt<'o>(&'o self, judged: Option<&'o Judged>) -> Option<Opt<'o>> {
         let edns = self.query.edns.as_ref()?;
         Some(Opt {
             dnssec_ok: edns.dnssec_ok,
             nsid: edns.nsid.then_some(self.node_name),
             subnet: edns.subnet.as_ref(),
+            cookie: judged.map(|judged| &judged.reply),
         })
     }
 }

@@ -1,8 +1,11 @@
 //! The OPT record of an answer (RFC 6891 §6.1.2), as bytes.
 
 use super::{MAX_UDP, PLAIN_UDP};
+use crate::cookie::COOKIE;
 use crate::name::MAX_NAME;
-use crate::query::{ClientSubnet, DNSSEC_OK, HEADER, OPTION_NSID, OPTION_SUBNET, Rcode};
+use crate::query::{
+    ClientSubnet, DNSSEC_OK, HEADER, OPTION_COOKIE, OPTION_NSID, OPTION_SUBNET, Rcode,
+};
 use crate::record::RecordType;
 use crate::world::MAX_NODE_NAME;
 
@@ -11,7 +14,8 @@ const HEAD: usize = 11;
 /// An option's code and length.
 const OPTION_HEAD: usize = 4;
 /// The largest record: every option, an IPv6 address whole.
-pub const MOST: usize = HEAD + OPTION_HEAD + MAX_NODE_NAME + OPTION_HEAD + 4 + 16;
+pub const MOST: usize =
+    HEAD + OPTION_HEAD + MAX_NODE_NAME + OPTION_HEAD + 4 + 16 + OPTION_HEAD + COOKIE;
 const _: () = assert!(
     HEADER + MAX_NAME + 4 + MOST <= PLAIN_UDP,
     "the longest question and the largest OPT record fit the smallest answer"
@@ -25,6 +29,8 @@ pub struct Opt<'q> {
     pub nsid: Option<&'q str>,
     /// The query's, to be sent back word for word (RFC 7871 §7.2.1).
     pub subnet: Option<&'q ClientSubnet>,
+    /// The client's, and a server cookie that is good.
+    pub cookie: Option<&'q [u8; COOKIE]>,
 }
 
 impl Opt<'_> {
@@ -32,7 +38,8 @@ impl Opt<'_> {
     pub fn length(&self) -> usize {
         let nsid = self.nsid.map_or(0, |name| OPTION_HEAD + nsid(name).len());
         let subnet = self.subnet.map_or(0, |subnet| OPTION_HEAD + subnet_length(subnet));
-        HEAD + nsid + subnet
+        let cookie = self.cookie.map_or(0, |cookie| OPTION_HEAD + cookie.len());
+        HEAD + nsid + subnet + cookie
     }
 
     /// Writes the record into `out`, which has `length` octets.
@@ -62,11 +69,16 @@ impl Opt<'_> {
             value.copy_from_slice(nsid(name));
         }
         if let Some(subnet) = self.subnet {
-            let (value, _) = option(OPTION_SUBNET, subnet_length(subnet), rest);
+            let value;
+            (value, rest) = option(OPTION_SUBNET, subnet_length(subnet), rest);
             value[..2].copy_from_slice(&subnet.family.number().to_be_bytes());
             value[2] = subnet.source;
             value[3] = scope;
             value[4..].copy_from_slice(subnet.wire_address());
+        }
+        if let Some(cookie) = self.cookie {
+            let (value, _) = option(OPTION_COOKIE, cookie.len(), rest);
+            value.copy_from_slice(cookie);
         }
     }
 }

@@ -31,6 +31,8 @@ table! {
         listen: At<List<At<SocketAddr>>>,
         threads: Option<At<i64>>,
         tcp: Option<Tcp>,
+        cookie_secret: Option<At<String>>,
+        rate_limit: Option<RateLimit>,
     }
 }
 
@@ -39,6 +41,18 @@ table! {
         connections: Option<At<i64>>,
         connections_per_client: Option<At<i64>>,
         idle: Option<At<Duration>>,
+    }
+}
+
+table! {
+    RateLimit {
+        answers_per_second: At<i64>,
+        errors_per_second: Option<At<i64>>,
+        ipv4_prefix: Option<At<i64>>,
+        ipv6_prefix: Option<At<i64>>,
+        slip: Option<At<i64>>,
+        slots: Option<At<i64>>,
+        exempt: Option<At<List<At<IpNet>>>>,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod beliefs;
 mod command;
+mod jar;
 mod task;
 
 pub use self::beliefs::{Beliefs, ENTRIES_FILE, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tracing::{error, info, warn};
 
+use self::jar::Jar;
 use crate::audit::{Audit, Outcome};
 use crate::config::{Prepared, Problems, Severity};
 use crate::health::overrides::{Override, Phase, Unmatched};
@@ -43,6 +45,7 @@ pub struct Keeper {
     beliefs: Beliefs,
     ground: Arc<Groundwork>,
     published: Published,
+    jar: Jar,
     metrics: WorldMetrics,
     number: u64,
     phases: Vec<Phase>,
@@ -66,6 +69,7 @@ impl Keeper {
         let ground = Arc::new(ground);
         let board = beliefs.board(1, &ground, now);
         let published = Published::new(Snapshot::new(Arc::clone(&ground), board));
+        let jar = Jar::open(published.clone(), node.dns.cookies.as_ref(), now);
         let phases = beliefs.phases(now);
         let (number, is_persisted, retired) = (1, true, vec![]);
         let mut keeper = Keeper {
@@ -73,6 +77,7 @@ impl Keeper {
             beliefs,
             ground,
             published,
+            jar,
             metrics,
             number,
             phases,
@@ -114,6 +119,7 @@ impl Keeper {
         self.tell_reread(&reread, now);
         self.update(&reread, now);
         self.persist();
+        self.jar.turn(now);
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 
@@ -121,6 +127,7 @@ impl Keeper {
     pub fn adopt(&mut self, next: Prepared, by: &By, now: Timestamp) {
         let Prepared { file: _, node, ground, tests: _, findings } = next;
         self.tell_restart_needed(self.node.needs_restart_for(&node));
+        self.jar.adopt(node.dns.cookies.as_ref(), now);
         self.metrics.reloads.config_ok.set(1);
         let epoch = ground.world.epoch;
         if epoch == self.ground.world.epoch {

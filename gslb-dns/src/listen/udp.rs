@@ -18,13 +18,14 @@ use arrayvec::ArrayVec;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::batch::{self, Datagram, Exchange, IpVersion, ReplyFrom};
-use crate::answer::{Asker, MAX_UDP, Transport, answer};
-use crate::clock::unix_seconds;
+use crate::answer::{Asker, Guard, MAX_UDP, Transport, answer_guarded};
+use crate::clock::{monotonic, unix_seconds};
 use crate::ids::ServiceId;
 use crate::metrics::{Counts, Tally};
 use crate::name::NameKey;
 use crate::publish::Published;
 use crate::query::{peek_client, peek_name};
+use crate::rate_limit::RateLimiter;
 use crate::snapshot::Groundwork;
 
 /// Datagrams taken at a time. Wide enough to share a system call among many under load; at two lanes of
@@ -78,15 +79,17 @@ impl UdpListener {
         self.socket.local_addr()
     }
 
-    /// Answers until told to stop, then what already stood in the queue.
+    /// Answers until told to stop, then what already stood in the queue. `limiter` is one for all listeners.
     pub fn serve(
         self,
         published: &Published,
         node_name: &Arc<str>,
+        limiter: Option<&RateLimiter>,
         tally: &Tally,
         stop: &AtomicBool,
     ) {
-        let mut worker = Worker::new(&self.socket, self.reply_from, published, node_name, tally);
+        let mut worker =
+            Worker::new(&self.socket, self.reply_from, published, node_name, limiter, tally);
         while !stop.load(Relaxed) {
             worker.turn(Exchange::receive);
         }
@@ -104,6 +107,7 @@ pub struct Worker<'w> {
     exchange: Exchange,
     reader: crate::publish::Reader,
     node_name: &'w str,
+    limiter: Option<&'w RateLimiter>,
     tally: &'w Tally,
     /// The first datagram of the batch that is not looked at yet.
     next: usize,
@@ -120,6 +124,7 @@ impl<'w> Worker<'w> {
         reply_from: ReplyFrom,
         published: &Published,
         node_name: &'w str,
+        limiter: Option<&'w RateLimiter>,
         tally: &'w Tally,
     ) -> Worker<'w> {
         let exchange = Exchange::new(WIDTH, reply_from);
@@ -129,6 +134,7 @@ impl<'w> Worker<'w> {
             exchange,
             reader,
             node_name,
+            limiter,
             tally,
             next: 0,
             counts: Counts::default(),
@@ -166,8 +172,9 @@ impl<'w> Worker<'w> {
 
     /// Answers what is left of a batch.
     fn answer_rest(&mut self, count: usize) {
-        let snapshot = self.reader.load();
+        let (snapshot, secrets) = self.reader.load();
         let now = unix_seconds();
+        let guard = Guard { secrets, limit: self.limiter.map(|limiter| (limiter, monotonic())) };
         if self.next == 0 {
             fetch_ahead(
                 &snapshot.ground,
@@ -184,7 +191,9 @@ impl<'w> Worker<'w> {
                 let address = datagram.peer.ip();
                 let asker = Asker { address, transport: Transport::Udp, now };
                 let name = &mut self.names[0];
-                let answer = answer(snapshot, self.node_name, datagram.bytes, &asker, name, out);
+                let node_name = self.node_name;
+                let answer =
+                    answer_guarded(&guard, snapshot, node_name, datagram.bytes, &asker, name, out);
                 self.counts.count(answer.as_ref());
                 self.likely = answer.and_then(|answer| answer.steered).or(self.likely);
                 answer.map_or(0, |answer| answer.length)

@@ -4,22 +4,27 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What an OPT record was.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Extended {
-    Edns(Edns),
+pub enum Extended<'p> {
+    Edns(Edns<'p>),
     /// A version above 0: answered BADVERS, its options not even read (RFC 6891 §6.1.3).
     Unsupported,
     Malformed,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Edns {
+pub struct Edns<'p> {
     /// Octets that the asker can take over UDP, as it says.
     pub udp_size: u16,
     pub dnssec_ok: bool,
     /// RFC 5001: which of the name servers is this?
     pub nsid: bool,
     pub subnet: Option<ClientSubnet>,
+    pub cookie: Option<Cookie<'p>>,
 }
+
+/// RFC 7873 §4: the client's half, and the server's if the client has had one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cookie<'p>(&'p [u8]);
 
 /// EDNS Client Subnet (RFC 7871 §6). Octets past the prefix are zero.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,12 +46,14 @@ pub enum SubnetFamily {
 pub const OPTION_NSID: u16 = 3;
 /// RFC 7871 §6.
 pub const OPTION_SUBNET: u16 = 8;
+/// RFC 7873 §4.
+pub const OPTION_COOKIE: u16 = 10;
 /// In the upper octet of the flags (RFC 3225 §3).
 pub const DNSSEC_OK: u8 = 0x80;
 
-impl Extended {
+impl<'p> Extended<'p> {
     /// `fixed` is type, class, TTL and length of the record.
-    pub(super) fn read(fixed: &[u8; 10], options: &[u8]) -> Extended {
+    pub(super) fn read(fixed: &[u8; 10], options: &'p [u8]) -> Extended<'p> {
         let [_, _, size_high, size_low, _extended_rcode, version, flags, _, _, _] = *fixed;
         if version != 0 {
             return Extended::Unsupported;
@@ -56,6 +63,7 @@ impl Extended {
             dnssec_ok: flags & DNSSEC_OK != 0,
             nsid: false,
             subnet: None,
+            cookie: None,
         };
         match edns.read_options(options) {
             Some(()) => Extended::Edns(edns),
@@ -64,10 +72,10 @@ impl Extended {
     }
 }
 
-impl Edns {
-    /// `None` where an option is cut short or a client subnet is malformed. Options we do not know
-    /// are passed over (RFC 6891 §6.1.2).
-    fn read_options(&mut self, mut rest: &[u8]) -> Option<()> {
+impl<'p> Edns<'p> {
+    /// `None` where an option is cut short, or a client subnet or a cookie is malformed. Options we do
+    /// not know are passed over (RFC 6891 §6.1.2).
+    fn read_options(&mut self, mut rest: &'p [u8]) -> Option<()> {
         while !rest.is_empty() {
             let (head, tail) = rest.split_first_chunk::<4>()?;
             let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
@@ -81,11 +89,31 @@ impl Edns {
                     }
                     self.subnet = Some(ClientSubnet::read(value)?);
                 }
+                // Only the first counts, whatever the others are (RFC 7873 §5.2).
+                OPTION_COOKIE if self.cookie.is_none() => {
+                    self.cookie = Some(Cookie::read(value)?);
+                }
                 _ => {}
             }
             rest = tail;
         }
         Some(())
+    }
+}
+
+impl<'p> Cookie<'p> {
+    /// `None` for every malformed length (RFC 7873 §5.2.2).
+    fn read(value: &'p [u8]) -> Option<Cookie<'p>> {
+        matches!(value.len(), 8 | 16..=40).then_some(Cookie(value))
+    }
+
+    pub fn client(&self) -> &'p [u8; 8] {
+        self.0.first_chunk().expect("the shortest is a client cookie")
+    }
+
+    /// Empty, or 8 to 32 octets.
+    pub fn server(&self) -> &'p [u8] {
+        &self.0[8..]
     }
 }
 

@@ -6,7 +6,8 @@ mod edns;
 mod peek;
 
 pub use self::edns::{
-    ClientSubnet, DNSSEC_OK, Edns, Extended, OPTION_NSID, OPTION_SUBNET, SubnetFamily,
+    ClientSubnet, Cookie, DNSSEC_OK, Edns, Extended, OPTION_COOKIE, OPTION_NSID, OPTION_SUBNET,
+    SubnetFamily,
 };
 
 pub use self::peek::{peek_client, peek_name};
@@ -22,7 +23,7 @@ pub struct Query<'p> {
     pub id: u16,
     pub recursion_desired: bool,
     pub question: Question<'p>,
-    pub edns: Option<Edns>,
+    pub edns: Option<Edns<'p>>,
 }
 
 pub struct Question<'p> {
@@ -42,11 +43,13 @@ pub enum Class {
     Other,
 }
 
-/// A packet that is not a query we can answer.
+/// A packet that asks for no name, or that we cannot answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rejection<'p> {
     /// Nothing may be said: too short to have a header, or itself a response.
     Silence,
+    /// No question, and a cookie: all that is asked for is a server cookie (RFC 7873 §5.4).
+    CookieOnly { id: u16, recursion_desired: bool, dnssec_ok: bool, cookie: Cookie<'p> },
     /// An error with the header alone, and the question where it could be read.
     Error {
         id: u16,
@@ -73,6 +76,8 @@ pub enum Rcode {
     YxDomain = 6,
     /// An EDNS version that we do not speak (RFC 6891 §9).
     BadVers = 16,
+    /// A server cookie is missing or not good, and only one that is would be answered (RFC 7873 §8).
+    BadCookie = 23,
 }
 
 const RESPONSE: u8 = 0x80;
@@ -108,6 +113,9 @@ impl<'p> Query<'p> {
             std::array::from_fn(|i| u16::from_be_bytes([header[4 + 2 * i], header[5 + 2 * i]]));
         // RFC 9619 §4: a query has exactly one question.
         if counts[0] != 1 {
+            if let Some((cookie, dnssec_ok)) = lone_cookie(body, counts) {
+                return Err(Rejection::CookieOnly { id, recursion_desired, dnssec_ok, cookie });
+            }
             return Err(reject(Rcode::FormErr, None, false));
         }
         let (question, rest) =
@@ -154,7 +162,7 @@ struct Malformed;
 
 /// Walks the records after the question for the OPT record. Others are passed over, as long as they
 /// are whole: a query has no use for them, and RFC 8906 §2 warns against refusing what is new.
-fn read_records(mut rest: &[u8], counts: [u16; 4]) -> Result<Option<Extended>, Malformed> {
+fn read_records(mut rest: &[u8], counts: [u16; 4]) -> Result<Option<Extended<'_>>, Malformed> {
     let mut opt = None;
     for (section, &count) in counts.iter().enumerate().skip(1) {
         for _ in 0..count {
@@ -173,6 +181,17 @@ fn read_records(mut rest: &[u8], counts: [u16; 4]) -> Result<Option<Extended>, M
         }
     }
     if rest.is_empty() { Ok(opt) } else { Err(Malformed) }
+}
+
+/// The cookie of a query that has no question, and whether it has DO set.
+fn lone_cookie(body: &[u8], counts: [u16; 4]) -> Option<(Cookie<'_>, bool)> {
+    if counts[0] != 0 {
+        return None;
+    }
+    match read_records(body, counts) {
+        Ok(Some(Extended::Edns(edns))) => edns.cookie.map(|cookie| (cookie, edns.dnssec_ok)),
+        Ok(Some(Extended::Unsupported | Extended::Malformed) | None) | Err(Malformed) => None,
+    }
 }
 
 /// Octets of the name at the front of `wire`, which may end in a pointer.
@@ -200,6 +219,7 @@ impl Rcode {
             Rcode::Refused => "REFUSED",
             Rcode::YxDomain => "YXDOMAIN",
             Rcode::BadVers => "BADVERS",
+            Rcode::BadCookie => "BADCOOKIE",
         }
     }
 }

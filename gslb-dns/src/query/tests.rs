@@ -24,14 +24,16 @@ fn verdict(packet: &[u8]) -> String {
     match Query::parse(packet, &mut NameKey::default()) {
         Ok(_) => "query".into(),
         Err(Rejection::Silence) => "silence".into(),
+        Err(Rejection::CookieOnly { .. }) => "cookie only".into(),
         Err(Rejection::Error { rcode, edns, .. }) => {
             format!("{}{}", rcode.mnemonic(), if edns { " edns" } else { "" })
         }
     }
 }
 
-fn edns(packet: &[u8]) -> Option<Edns> {
-    Query::parse(packet, &mut NameKey::default()).ok()?.edns
+fn edns(packet: &[u8]) -> Option<Edns<'_>> {
+    // Lives as long as any packet: what is read borrows both.
+    Query::parse(packet, Box::leak(Box::default())).ok()?.edns
 }
 
 fn check(packet: &[u8], expected: &str) {
@@ -96,7 +98,8 @@ fn edns_is_read_as_rfc_6891_asks() {
     check(&with(&owned), "FORMERR");
     check(&packet(0, [1, 0, 0, 2], &opt(b"").repeat(2)), "FORMERR");
     check(&packet(0, [1, 1, 0, 0], &opt(b"")), "FORMERR");
-    let edns = edns(&with(&opt(b"\0\x03\0\0"))).unwrap();
+    let nsid = with(&opt(b"\0\x03\0\0"));
+    let edns = edns(&nsid).unwrap();
     assert_eq!((edns.udp_size, edns.dnssec_ok, edns.nsid), (1232, true, true));
 }
 
@@ -123,6 +126,46 @@ fn every_malformed_client_subnet_is_a_formerr() {
     check(&subnet(&[]), "FORMERR edns");
     let one = [&[0, 8, 0, 7][..], &[0, 1, 24, 0, 192, 0, 2]].concat();
     check(&packet(0, [1, 0, 0, 1], &opt(&one.repeat(2))), "FORMERR edns");
+}
+
+fn cookie(octets: u8) -> Vec<u8> {
+    [&[0, 10, 0, octets][..], &(1..=octets).collect::<Vec<_>>()].concat()
+}
+
+#[test]
+fn a_cookie_has_8_octets_or_16_to_40() {
+    for octets in 0..=60 {
+        let query = packet(0, [1, 0, 0, 1], &opt(&cookie(octets)));
+        let is_sound = octets == 8 || (16..=40).contains(&octets);
+        check(&query, if is_sound { "query" } else { "FORMERR edns" });
+        if is_sound {
+            let read = edns(&query).and_then(|edns| edns.cookie).unwrap();
+            let whole: Vec<u8> = (1..=octets).collect();
+            assert_eq!([&read.client()[..], read.server()].concat(), whole);
+        }
+    }
+    // Only the first counts (RFC 7873 §5.2).
+    let two = [cookie(8), cookie(3)].concat();
+    let query = packet(0, [1, 0, 0, 1], &opt(&two));
+    check(&query, "query");
+    assert!(edns(&query).and_then(|edns| edns.cookie).unwrap().server().is_empty());
+    check(&packet(0, [1, 0, 0, 1], &opt(&[cookie(3), cookie(8)].concat())), "FORMERR edns");
+}
+
+#[test]
+fn a_query_without_a_question_may_ask_for_a_cookie() {
+    let lone = |counts: [u8; 3], rest: &[u8]| {
+        let [an, ns, ar] = counts;
+        [&[0xab, 0xcd, 1, 0, 0, 0, 0, an, 0, ns, 0, ar][..], rest].concat()
+    };
+    check(&lone([0, 0, 1], &opt(&cookie(8))), "cookie only");
+    check(&lone([0, 0, 1], &opt(&cookie(24))), "cookie only");
+    check(&lone([0, 0, 1], &opt(&cookie(9))), "FORMERR");
+    check(&lone([0, 0, 1], &opt(b"")), "FORMERR");
+    check(&lone([0, 0, 0], b""), "FORMERR");
+    check(&lone([0, 0, 1], &[opt(&cookie(8)), vec![0]].concat()), "FORMERR");
+    // A question behind the counts is no question.
+    check(&packet(0, [0, 0, 0, 1], &opt(&cookie(8))), "FORMERR");
 }
 
 #[test]

@@ -16,11 +16,12 @@ use gslb_dns::zone::{Zone, master};
 /// A service that the zone names and the world does not have: asking for it is a bug of ours.
 const NOWHERE: ServiceId = ServiceId(7);
 
-/// `www` has an address, `big` some 30 KB of text, `broken` a service that is not there.
+/// `www` has an address, `many` 1 KB of text, `big` some 30 KB, `broken` a service that is not there.
 pub fn snapshot() -> Snapshot {
     let text = "@ 60 SOA ns host 1 2 3 4 5\n@ 60 NS ns\nns 60 A 192.0.2.53\nwww 60 A 192.0.2.1\n";
     let strings = |n| format!("big 60 TXT \"{n} {}\"\n", "x".repeat(240));
     let text = (0..120).map(strings).fold(text.to_owned(), |text, line| text + &line);
+    let text = (0..4).map(strings).fold(text, |text, line| text + &line.replace("big", "many"));
     let mut no_files = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
     let origin = name("");
     let master = master::parse(Path::new("zone"), text.as_bytes(), &origin, &mut no_files).unwrap();

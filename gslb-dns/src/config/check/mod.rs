@@ -5,12 +5,14 @@
 
 mod addresses;
 mod binding;
+mod cookie;
 mod expect;
 mod geoip;
 mod map;
 mod names;
 mod node;
 mod place;
+mod rate_limit;
 mod service;
 mod site;
 mod steer;

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::cookie::cookie_file;
+use super::rate_limit::rate_limits;
 use super::{or, path, within};
 use crate::config::duration;
 use crate::config::file;
@@ -33,7 +35,7 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
     let cluster = cluster.and_then(|cluster| problems.one(label(cluster)));
     let world = world.and_then(|world| problems.one(path(&world, dir)));
     let state_dir = state_dir.and_then(|state_dir| problems.one(path(&state_dir, dir)));
-    let dns = dns.and_then(|dns| listeners(dns, problems));
+    let dns = dns.and_then(|dns| listeners(dns, dir, problems));
     let admin = or(admin, AdminDoors::default(), |admin| {
         doors(admin, dir, dns.as_ref().map_or(&[], |dns| &dns.listen), problems)
     });
@@ -108,12 +110,20 @@ fn operator(written: &At<String>) -> Result<Operator, Problem> {
     Ok(if group { Operator::Group(name.into()) } else { Operator::User(name.into()) })
 }
 
-fn listeners(raw: file::Dns, problems: &mut Problems) -> Option<DnsListeners> {
-    let file::Dns { listen, threads, tcp } = raw;
+fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsListeners> {
+    let file::Dns { listen, threads, tcp, cookie_secret, rate_limit } = raw;
     let listen = listen.and_then(|listen| addresses(&listen, problems));
     let threads = or(threads, None, |threads| problems.one(within(&threads, THREADS)).map(Some));
     let tcp = or(tcp, TCP, |tcp| tcp_limits(tcp, problems));
-    Some(DnsListeners { listen: listen?, threads: threads?, tcp: tcp? })
+    let cookies = or(cookie_secret, None, |file| cookie_file(&file, dir, problems).map(Some));
+    let rate_limit = or(rate_limit, None, |limits| rate_limits(limits, problems).map(Some));
+    Some(DnsListeners {
+        listen: listen?,
+        threads: threads?,
+        tcp: tcp?,
+        cookies: cookies?,
+        rate_limit: rate_limit?,
+    })
 }
 
 fn addresses(

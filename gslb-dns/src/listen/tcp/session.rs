@@ -18,7 +18,7 @@ use super::connections::{Notice, Seat};
 use super::frames::{Batch, Then};
 use super::stopped;
 use super::table::Eviction;
-use crate::answer::{Asker, Transport, answer};
+use crate::answer::{Asker, Guard, Transport, answer_guarded};
 use crate::clock::unix_seconds;
 use crate::metrics::Tally;
 use crate::name::NameKey;
@@ -149,10 +149,15 @@ impl Desk {
     fn answer(&self, received: &[u8], address: IpAddr) -> Batch {
         // Kept to the end of the batch and no longer: an idle connection holds no old world.
         let snapshot = self.published.load();
+        let secrets = self.published.load_secrets();
+        // Nobody who comes this way is limited: a stream shows that its client is where it says.
+        let guard = Guard { secrets: &secrets, limit: None };
         let asker = Asker { address, transport: Transport::Tcp, now: unix_seconds() };
         let mut name = NameKey::ROOT;
         Batch::of(received, |message, room| {
-            let answer = answer(&snapshot, &self.node_name, message, &asker, &mut name, room);
+            let node_name = &self.node_name;
+            let answer =
+                answer_guarded(&guard, &snapshot, node_name, message, &asker, &mut name, room);
             self.tally.count(answer.as_ref());
             answer.map(|answer| answer.length)
         })

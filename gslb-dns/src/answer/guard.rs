@@ -1,0 +1,77 @@
+//! What keeps an answer from being used against others, or a flood from being used against us: cookies
+//! and the limit of answers. Pure: what they are made with comes in, and the time by the limiter's clock.
+
+use std::time::Duration;
+
+use super::{Asker, Transport};
+use crate::cookie::{self, Judged, Secrets};
+use crate::query::Cookie;
+use crate::rate_limit::{Class, RateLimiter, Verdict};
+
+/// What guards the answers to a batch of queries.
+#[derive(Clone, Copy)]
+pub struct Guard<'g> {
+    /// Those of cookies.
+    pub secrets: &'g Secrets,
+    /// The limiter, and what time it is by its clock; nobody is limited without one.
+    pub limit: Option<(&'g RateLimiter, Duration)>,
+}
+
+/// What became of an answer over the limit. The variants are metric labels too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Limited {
+    /// Nothing was sent.
+    Dropped,
+    /// Sent without records: with TC, so that the client comes by TCP, or as the error that it was.
+    Slipped,
+    /// Sent as BADCOOKIE, with a server cookie.
+    BadCookie,
+}
+
+/// What the limit wants of an answer that is over it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Over {
+    Drop,
+    Slip,
+}
+
+impl Guard<'_> {
+    /// No cookies, no limit.
+    pub const OPEN: Guard<'static> = Guard { secrets: Secrets::NONE, limit: None };
+
+    pub(super) fn judge(&self, cookie: &Cookie<'_>, asker: &Asker) -> Option<Judged> {
+        self.secrets.judge(cookie.client(), cookie.server(), asker.address, asker.now)
+    }
+
+    /// `None` where the answer may be sent. A stream has shown that its client is where it says, and so has
+    /// a server cookie that is good.
+    pub(super) fn over(
+        &self,
+        asker: &Asker,
+        class: Class,
+        cookie: Option<cookie::State>,
+    ) -> Option<Over> {
+        let (limiter, now) = self.limit?;
+        if asker.transport != Transport::Udp || cookie == Some(cookie::State::Valid) {
+            return None;
+        }
+        match limiter.judge(asker.address, class, now) {
+            Verdict::Within => None,
+            Verdict::Drop => Some(Over::Drop),
+            Verdict::Slip => Some(Over::Slip),
+        }
+    }
+}
+
+impl Limited {
+    pub const ALL: [Limited; 3] = [Limited::Dropped, Limited::Slipped, Limited::BadCookie];
+
+    /// As metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Limited::Dropped => "dropped",
+            Limited::Slipped => "slipped",
+            Limited::BadCookie => "bad_cookie",
+        }
+    }
+}
