@@ -93,7 +93,10 @@ pub fn query(recipe: &[u8]) -> Vec<u8> {
             }
         }
         if options & 8 == 8 {
-            data.extend([0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
+            // Cookies of every shape, the last of them malformed.
+            let octets = [8, 24, 40, 15][usize::from(options >> 4 & 3)];
+            data.extend([0, 10, 0, octets]);
+            data.extend(1..=octets);
         }
         packet.extend([0, 0, 41, size[0], size[1], 0, 0, flags & 0x80, 0]);
         packet.extend([0, data.len() as u8]);

@@ -75,6 +75,12 @@ impl<'p> RawOpt<'p> {
         Some(options)
     }
 
+    /// The first cookie: the others do not count (RFC 7873 §5.2).
+    pub fn cookie(&self) -> Option<&'p [u8]> {
+        let mut options = self.options()?.into_iter();
+        options.find(|(code, _)| *code == 10).map(|(_, value)| value)
+    }
+
     /// The values of the client subnets.
     pub fn subnets(&self) -> Option<Vec<&'p [u8]>> {
         let options = self.options()?.into_iter();

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use gslb_dns::config;
+use gslb_dns::cookie::{Secret, Secrets};
 use gslb_dns::health::board::{Board, Supposition};
 use gslb_dns::health::last_known::LastKnown;
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 
 pub const NODE_NAME: &str = "dns1.fuzz";
+
+pub static SECRETS: LazyLock<Secrets> = LazyLock::new(|| Secrets::new([Secret::new([7; 16])]));
 
 /// All sites up; some down, some drained; none left.
 pub static SNAPSHOTS: LazyLock<[Snapshot; 3]> = LazyLock::new(|| {

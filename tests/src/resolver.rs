@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -10,6 +10,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
 use hickory_proto::rr::{Name, RecordType};
 use ipnet::IpNet;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::wait::PATIENCE;
 
@@ -95,7 +96,18 @@ pub struct Stream(TcpStream);
 
 impl Stream {
     pub fn to(server: SocketAddr) -> anyhow::Result<Stream> {
-        let stream = TcpStream::connect(server)?;
+        Stream::over(TcpStream::connect(server)?)
+    }
+
+    /// From an address of ours.
+    pub fn between(local: IpAddr, server: SocketAddr) -> anyhow::Result<Stream> {
+        let socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(Protocol::TCP))?;
+        socket.bind(&SocketAddr::new(local, 0).into())?;
+        socket.connect(&server.into())?;
+        Stream::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> anyhow::Result<Stream> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Stream(stream))

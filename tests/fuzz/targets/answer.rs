@@ -1,4 +1,5 @@
-//! `answer`: any packet or composed query, in every state of health, over both transports.
+//! `answer`: any packet or composed query, in every state of health, over both transports, with cookies, and
+//! over the limit.
 //!
 //! Input: `[how, address x4, time, packet or recipe]`.
 
@@ -6,14 +7,20 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use fuzz::compose;
 use fuzz::wire::Decoded;
-use fuzz::world::{NODE_NAME, SNAPSHOTS};
-use gslb_dns::answer::{Answer, Asker, MAX_STREAM, MAX_UDP, Transport, answer};
+use fuzz::world::{NODE_NAME, SECRETS, SNAPSHOTS};
+use gslb_dns::answer::{
+    Answer, Asker, Guard, Limited, MAX_STREAM, MAX_UDP, Transport, answer_guarded,
+};
+use gslb_dns::cookie::State;
 use gslb_dns::name::NameKey;
 use gslb_dns::query::{ClientSubnet, HEADER, Query, Rejection, SubnetFamily};
+use gslb_dns::rate_limit::RateLimiter;
 use gslb_dns::snapshot::Snapshot;
+use gslb_dns::world::RateLimits;
 use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
 
@@ -43,6 +50,7 @@ fuzz_target!(|input: &[u8]| {
         if let (Some(whole), Some(short)) = (whole, short) {
             agree(&whole, &short);
         }
+        limited(snapshot, packet, &asker(Transport::Udp), datagram);
     });
 });
 
@@ -54,9 +62,12 @@ fn ask(
     room: &mut [u8],
     again: &mut [u8],
 ) -> Option<(Answer, Message)> {
-    let said = answer(snapshot, NODE_NAME, packet, asker, &mut NameKey::default(), room);
+    let guard = Guard { secrets: &SECRETS, limit: None };
+    let name = &mut NameKey::default();
+    let said = answer_guarded(&guard, snapshot, NODE_NAME, packet, asker, name, room);
     // What stood in the room before must not show.
-    let repeated = answer(
+    let repeated = answer_guarded(
+        &guard,
         snapshot,
         NODE_NAME,
         packet,
@@ -75,6 +86,37 @@ fn ask(
     Some((said, judge(packet, asker.transport, &said, octets)))
 }
 
+/// What is said to a prefix that has had its share: no record, and hardly an octet more than was asked.
+fn limited(snapshot: &Snapshot, packet: &[u8], asker: &Asker, room: &mut [u8]) {
+    let limits = RateLimits {
+        answers_per_second: 1,
+        errors_per_second: 1,
+        ipv4_prefix: 24,
+        ipv6_prefix: 56,
+        slip: 1,
+        slots: 8,
+        exempt: vec![],
+    };
+    let limiter = RateLimiter::new(limits, [0; 16]);
+    let guard = Guard { secrets: &SECRETS, limit: Some((&limiter, Duration::ZERO)) };
+    let mut again = || {
+        let name = &mut NameKey::default();
+        answer_guarded(&guard, snapshot, NODE_NAME, packet, asker, name, room)
+    };
+    again();
+    let Some(said) = again() else { return };
+    let Some(limited) = said.limited else {
+        assert_eq!(said.cookie, Some(State::Valid), "over the limit, and not limited");
+        return;
+    };
+    assert_ne!(limited, Limited::Dropped, "each of them has its turn");
+    let message = Decoded::read(&room[..said.length]).expect("it can be decoded").message;
+    let records = message.answers.len() + message.authorities.len() + message.additionals.len();
+    assert_eq!((records, message.truncation), (0, said.truncated));
+    let cookie = if said.cookie.is_some() { 16 } else { 0 };
+    assert!(said.length <= packet.len() + cookie, "{} for {}", said.length, packet.len());
+}
+
 fn judge(packet: &[u8], transport: Transport, said: &Answer, octets: &[u8]) -> Message {
     assert!(packet[2] & 0x80 == 0, "a response was answered");
     assert_eq!((octets[..2].to_vec(), octets[2] & 0x80), (packet[..2].to_vec(), 0x80));
@@ -89,6 +131,7 @@ fn judge(packet: &[u8], transport: Transport, said: &Answer, octets: &[u8]) -> M
     let parsed = Query::parse(packet, &mut key);
     let question = match &parsed {
         Ok(query) => Some(query.question.section),
+        Err(Rejection::CookieOnly { .. }) => None,
         Err(Rejection::Error { question, .. }) => *question,
         Err(Rejection::Silence) => panic!("an answer to what must not be answered"),
     };
@@ -98,6 +141,7 @@ fn judge(packet: &[u8], transport: Transport, said: &Answer, octets: &[u8]) -> M
 
     let asked_edns = match &parsed {
         Ok(query) => query.edns.is_some(),
+        Err(Rejection::CookieOnly { .. }) => true,
         Err(Rejection::Error { edns, .. }) => *edns,
         Err(Rejection::Silence) => false,
     };
@@ -114,6 +158,17 @@ fn judge(packet: &[u8], transport: Transport, said: &Answer, octets: &[u8]) -> M
     assert!(!said.truncated || records == 0, "TC with records");
     assert!(records == 0 || parsed.is_ok(), "records beside an error");
     assert!(!message.recursion_available);
+    let asked_cookie = match &parsed {
+        Ok(query) => query.edns.and_then(|edns| edns.cookie),
+        Err(Rejection::CookieOnly { cookie, .. }) => Some(*cookie),
+        Err(Rejection::Error { .. } | Rejection::Silence) => None,
+    };
+    let told_cookie = decoded.opts.first().and_then(|opt| opt.cookie());
+    assert_eq!(asked_cookie.is_some(), told_cookie.is_some());
+    assert_eq!(asked_cookie.is_some(), said.cookie.is_some());
+    if let (Some(asked), Some(told)) = (asked_cookie, told_cookie) {
+        assert_eq!((told.len(), &told[..8]), (24, &asked.client()[..]));
+    }
     if let Some(edns) = edns {
         let subnet = decoded.opts[0].subnets().expect("whole options");
         match (edns.subnet, &subnet[..]) {

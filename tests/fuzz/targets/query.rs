@@ -53,12 +53,16 @@ fn accepted(packet: &[u8], query: &Query<'_>) {
     assert_eq!(question.class, class);
     match (&query.edns, &message.edns) {
         (None, None) => {}
-        (Some(ours), Some(theirs)) => same_edns(ours, theirs),
+        (Some(ours), Some(edns)) => {
+            same_edns(ours, edns);
+            let cookie = ours.cookie.map(|cookie| [&cookie.client()[..], cookie.server()].concat());
+            assert_eq!(cookie.as_deref(), theirs.opts[0].cookie());
+        }
         (ours, theirs) => panic!("{ours:?} and {theirs:?}"),
     }
 }
 
-fn same_edns(ours: &Edns, theirs: &hickory_proto::op::Edns) {
+fn same_edns(ours: &Edns<'_>, theirs: &hickory_proto::op::Edns) {
     // They raise what is below 512 while they read; we when we answer.
     assert_eq!(ours.udp_size.max(512), theirs.max_payload());
     assert_eq!(ours.dnssec_ok, theirs.flags().dnssec_ok);
@@ -88,10 +92,23 @@ fn theirs_is_stricter(packet: &[u8]) -> bool {
 }
 
 fn rejected(packet: &[u8], rejection: &Rejection<'_>) {
-    let Rejection::Error { id, opcode, recursion_desired, rcode, question, edns } = *rejection
-    else {
-        assert!(packet.len() < HEADER || packet[2] & 0x80 != 0, "silent towards a query");
-        return;
+    let (id, opcode, recursion_desired, rcode, question, edns) = match *rejection {
+        Rejection::Silence => {
+            assert!(packet.len() < HEADER || packet[2] & 0x80 != 0, "silent towards a query");
+            return;
+        }
+        Rejection::CookieOnly { id, recursion_desired, cookie, .. } => {
+            assert_eq!(id.to_be_bytes(), packet[..2]);
+            assert_eq!((recursion_desired, packet[2] & 0xf8), (packet[2] & 1 != 0, 0));
+            assert_eq!(packet[4..6], [0, 0]);
+            let (opts, _) = records(packet).expect("whole records");
+            let whole = [&cookie.client()[..], cookie.server()].concat();
+            assert_eq!(opts[0].cookie(), Some(&whole[..]));
+            return;
+        }
+        Rejection::Error { id, opcode, recursion_desired, rcode, question, edns } => {
+            (id, opcode, recursion_desired, rcode, question, edns)
+        }
     };
     assert_eq!(id.to_be_bytes(), packet[..2]);
     assert_eq!((opcode, recursion_desired), (packet[2] >> 3 & 0xf, packet[2] & 1 != 0));
@@ -135,6 +152,9 @@ fn why_stricter(packet: &[u8], theirs: &Decoded<'_>) -> Option<&'static str> {
         Some(subnets) if subnets.len() > 1 => Some("two client subnets"),
         Some(subnets) if !subnets.iter().all(|value| is_sound_subnet(value)) => {
             Some("a malformed client subnet (RFC 7871 §7.1.2)")
+        }
+        Some(_) if !opt.cookie().is_none_or(|value| matches!(value.len(), 8 | 16..=40)) => {
+            Some("a malformed cookie (RFC 7873 §5.2.2)")
         }
         Some(_) => None,
     }
