@@ -1,7 +1,7 @@
 //! Authoritative DNS that answers with the sites fit to serve the client asking.
 //!
 //! query:   listen ─▶ query ─▶ zone ─▶ locate ─▶ steer ─▶ answer ─▶ listen
-//! guard:                       cookie, rate_limit ─────────────┘
+//! guard:   cookie, rate_limit ─────────────────────────────┘
 //! health:  overrides ─▶ board ────────────────────┘  (in the snapshot: one Arc, swapped whole)
 //! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together
 //!

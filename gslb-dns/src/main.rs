@@ -15,6 +15,7 @@ use gslb_dns::orders::OrderWords;
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::telemetry;
+use gslb_dns::world::CookieFile;
 
 /// Authoritative DNS that answers with the sites fit to serve the client asking.
 #[derive(Parser)]
@@ -221,9 +222,12 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config } => {
-            let Some(Prepared { ground, tests, findings, .. }) = load(&config) else {
+            let Some(Prepared { node, ground, tests, findings, .. }) = load(&config) else {
                 return Ok(ExitCode::FAILURE);
             };
+            if let Some(CookieFile { path, is_open: true, .. }) = &node.dns.cookies {
+                eprintln!("warning: everybody on this machine can read {}", path.display());
+            }
             if !findings.is_empty() {
                 eprintln!("{}\n", findings.render(Colour::Never));
             }

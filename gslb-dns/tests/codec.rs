@@ -45,6 +45,7 @@ struct AskedEdns {
 enum Opt {
     Nsid,
     Subnet(IpAddr, u8),
+    Cookie(Vec<u8>),
     Unknown(u16, Vec<u8>),
 }
 
@@ -73,10 +74,10 @@ fn name() -> impl Strategy<Value = Vec<Vec<u8>>> {
 
 fn edns() -> impl Strategy<Value = AskedEdns> {
     // The encoder raises sizes below 512, as their readers do.
-    let options =
-        (option::of(Just(Opt::Nsid)), option::of(subnet()), vec(unknown(), 0..4), any::<bool>());
-    let options = options.prop_map(|(nsid, subnet, unknown, unknown_first)| {
-        let known = nsid.into_iter().chain(subnet);
+    let known = (option::of(Just(Opt::Nsid)), option::of(subnet()), option::of(cookie()));
+    let options = (known, vec(unknown(), 0..4), any::<bool>());
+    let options = options.prop_map(|((nsid, subnet, cookie), unknown, unknown_first)| {
+        let known = nsid.into_iter().chain(subnet).chain(cookie);
         match unknown_first {
             true => unknown.into_iter().chain(known).collect(),
             false => known.chain(unknown).collect(),
@@ -101,8 +102,13 @@ fn subnet() -> impl Strategy<Value = Opt> {
     prop_oneof![v4, v6]
 }
 
+fn cookie() -> impl Strategy<Value = Opt> {
+    prop_oneof![vec(any::<u8>(), 8), vec(any::<u8>(), 16..=40)].prop_map(Opt::Cookie)
+}
+
 fn unknown() -> impl Strategy<Value = Opt> {
-    let code = any::<u16>().prop_filter("an option that we know", |code| ![3, 8].contains(code));
+    let code =
+        any::<u16>().prop_filter("an option that we know", |code| ![3, 8, 10].contains(code));
     (code, vec(any::<u8>(), 0..40)).prop_map(|(code, value)| Opt::Unknown(code, value))
 }
 
@@ -121,6 +127,7 @@ fn encoded(asked: &Asked) -> Vec<u8> {
                 Opt::Subnet(address, source) => {
                     EdnsOption::Subnet(ClientSubnet::new(*address, *source, 0))
                 }
+                Opt::Cookie(cookie) => EdnsOption::Unknown(10, cookie.clone()),
                 Opt::Unknown(code, value) => EdnsOption::Unknown(*code, value.clone()),
             });
         }
@@ -163,13 +170,19 @@ proptest! {
         match (query.edns, asked.edns) {
             (None, None) => {}
             (Some(read), Some(meant)) => {
-                let Edns { udp_size, dnssec_ok, nsid, subnet } = read;
+                let Edns { udp_size, dnssec_ok, nsid, subnet, cookie } = read;
                 prop_assert_eq!((udp_size, dnssec_ok), (meant.size, meant.dnssec_ok));
                 let has = |wanted: fn(&Opt) -> bool| meant.options.iter().any(wanted);
                 prop_assert_eq!(nsid, has(|option| matches!(option, Opt::Nsid)));
+                let cookie = cookie.map(|cookie| [&cookie.client()[..], cookie.server()].concat());
+                let meant_cookie = meant.options.iter().find_map(|option| match option {
+                    Opt::Cookie(cookie) => Some(cookie.clone()),
+                    Opt::Nsid | Opt::Subnet(..) | Opt::Unknown(..) => None,
+                });
+                prop_assert_eq!(cookie, meant_cookie);
                 let meant = meant.options.iter().find_map(|option| match option {
                     Opt::Subnet(address, source) => Some((Some(*address), *source)),
-                    Opt::Nsid | Opt::Unknown(..) => None,
+                    Opt::Nsid | Opt::Cookie(_) | Opt::Unknown(..) => None,
                 });
                 prop_assert_eq!(subnet.map(|subnet| (subnet.address(), subnet.source)), meant);
             }

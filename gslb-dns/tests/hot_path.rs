@@ -453,8 +453,7 @@ fn take(worker: &mut Worker<'_>, spent: &mut Spent) {
     }
 }
 
-/// Water torture: every name is another, and none exists. The server remembers none of them, and what it
-/// does for one is what it does for all: the answers, of one length, say so of what can be seen.
+/// Water torture: every name is another, and none exists. The server remembers none of them.
 #[test]
 fn a_flood_of_random_names_leaves_nothing_behind() {
     const FLOOD: usize = 1 << 18;

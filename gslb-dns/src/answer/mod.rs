@@ -241,8 +241,8 @@ impl Reply<'_, '_> {
         Answer { length, rcode, truncated, steered, limited: None, cookie }
     }
 
-    /// What is sent of an answer over the limit, if anything: never a record, and of options only what
-    /// was asked, so that it is not longer than the query, but for a server cookie.
+    /// What is sent of an answer over the limit, if anything: never a record, nor an NSID, which is longer
+    /// than the wish for it. So it is not longer than the query, but for a server cookie.
     #[cold]
     fn limited(
         &self,

@@ -116,6 +116,8 @@ impl Store {
 
     /// The node of this lower-cased name, whatever cut it lies under.
     pub fn find(&self, name: &[u8]) -> Option<NodeId> {
+        #[cfg(test)]
+        tests::count_probe();
         let hash = self.hasher.hash_one(name);
         self.index.find(hash, |node| self.name(node) == name)
     }
@@ -246,4 +248,57 @@ impl Index {
 
 fn tag(hash: u64) -> u64 {
     hash & 0xffff_ffff_0000_0000
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+    use std::path::Path;
+
+    use crate::name::{Name, NameKey};
+    use crate::zone::{Zone, master};
+
+    thread_local! {
+        static PROBES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count_probe() {
+        PROBES.set(PROBES.get() + 1);
+    }
+
+    fn zone(names: usize) -> Zone {
+        let origin: Name = "example.com".parse().unwrap();
+        let text = format!(
+            "@ 60 SOA ns host 1 2 3 4 5\n@ 60 NS ns\nns 60 A 192.0.2.53\na.b.c 60 A 192.0.2.1\n\
+             *.wild 60 A 192.0.2.2\n$GENERATE 1-{names} n$ 60 A 192.0.2.3\n"
+        );
+        let mut no_files = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+        let master =
+            master::parse(Path::new("zone"), text.as_bytes(), &origin, &mut no_files).unwrap();
+        Zone::build(origin, master.records, &[]).unwrap()
+    }
+
+    /// Look-ups in the index for one name.
+    fn probes(zone: &Zone, name: &str) -> usize {
+        let name: Name = name.parse().unwrap();
+        let before = PROBES.get();
+        zone.search(&NameKey::of(name.wire()).unwrap());
+        PROBES.get() - before
+    }
+
+    #[test]
+    fn a_random_name_costs_what_every_other_does_however_large_the_zone() {
+        for zone in [zone(1), zone(20_000)] {
+            for number in 0..5000_u64 {
+                let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                assert_eq!(probes(&zone, &format!("x{random:016x}.example.com")), 2);
+                assert_eq!(probes(&zone, &format!("x{random:016x}.wild.example.com")), 2);
+                assert_eq!(probes(&zone, &format!("x{random:016x}.b.c.example.com")), 2);
+            }
+            // Labels beyond the zone's deepest name, a.b.c, are not even looked at.
+            assert_eq!(probes(&zone, "x.y.z.example.com"), 4);
+            assert_eq!(probes(&zone, &format!("{}example.com", "x.".repeat(100))), 4);
+        }
+    }
 }
