@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use gslb_tests::dice::Dice;
 use gslb_tests::resolver::{Resolver, Stream, query};
-use gslb_tests::server::Server;
+use gslb_tests::server::{Server, run};
 use gslb_tests::wait::{PATIENCE, now, until};
 use gslb_tests::world::{Files, World};
 use hickory_proto::op::{Message, ResponseCode};
@@ -212,6 +213,18 @@ fn secrets_are_changed_by_a_reload_and_a_bad_file_is_refused() {
         Ok((server.metric(invalid)? > 0.0).then_some(()))
     })
     .unwrap();
+}
+
+#[test]
+fn check_warns_of_secrets_that_everybody_can_read() {
+    let (world, _server) = started();
+    for (mode, is_open) in [(0o640, false), (0o644, true)] {
+        fs::set_permissions(world.path("cookie.key"), fs::Permissions::from_mode(mode)).unwrap();
+        let checked = run(["check".into(), "--config".into(), world.node()]).unwrap();
+        assert_eq!(checked.code, Some(0));
+        let warning = "warning: everybody on this machine can read";
+        assert_eq!(checked.stderr.contains(warning), is_open, "{mode:o}: {}", checked.stderr);
+    }
 }
 
 /// Says stop when it is dropped.
