@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod answer;
 pub mod bounded;
+pub mod certificates;
 pub mod clock;
 pub mod config;
 pub mod explain;
@@ -29,5 +30,6 @@ pub mod site_set;
 pub mod snapshot;
 pub mod steer;
 pub mod telemetry;
+pub mod tls;
 pub mod world;
 pub mod zone;

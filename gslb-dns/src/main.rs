@@ -12,7 +12,7 @@ use gslb_dns::explain::{self, Format, Request, RequestWords};
 use gslb_dns::keeper::{Beliefs, Reread};
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
-use gslb_dns::{admin, telemetry};
+use gslb_dns::{admin, certificates, telemetry};
 
 /// Authoritative DNS that answers with the sites fit to serve the client asking.
 #[derive(Parser)]
@@ -105,9 +105,12 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config } => {
-            let Some(Prepared { ground, tests, .. }) = load(&config) else {
+            let Some(Prepared { node, ground, tests, .. }) = load(&config) else {
                 return Ok(ExitCode::FAILURE);
             };
+            for doubt in certificates::doubts(&node, now()) {
+                eprintln!("warning: {doubt}");
+            }
             let world = &ground.world;
             let (zones, services, epoch) = (world.zones.len(), world.services.len(), world.epoch);
             say(&format!(

@@ -20,16 +20,21 @@ use tracing::{error, info};
 
 use crate::admin::{self, Door};
 use crate::answer::Transport;
+use crate::certificates::{Certificates, Unreadable};
 use crate::clock::now;
 use crate::config::{self, Config, Prepared, Problems};
 use crate::keeper::Keeper;
-use crate::listen::tcp::{Connections, TcpListener};
+use crate::listen::tcp::{Carries, Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
+use crate::tls;
 use crate::world::{DnsListeners, Node};
 
 /// How often the overrides and the time are looked at. A change is in force after two looks.
 const KEEPER_INTERVAL: Duration = Duration::from_millis(500);
+/// How often certificates are looked at, by what their files look like from outside. A new one is shown
+/// after two looks.
+const CERTIFICATES_INTERVAL: Duration = Duration::from_millis(500);
 /// Threads for TCP, the admin door and the keeper.
 const RUNTIME_THREADS: usize = 2;
 /// In the state directory: locked by the server whose directory it is.
@@ -47,12 +52,15 @@ pub struct Shell {
 /// A running name server; dropping it stops it.
 pub struct Server {
     dns: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     udp: Vec<JoinHandle<()>>,
     stop_udp: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
     /// Asks the keeper to read the config again.
     reload: Arc<Notify>,
+    /// The same for certificates and their keys.
+    reread: Arc<Notify>,
     tasks: Vec<Task<()>>,
     runtime: Option<Runtime>,
     signals: Signals,
@@ -91,12 +99,17 @@ pub enum StartError {
          (state_dir in node.toml)"
     )]
     StateDirTaken { dir: String },
+    #[error(transparent)]
+    Certificate(#[from] Unreadable),
+    #[error("cannot prepare for TLS")]
+    Tls(#[source] rustls::Error),
 }
 
 /// Every socket of the server, bound before anything answers.
 struct Sockets {
     /// Each address's UDP sockets, one a thread, with its TCP listener.
     dns: Vec<(SocketAddr, Vec<UdpListener>, TcpListener)>,
+    tls: Vec<TcpListener>,
     admin: Option<std::net::TcpListener>,
 }
 
@@ -130,16 +143,21 @@ impl Server {
         let threads: usize = sockets.dns.iter().map(|(_, udp, _)| udp.len()).sum();
         let udp_tallies: Vec<_> = (0..threads).map(|_| tally(Transport::Udp)).collect();
         let tcp_tally = tally(Transport::Tcp);
-        let metrics = Metrics::new(udp_tallies.iter().chain([&tcp_tally]).cloned().collect());
+        let tls_tally = node.dns.tls.is_some().then(|| tally(Transport::Tls));
+        let tallies = udp_tallies.iter().chain([&tcp_tally]).chain(&tls_tally);
+        let metrics = Metrics::new(tallies.cloned().collect());
+        let certificates = Certificates::open(&node, metrics.certificates.clone(), now())?;
         let keeper = Keeper::start(&node, ground, metrics.world.clone(), now());
         let (stop, stopping) = watch::channel(false);
         let mut server = Server {
             dns,
+            tls: sockets.tls.iter().filter_map(|tls| tls.local_address().ok()).collect(),
             admin: sockets.admin.as_ref().and_then(|socket| socket.local_addr().ok()),
             udp: vec![],
             stop_udp: Arc::new(AtomicBool::new(false)),
             stop,
             reload: Arc::new(Notify::new()),
+            reread: Arc::new(Notify::new()),
             tasks: vec![],
             runtime: Some(runtime),
             signals,
@@ -150,7 +168,18 @@ impl Server {
             published: keeper.published().clone(),
             metrics: metrics.clone(),
         };
-        server.serve_dns(&node, sockets.dns, &door, udp_tallies, &tcp_tally, &stopping)?;
+        let connections = Connections::new(node.dns.tcp, metrics.tcp.clone());
+        let streams = Streams { door: door.clone(), connections, stopping: stopping.clone() };
+        server.serve_dns(sockets.dns, udp_tallies, &tcp_tally, &streams)?;
+        if let (Some(tally), Some(shown)) = (tls_tally, certificates.shown("tls")) {
+            let config = tls::server_config(shown, &[tls::ALPN_DOT]).map_err(StartError::Tls)?;
+            for listener in sockets.tls {
+                let carries = Carries::DnsInTls(Arc::clone(&config));
+                server.spawn(streams.serve(listener.carrying(carries), &tally));
+            }
+        }
+        let reread = Arc::clone(&server.reread);
+        server.spawn(keep_certificates(certificates, reread, stopping.clone()));
         server.spawn(keep(keeper, file, Arc::clone(&server.reload), stopping.clone()));
         if let Some(socket) = sockets.admin {
             server.spawn(admin::serve(socket, door.clone(), stopping));
@@ -161,6 +190,7 @@ impl Server {
             cluster = %node.cluster,
             epoch = %snapshot.world().epoch,
             dns = ?server.dns,
+            tls = ?server.tls,
             admin = ?server.admin,
             "ready"
         );
@@ -172,6 +202,11 @@ impl Server {
         &self.dns
     }
 
+    /// The addresses for DNS over TLS in use, ports filled in.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls
+    }
+
     /// The address of the dashboard, metrics and JSON.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
@@ -181,14 +216,17 @@ impl Server {
     pub fn wait_for_signal(&mut self, hang_up_asks: HangUp) {
         let Some(runtime) = &self.runtime else { return };
         let Signals { terminate, interrupt, hang_up } = &mut self.signals;
-        let reload = &self.reload;
+        let (reload, reread) = (&self.reload, &self.reread);
         runtime.block_on(async {
             loop {
                 tokio::select! {
                     _ = terminate.recv() => return info!("asked to end"),
                     _ = interrupt.recv() => return info!("interrupted"),
                     _ = hang_up.recv() => match hang_up_asks {
-                        HangUp::Reload => reload.notify_one(),
+                        HangUp::Reload => {
+                            reload.notify_one();
+                            reread.notify_one();
+                        }
                         HangUp::End => return info!("hung up"),
                     },
                 }
@@ -198,31 +236,22 @@ impl Server {
 
     fn serve_dns(
         &mut self,
-        node: &Node,
         sockets: Vec<(SocketAddr, Vec<UdpListener>, TcpListener)>,
-        door: &Door,
         udp_tallies: Vec<Arc<Tally>>,
         tcp_tally: &Arc<Tally>,
-        stopping: &watch::Receiver<bool>,
+        streams: &Streams,
     ) -> Result<(), StartError> {
-        let connections = Connections::new(node.dns.tcp, door.metrics.tcp.clone());
         let mut udp_tallies = udp_tallies.into_iter();
         for (_, udp, tcp) in sockets {
             for (listener, tally) in udp.into_iter().zip(&mut udp_tallies) {
-                let (door, stop) = (door.clone(), Arc::clone(&self.stop_udp));
+                let (door, stop) = (streams.door.clone(), Arc::clone(&self.stop_udp));
                 let thread = thread::Builder::new()
                     .name(format!("udp-{}", self.udp.len()))
                     .spawn(move || listener.serve(&door.published, &door.node_name, &tally, &stop))
                     .map_err(StartError::Thread)?;
                 self.udp.push(thread);
             }
-            self.spawn(tcp.serve(
-                door.published.clone(),
-                Arc::clone(&door.node_name),
-                Arc::clone(&connections),
-                Arc::clone(tcp_tally),
-                stopping.clone(),
-            ));
+            self.spawn(streams.serve(tcp, tcp_tally));
         }
         Ok(())
     }
@@ -231,6 +260,29 @@ impl Server {
         if let Some(runtime) = &self.runtime {
             self.tasks.push(runtime.spawn(task));
         }
+    }
+}
+
+/// What every listener for connections is given.
+struct Streams {
+    door: Door,
+    connections: Arc<Connections>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Streams {
+    fn serve(
+        &self,
+        listener: TcpListener,
+        tally: &Arc<Tally>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        listener.serve(
+            self.door.published.clone(),
+            Arc::clone(&self.door.node_name),
+            Arc::clone(&self.connections),
+            Arc::clone(tally),
+            self.stopping.clone(),
+        )
     }
 }
 
@@ -273,7 +325,7 @@ impl Signals {
 
 impl Sockets {
     fn bind(node: &Node) -> Result<Sockets, StartError> {
-        let DnsListeners { listen, threads, tcp: _ } = &node.dns;
+        let DnsListeners { listen, threads, tcp: _, tls } = &node.dns;
         let threads =
             threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let dns = listen.iter().map(|&address| bind_dns(address, threads));
@@ -282,7 +334,15 @@ impl Sockets {
                 .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
                 .map_err(|source| StartError::Listen { what: "the admin door", address, source })
         });
-        Ok(Sockets { dns: dns.collect::<Result<_, _>>()?, admin: admin.transpose()? })
+        let tls = tls.iter().flat_map(|tls| &tls.listen).map(|&address| {
+            let error = |source| StartError::Listen { what: "DNS over TLS", address, source };
+            TcpListener::bind(address).map_err(error)
+        });
+        Ok(Sockets {
+            dns: dns.collect::<Result<_, _>>()?,
+            tls: tls.collect::<Result<_, _>>()?,
+            admin: admin.transpose()?,
+        })
     }
 }
 
@@ -301,6 +361,38 @@ fn bind_dns(
             // A port that is free for TCP may be taken for UDP: only with port 0 can we look on.
             Err(_) if address.port() == 0 && tries.next().is_some() => {}
             Err(source) => return Err(udp_error(source)),
+        }
+    }
+}
+
+/// Lets certificates be looked at twice a second, and read when asked to.
+async fn keep_certificates(
+    mut certificates: Certificates,
+    reread: Arc<Notify>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut ticks = tokio::time::interval(CERTIFICATES_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let is_asked = tokio::select! {
+            _ = stopping.changed() => return,
+            _ = ticks.tick() => false,
+            () = reread.notified() => true,
+        };
+        // Files are read: off the runtime's own threads.
+        let turn = tokio::task::spawn_blocking(move || {
+            match is_asked {
+                true => certificates.reread(now()),
+                false => certificates.turn(now()),
+            }
+            certificates
+        });
+        match turn.await {
+            Ok(kept) => certificates = kept,
+            Err(error) => {
+                error!(%error, "certificates are not looked at any more, until a restart");
+                return;
+            }
         }
     }
 }

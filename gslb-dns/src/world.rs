@@ -36,7 +36,23 @@ pub struct DnsListeners {
     pub listen: Vec<SocketAddr>,
     /// UDP threads for each address; one per core if the file says nothing.
     pub threads: Option<usize>,
+    /// For all transports over TCP together.
     pub tcp: TcpLimits,
+    /// DNS over TLS (RFC 7858).
+    pub tls: Option<TlsListeners>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsListeners {
+    pub listen: Vec<SocketAddr>,
+    pub credentials: Credentials,
+}
+
+/// Where a server's certificate and its key are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credentials {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,12 +63,27 @@ pub struct TcpLimits {
     pub idle: Duration,
 }
 
+impl DnsListeners {
+    /// What each encrypted transport shows its clients, by the transport's name.
+    pub fn credentials(&self) -> Vec<(&'static str, &Credentials)> {
+        self.tls.iter().map(|tls| ("tls", &tls.credentials)).collect()
+    }
+
+    /// Every address on which connections are taken, with the key that names it.
+    pub fn stream_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let DnsListeners { listen, threads: _, tcp: _, tls } = self;
+        let plain = listen.iter().map(|address| ("dns.listen", *address));
+        let tls = tls.iter().flat_map(|tls| &tls.listen);
+        plain.chain(tls.map(|address| ("dns.tls.listen", *address))).collect()
+    }
+}
+
 impl Node {
     /// The keys in which another `node.toml` differs that were used once, at the start: sockets, threads,
     /// the state directory and the name.
     pub fn needs_restart_for(&self, next: &Node) -> Vec<&'static str> {
         let Node { name, cluster, world: _, state_dir, dns, admin } = self;
-        let DnsListeners { listen, threads, tcp } = dns;
+        let DnsListeners { listen, threads, tcp, tls } = dns;
         let differs = [
             ("name", *name != next.name),
             ("cluster", *cluster != next.cluster),
@@ -60,6 +91,7 @@ impl Node {
             ("dns.listen", *listen != next.dns.listen),
             ("dns.threads", *threads != next.dns.threads),
             ("dns.tcp", *tcp != next.dns.tcp),
+            ("dns.tls", *tls != next.dns.tls),
             ("admin.listen", *admin != next.admin),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

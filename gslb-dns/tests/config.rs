@@ -122,6 +122,10 @@ fn a_good_configuration_is_what_was_meant() {
     assert_eq!(node.dns.tcp.connections, 1000);
     assert_eq!(node.dns.tcp.connections_per_client, 64);
     assert_eq!(node.dns.tcp.idle.as_secs(), 5);
+    let tls = node.dns.tls.unwrap();
+    assert_eq!(tls.listen, ["[::]:853".parse().unwrap()]);
+    assert_eq!(tls.credentials.certificate, files().join("good/dns.pem"));
+    assert_eq!(tls.credentials.key, files().join("good/dns.key"));
     assert_eq!(node.admin.map(|admin| admin.to_string()), Some("127.0.0.1:8080".to_owned()));
 
     let sites: Vec<String> = world

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("lock", ""),
     ("telemetry", ""),
     ("bounded", ""),
+    ("tls", "bounded"),
     ("ids", ""),
     ("site_set", ""),
     ("record", "name"),
@@ -32,13 +33,14 @@ const ARROWS: &[(&str, &str)] = &[
     ("answer", "ids locate name query record snapshot steer world zone"),
     ("explain", "answer health ids locate name query record site_set snapshot steer world"),
     ("policy", "health ids locate query site_set snapshot steer world"),
-    ("config", "bounded health ids name policy query record site_set snapshot world zone"),
+    ("config", "bounded health ids name policy query record site_set snapshot tls world zone"),
     ("metrics", "answer query"),
+    ("certificates", "metrics tls world"),
     ("publish", "snapshot"),
     ("listen", "answer clock ids lock metrics name publish query snapshot world"),
     ("keeper", "bounded config health metrics name publish snapshot steer world"),
     ("admin", "clock explain metrics publish"),
-    ("run", "admin answer clock config keeper listen metrics world"),
+    ("run", "admin answer certificates clock config keeper listen metrics tls world"),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
 const PURE: [&str; 13] = [

@@ -40,6 +40,7 @@ pub struct Asker {
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
 }
 
 impl Transport {
@@ -48,6 +49,15 @@ impl Transport {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+        }
+    }
+
+    /// Whether a message may have as many octets as its length can say.
+    fn is_stream(self) -> bool {
+        match self {
+            Transport::Udp => false,
+            Transport::Tcp | Transport::Tls => true,
         }
     }
 }
@@ -140,10 +150,10 @@ impl Reply<'_, '_> {
 
     /// Octets the whole message may have.
     fn room(&self) -> usize {
-        match (self.asker.transport, &self.query.edns) {
-            (Transport::Tcp, _) => MAX_STREAM,
-            (Transport::Udp, None) => PLAIN_UDP,
-            (Transport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(PLAIN_UDP, MAX_UDP),
+        match &self.query.edns {
+            _ if self.asker.transport.is_stream() => MAX_STREAM,
+            None => PLAIN_UDP,
+            Some(edns) => usize::from(edns.udp_size).clamp(PLAIN_UDP, MAX_UDP),
         }
     }
 

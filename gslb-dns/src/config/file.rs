@@ -31,6 +31,16 @@ table! {
         listen: At<List<At<SocketAddr>>>,
         threads: Option<At<i64>>,
         tcp: Option<Tcp>,
+        tls: Option<Tls>,
+    }
+}
+
+table! {
+    /// DNS over TLS.
+    Tls {
+        listen: At<List<At<SocketAddr>>>,
+        certificate: At<String>,
+        key: At<String>,
     }
 }
 

@@ -4,6 +4,7 @@
 //! node · geoip · site ─▶ map ─▶ service (steer) ─▶ zone
 
 mod addresses;
+mod encrypted;
 mod expect;
 mod geoip;
 mod map;

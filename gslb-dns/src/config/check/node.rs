@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{or, path, within};
+use super::{encrypted, or, path, within};
 use crate::config::duration;
 use crate::config::file;
 use crate::config::problems::{Problem, Problems};
@@ -31,12 +31,11 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
     let cluster = cluster.and_then(|cluster| problems.one(label(cluster)));
     let world = world.and_then(|world| problems.one(path(&world, dir)));
     let state_dir = state_dir.and_then(|state_dir| problems.one(path(&state_dir, dir)));
-    let dns = dns.and_then(|dns| listeners(dns, problems));
+    let dns = dns.and_then(|dns| listeners(dns, dir, problems));
     let admin = or(admin, None, |file::Admin { listen }| {
         let listen = listen?;
-        let taken = dns.iter().flat_map(|dns| &dns.listen);
-        if taken.into_iter().any(|taken| *taken == listen.value && listen.value.port() != 0) {
-            problems.add(listen.spot.problem(format!("{} is taken by dns.listen", listen.value)));
+        if let Some(taken) = dns.as_ref().and_then(|dns| taken(&listen, &dns.stream_addresses())) {
+            problems.add(taken);
         }
         Some(Some(listen.value))
     });
@@ -50,15 +49,28 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
     })
 }
 
-fn listeners(raw: file::Dns, problems: &mut Problems) -> Option<DnsListeners> {
-    let file::Dns { listen, threads, tcp } = raw;
+fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsListeners> {
+    let file::Dns { listen, threads, tcp, tls } = raw;
     let listen = listen.and_then(|listen| addresses(&listen, problems));
     let threads = or(threads, None, |threads| problems.one(within(&threads, THREADS)).map(Some));
     let tcp = or(tcp, TCP, |tcp| tcp_limits(tcp, problems));
-    Some(DnsListeners { listen: listen?, threads: threads?, tcp: tcp? })
+    let others: Vec<_> = listen.iter().flatten().map(|address| ("dns.listen", *address)).collect();
+    let tls = or(tls, None, |tls| encrypted::tls(tls, &others, dir, problems).map(Some));
+    Some(DnsListeners { listen: listen?, threads: threads?, tcp: tcp?, tls: tls? })
 }
 
-fn addresses(
+/// That an address is another listener's already.
+pub(super) fn taken(
+    address: &At<SocketAddr>,
+    others: &[(&'static str, SocketAddr)],
+) -> Option<Problem> {
+    let At { value, spot } = address;
+    // Port 0 is whichever is free.
+    let (by, _) = others.iter().find(|(_, other)| other == value && value.port() != 0)?;
+    Some(spot.problem(format!("{value} is taken by {by}")))
+}
+
+pub(super) fn addresses(
     listen: &At<List<At<SocketAddr>>>,
     problems: &mut Problems,
 ) -> Option<Vec<SocketAddr>> {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::table::{Admitted, ConnectionId, Eviction, Table};
+use crate::answer::Transport;
 use crate::lock::Mutex;
 use crate::metrics::TcpMetrics;
 use crate::world::TcpLimits;
@@ -87,6 +88,12 @@ impl Seat {
     /// It has asked a whole query.
     pub fn asked(&self, now: Instant) {
         self.connections.held.lock().table.asked(self.id, now);
+    }
+
+    /// What came of its TLS handshake, as metrics name it.
+    pub fn count_handshake(&self, transport: Transport, result: &str) {
+        let labels = [transport.as_str(), result];
+        self.connections.metrics.handshakes.with_label_values(&labels).inc();
     }
 
     /// It is closed for a reason of its own.

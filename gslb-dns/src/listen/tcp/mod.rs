@@ -1,11 +1,13 @@
-//! DNS over TCP (RFC 7766, RFC 9210): one task for each connection, limits for all of them together.
+//! DNS over TCP (RFC 7766, RFC 9210) and what is carried by it: one task for each connection, limits for all
+//! of them together.
 //!
-//! accept ─▶ connections (who may stay) ─▶ session: frames ─▶ answer ─▶ frames
+//! accept ─▶ connections (who may stay) ─▶ newcomer (TLS) ─▶ session: frames ─▶ answer ─▶ frames
 //!
 //! This file accepts and stops. What a stranger does shows in counters and never ends a listener.
 
 mod connections;
 mod frames;
+mod newcomer;
 mod session;
 mod table;
 
@@ -23,8 +25,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::error;
 
 pub use self::connections::Connections;
+pub use self::newcomer::Carries;
 
-use self::session::{Desk, Session};
+use self::newcomer::Newcomer;
+use self::session::Desk;
 use crate::metrics::Tally;
 use crate::publish::Published;
 
@@ -46,6 +50,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// A socket that listens on one address.
 pub struct TcpListener {
     socket: net::TcpListener,
+    carries: Carries,
 }
 
 impl TcpListener {
@@ -64,7 +69,12 @@ impl TcpListener {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener { socket: socket.into() })
+        Ok(TcpListener { socket: socket.into(), carries: Carries::Dns })
+    }
+
+    /// What its connections carry: plain DNS unless this says otherwise.
+    pub fn carrying(self, carries: Carries) -> TcpListener {
+        TcpListener { carries, ..self }
     }
 
     pub fn local_address(&self) -> io::Result<SocketAddr> {
@@ -85,8 +95,10 @@ impl TcpListener {
             Ok(socket) => socket,
             Err(error) => return error!(%error, "a TCP listener could not start"),
         };
-        let desk = Arc::new(Desk { published, node_name, tally });
-        let mut reception = Reception { desk, connections, stop, sessions: JoinSet::new() };
+        let carries = self.carries;
+        let desk = Arc::new(Desk { transport: carries.transport(), published, node_name, tally });
+        let mut reception =
+            Reception { carries, desk, connections, stop, sessions: JoinSet::new() };
         reception.accept(&socket).await;
         drop(socket); // From here on clients are refused, and try another server.
         reception.finish().await;
@@ -95,6 +107,7 @@ impl TcpListener {
 
 /// One listener's sessions.
 struct Reception {
+    carries: Carries,
     desk: Arc<Desk>,
     connections: Arc<Connections>,
     stop: watch::Receiver<bool>,
@@ -127,9 +140,15 @@ impl Reception {
             return;
         }
         let (seat, notice) = self.connections.admit(peer.ip(), Instant::now().into_std());
-        let session =
-            Session::new(stream, peer.ip(), Arc::clone(&self.desk), seat, self.stop.clone());
-        self.sessions.spawn(session.run(notice));
+        let (desk, stop) = (Arc::clone(&self.desk), self.stop.clone());
+        let newcomer = Newcomer { address: peer.ip(), desk, seat, stop };
+        let carries = self.carries.clone();
+        self.sessions.spawn(async move {
+            tokio::select! {
+                () = newcomer.serve(stream, carries) => {}
+                () = notice.given() => {} // Counted where it was decided.
+            }
+        });
     }
 
     /// When to accept again.

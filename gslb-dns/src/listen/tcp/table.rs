@@ -26,6 +26,8 @@ pub enum Eviction {
     Idle,
     /// It began a query and did not finish it, or did not take its answers.
     Slow,
+    /// Its TLS handshake was not over in time.
+    Handshake,
     /// There were too many, or the system had no room for more, and it was the idlest.
     Full,
     /// Its client had too many, and it was the idlest of them.
@@ -144,6 +146,7 @@ impl Eviction {
         match self {
             Eviction::Idle => "idle",
             Eviction::Slow => "slow",
+            Eviction::Handshake => "handshake",
             Eviction::Full => "full",
             Eviction::ClientFull => "client_full",
         }

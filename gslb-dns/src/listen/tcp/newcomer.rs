@@ -1,0 +1,108 @@
+//! From a connection that was accepted to one that speaks DNS: the TLS handshake, where there is one.
+//!
+//! The connection has its seat already: whoever never gets through a handshake counts against the limits
+//! like everybody else.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{HandshakeKind, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::connections::Seat;
+use super::session::{Desk, Session};
+use super::stopped;
+use super::table::Eviction;
+use crate::answer::Transport;
+
+/// How long a TLS handshake may take, if a connection may be idle for longer: two round trips and some
+/// lost segments.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// What the connections of a listener carry.
+#[derive(Clone)]
+pub enum Carries {
+    /// RFC 7766.
+    Dns,
+    /// The same within TLS (RFC 7858).
+    DnsInTls(Arc<ServerConfig>),
+}
+
+/// Whose connection it is, and all that it needs but its stream.
+pub struct Newcomer {
+    pub address: IpAddr,
+    pub desk: Arc<Desk>,
+    pub seat: Seat,
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Carries {
+    pub fn transport(&self) -> Transport {
+        match self {
+            Carries::Dns => Transport::Tcp,
+            Carries::DnsInTls(_) => Transport::Tls,
+        }
+    }
+}
+
+impl Newcomer {
+    /// Serves the connection to its end.
+    pub async fn serve(mut self, stream: TcpStream, carries: Carries) {
+        match carries {
+            Carries::Dns => self.converse(stream).await,
+            Carries::DnsInTls(config) => {
+                if let Some(stream) = self.shake_hands(stream, config).await {
+                    self.converse(stream).await;
+                }
+            }
+        }
+    }
+
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
+        let Newcomer { address, desk, seat, stop } = self;
+        Session::new(stream, address, desk, seat, stop).run().await;
+    }
+
+    /// `None` if the client breaks the rules, vanishes or takes too long, or if we stop: what it would ask
+    /// is not ours to know yet, so nothing is lost that was asked before the word to stop.
+    async fn shake_hands(
+        &mut self,
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+    ) -> Option<TlsStream<TcpStream>> {
+        let transport = self.desk.transport;
+        let within = self.seat.idle().min(HANDSHAKE);
+        let shaken = tokio::select! {
+            biased; // As far as it has come, it goes on.
+            shaken = timeout(within, TlsAcceptor::from(config).accept(stream)) => shaken,
+            () = stopped(&mut self.stop) => return None,
+        };
+        match shaken {
+            Ok(Ok(stream)) => {
+                let result = match stream.get_ref().1.handshake_kind() {
+                    Some(HandshakeKind::Resumed) => "resumed",
+                    Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) | None => {
+                        "full"
+                    }
+                };
+                self.seat.count_handshake(transport, result);
+                Some(stream)
+            }
+            Ok(Err(_)) => {
+                self.seat.count_handshake(transport, "failed");
+                None
+            }
+            Err(_) => {
+                self.seat.count_handshake(transport, "failed");
+                self.seat.count(Eviction::Handshake);
+                None
+            }
+        }
+    }
+}
