@@ -41,6 +41,7 @@ pub enum Transport {
     Udp,
     Tcp,
     Tls,
+    Https,
 }
 
 impl Transport {
@@ -50,6 +51,14 @@ impl Transport {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
             Transport::Tls => "tls",
+            Transport::Https => "https",
+        }
+    }
+
+    fn is_encrypted(self) -> bool {
+        match self {
+            Transport::Udp | Transport::Tcp => false,
+            Transport::Tls | Transport::Https => true,
         }
     }
 
@@ -57,7 +66,7 @@ impl Transport {
     fn is_stream(self) -> bool {
         match self {
             Transport::Udp => false,
-            Transport::Tcp | Transport::Tls => true,
+            Transport::Tcp | Transport::Tls | Transport::Https => true,
         }
     }
 }
@@ -94,7 +103,7 @@ pub fn answer(
         &Err(Rejection::Error { id, opcode, recursion_desired, rcode, question, edns }) => {
             let mut writer = Writer::new(out, question.unwrap_or_default());
             if edns {
-                let plain = Opt { dnssec_ok: false, nsid: None, subnet: None };
+                let plain = Opt { dnssec_ok: false, nsid: None, subnet: None, padding: None };
                 writer.opt(&plain, rcode, 0);
             }
             let flags = flags(rcode, recursion_desired) | u16::from(opcode) << 11;
@@ -120,8 +129,8 @@ struct Reply<'a, 'p> {
 
 impl Reply<'_, '_> {
     fn write(&self, out: &mut [u8]) -> Answer {
-        let out = &mut out[..self.room()];
-        let mut writer = Writer::new(out, self.query.question.section);
+        let room = self.room();
+        let mut writer = Writer::new(&mut out[..room], self.query.question.section);
         let opt = self.opt();
         writer.reserve(opt.as_ref().map_or(0, Opt::length));
         let (resolution, truncated) = match self.resolve(&mut writer) {
@@ -141,11 +150,19 @@ impl Reply<'_, '_> {
         if truncated {
             flags |= FLAG_TRUNCATED;
         }
-        if let Some(opt) = &opt {
-            writer.opt(opt, rcode, scope);
+        if let Some(opt) = opt {
+            let opt = if self.pads() { opt.padded(writer.length(), room) } else { opt };
+            writer.opt(&opt, rcode, scope);
         }
         let length = writer.finish(self.query.id, flags);
         Answer { length, rcode, truncated, steered }
+    }
+
+    /// Whether the answer's length is to tell less (RFC 7830 §4): who padded wants padding, and nobody else
+    /// gets any. In the open it would hide nothing and amplify.
+    fn pads(&self) -> bool {
+        let is_padded = self.query.edns.as_ref().is_some_and(|edns| edns.padded);
+        is_padded && self.asker.transport.is_encrypted()
     }
 
     /// Octets the whole message may have.
@@ -201,6 +218,7 @@ impl Reply<'_, '_> {
             dnssec_ok: edns.dnssec_ok,
             nsid: edns.nsid.then_some(self.node_name),
             subnet: edns.subnet.as_ref(),
+            padding: None,
         })
     }
 }

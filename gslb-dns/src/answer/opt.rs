@@ -2,7 +2,9 @@
 
 use super::{MAX_UDP, PLAIN_UDP};
 use crate::name::MAX_NAME;
-use crate::query::{ClientSubnet, DNSSEC_OK, HEADER, OPTION_NSID, OPTION_SUBNET, Rcode};
+use crate::query::{
+    ClientSubnet, DNSSEC_OK, HEADER, OPTION_NSID, OPTION_PADDING, OPTION_SUBNET, Rcode,
+};
 use crate::record::RecordType;
 use crate::world::MAX_NODE_NAME;
 
@@ -10,7 +12,9 @@ use crate::world::MAX_NODE_NAME;
 const HEAD: usize = 11;
 /// An option's code and length.
 const OPTION_HEAD: usize = 4;
-/// The largest record: every option, an IPv6 address whole.
+/// A padded answer's length is a multiple of this (RFC 8467 §4.1).
+const BLOCK: usize = 468;
+/// The largest record but for padding, which takes only what is left: every option, an IPv6 address whole.
 const MOST: usize = HEAD + OPTION_HEAD + MAX_NODE_NAME + OPTION_HEAD + 4 + 16;
 const _: () = assert!(
     HEADER + MAX_NAME + 4 + MOST <= PLAIN_UDP,
@@ -25,14 +29,26 @@ pub struct Opt<'q> {
     pub nsid: Option<&'q str>,
     /// The query's, to be sent back word for word (RFC 7871 §7.2.1).
     pub subnet: Option<&'q ClientSubnet>,
+    /// Octets of padding, its own head not counted.
+    pub padding: Option<u16>,
 }
 
 impl Opt<'_> {
+    /// Padded so that the message ends at a multiple of `BLOCK`, or at `room` if that is nearer. `before`
+    /// octets of the message stand before this record, which has no padding yet.
+    pub fn padded(self, before: usize, room: usize) -> Self {
+        let least = before + self.length() + OPTION_HEAD;
+        let whole = least.next_multiple_of(BLOCK).min(room);
+        // With less room than an empty option takes, it stays without.
+        Opt { padding: whole.checked_sub(least).map(|octets| octets as u16), ..self }
+    }
+
     /// Octets that `write` will need.
     pub fn length(&self) -> usize {
         let nsid = self.nsid.map_or(0, |name| OPTION_HEAD + nsid(name).len());
         let subnet = self.subnet.map_or(0, |subnet| OPTION_HEAD + subnet_length(subnet));
-        HEAD + nsid + subnet
+        let padding = self.padding.map_or(0, |octets| OPTION_HEAD + usize::from(octets));
+        HEAD + nsid + subnet + padding
     }
 
     /// Writes the record into `out`, which has `length` octets.
@@ -62,11 +78,17 @@ impl Opt<'_> {
             value.copy_from_slice(nsid(name));
         }
         if let Some(subnet) = self.subnet {
-            let (value, _) = option(OPTION_SUBNET, subnet_length(subnet), rest);
+            let value;
+            (value, rest) = option(OPTION_SUBNET, subnet_length(subnet), rest);
             value[..2].copy_from_slice(&subnet.family.number().to_be_bytes());
             value[2] = subnet.source;
             value[3] = scope;
             value[4..].copy_from_slice(subnet.wire_address());
+        }
+        // What stood in the room before must not show (RFC 7830 §3).
+        if let Some(octets) = self.padding {
+            let (value, _) = option(OPTION_PADDING, octets.into(), rest);
+            value.fill(0);
         }
     }
 }

@@ -6,7 +6,8 @@ mod edns;
 mod peek;
 
 pub use self::edns::{
-    ClientSubnet, DNSSEC_OK, Edns, Extended, OPTION_NSID, OPTION_SUBNET, SubnetFamily,
+    ClientSubnet, DNSSEC_OK, Edns, Extended, OPTION_NSID, OPTION_PADDING, OPTION_SUBNET,
+    SubnetFamily,
 };
 
 pub use self::peek::{peek_client, peek_name};
