@@ -53,6 +53,7 @@ pub struct Shell {
 pub struct Server {
     dns: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     udp: Vec<JoinHandle<()>>,
     stop_udp: Arc<AtomicBool>,
@@ -110,6 +111,7 @@ struct Sockets {
     /// Each address's UDP sockets, one a thread, with its TCP listener.
     dns: Vec<(SocketAddr, Vec<UdpListener>, TcpListener)>,
     tls: Vec<TcpListener>,
+    https: Vec<TcpListener>,
     admin: Option<std::net::TcpListener>,
 }
 
@@ -144,14 +146,16 @@ impl Server {
         let udp_tallies: Vec<_> = (0..threads).map(|_| tally(Transport::Udp)).collect();
         let tcp_tally = tally(Transport::Tcp);
         let tls_tally = node.dns.tls.is_some().then(|| tally(Transport::Tls));
-        let tallies = udp_tallies.iter().chain([&tcp_tally]).chain(&tls_tally);
+        let https_tally = node.dns.https.is_some().then(|| tally(Transport::Https));
+        let tallies = udp_tallies.iter().chain([&tcp_tally]).chain(&tls_tally).chain(&https_tally);
         let metrics = Metrics::new(tallies.cloned().collect());
         let certificates = Certificates::open(&node, metrics.certificates.clone(), now())?;
         let keeper = Keeper::start(&node, ground, metrics.world.clone(), now());
         let (stop, stopping) = watch::channel(false);
         let mut server = Server {
             dns,
-            tls: sockets.tls.iter().filter_map(|tls| tls.local_address().ok()).collect(),
+            tls: addresses_of(&sockets.tls),
+            https: addresses_of(&sockets.https),
             admin: sockets.admin.as_ref().and_then(|socket| socket.local_addr().ok()),
             udp: vec![],
             stop_udp: Arc::new(AtomicBool::new(false)),
@@ -173,9 +177,18 @@ impl Server {
         server.serve_dns(sockets.dns, udp_tallies, &tcp_tally, &streams)?;
         if let (Some(tally), Some(shown)) = (tls_tally, certificates.shown("tls")) {
             let config = tls::server_config(shown, &[tls::ALPN_DOT]).map_err(StartError::Tls)?;
+            let carries = Carries::DnsInTls(config);
             for listener in sockets.tls {
-                let carries = Carries::DnsInTls(Arc::clone(&config));
-                server.spawn(streams.serve(listener.carrying(carries), &tally));
+                server.spawn(streams.serve(listener.carrying(carries.clone()), &tally));
+            }
+        }
+        if let (Some(tally), Some(shown), Some(https)) =
+            (https_tally, certificates.shown("https"), &node.dns.https)
+        {
+            let tls = tls::server_config(shown, &tls::ALPN_DOH).map_err(StartError::Tls)?;
+            let carries = Carries::DnsInHttps { tls, path: https.path.as_ref().into() };
+            for listener in sockets.https {
+                server.spawn(streams.serve(listener.carrying(carries.clone()), &tally));
             }
         }
         let reread = Arc::clone(&server.reread);
@@ -191,6 +204,7 @@ impl Server {
             epoch = %snapshot.world().epoch,
             dns = ?server.dns,
             tls = ?server.tls,
+            https = ?server.https,
             admin = ?server.admin,
             "ready"
         );
@@ -205,6 +219,11 @@ impl Server {
     /// The addresses for DNS over TLS in use, ports filled in.
     pub fn tls_addresses(&self) -> &[SocketAddr] {
         &self.tls
+    }
+
+    /// The same for DNS over HTTPS.
+    pub fn https_addresses(&self) -> &[SocketAddr] {
+        &self.https
     }
 
     /// The address of the dashboard, metrics and JSON.
@@ -325,7 +344,7 @@ impl Signals {
 
 impl Sockets {
     fn bind(node: &Node) -> Result<Sockets, StartError> {
-        let DnsListeners { listen, threads, tcp: _, tls } = &node.dns;
+        let DnsListeners { listen, threads, tcp: _, tls, https } = &node.dns;
         let threads =
             threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let dns = listen.iter().map(|&address| bind_dns(address, threads));
@@ -334,16 +353,29 @@ impl Sockets {
                 .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
                 .map_err(|source| StartError::Listen { what: "the admin door", address, source })
         });
-        let tls = tls.iter().flat_map(|tls| &tls.listen).map(|&address| {
-            let error = |source| StartError::Listen { what: "DNS over TLS", address, source };
-            TcpListener::bind(address).map_err(error)
-        });
+        let tls = tls.as_ref().map(|tls| &tls.listen[..]).unwrap_or_default();
+        let https = https.as_ref().map(|https| &https.listen[..]).unwrap_or_default();
         Ok(Sockets {
             dns: dns.collect::<Result<_, _>>()?,
-            tls: tls.collect::<Result<_, _>>()?,
+            tls: bind_streams("DNS over TLS", tls)?,
+            https: bind_streams("DNS over HTTPS", https)?,
             admin: admin.transpose()?,
         })
     }
+}
+
+fn bind_streams(
+    what: &'static str,
+    addresses: &[SocketAddr],
+) -> Result<Vec<TcpListener>, StartError> {
+    let bind = |&address| {
+        TcpListener::bind(address).map_err(|source| StartError::Listen { what, address, source })
+    };
+    addresses.iter().map(bind).collect()
+}
+
+fn addresses_of(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_address().ok()).collect()
 }
 
 fn bind_dns(

@@ -40,6 +40,16 @@ pub struct DnsListeners {
     pub tcp: TcpLimits,
     /// DNS over TLS (RFC 7858).
     pub tls: Option<TlsListeners>,
+    /// DNS over HTTPS (RFC 8484).
+    pub https: Option<HttpsListeners>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HttpsListeners {
+    pub listen: Vec<SocketAddr>,
+    pub credentials: Credentials,
+    /// The one path at which queries are answered.
+    pub path: Box<str>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -66,15 +76,20 @@ pub struct TcpLimits {
 impl DnsListeners {
     /// What each encrypted transport shows its clients, by the transport's name.
     pub fn credentials(&self) -> Vec<(&'static str, &Credentials)> {
-        self.tls.iter().map(|tls| ("tls", &tls.credentials)).collect()
+        let tls = self.tls.iter().map(|tls| ("tls", &tls.credentials));
+        tls.chain(self.https.iter().map(|https| ("https", &https.credentials))).collect()
     }
 
     /// Every address on which connections are taken, with the key that names it.
     pub fn stream_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        let DnsListeners { listen, threads: _, tcp: _, tls } = self;
+        let DnsListeners { listen, threads: _, tcp: _, tls, https } = self;
         let plain = listen.iter().map(|address| ("dns.listen", *address));
         let tls = tls.iter().flat_map(|tls| &tls.listen);
-        plain.chain(tls.map(|address| ("dns.tls.listen", *address))).collect()
+        let https = https.iter().flat_map(|https| &https.listen);
+        plain
+            .chain(tls.map(|address| ("dns.tls.listen", *address)))
+            .chain(https.map(|address| ("dns.https.listen", *address)))
+            .collect()
     }
 }
 
@@ -83,7 +98,7 @@ impl Node {
     /// the state directory and the name.
     pub fn needs_restart_for(&self, next: &Node) -> Vec<&'static str> {
         let Node { name, cluster, world: _, state_dir, dns, admin } = self;
-        let DnsListeners { listen, threads, tcp, tls } = dns;
+        let DnsListeners { listen, threads, tcp, tls, https } = dns;
         let differs = [
             ("name", *name != next.name),
             ("cluster", *cluster != next.cluster),
@@ -92,6 +107,7 @@ impl Node {
             ("dns.threads", *threads != next.dns.threads),
             ("dns.tcp", *tcp != next.dns.tcp),
             ("dns.tls", *tls != next.dns.tls),
+            ("dns.https", *https != next.dns.https),
             ("admin.listen", *admin != next.admin),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("metrics", "answer query"),
     ("certificates", "metrics tls world"),
     ("publish", "snapshot"),
-    ("listen", "answer clock ids lock metrics name publish query snapshot world"),
+    ("listen", "answer clock ids lock metrics name publish query snapshot tls world"),
     ("keeper", "bounded config health metrics name publish snapshot steer world"),
     ("admin", "clock explain metrics publish"),
     ("run", "admin answer certificates clock config keeper listen metrics tls world"),

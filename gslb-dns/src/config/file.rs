@@ -32,6 +32,17 @@ table! {
         threads: Option<At<i64>>,
         tcp: Option<Tcp>,
         tls: Option<Tls>,
+        https: Option<Https>,
+    }
+}
+
+table! {
+    /// DNS over HTTPS.
+    Https {
+        listen: At<List<At<SocketAddr>>>,
+        certificate: At<String>,
+        key: At<String>,
+        path: Option<At<String>>,
     }
 }
 

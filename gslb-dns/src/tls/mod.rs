@@ -24,6 +24,10 @@ use rustls::version::{TLS12, TLS13};
 /// RFC 7858 §3.1, as registered with IANA.
 pub const ALPN_DOT: &[u8] = b"dot";
 
+/// HTTP/2 (RFC 9113 §3.1) and HTTP/1.1 (RFC 7301 §6), in the order in which we like them.
+pub const ALPN_DOH: [&[u8]; 2] = [ALPN_HTTP2, b"http/1.1"];
+pub const ALPN_HTTP2: &[u8] = b"h2";
+
 /// The identity that new connections are shown. Whatever name a client asks for: a name server has one.
 #[derive(Debug)]
 pub struct Shown(ArcSwap<CertifiedKey>);

@@ -50,13 +50,17 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
 }
 
 fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsListeners> {
-    let file::Dns { listen, threads, tcp, tls } = raw;
+    let file::Dns { listen, threads, tcp, tls, https } = raw;
     let listen = listen.and_then(|listen| addresses(&listen, problems));
     let threads = or(threads, None, |threads| problems.one(within(&threads, THREADS)).map(Some));
     let tcp = or(tcp, TCP, |tcp| tcp_limits(tcp, problems));
-    let others: Vec<_> = listen.iter().flatten().map(|address| ("dns.listen", *address)).collect();
+    let mut others: Vec<_> =
+        listen.iter().flatten().map(|address| ("dns.listen", *address)).collect();
     let tls = or(tls, None, |tls| encrypted::tls(tls, &others, dir, problems).map(Some));
-    Some(DnsListeners { listen: listen?, threads: threads?, tcp: tcp?, tls: tls? })
+    let of_tls = tls.iter().flatten().flat_map(|tls| &tls.listen);
+    others.extend(of_tls.map(|address| ("dns.tls.listen", *address)));
+    let https = or(https, None, |https| encrypted::https(https, &others, dir, problems).map(Some));
+    Some(DnsListeners { listen: listen?, threads: threads?, tcp: tcp?, tls: tls?, https: https? })
 }
 
 /// That an address is another listener's already.

@@ -2,11 +2,13 @@
 //! of them together.
 //!
 //! accept ─▶ connections (who may stay) ─▶ newcomer (TLS) ─▶ session: frames ─▶ answer ─▶ frames
+//!                                                       └─▶ https: request ─▶ answer ─▶ response
 //!
 //! This file accepts and stops. What a stranger does shows in counters and never ends a listener.
 
 mod connections;
 mod frames;
+mod https;
 mod newcomer;
 mod session;
 mod table;

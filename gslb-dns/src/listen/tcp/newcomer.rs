@@ -11,15 +11,17 @@ use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connections::Seat;
+use super::https::{Pulse, Version, Visit};
 use super::session::{Desk, Session};
 use super::stopped;
 use super::table::Eviction;
 use crate::answer::Transport;
+use crate::tls::ALPN_HTTP2;
 
 /// How long a TLS handshake may take, if a connection may be idle for longer: two round trips and some
 /// lost segments.
@@ -32,6 +34,8 @@ pub enum Carries {
     Dns,
     /// The same within TLS (RFC 7858).
     DnsInTls(Arc<ServerConfig>),
+    /// Requests within TLS, for one path (RFC 8484).
+    DnsInHttps { tls: Arc<ServerConfig>, path: Arc<str> },
 }
 
 /// Whose connection it is, and all that it needs but its stream.
@@ -47,6 +51,7 @@ impl Carries {
         match self {
             Carries::Dns => Transport::Tcp,
             Carries::DnsInTls(_) => Transport::Tls,
+            Carries::DnsInHttps { .. } => Transport::Https,
         }
     }
 }
@@ -61,12 +66,28 @@ impl Newcomer {
                     self.converse(stream).await;
                 }
             }
+            Carries::DnsInHttps { tls, path } => {
+                if let Some(stream) = self.shake_hands(stream, tls).await {
+                    self.take_requests(stream, path).await;
+                }
+            }
         }
     }
 
     async fn converse<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
         let Newcomer { address, desk, seat, stop } = self;
         Session::new(stream, address, desk, seat, stop).run().await;
+    }
+
+    async fn take_requests(self, stream: TlsStream<TcpStream>, path: Arc<str>) {
+        let Newcomer { address, desk, seat, stop } = self;
+        let version = match stream.get_ref().1.alpn_protocol() {
+            Some(ALPN_HTTP2) => Version::Http2,
+            // RFC 9112 is what a client speaks that says nothing.
+            Some(_) | None => Version::Http1,
+        };
+        let pulse = Pulse::beginning(Instant::now());
+        Visit { address, desk, seat, path, pulse }.serve(stream, version, stop).await;
     }
 
     /// `None` if the client breaks the rules, vanishes or takes too long, or if we stop: what it would ask

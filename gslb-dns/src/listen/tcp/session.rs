@@ -18,10 +18,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connections::Seat;
-use super::frames::{Batch, Then};
+use super::frames::{Batch, Then, in_room};
 use super::stopped;
 use super::table::Eviction;
-use crate::answer::{Asker, Transport, answer};
+use crate::answer::{Answer, Asker, Transport, answer};
 use crate::clock::unix_seconds;
 use crate::metrics::Tally;
 use crate::name::NameKey;
@@ -173,6 +173,18 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S, received: &mut Vec<u8>) -> i
 }
 
 impl Desk {
+    /// Answers a message by itself. `None`: it must not be answered.
+    pub fn answer_one(&self, message: &[u8], address: IpAddr) -> Option<(Answer, Vec<u8>)> {
+        let snapshot = self.published.load();
+        let asker = Asker { address, transport: self.transport, now: unix_seconds() };
+        let mut name = NameKey::ROOT;
+        in_room(|room| {
+            let answer = answer(&snapshot, &self.node_name, message, &asker, &mut name, room);
+            self.tally.count(answer.as_ref());
+            answer.map(|answer| (answer, room[..answer.length].to_vec()))
+        })
+    }
+
     fn answer(&self, received: &[u8], address: IpAddr) -> Batch {
         // Kept to the end of the batch and no longer: an idle connection holds no old world.
         let snapshot = self.published.load();
