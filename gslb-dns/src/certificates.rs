@@ -227,7 +227,8 @@ mod tests {
         let tls = Some(TlsListeners { listen: vec![], credentials });
         let idle = std::time::Duration::from_secs(1);
         let tcp = TcpLimits { connections: 1, connections_per_client: 1, idle };
-        let dns = DnsListeners { listen: vec![], threads: None, tcp, tls, https: None };
+        let dns =
+            DnsListeners { listen: vec![], threads: None, tcp, tls, https: None, proxies: vec![] };
         let (name, cluster) = ("dns1".into(), "test".into());
         let (world, state_dir) = (PathBuf::new(), PathBuf::new());
         Node { name, cluster, world, state_dir, dns, admin: None }

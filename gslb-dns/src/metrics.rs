@@ -147,6 +147,7 @@ pub struct TcpMetrics {
     /// By reason: `idle`, `slow`, `handshake`, `full`, `client_full`.
     pub evicted: IntCounterVec,
     pub accept_errors: IntCounter,
+    pub proxy_refused: IntCounter,
     /// By transport and result: `full`, `resumed`, `failed`.
     pub handshakes: IntCounterVec,
 }
@@ -188,6 +189,10 @@ impl Metrics {
             accept_errors: register.counter(
                 "gslb_dns_tcp_accept_errors_total",
                 "accept(2) failures, such as no descriptor left",
+            ),
+            proxy_refused: register.counter(
+                "gslb_dns_proxy_refused_total",
+                "connections from a listed proxy that did not begin with a header of PROXY version 2",
             ),
             handshakes: register.counters_of_two(
                 "gslb_dns_tls_handshakes_total",

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -173,7 +174,9 @@ impl Server {
             metrics: metrics.clone(),
         };
         let connections = Connections::new(node.dns.tcp, metrics.tcp.clone());
-        let streams = Streams { door: door.clone(), connections, stopping: stopping.clone() };
+        let proxies = node.dns.proxies.as_slice().into();
+        let streams =
+            Streams { door: door.clone(), connections, proxies, stopping: stopping.clone() };
         server.serve_dns(sockets.dns, udp_tallies, &tcp_tally, &streams)?;
         if let (Some(tally), Some(shown)) = (tls_tally, certificates.shown("tls")) {
             let config = tls::server_config(shown, &[tls::ALPN_DOT]).map_err(StartError::Tls)?;
@@ -286,6 +289,7 @@ impl Server {
 struct Streams {
     door: Door,
     connections: Arc<Connections>,
+    proxies: Arc<[IpNet]>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -295,7 +299,7 @@ impl Streams {
         listener: TcpListener,
         tally: &Arc<Tally>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        listener.serve(
+        listener.believing(Arc::clone(&self.proxies)).serve(
             self.door.published.clone(),
             Arc::clone(&self.door.node_name),
             Arc::clone(&self.connections),
@@ -344,7 +348,7 @@ impl Signals {
 
 impl Sockets {
     fn bind(node: &Node) -> Result<Sockets, StartError> {
-        let DnsListeners { listen, threads, tcp: _, tls, https } = &node.dns;
+        let DnsListeners { listen, threads, tcp: _, tls, https, proxies: _ } = &node.dns;
         let threads =
             threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let dns = listen.iter().map(|&address| bind_dns(address, threads));

@@ -42,6 +42,8 @@ pub struct DnsListeners {
     pub tls: Option<TlsListeners>,
     /// DNS over HTTPS (RFC 8484).
     pub https: Option<HttpsListeners>,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub proxies: Vec<IpNet>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -82,7 +84,7 @@ impl DnsListeners {
 
     /// Every address on which connections are taken, with the key that names it.
     pub fn stream_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        let DnsListeners { listen, threads: _, tcp: _, tls, https } = self;
+        let DnsListeners { listen, threads: _, tcp: _, tls, https, proxies: _ } = self;
         let plain = listen.iter().map(|address| ("dns.listen", *address));
         let tls = tls.iter().flat_map(|tls| &tls.listen);
         let https = https.iter().flat_map(|https| &https.listen);
@@ -98,7 +100,7 @@ impl Node {
     /// the state directory and the name.
     pub fn needs_restart_for(&self, next: &Node) -> Vec<&'static str> {
         let Node { name, cluster, world: _, state_dir, dns, admin } = self;
-        let DnsListeners { listen, threads, tcp, tls, https } = dns;
+        let DnsListeners { listen, threads, tcp, tls, https, proxies } = dns;
         let differs = [
             ("name", *name != next.name),
             ("cluster", *cluster != next.cluster),
@@ -108,6 +110,7 @@ impl Node {
             ("dns.tcp", *tcp != next.dns.tcp),
             ("dns.tls", *tls != next.dns.tls),
             ("dns.https", *https != next.dns.https),
+            ("dns.proxy", *proxies != next.dns.proxies),
             ("admin.listen", *admin != next.admin),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

@@ -129,6 +129,7 @@ fn a_good_configuration_is_what_was_meant() {
     let https = node.dns.https.unwrap();
     assert_eq!(https.listen, ["[::]:443".parse().unwrap()]);
     assert_eq!(&*https.path, "/dns-query");
+    assert_eq!(node.dns.proxies.len(), 2);
     assert_eq!(node.admin.map(|admin| admin.to_string()), Some("127.0.0.1:8080".to_owned()));
 
     let sites: Vec<String> = world

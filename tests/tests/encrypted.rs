@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use gslb_tests::peers;
@@ -13,7 +15,7 @@ use gslb_tests::process::Process;
 use gslb_tests::resolver::{Resolver, plain_query, query};
 use gslb_tests::server::Server;
 use gslb_tests::tls::{CERTIFICATE, NAME, certify, encrypt};
-use gslb_tests::wait::until;
+use gslb_tests::wait::{now, until};
 use gslb_tests::world::{EVERY_STEP, World};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
@@ -158,7 +160,7 @@ fn unbound_asks_over_tls() -> anyhow::Result<()> {
     command.stderr(fs::File::create(world.path("unbound.log"))?);
     let _unbound = Process::spawn(&mut command)?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
-    socket.set_read_timeout(Some(std::time::Duration::from_millis(500)))?;
+    socket.set_read_timeout(Some(Duration::from_millis(500)))?;
     let log = || fs::read_to_string(world.path("unbound.log")).unwrap_or_default();
     let name = Name::from_ascii("plain.example.com.")?;
     for name in [name, Name::from_ascii("many.example.com.")?] {
@@ -207,5 +209,77 @@ fn a_renewed_certificate_is_shown_without_a_reload() {
     server.signal(Signal::HUP).unwrap();
     server.wait_for_log("certificate read").unwrap();
     new.connect(tls, b"dot").unwrap();
+    assert!(server.stop().unwrap().success());
+}
+
+/// kdig writes the header, over TCP; the policy answers for the client in it.
+#[test]
+fn a_proxy_tells_the_client() {
+    if peers::missing(absent(KDIG, "kdig is not installed")) {
+        return;
+    }
+    let world = World::write(&EVERY_STEP).unwrap();
+    encrypt(&world).unwrap();
+    let node = fs::read_to_string(world.node()).unwrap();
+    let believing = node.replace("[dns]\n", "[dns]\nproxy = { from = [\"127.0.0.0/8\"] }\n");
+    fs::write(world.node(), believing).unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    let dns = server.dns();
+    let mut told = std::collections::BTreeSet::new();
+    for client in ["81.2.69.1", "63.1.2.1"] {
+        let subnet = format!("+subnet={client}/24");
+        // Over UDP no header is read.
+        let expected = kdig(&world, dns, &["+notls", "+notcp", "+short", &subnet]);
+        let proxy = format!("+proxy={client}-192.0.2.53");
+        let asked = kdig(&world, dns, &["+notls", "+tcp", "+short", &proxy]);
+        assert_eq!(asked, expected, "{client}");
+        told.insert(expected);
+    }
+    assert_eq!(told.len(), 2, "two clients, two places, two answers: {told:?}");
+}
+
+/// Whoever floods the streams floods nobody else: the limit holds over all of them, and UDP answers at once.
+#[test]
+fn floods_end_at_the_limit_and_udp_does_not_notice() {
+    const LIMIT: usize = 40;
+    const FLOOD: usize = 300;
+    let world = World::write(&EVERY_STEP).unwrap();
+    let believer = encrypt(&world).unwrap();
+    let node = fs::read_to_string(world.node()).unwrap();
+    let limited =
+        format!("[dns]\ntcp = {{ connections = {LIMIT}, connections_per_client = {LIMIT} }}\n");
+    fs::write(world.node(), node.replace("[dns]\n", &limited)).unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    let (tls, https) = (server.tls().unwrap(), server.https().unwrap());
+    let mut resolver = Resolver::of(server.dns()).unwrap();
+    let asked = plain_query(&Name::from_ascii("www.example.com.").unwrap(), RecordType::A).unwrap();
+    let open = || server.metric("gslb_dns_tcp_connections").unwrap() as usize;
+    let mut flood = Vec::new();
+    for address in [server.dns(), tls, https] {
+        for round in 0..FLOOD {
+            let mut stream = TcpStream::connect(address).unwrap();
+            // Some say nothing, some begin a message, a handshake or a request and leave it at that.
+            let began: &[u8] = if round % 2 == 0 { b"" } else { b"\x16\x03\x01\x02" };
+            let _ = stream.write_all(began);
+            flood.push(stream);
+            if round % 10 == 0 {
+                let begin = now();
+                resolver.ask(&asked).unwrap();
+                // A query that was lost would have been asked again after a second.
+                assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+            }
+        }
+        until("the table is at its limit", || Ok((open() <= LIMIT).then_some(()))).unwrap();
+        // Who really asks still gets a seat, and keeps it while it asks.
+        let mut stream = believer.stream(tls).unwrap();
+        assert!(stream.ask(&asked).unwrap().is_some());
+        let mut requests = believer.https(https).unwrap();
+        requests.send(&asked).unwrap();
+        assert_eq!(requests.receive().unwrap().0, 200);
+    }
+    let evicted = |reason: &str| {
+        server.metric(&format!("gslb_dns_tcp_evicted_total{{reason=\"{reason}\"}}")).unwrap()
+    };
+    assert!(evicted("client_full") + evicted("full") >= (3 * (FLOOD - LIMIT)) as f64);
     assert!(server.stop().unwrap().success());
 }

@@ -33,6 +33,14 @@ table! {
         tcp: Option<Tcp>,
         tls: Option<Tls>,
         https: Option<Https>,
+        proxy: Option<Proxy>,
+    }
+}
+
+table! {
+    /// Who may tell by the PROXY protocol whose connection it passes on.
+    Proxy {
+        from: At<List<At<IpNet>>>,
     }
 }
 

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{encrypted, or, path, within};
 use crate::config::duration;
 use crate::config::file;
@@ -50,7 +52,7 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
 }
 
 fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsListeners> {
-    let file::Dns { listen, threads, tcp, tls, https } = raw;
+    let file::Dns { listen, threads, tcp, tls, https, proxy } = raw;
     let listen = listen.and_then(|listen| addresses(&listen, problems));
     let threads = or(threads, None, |threads| problems.one(within(&threads, THREADS)).map(Some));
     let tcp = or(tcp, TCP, |tcp| tcp_limits(tcp, problems));
@@ -60,7 +62,29 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
     let of_tls = tls.iter().flatten().flat_map(|tls| &tls.listen);
     others.extend(of_tls.map(|address| ("dns.tls.listen", *address)));
     let https = or(https, None, |https| encrypted::https(https, &others, dir, problems).map(Some));
-    Some(DnsListeners { listen: listen?, threads: threads?, tcp: tcp?, tls: tls?, https: https? })
+    let proxies = or(proxy, vec![], |file::Proxy { from }| proxies(&from?, problems));
+    Some(DnsListeners {
+        listen: listen?,
+        threads: threads?,
+        tcp: tcp?,
+        tls: tls?,
+        https: https?,
+        proxies: proxies?,
+    })
+}
+
+/// Networks whose word is taken for who a client is.
+fn proxies(from: &At<List<At<IpNet>>>, problems: &mut Problems) -> Option<Vec<IpNet>> {
+    if from.value.is_empty() {
+        problems.add(from.spot.problem("is empty; list your proxies, or remove the table"));
+        return None;
+    }
+    for At { value, spot } in from.value.iter().flatten() {
+        if value.prefix_len() == 0 {
+            problems.add(spot.problem(format!("{value} is everybody; list your proxies")));
+        }
+    }
+    from.value.iter().map(|net| net.as_ref().map(|net| net.value)).collect()
 }
 
 /// That an address is another listener's already.

@@ -47,9 +47,18 @@ impl Connections {
     }
 
     pub(super) fn admit(self: &Arc<Self>, client: IpAddr, now: Instant) -> (Seat, Notice) {
+        self.seat(|table| table.admit(client, now))
+    }
+
+    /// For a proxy's connection, until `Seat::belongs_to` says whose it is.
+    pub(super) fn admit_unnamed(self: &Arc<Self>, now: Instant) -> (Seat, Notice) {
+        self.seat(|table| table.admit_unnamed(now))
+    }
+
+    fn seat(self: &Arc<Self>, admit: impl FnOnce(&mut Table) -> Admitted) -> (Seat, Notice) {
         let (sender, receiver) = oneshot::channel();
         let mut held = self.held.lock();
-        let Admitted { id, instead_of } = held.table.admit(client, now);
+        let Admitted { id, instead_of } = admit(&mut held.table);
         held.notices.insert(id, sender);
         if let Some((gone, eviction)) = instead_of {
             held.notices.remove(&gone);
@@ -83,6 +92,20 @@ impl Seat {
     /// How long this connection may ask nothing, or let us wait.
     pub fn idle(&self) -> Duration {
         self.connections.idle
+    }
+
+    /// Its client has been told.
+    pub fn belongs_to(&self, client: IpAddr) {
+        let mut held = self.connections.held.lock();
+        if let Some((gone, eviction)) = held.table.name(self.id, client) {
+            held.notices.remove(&gone);
+            self.connections.count(eviction);
+        }
+    }
+
+    /// What came from a proxy was no header.
+    pub fn count_refused_header(&self) {
+        self.connections.metrics.proxy_refused.inc();
     }
 
     /// It has asked a whole query.

@@ -1,8 +1,8 @@
 //! DNS over TCP (RFC 7766, RFC 9210) and what is carried by it: one task for each connection, limits for all
 //! of them together.
 //!
-//! accept ─▶ connections (who may stay) ─▶ newcomer (TLS) ─▶ session: frames ─▶ answer ─▶ frames
-//!                                                       └─▶ https: request ─▶ answer ─▶ response
+//! accept ─▶ connections (who may stay) ─▶ newcomer (proxy, TLS) ─▶ session: frames ─▶ answer ─▶ frames
+//!                                                              └─▶ https: request ─▶ answer ─▶ response
 //!
 //! This file accepts and stops. What a stranger does shows in counters and never ends a listener.
 
@@ -10,6 +10,7 @@ mod connections;
 mod frames;
 mod https;
 mod newcomer;
+mod proxy;
 mod session;
 mod table;
 
@@ -18,6 +19,7 @@ use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
@@ -53,6 +55,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(3);
 pub struct TcpListener {
     socket: net::TcpListener,
     carries: Carries,
+    proxies: Arc<[IpNet]>,
 }
 
 impl TcpListener {
@@ -71,12 +74,17 @@ impl TcpListener {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener { socket: socket.into(), carries: Carries::Dns })
+        Ok(TcpListener { socket: socket.into(), carries: Carries::Dns, proxies: [].into() })
     }
 
     /// What its connections carry: plain DNS unless this says otherwise.
     pub fn carrying(self, carries: Carries) -> TcpListener {
         TcpListener { carries, ..self }
+    }
+
+    /// Connections from these networks begin with a header of the PROXY protocol, and all of them must.
+    pub fn believing(self, proxies: Arc<[IpNet]>) -> TcpListener {
+        TcpListener { proxies, ..self }
     }
 
     pub fn local_address(&self) -> io::Result<SocketAddr> {
@@ -97,10 +105,10 @@ impl TcpListener {
             Ok(socket) => socket,
             Err(error) => return error!(%error, "a TCP listener could not start"),
         };
-        let carries = self.carries;
+        let (carries, proxies) = (self.carries, self.proxies);
         let desk = Arc::new(Desk { transport: carries.transport(), published, node_name, tally });
         let mut reception =
-            Reception { carries, desk, connections, stop, sessions: JoinSet::new() };
+            Reception { carries, proxies, desk, connections, stop, sessions: JoinSet::new() };
         reception.accept(&socket).await;
         drop(socket); // From here on clients are refused, and try another server.
         reception.finish().await;
@@ -110,6 +118,7 @@ impl TcpListener {
 /// One listener's sessions.
 struct Reception {
     carries: Carries,
+    proxies: Arc<[IpNet]>,
     desk: Arc<Desk>,
     connections: Arc<Connections>,
     stop: watch::Receiver<bool>,
@@ -141,13 +150,24 @@ impl Reception {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let (seat, notice) = self.connections.admit(peer.ip(), Instant::now().into_std());
+        let (address, now) = (peer.ip(), Instant::now().into_std());
+        let is_proxied = self.proxies.iter().any(|proxies| proxies.contains(&address));
+        let (seat, notice) = match is_proxied {
+            true => self.connections.admit_unnamed(now),
+            false => self.connections.admit(address, now),
+        };
         let (desk, stop) = (Arc::clone(&self.desk), self.stop.clone());
-        let newcomer = Newcomer { address: peer.ip(), desk, seat, stop };
+        let newcomer = Newcomer { address, desk, seat, stop };
         let carries = self.carries.clone();
         self.sessions.spawn(async move {
+            let served = async {
+                match is_proxied {
+                    true => newcomer.serve_proxied(stream, carries).await,
+                    false => newcomer.serve(stream, carries).await,
+                }
+            };
             tokio::select! {
-                () = newcomer.serve(stream, carries) => {}
+                () = served => {}
                 () = notice.given() => {} // Counted where it was decided.
             }
         });

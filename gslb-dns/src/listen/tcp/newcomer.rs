@@ -1,4 +1,5 @@
-//! From a connection that was accepted to one that speaks DNS: the TLS handshake, where there is one.
+//! From a connection that was accepted to one that speaks DNS: what a proxy says of it, then the TLS
+//! handshake, where there are such.
 //!
 //! The connection has its seat already: whoever never gets through a handshake counts against the limits
 //! like everybody else.
@@ -17,14 +18,15 @@ use tokio_rustls::server::TlsStream;
 
 use super::connections::Seat;
 use super::https::{Pulse, Version, Visit};
+use super::proxy::{self, Origin};
 use super::session::{Desk, Session};
 use super::stopped;
 use super::table::Eviction;
 use crate::answer::Transport;
 use crate::tls::ALPN_HTTP2;
 
-/// How long a TLS handshake may take, if a connection may be idle for longer: two round trips and some
-/// lost segments.
+/// How long a proxy's header may take, and then a TLS handshake, if a connection may be idle for longer:
+/// two round trips and some lost segments.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// What the connections of a listener carry.
@@ -57,6 +59,24 @@ impl Carries {
 }
 
 impl Newcomer {
+    /// Serves a connection from a proxy, which first tells whose it is, to its end.
+    pub async fn serve_proxied(mut self, mut stream: TcpStream, carries: Carries) {
+        let header = timeout(self.within(), proxy::read(&mut stream));
+        let header = tokio::select! {
+            biased;
+            header = header => header,
+            () = stopped(&mut self.stop) => return,
+        };
+        match header {
+            Ok(Ok(Origin::Client(address))) => self.address = address,
+            Ok(Ok(Origin::Proxy)) => {}
+            Ok(Err(_)) => return self.seat.count_refused_header(),
+            Err(_) => return self.seat.count(Eviction::Slow),
+        }
+        self.seat.belongs_to(self.address);
+        self.serve(stream, carries).await;
+    }
+
     /// Serves the connection to its end.
     pub async fn serve(mut self, stream: TcpStream, carries: Carries) {
         match carries {
@@ -68,7 +88,8 @@ impl Newcomer {
             }
             Carries::DnsInHttps { tls, path } => {
                 if let Some(stream) = self.shake_hands(stream, tls).await {
-                    self.take_requests(stream, path).await;
+                    // hyper's state is large, and other connections need not hold room for it.
+                    Box::pin(self.take_requests(stream, path)).await;
                 }
             }
         }
@@ -90,6 +111,10 @@ impl Newcomer {
         Visit { address, desk, seat, path, pulse }.serve(stream, version, stop).await;
     }
 
+    fn within(&self) -> Duration {
+        self.seat.idle().min(HANDSHAKE)
+    }
+
     /// `None` if the client breaks the rules, vanishes or takes too long, or if we stop: what it would ask
     /// is not ours to know yet, so nothing is lost that was asked before the word to stop.
     async fn shake_hands(
@@ -98,7 +123,7 @@ impl Newcomer {
         config: Arc<ServerConfig>,
     ) -> Option<TlsStream<TcpStream>> {
         let transport = self.desk.transport;
-        let within = self.seat.idle().min(HANDSHAKE);
+        let within = self.within();
         let shaken = tokio::select! {
             biased; // As far as it has come, it goes on.
             shaken = timeout(within, TlsAcceptor::from(config).accept(stream)) => shaken,
