@@ -14,8 +14,8 @@ use gslb_dns::keeper::{Beliefs, Reread};
 use gslb_dns::orders::OrderWords;
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
-use gslb_dns::telemetry;
 use gslb_dns::world::CookieFile;
+use gslb_dns::{certificates, telemetry};
 
 /// Authoritative DNS that answers with the sites fit to serve the client asking.
 #[derive(Parser)]
@@ -227,6 +227,9 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             };
             if let Some(CookieFile { path, is_open: true, .. }) = &node.dns.cookies {
                 eprintln!("warning: everybody on this machine can read {}", path.display());
+            }
+            for doubt in certificates::doubts(&node, now()) {
+                eprintln!("warning: {doubt}");
             }
             if !findings.is_empty() {
                 eprintln!("{}\n", findings.render(Colour::Never));

@@ -1,7 +1,7 @@
 //! Every metric of this daemon: its name, its labels, its meaning. Nothing else names one.
 //!
-//! What queries count is kept in a `Tally` per UDP thread, and one for all of TCP, summed when somebody
-//! asks.
+//! What queries count is kept in a `Tally` per UDP thread, and one for each other transport, summed when
+//! somebody asks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,7 +14,7 @@ use crate::answer::{Answer, Limited, Transport};
 use crate::cookie;
 use crate::query::Rcode;
 
-/// What one UDP thread, or all of TCP, has answered. Padded, so that no two threads write to one cache
+/// What one UDP thread, or all of another transport, has answered. Padded, so that no two threads write to one cache
 /// line.
 #[repr(align(128))]
 pub struct Tally {
@@ -149,15 +149,27 @@ pub struct Metrics {
     registry: Registry,
     pub tcp: TcpMetrics,
     pub world: WorldMetrics,
+    pub certificates: CertificateMetrics,
+}
+
+/// By transport.
+#[derive(Clone)]
+pub struct CertificateMetrics {
+    /// Unix time, in seconds.
+    pub expiry: IntGaugeVec,
+    pub ok: IntGaugeVec,
 }
 
 #[derive(Clone)]
 pub struct TcpMetrics {
     pub open: IntGauge,
     pub accepted: IntCounter,
-    /// By reason: `idle`, `slow`, `full`, `client_full`.
+    /// By reason: `idle`, `slow`, `handshake`, `full`, `client_full`.
     pub evicted: IntCounterVec,
     pub accept_errors: IntCounter,
+    pub proxy_refused: IntCounter,
+    /// By transport and result: `full`, `resumed`, `failed`.
+    pub handshakes: IntCounterVec,
 }
 
 #[derive(Clone)]
@@ -201,6 +213,15 @@ impl Metrics {
                 "gslb_dns_tcp_accept_errors_total",
                 "accept(2) failures, such as no descriptor left",
             ),
+            proxy_refused: register.counter(
+                "gslb_dns_proxy_refused_total",
+                "connections from a listed proxy that did not begin with a header of PROXY version 2",
+            ),
+            handshakes: register.counters_of_two(
+                "gslb_dns_tls_handshakes_total",
+                "TLS handshakes, by transport and what came of them",
+                ["transport", "result"],
+            ),
         };
         let world = WorldMetrics {
             board: register.gauge("gslb_dns_board_number", "number of the board that answers now"),
@@ -229,7 +250,19 @@ impl Metrics {
             ),
             reloads: Reloads::new(&register),
         };
-        Metrics { registry, tcp, world }
+        let certificates = CertificateMetrics {
+            expiry: register.gauges(
+                "gslb_dns_certificate_expiry_timestamp_seconds",
+                "Unix time at which the certificate that clients are shown ceases to hold",
+                &["transport"],
+            ),
+            ok: register.gauges(
+                "gslb_dns_certificate_ok",
+                "1 if certificate and key were good when last read, 0 if they were refused",
+                &["transport"],
+            ),
+        };
+        Metrics { registry, tcp, world, certificates }
     }
 
     /// Prometheus text exposition, version 0.0.4.
@@ -286,6 +319,12 @@ impl Register<'_> {
 
     fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
         let counters = counter_vec(name, help, &[label]);
+        self.collector(counters.clone());
+        counters
+    }
+
+    fn counters_of_two(&self, name: &str, help: &str, labels: [&str; 2]) -> IntCounterVec {
+        let counters = counter_vec(name, help, &labels);
         self.collector(counters.clone());
         counters
     }

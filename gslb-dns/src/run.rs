@@ -9,23 +9,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
+use ipnet::IpNet;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle as Task;
 use tracing::{error, info};
 
 use crate::admin::{self, AdminSocket, Door};
 use crate::answer::Transport;
+use crate::certificates::{self, Certificates, Unreadable};
 use crate::clock::now;
 use crate::config::Prepared;
 use crate::entropy;
 use crate::keeper::{self, By, Desk, Keeper};
-use crate::listen::tcp::{Connections, TcpListener};
+use crate::listen::tcp::{Carries, Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
 use crate::notify::ServiceManager;
 use crate::rate_limit::RateLimiter;
+use crate::tls;
 use crate::world::{DnsListeners, Node};
 
 /// Threads for TCP, the admin door and the keeper.
@@ -45,12 +48,16 @@ pub struct Shell {
 /// A running name server; dropping it stops it.
 pub struct Server {
     dns: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     udp: Vec<JoinHandle<()>>,
     stop_udp: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
     /// Where the keeper is asked to read the config again.
     desk: Desk,
+    /// The same for certificates and their keys.
+    reread: Arc<Notify>,
     tasks: Vec<Task<()>>,
     runtime: Option<Runtime>,
     signals: Signals,
@@ -92,12 +99,18 @@ pub enum StartError {
          (state_dir in node.toml)"
     )]
     StateDirTaken { dir: String },
+    #[error(transparent)]
+    Certificate(#[from] Unreadable),
+    #[error("cannot prepare for TLS")]
+    Tls(#[source] rustls::Error),
 }
 
 /// Every socket of the server, bound before anything answers.
 struct Sockets {
     /// Each address's UDP sockets, one a thread, with its TCP listener.
     dns: Vec<(SocketAddr, Vec<UdpListener>, TcpListener)>,
+    tls: Vec<TcpListener>,
+    https: Vec<TcpListener>,
     admin: Option<std::net::TcpListener>,
     admin_socket: Option<AdminSocket>,
 }
@@ -132,17 +145,24 @@ impl Server {
         let threads: usize = sockets.dns.iter().map(|(_, udp, _)| udp.len()).sum();
         let udp_tallies: Vec<_> = (0..threads).map(|_| tally(Transport::Udp)).collect();
         let tcp_tally = tally(Transport::Tcp);
-        let metrics = Metrics::new(udp_tallies.iter().chain([&tcp_tally]).cloned().collect());
+        let tls_tally = node.dns.tls.is_some().then(|| tally(Transport::Tls));
+        let https_tally = node.dns.https.is_some().then(|| tally(Transport::Https));
+        let tallies = udp_tallies.iter().chain([&tcp_tally]).chain(&tls_tally).chain(&https_tally);
+        let metrics = Metrics::new(tallies.cloned().collect());
+        let certificates = Certificates::open(&node, metrics.certificates.clone(), now())?;
         let keeper = Keeper::start(&node, ground, metrics.world.clone(), now());
         let (stop, stopping) = watch::channel(false);
         let (desk, questions) = Desk::new();
         let mut server = Server {
             dns,
+            tls: addresses_of(&sockets.tls),
+            https: addresses_of(&sockets.https),
             admin: sockets.admin.as_ref().and_then(|socket| socket.local_addr().ok()),
             udp: vec![],
             stop_udp: Arc::new(AtomicBool::new(false)),
             stop,
             desk: desk.clone(),
+            reread: Arc::new(Notify::new()),
             tasks: vec![],
             runtime: Some(runtime),
             signals,
@@ -156,7 +176,31 @@ impl Server {
             desk,
             operators: node.admin.operators.clone().into(),
         };
-        server.serve_dns(&node, sockets.dns, &door, udp_tallies, &tcp_tally, &stopping)?;
+        let connections = Connections::new(node.dns.tcp, metrics.tcp.clone());
+        let proxies = node.dns.proxies.as_slice().into();
+        let streams =
+            Streams { door: door.clone(), connections, proxies, stopping: stopping.clone() };
+        let limiter = node.dns.rate_limit.clone();
+        let limiter = limiter.map(|limits| Arc::new(RateLimiter::new(limits, entropy::octets())));
+        server.serve_dns(sockets.dns, udp_tallies, &tcp_tally, limiter.as_ref(), &streams)?;
+        if let (Some(tally), Some(shown)) = (tls_tally, certificates.shown("tls")) {
+            let config = tls::server_config(shown, &[tls::ALPN_DOT]).map_err(StartError::Tls)?;
+            let carries = Carries::DnsInTls(config);
+            for listener in sockets.tls {
+                server.spawn(streams.serve(listener.carrying(carries.clone()), &tally));
+            }
+        }
+        if let (Some(tally), Some(shown), Some(https)) =
+            (https_tally, certificates.shown("https"), &node.dns.https)
+        {
+            let tls = tls::server_config(shown, &tls::ALPN_DOH).map_err(StartError::Tls)?;
+            let carries = Carries::DnsInHttps { tls, path: https.path.as_ref().into() };
+            for listener in sockets.https {
+                server.spawn(streams.serve(listener.carrying(carries.clone()), &tally));
+            }
+        }
+        let reread = Arc::clone(&server.reread);
+        server.spawn(certificates::keep(certificates, reread, now, stopping.clone()));
         server.spawn(keeper::keep(keeper, file, questions, now, stopping.clone()));
         if let Some(socket) = sockets.admin_socket {
             server.spawn(admin::serve_socket(socket, door.clone(), stopping.clone()));
@@ -170,6 +214,8 @@ impl Server {
             cluster = %node.cluster,
             epoch = %snapshot.world().epoch,
             dns = ?server.dns,
+            tls = ?server.tls,
+            https = ?server.https,
             admin = ?server.admin,
             "ready"
         );
@@ -183,6 +229,16 @@ impl Server {
         &self.dns
     }
 
+    /// The addresses for DNS over TLS in use, ports filled in.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls
+    }
+
+    /// The same for DNS over HTTPS.
+    pub fn https_addresses(&self) -> &[SocketAddr] {
+        &self.https
+    }
+
     /// The address of the dashboard, metrics and JSON.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
@@ -192,7 +248,7 @@ impl Server {
     pub fn wait_for_signal(&mut self, hang_up_asks: HangUp) {
         let Some(runtime) = &self.runtime else { return };
         let Signals { terminate, interrupt, hang_up } = &mut self.signals;
-        let desk = &self.desk;
+        let (desk, reread) = (&self.desk, &self.reread);
         runtime.block_on(async {
             loop {
                 tokio::select! {
@@ -203,6 +259,7 @@ impl Server {
                             let desk = desk.clone();
                             // The log tells what came of it; a keeper that is gone has told so too.
                             tokio::spawn(async move { drop(desk.reload(By::signal()).await) });
+                            reread.notify_one();
                         }
                         HangUp::End => return info!("hung up"),
                     },
@@ -213,21 +270,17 @@ impl Server {
 
     fn serve_dns(
         &mut self,
-        node: &Node,
         sockets: Vec<(SocketAddr, Vec<UdpListener>, TcpListener)>,
-        door: &Door,
         udp_tallies: Vec<Arc<Tally>>,
         tcp_tally: &Arc<Tally>,
-        stopping: &watch::Receiver<bool>,
+        limiter: Option<&Arc<RateLimiter>>,
+        streams: &Streams,
     ) -> Result<(), StartError> {
-        let connections = Connections::new(node.dns.tcp, door.metrics.tcp.clone());
-        let limiter = node.dns.rate_limit.clone();
-        let limiter = limiter.map(|limits| Arc::new(RateLimiter::new(limits, entropy::octets())));
         let mut udp_tallies = udp_tallies.into_iter();
         for (_, udp, tcp) in sockets {
             for (listener, tally) in udp.into_iter().zip(&mut udp_tallies) {
-                let (door, stop) = (door.clone(), Arc::clone(&self.stop_udp));
-                let limiter = limiter.clone();
+                let (door, stop) = (streams.door.clone(), Arc::clone(&self.stop_udp));
+                let limiter = limiter.cloned();
                 let thread = thread::Builder::new()
                     .name(format!("udp-{}", self.udp.len()))
                     .spawn(move || {
@@ -237,13 +290,7 @@ impl Server {
                     .map_err(StartError::Thread)?;
                 self.udp.push(thread);
             }
-            self.spawn(tcp.serve(
-                door.published.clone(),
-                Arc::clone(&door.node_name),
-                Arc::clone(&connections),
-                Arc::clone(tcp_tally),
-                stopping.clone(),
-            ));
+            self.spawn(streams.serve(tcp, tcp_tally));
         }
         Ok(())
     }
@@ -252,6 +299,30 @@ impl Server {
         if let Some(runtime) = &self.runtime {
             self.tasks.push(runtime.spawn(task));
         }
+    }
+}
+
+/// What every listener for connections is given.
+struct Streams {
+    door: Door,
+    connections: Arc<Connections>,
+    proxies: Arc<[IpNet]>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Streams {
+    fn serve(
+        &self,
+        listener: TcpListener,
+        tally: &Arc<Tally>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        listener.believing(Arc::clone(&self.proxies)).serve(
+            self.door.published.clone(),
+            Arc::clone(&self.door.node_name),
+            Arc::clone(&self.connections),
+            Arc::clone(tally),
+            self.stopping.clone(),
+        )
     }
 }
 
@@ -295,7 +366,7 @@ impl Signals {
 
 impl Sockets {
     fn bind(node: &Node) -> Result<Sockets, StartError> {
-        let DnsListeners { listen, threads, .. } = &node.dns;
+        let DnsListeners { listen, threads, tls, https, .. } = &node.dns;
         let threads =
             threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let dns = listen.iter().map(|&address| bind_dns(address, threads));
@@ -308,12 +379,30 @@ impl Sockets {
             let file = path.display().to_string();
             AdminSocket::bind(path).map_err(|source| StartError::AdminSocket { file, source })
         });
+        let tls = tls.as_ref().map(|tls| &tls.listen[..]).unwrap_or_default();
+        let https = https.as_ref().map(|https| &https.listen[..]).unwrap_or_default();
         Ok(Sockets {
             dns: dns.collect::<Result<_, _>>()?,
+            tls: bind_streams("DNS over TLS", tls)?,
+            https: bind_streams("DNS over HTTPS", https)?,
             admin: admin.transpose()?,
             admin_socket: admin_socket.transpose()?,
         })
     }
+}
+
+fn bind_streams(
+    what: &'static str,
+    addresses: &[SocketAddr],
+) -> Result<Vec<TcpListener>, StartError> {
+    let bind = |&address| {
+        TcpListener::bind(address).map_err(|source| StartError::Listen { what, address, source })
+    };
+    addresses.iter().map(bind).collect()
+}
+
+fn addresses_of(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_address().ok()).collect()
 }
 
 fn bind_dns(

@@ -58,10 +58,38 @@ pub struct DnsListeners {
     pub listen: Vec<SocketAddr>,
     /// UDP threads for each address; one per core if the file says nothing.
     pub threads: Option<usize>,
+    /// For all transports over TCP together.
     pub tcp: TcpLimits,
     /// The server makes secrets of its own if the file says nothing.
     pub cookies: Option<CookieFile>,
     pub rate_limit: Option<RateLimits>,
+    /// DNS over TLS (RFC 7858).
+    pub tls: Option<TlsListeners>,
+    /// DNS over HTTPS (RFC 8484).
+    pub https: Option<HttpsListeners>,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub proxies: Vec<IpNet>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HttpsListeners {
+    pub listen: Vec<SocketAddr>,
+    pub credentials: Credentials,
+    /// The one path at which queries are answered.
+    pub path: Box<str>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsListeners {
+    pub listen: Vec<SocketAddr>,
+    pub credentials: Credentials,
+}
+
+/// Where a server's certificate and its key are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credentials {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// The secrets of cookies that a fleet shares, and whether strangers to its group can read them.
@@ -96,12 +124,33 @@ pub struct TcpLimits {
     pub idle: Duration,
 }
 
+impl DnsListeners {
+    /// What each encrypted transport shows its clients, by the transport's name.
+    pub fn credentials(&self) -> Vec<(&'static str, &Credentials)> {
+        let tls = self.tls.iter().map(|tls| ("tls", &tls.credentials));
+        tls.chain(self.https.iter().map(|https| ("https", &https.credentials))).collect()
+    }
+
+    /// Every address on which connections are taken, with the key that names it.
+    pub fn stream_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let DnsListeners { listen, tls, https, .. } = self;
+        let plain = listen.iter().map(|address| ("dns.listen", *address));
+        let tls = tls.iter().flat_map(|tls| &tls.listen);
+        let https = https.iter().flat_map(|https| &https.listen);
+        plain
+            .chain(tls.map(|address| ("dns.tls.listen", *address)))
+            .chain(https.map(|address| ("dns.https.listen", *address)))
+            .collect()
+    }
+}
+
 impl Node {
     /// The keys in which another `node.toml` differs that were used once, at the start: sockets, threads,
     /// the state directory and the name.
     pub fn needs_restart_for(&self, next: &Node) -> Vec<&'static str> {
         let Node { name, cluster, world: _, state_dir, dns, admin } = self;
-        let DnsListeners { listen, threads, tcp, cookies: _, rate_limit } = dns;
+        let DnsListeners { listen, threads, tcp, cookies: _, rate_limit, tls, https, proxies } =
+            dns;
         let differs = [
             ("name", *name != next.name),
             ("cluster", *cluster != next.cluster),
@@ -110,6 +159,9 @@ impl Node {
             ("dns.threads", *threads != next.dns.threads),
             ("dns.tcp", *tcp != next.dns.tcp),
             ("dns.rate_limit", *rate_limit != next.dns.rate_limit),
+            ("dns.tls", *tls != next.dns.tls),
+            ("dns.https", *https != next.dns.https),
+            ("dns.proxy", *proxies != next.dns.proxies),
             ("admin.listen", admin.listen != next.admin.listen),
             ("admin.socket", admin.socket != next.admin.socket),
             ("admin.operators", admin.operators != next.admin.operators),

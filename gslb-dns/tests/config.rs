@@ -140,6 +140,14 @@ fn a_good_configuration_is_what_was_meant() {
         exempt: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
     };
     assert_eq!(node.dns.rate_limit, Some(limits));
+    let tls = node.dns.tls.unwrap();
+    assert_eq!(tls.listen, ["[::]:853".parse().unwrap()]);
+    assert_eq!(tls.credentials.certificate, files().join("good/dns.pem"));
+    assert_eq!(tls.credentials.key, files().join("good/dns.key"));
+    let https = node.dns.https.unwrap();
+    assert_eq!(https.listen, ["[::]:443".parse().unwrap()]);
+    assert_eq!(&*https.path, "/dns-query");
+    assert_eq!(node.dns.proxies.len(), 2);
     assert_eq!(node.admin.listen.map(|admin| admin.to_string()), Some("127.0.0.1:8080".to_owned()));
 
     let sites: Vec<String> = world

@@ -1,553 +1,375 @@
-//! HTTPS and SVCB of services: what is in the records, that their hints are what A and AAAA answer, and that
-//! they fit or say that they do not. Read by a decoder that is not ours.
+//! DNS over HTTPS as clients meet it: real sockets, a listener on port 0, one small zone.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod credentials;
+mod small_zone;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use gslb_dns::answer::{Asker, MAX_STREAM, MAX_UDP, Transport, answer};
-use gslb_dns::config;
-use gslb_dns::explain::{self, OnBehalf, Request, explain, query};
-use gslb_dns::health::board::Board;
-use gslb_dns::name::{Name, NameKey};
-use gslb_dns::query::ClientSubnet;
-use gslb_dns::record::RecordType;
-use gslb_dns::snapshot::{Groundwork, Snapshot};
-use hickory_proto::op::Message;
-use hickory_proto::rr::RData;
-use hickory_proto::rr::rdata::opt::EdnsOption;
-use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamKey, SvcParamValue};
-use ipnet::IpNet;
+use data_encoding::BASE64URL_NOPAD;
+use gslb_dns::answer::Transport;
+use gslb_dns::listen::tcp::{Carries, Connections, TcpListener};
+use gslb_dns::metrics::{Metrics, Tally};
+use gslb_dns::publish::Published;
+use gslb_dns::tls::{ALPN_DOH, ALPN_HTTP2, server_config};
+use gslb_dns::world::TcpLimits;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::{http1, http2};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::version::TLS13;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{interval, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-const ZONE: &str = "
-$TTL 1h
-@     SOA   ns1 hostmaster 1 4h 15m 2w 5
-      NS    ns1
-      HTTPS 0 www
-ns1   A     192.0.2.53
-blog  CNAME www
-fra   A     198.51.100.10
-fra   AAAA  2001:db8:f::10
-ams   A     198.51.100.20
-ams   AAAA  2001:db8:f::20
-";
+use credentials::{Credentials, NAME};
+use small_zone::{answered, query, snapshot};
 
-const SITES: &str = r#"
-[geoip.overrides]
-"81.0.0.0/8"     = { country = "DE" }
-"63.0.0.0/8"     = { country = "US" }
-"2a02:d280::/32" = { country = "NL" }
+/// Everything here happens within moments; this is for a machine that is very busy.
+const DEADLINE: Duration = Duration::from_secs(20);
+const PATIENT: Duration = Duration::from_secs(10);
+const SHORT: Duration = Duration::from_millis(300);
+const PATH: &str = "https://dns1.example.com/dns-query";
+const DNS_MESSAGE: (&str, &str) = ("content-type", "application/dns-message");
 
-[zone."example.com"]
-file = "example.com.zone"
-
-[site.fra]
-place  = { country = "DE" }
-vips   = ["198.51.100.10", "2001:db8:f::10"]
-domain = "a"
-[site.ams]
-place  = { country = "NL" }
-vips   = ["198.51.100.20", "2001:db8:f::20"]
-domain = "a"
-[site.iad]
-place  = { country = "US" }
-vips   = ["192.0.2.10", "192.0.2.11", "2001:db8:a::10"]
-domain = "b"
-[site.nrt]
-place = { country = "JP" }
-vips  = ["203.0.113.10"]
-[site.syd]
-place = { country = "AU" }
-vips  = ["2001:db8:5::10"]
-"#;
-
-/// Sites with names of their own: two in the zone, one of somebody else's.
-const TARGETS: &str = r#"
-sites = [
-  { site = "fra", https = { target = "fra.example.com" } },
-  { site = "ams", https = { target = "ams.example.com", port = 8443, alpn = ["h2"] } },
-  { site = "iad", https = { target = "iad.example.net", no_default_alpn = true } },
-]
-"#;
-
-/// One service, `www.example.com`, in a world of five sites.
-fn ground(service: &str) -> Arc<Groundwork> {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("example.com.zone"), ZONE).unwrap();
-    let text = format!("{SITES}\n[service.\"www.example.com\"]\n{service}");
-    let world = config::world_from_str(&text, dir.path());
-    Arc::new(Groundwork::new(world.unwrap_or_else(|all| panic!("{all}\n{text}"))))
+struct Server {
+    address: SocketAddr,
+    metrics: Metrics,
+    credentials: Credentials,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
 }
 
-fn snapshot(ground: &Arc<Groundwork>, supposed: &str) -> Snapshot {
-    let suppositions: Vec<_> =
-        supposed.split_whitespace().map(|word| word.parse().unwrap()).collect();
-    let board = Board::blank(&ground.world).supposing(&ground.world, &suppositions);
-    Snapshot::new(Arc::clone(ground), board)
-}
+impl Server {
+    fn start(limits: TcpLimits) -> Server {
+        let credentials = Credentials::make();
+        let tls = server_config(credentials.shown(), &ALPN_DOH).unwrap();
+        let tally = Arc::new(Tally::new(Transport::Https));
+        let metrics = Metrics::new(vec![Arc::clone(&tally)]);
+        let connections = Connections::new(limits, metrics.tcp.clone());
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_address().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let carries = Carries::DnsInHttps { tls, path: "/dns-query".into() };
+        let serving = tokio::spawn(listener.carrying(carries).serve(
+            Published::new(snapshot()),
+            "test".into(),
+            connections,
+            tally,
+            stopping,
+        ));
+        Server { address, metrics, credentials, stop, serving }
+    }
 
-fn ask_over(
-    transport: Transport,
-    snapshot: &Snapshot,
-    name: &str,
-    qtype: &str,
-    client: &str,
-) -> Message {
-    let client: IpNet = client.parse().unwrap();
-    let subnet = ClientSubnet::new(client.addr(), client.prefix_len());
-    let name: Name = name.parse().unwrap();
-    let packet = query(&name, qtype.parse::<RecordType>().unwrap(), Some(&subnet));
-    let asker = Asker { address: Ipv4Addr::LOCALHOST.into(), transport, now: 1_800_000_000 };
-    let mut out = vec![0; if transport == Transport::Udp { MAX_UDP } else { MAX_STREAM }];
-    let said =
-        answer(snapshot, "test", &packet, &asker, &mut NameKey::default(), &mut out).unwrap();
-    Message::from_vec(&out[..said.length]).unwrap()
-}
+    /// A connection on which only TLS has been spoken.
+    async fn bare(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
+        let config = Arc::new(self.credentials.client(&TLS13, &[alpn]));
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let shaken = TlsConnector::from(config).connect(NAME.try_into().unwrap(), stream);
+        timeout(DEADLINE, shaken).await.unwrap().unwrap()
+    }
 
-fn ask(snapshot: &Snapshot, name: &str, qtype: &str, client: &str) -> Message {
-    ask_over(Transport::Udp, snapshot, name, qtype, client)
-}
+    async fn http1(&self) -> Client {
+        let stream = TokioIo::new(self.bare(b"http/1.1").await);
+        let (sender, connection) = http1::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        Client::Http1(sender)
+    }
 
-/// Records without owner and class, or `nodata`.
-fn told(message: &Message) -> String {
-    let records: Vec<String> = message
-        .answers
-        .iter()
-        .map(|record| match &record.data {
-            RData::HTTPS(https) => format!("{} HTTPS {}", record.ttl, parts(&https.0)),
-            RData::SVCB(svcb) => format!("{} SVCB {}", record.ttl, parts(svcb)),
-            other => format!("{} {other}", record.ttl),
-        })
-        .collect();
-    let nodata = message.authorities.len() == 1 && message.metadata.authoritative;
-    if records.is_empty() && nodata { "nodata".into() } else { records.join(" | ") }
-}
+    async fn http2(&self) -> Client {
+        let stream = TokioIo::new(self.bare(ALPN_HTTP2).await);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        Client::Http2(sender)
+    }
 
-/// Written here and not by the decoder's own hand, whose form has changed between its versions.
-fn parts(svcb: &SVCB) -> String {
-    let mut text = format!("{} {}", svcb.svc_priority, svcb.target_name);
-    for (key, value) in &svcb.svc_params {
-        let list = |items: Vec<String>| items.join(",");
-        let value = match value {
-            SvcParamValue::Mandatory(keys) => {
-                list(keys.0.iter().map(ToString::to_string).collect())
+    fn evicted(&self, reason: &str) -> u64 {
+        self.metrics.tcp.evicted.with_label_values(&[reason]).get()
+    }
+
+    /// Waits until what the metrics say is so.
+    async fn until(&self, what: &str, is_so: impl Fn(&Server) -> bool) {
+        let mut ticks = interval(Duration::from_millis(2));
+        let waited = timeout(DEADLINE, async {
+            while !is_so(self) {
+                ticks.tick().await;
             }
-            SvcParamValue::Alpn(alpn) => list(alpn.0.clone()),
-            SvcParamValue::NoDefaultAlpn => String::new(),
-            SvcParamValue::Port(port) => port.to_string(),
-            SvcParamValue::Ipv4Hint(hint) => list(hint.0.iter().map(ToString::to_string).collect()),
-            SvcParamValue::Ipv6Hint(hint) => list(hint.0.iter().map(ToString::to_string).collect()),
-            SvcParamValue::EchConfigList(ech) => format!("{:02x?}", ech.0),
-            SvcParamValue::Unknown(octets) => String::from_utf8_lossy(&octets.0).into_owned(),
+        });
+        waited.await.unwrap_or_else(|_| panic!("never {what}:\n{}", self.metrics.text()));
+    }
+}
+
+enum Client {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Client {
+    async fn send(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+    ) -> hyper::Result<(Response<()>, Vec<u8>)> {
+        let response = match self {
+            Client::Http1(sender) => {
+                request.headers_mut().insert("host", NAME.parse().unwrap());
+                let path = request.uri().path_and_query().unwrap().as_str().parse().unwrap();
+                *request.uri_mut() = path;
+                timeout(DEADLINE, sender.send_request(request)).await.unwrap()?
+            }
+            Client::Http2(sender) => {
+                timeout(DEADLINE, sender.send_request(request)).await.unwrap()?
+            }
         };
-        text += &match u16::from(*key) {
-            number @ 7.. => format!(" key{number}={value}"),
-            _ => format!(" {key}={value}"),
-        };
-    }
-    text
-}
-
-fn check(service: &str, supposed: &str, question: &str, expected: &str) {
-    let snapshot = snapshot(&ground(service), supposed);
-    let [name, qtype, client] = question.split(' ').collect::<Vec<_>>()[..] else {
-        panic!("{question}")
-    };
-    let message = ask(&snapshot, name, qtype, client);
-    assert_eq!(told(&message), expected, "{question} with {supposed:?} and\n{service}");
-}
-
-fn scope(message: &Message) -> Option<u8> {
-    let options = message.edns.as_ref()?.options().as_ref();
-    options.iter().find_map(|(_, option)| match option {
-        EdnsOption::Subnet(subnet) => Some(subnet.scope_prefix()),
-        _ => None,
-    })
-}
-
-const EU: &str = "www.example.com HTTPS 81.2.69.0/24";
-
-#[test]
-fn a_record_leads_to_the_services_own_name_with_hints() {
-    let sites = "sites = [\"fra\", \"iad\"]\nsteer = [{ fence = \"country\" }]\n\
-                 when_all_down = \"open\"\nttl = { max = \"20s\" }\n";
-    let with = |more: &str| format!("{sites}{more}");
-    check(
-        &with("https = { alpn = [\"h3\", \"h2\"] }"),
-        "",
-        EU,
-        "20 HTTPS 1 . alpn=h3,h2 ipv4hint=198.51.100.10 ipv6hint=2001:db8:f::10",
-    );
-    check(
-        &with("https = {}"),
-        "down=fra",
-        EU,
-        "20 HTTPS 1 . ipv4hint=192.0.2.10,192.0.2.11 ipv6hint=2001:db8:a::10",
-    );
-    // Every key, in the order of their numbers.
-    check(
-        &with(
-            "svcb = { port = 853, dohpath = \"/dns-query{?dns}\", alpn = [\"dot\"], ech = \
-             \"AAT+DQAA\", no_default_alpn = true, mandatory = [\"port\", \"alpn\"] }",
-        ),
-        "",
-        "www.example.com SVCB 81.2.69.0/24",
-        "20 SVCB 1 . mandatory=alpn,port alpn=dot no-default-alpn= port=853 \
-         ipv4hint=198.51.100.10 ech=[00, 04, fe, 0d, 00, 00] ipv6hint=2001:db8:f::10 \
-         key7=/dns-query{?dns}",
-    );
-    // What a service does not have is not there; its addresses are.
-    check(&with("https = {}"), "", "www.example.com SVCB 81.2.69.0/24", "nodata");
-    check(sites, "", EU, "nodata");
-    check(&with("https = {}"), "", "www.example.com A 81.2.69.0/24", "20 198.51.100.10");
-    check(
-        &with("https = {}"),
-        "",
-        "blog.example.com HTTPS 63.0.0.0/24",
-        "3600 www.example.com. | 20 HTTPS 1 . ipv4hint=192.0.2.10,192.0.2.11 \
-         ipv6hint=2001:db8:a::10",
-    );
-}
-
-#[test]
-fn an_apex_may_be_an_alias_of_a_service() {
-    let service = "sites = [\"fra\"]\nwhen_all_down = \"open\"\nhttps = { alpn = [\"h2\"] }\n";
-    check(service, "", "example.com HTTPS 81.2.69.0/24", "3600 HTTPS 0 www.example.com.");
-}
-
-#[test]
-fn a_wildcards_record_leads_to_the_name_that_was_asked() {
-    let service = "sites = [\"fra\"]\nwhen_all_down = \"open\"\n\
-                   [service.\"*.pool.example.com\"]\nsites = [\"nrt\"]\nwhen_all_down = \"open\"\n\
-                   https = { port = 8443 }\n";
-    check(
-        service,
-        "",
-        "x.pool.example.com HTTPS 81.2.69.0/24",
-        "30 HTTPS 1 . port=8443 ipv4hint=203.0.113.10",
-    );
-}
-
-#[test]
-fn families_may_name_different_sites() {
-    // nrt has no IPv6 address, so AAAA goes on to syd, and the hints go with them.
-    let service = "sites = [\"nrt\", \"syd\", \"fra\"]\nsteer = [\"failover\"]\n\
-                   when_all_down = \"open\"\nhttps = {}\n";
-    check(service, "", EU, "30 HTTPS 1 . ipv4hint=203.0.113.10 ipv6hint=2001:db8:5::10");
-    check(service, "down=nrt", EU, "30 HTTPS 1 . ipv4hint=198.51.100.10 ipv6hint=2001:db8:5::10");
-}
-
-#[test]
-fn each_fail_mode_answers_https_as_it_answers_a() {
-    let service = |mode: &str| {
-        format!(
-            "sites = [\"fra\", \"nrt\"]\nsteer = [\"failover\"]\nhttps = {{ alpn = [\"h2\"] }}\n\
-             when_all_down = {mode}\nttl = {{ max = \"5s\" }}\n"
-        )
-    };
-    let of_fra = "5 HTTPS 1 . alpn=h2 ipv4hint=198.51.100.10 ipv6hint=2001:db8:f::10";
-    check(&service("\"open\""), "down=*", EU, of_fra);
-    check(&service("\"last-known\""), "down=*", EU, of_fra);
-    check(&service("\"empty\""), "down=*", EU, "nodata");
-    check(
-        &service("\"static\"\nstatic = [\"192.0.2.99\"]"),
-        "down=*",
-        EU,
-        "5 HTTPS 1 . alpn=h2 ipv4hint=192.0.2.99",
-    );
-    // The one IPv6 site is down and the other family is well: each as its own answer has it.
-    let one = "static = [\"2001:db8::99\"]";
-    check(
-        &service(&format!("\"static\"\n{one}")),
-        "down=fra",
-        EU,
-        "5 HTTPS 1 . alpn=h2 ipv4hint=203.0.113.10 ipv6hint=2001:db8::99",
-    );
-    check(&service("\"empty\""), "down=fra", EU, "5 HTTPS 1 . alpn=h2 ipv4hint=203.0.113.10");
-}
-
-#[test]
-fn sites_with_names_of_their_own_are_alternatives_in_order() {
-    let service = |most: &str| {
-        format!(
-            "{TARGETS}steer = [\"failover\"]\nwhen_all_down = \"static\"\n\
-             static = [\"192.0.2.99\"]\nhttps = {{ alpn = [\"h3\"]{most} }}\n"
-        )
-    };
-    let fra = "fra.example.com. alpn=h3 ipv4hint=198.51.100.10 ipv6hint=2001:db8:f::10";
-    let ams = "ams.example.com. alpn=h2 port=8443 ipv4hint=198.51.100.20 ipv6hint=2001:db8:f::20";
-    let iad = "iad.example.net. alpn=h3 no-default-alpn= ipv4hint=192.0.2.10,192.0.2.11 \
-               ipv6hint=2001:db8:a::10";
-    check(&service(""), "", EU, &format!("30 HTTPS 1 {fra}"));
-    // iad is of another failure domain than fra, so it comes before ams.
-    let two = format!("30 HTTPS 1 {fra} | 30 HTTPS 2 {iad}");
-    check(&service(", alternatives = 2"), "", EU, &two);
-    let all = format!("{two} | 30 HTTPS 3 {ams}");
-    check(&service(", alternatives = 8"), "", EU, &all);
-    let without = format!("30 HTTPS 1 {ams} | 30 HTTPS 2 {iad}");
-    check(&service(", alternatives = 3"), "down=fra", EU, &without);
-    check(&service(", alternatives = 3"), "drained=iad down=ams", EU, &format!("30 HTTPS 1 {fra}"));
-    // The fail mode's addresses are no site's.
-    let none_left = "30 HTTPS 1 . alpn=h3 ipv4hint=192.0.2.99";
-    check(&service(", alternatives = 3"), "down=*", EU, none_left);
-    // A and AAAA know nothing of alternatives.
-    check(&service(", alternatives = 8"), "", "www.example.com A 81.2.69.0/24", "30 198.51.100.10");
-}
-
-#[test]
-fn a_taken_site_comes_before_every_alternative() {
-    // Without alternatives two of one failure domain are taken, since the first tier has no other.
-    let service = format!(
-        "{TARGETS}steer = [{{ fence = \"continent\" }}, \"sticky\"]\ntake = 2\n\
-         when_all_down = \"open\"\nhttps = {{ alpn = [\"h3\"], alternatives = 3 }}\n"
-    );
-    let ground = ground(&service);
-    let snapshot = snapshot(&ground, "");
-    let mut orders = [0, 0];
-    for third in 0..200 {
-        let client = format!("81.2.{third}.0/24");
-        let message = ask(&snapshot, "www.example.com", "HTTPS", &client);
-        let targets: Vec<String> =
-            records(&message).map(|svcb| svcb.target_name.to_string()).collect();
-        assert_eq!(targets[2], "iad.example.net.");
-        let first = hints(&message, 0);
-        let addresses = addresses(&ask(&snapshot, "www.example.com", "A", &client));
-        assert_eq!(first[..1], addresses[..1]);
-        orders[usize::from(targets[0] == "ams.example.com.")] += 1;
-    }
-    assert!(orders[0] > 50 && orders[1] > 50, "{orders:?}");
-}
-
-fn records(message: &Message) -> impl Iterator<Item = &SVCB> {
-    message.answers.iter().filter_map(|record| match &record.data {
-        RData::HTTPS(https) => Some(&https.0),
-        RData::SVCB(svcb) => Some(svcb),
-        _ => None,
-    })
-}
-
-/// IPv4 first, as the record has them.
-fn hints(message: &Message, record: usize) -> Vec<IpAddr> {
-    let svcb = records(message).nth(record).unwrap();
-    assert!(svcb.svc_params.is_sorted_by(|one, next| u16::from(one.0) < u16::from(next.0)));
-    let hints = svcb.svc_params.iter().flat_map(|(key, value)| -> Vec<IpAddr> {
-        match (key, value) {
-            (SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(hint)) => {
-                hint.0.iter().map(|a| IpAddr::from(a.0)).collect()
-            }
-            (SvcParamKey::Ipv6Hint, SvcParamValue::Ipv6Hint(hint)) => {
-                hint.0.iter().map(|aaaa| IpAddr::from(aaaa.0)).collect()
-            }
-            _ => vec![],
-        }
-    });
-    hints.collect()
-}
-
-fn addresses(message: &Message) -> Vec<IpAddr> {
-    message.answers.iter().filter_map(|record| record.data.ip_addr()).collect()
-}
-
-/// splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
+        let (head, body) = response.into_parts();
+        let body = timeout(DEADLINE, body.collect()).await.unwrap()?.to_bytes();
+        Ok((Response::from_parts(head, ()), body.into()))
     }
 
-    fn below(&mut self, end: usize) -> usize {
-        (self.bits() % end as u64) as usize
-    }
-
-    fn pick<'t>(&mut self, from: &[&'t str]) -> &'t str {
-        from[self.below(from.len())]
+    async fn is_served(&mut self) {
+        let (response, body) = self.send(post("www", 1)).await.unwrap();
+        assert_eq!((response.status(), body), (StatusCode::OK, expected(1, "www")));
     }
 }
 
-/// Some of the sites, a policy, a fail mode: all that decides.
-fn a_service(dice: &mut Dice) -> String {
-    let mut sites = vec!["fra", "ams", "iad", "nrt", "syd"];
-    for left in 0..4 {
-        sites.swap(left, left + dice.below(5 - left));
-    }
-    sites.truncate(2 + dice.below(4));
-    let sites: Vec<String> = sites
-        .iter()
-        .map(|site| match dice.below(3) {
-            0 => format!("{{ site = {site:?}, weight = {} }}", 1 + dice.below(3)),
-            _ => format!("{site:?}"),
-        })
-        .collect();
-    let steer = dice.pick(&["", "\"failover\"", "\"weighted\"", "\"failover\", \"weighted\""]);
-    let take = dice.pick(&["", "take = 2", "take = 3\nacross_tiers = true"]);
-    let mode = dice.pick(&[
-        "\"open\"",
-        "\"last-known\"",
-        "\"empty\"\nttl = { max = \"5s\" }",
-        "\"static\"\nstatic = [\"192.0.2.99\"]",
-        "\"static\"\nstatic = [\"192.0.2.98\", \"2001:db8::99\"]",
-    ]);
-    format!(
-        "sites = [{}]\nsteer = [{steer}]\n{take}\nwhen_all_down = {mode}\nhttps = {{ port = 443 }}\n",
-        sites.join(", ")
-    )
+fn limits(idle: Duration) -> TcpLimits {
+    TcpLimits { connections: 100, connections_per_client: 100, idle }
 }
 
-#[test]
-fn hints_are_what_a_and_aaaa_answer() {
-    const SEED: u64 = 9460;
-    let mut dice = Dice(SEED);
-    let (mut empty, mut one_family, mut different) = (0, 0, 0);
-    for number in 0..120 {
-        let service = a_service(&mut dice);
-        let ground = ground(&service);
-        for _ in 0..4 {
-            let supposed: Vec<String> = ["fra", "ams", "iad", "nrt", "syd"]
-                .iter()
-                .filter_map(|site| match dice.below(4) {
-                    0 | 1 => Some(format!("down={site}")),
-                    2 if dice.below(3) == 0 => Some(format!("drained={site}")),
-                    _ => None,
-                })
-                .collect();
-            let supposed = supposed.join(" ");
-            let snapshot = snapshot(&ground, &supposed);
-            for _ in 0..25 {
-                let bits = dice.bits();
-                let client = match dice.below(3) {
-                    0 => IpNet::new(Ipv4Addr::from_bits(81 << 24 | bits as u32 >> 8).into(), 24),
-                    1 => IpNet::new(Ipv4Addr::from_bits(63 << 24 | bits as u32 >> 8).into(), 20),
-                    _ => {
-                        let bits = 0x2a02_d280 << 96 | u128::from(bits) << 32;
-                        IpNet::new(Ipv6Addr::from_bits(bits).into(), 48)
-                    }
-                };
-                let client = client.unwrap().trunc().to_string();
-                let ask = |qtype| ask(&snapshot, "www.example.com", qtype, &client);
-                let (a, aaaa, https) = (ask("A"), ask("AAAA"), ask("HTTPS"));
-                let expected = [addresses(&a), addresses(&aaaa)].concat();
-                let what =
-                    || format!("seed {SEED}, world {number}, {client} {supposed}\n{service}");
-                assert_eq!(https.answers.is_empty(), expected.is_empty(), "{}", what());
-                if expected.is_empty() {
-                    assert_eq!(told(&https), "nodata", "{}", what());
-                    empty += 1;
-                } else {
-                    assert_eq!(hints(&https, 0), expected, "{}", what());
-                    assert_eq!(https.answers.len(), 1);
-                    let ttls = [&a, &aaaa].map(|one| one.answers.first().map(|one| one.ttl));
-                    assert_eq!(ttls.into_iter().flatten().min(), Some(https.answers[0].ttl));
-                }
-                assert_eq!(scope(&https), scope(&a).max(scope(&aaaa)), "{}", what());
-                let has = |message: &Message| !message.answers.is_empty();
-                one_family += usize::from(has(&a) != has(&aaaa));
-                different += usize::from(has(&a) && has(&aaaa) && scope(&a) != scope(&aaaa));
+fn expected(id: u16, label: &str) -> Vec<u8> {
+    answered(id, label, Transport::Https)
+}
+
+fn post(label: &str, id: u16) -> Request<Full<Bytes>> {
+    let (name, value) = DNS_MESSAGE;
+    let body = Full::new(Bytes::from(query(id, label)));
+    Request::post(PATH).header(name, value).body(body).unwrap()
+}
+
+fn get(label: &str, id: u16) -> Request<Full<Bytes>> {
+    let uri = format!("{PATH}?dns={}", BASE64URL_NOPAD.encode(&query(id, label)));
+    Request::get(uri).body(Full::default()).unwrap()
+}
+
+#[tokio::test]
+async fn get_and_post_are_answered_over_both_versions() {
+    let server = Server::start(limits(PATIENT));
+    for mut client in [server.http1().await, server.http2().await] {
+        for label in ["www", "nothing", "big"] {
+            for request in [get(label, 7), post(label, 7)] {
+                let (response, body) = client.send(request).await.unwrap();
+                assert_eq!((response.status(), &body), (StatusCode::OK, &expected(7, label)));
+                let header = |name| response.headers()[name].to_str().unwrap();
+                assert_eq!(header("content-type"), "application/dns-message");
+                // The SOA's MINIMUM is 5, and stands with an absence.
+                let seconds = if label == "nothing" { 5 } else { 60 };
+                assert_eq!(header("cache-control"), format!("max-age={seconds}"));
+                assert_eq!(header("content-length"), body.len().to_string());
             }
         }
     }
-    // What was never met was not shown.
-    assert!(empty > 50 && one_family > 100 && different > 100, "{empty} {one_family} {different}");
-}
-
-/// Eight sites of two VIPs each, with as long names and as many parameters as there may be.
-#[test]
-fn what_does_not_fit_a_datagram_is_cut_and_told_over_a_stream() {
-    let label = "a".repeat(63);
-    let world = |ech: usize, own: bool| {
-        // The list's length in front of it.
-        let octets = [&(ech as u16 - 2).to_be_bytes()[..], &vec![0; ech - 2]].concat();
-        let ech = base64(&octets);
-        let sites: String = (0..8)
-            .map(|n| format!("[site.s{n}]\nvips = [\"192.0.2.{}\", \"2001:db8::{0}\"]\n", n + 1))
-            .collect();
-        let names: Vec<String> = (0..8)
-            .map(|n| match own {
-                false => format!("\"s{n}\""),
-                true => {
-                    let target = format!("{label}.{label}.{label}.s{n}.example.net");
-                    format!("{{ site = \"s{n}\", https = {{ target = \"{target}\" }} }}")
-                }
-            })
-            .collect();
-        let more = if own { ", alternatives = 8" } else { "" };
-        format!(
-            "[zone.\"example.com\"]\nfile = \"example.com.zone\"\n{sites}\
-             [service.\"{label}.{label}.{label}.example.com\"]\nsites = [{}]\ntake = 8\n\
-             when_all_down = \"open\"\nhttps = {{ ech = \"{ech}\"{more} }}\n",
-            names.join(", ")
-        )
-    };
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("example.com.zone"), ZONE.replace("HTTPS 0 www", "TXT no")).unwrap();
-    let name = format!("{label}.{label}.{label}.example.com");
-    let check = |text: &str, records: usize, is_cut: bool| {
-        let world = config::world_from_str(text, dir.path()).unwrap_or_else(|all| panic!("{all}"));
-        let snapshot = snapshot(&Arc::new(Groundwork::new(world)), "");
-        let short = ask_over(Transport::Udp, &snapshot, &name, "HTTPS", "81.2.69.0/24");
-        let whole = ask_over(Transport::Tcp, &snapshot, &name, "HTTPS", "81.2.69.0/24");
-        assert_eq!((short.metadata.truncation, whole.metadata.truncation), (is_cut, false));
-        assert_eq!(short.answers.len(), if is_cut { 0 } else { records });
-        assert_eq!(whole.answers.len(), records);
-    };
-    // One record with all parameters and 8 sites' hints is a datagram's; eight of them are not.
-    check(&world(512 - 4, false), 1, false);
-    check(&world(512 - 4, true), 8, true);
-    let problems = config::world_from_str(&world(512 - 3, false), dir.path()).unwrap_err();
-    assert!(problems.to_string().contains("takes 513 octets of a record, and 512 is the most"));
-}
-
-fn base64(octets: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let groups = octets.chunks(3).map(|group| {
-        let bits = group.iter().fold(0, |bits, &octet| bits << 8 | usize::from(octet));
-        let bits = bits << (8 * (3 - group.len()));
-        let digit = |at: usize| match at <= group.len() {
-            true => char::from(DIGITS[bits >> (18 - 6 * at) & 63]),
-            false => '=',
-        };
-        (0..4).map(digit).collect::<String>()
-    });
-    groups.collect()
-}
-
-/// Both families are told, and whose hint each is; with names of their own the sites are one story.
-#[test]
-fn an_explanation_tells_of_every_decision_in_the_record() {
-    let story = |service: &str| {
-        let snapshot = snapshot(&ground(service), "down=nrt");
-        let request = Request {
-            name: "www.example.com".parse().unwrap(),
-            qtype: RecordType::HTTPS,
-            on_behalf: OnBehalf::Subnet("81.2.69.0/24".parse().unwrap(), None),
-            at: "2026-11-21T09:30:00Z".parse().unwrap(),
-            suppose: vec![],
-        };
-        explain(&snapshot, "test", &request)
-    };
-    let short = |told: &explain::Explanation| -> Vec<String> {
-        let line = |one: &explain::Steering| {
-            let hint = one.hint_of.as_deref().unwrap_or("-");
-            format!("{} {hint}: {}", one.family, one.sites.join(" "))
-        };
-        told.steering.iter().map(line).collect()
-    };
-    let told = story(
-        "sites = [\"nrt\", \"syd\", \"fra\"]\nsteer = [\"failover\"]\nwhen_all_down = \"open\"\nhttps = {}\n",
+    assert_eq!(server.metrics.tcp.accepted.get(), 2);
+    assert!(
+        server
+            .metrics
+            .text()
+            .contains("gslb_dns_answers_total{rcode=\"NOERROR\",transport=\"https\"} 8")
     );
-    assert_eq!(short(&told), ["A HTTPS: fra", "AAAA HTTPS: syd"]);
-    let text = told.text();
-    assert!(text.contains("service    www.example.com. A, the hint of HTTPS\n"), "{text}");
-    assert!(text.contains("service    www.example.com. AAAA, the hint of HTTPS\n"), "{text}");
-    assert!(text.contains(" IN HTTPS 1 . ipv4hint=198.51.100.10"), "{text}");
-    let told = story(&format!(
-        "{TARGETS}steer = [\"failover\"]\nwhen_all_down = \"open\"\nhttps = {{ alpn = [\"h3\"], alternatives = 2 }}\n"
-    ));
-    assert_eq!(short(&told), ["HTTPS -: fra iad"]);
-    assert_eq!(told.answer.records.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_no_question_has_its_status() {
+    let server = Server::start(limits(PATIENT));
+    let mut response = query(1, "www");
+    response[2] |= 0x80;
+    let with = |request: hyper::http::request::Builder, body: Vec<u8>| {
+        request.body(Full::new(Bytes::from(body))).unwrap()
+    };
+    let typed = || Request::post(PATH).header(DNS_MESSAGE.0, DNS_MESSAGE.1);
+    for mut client in [server.http1().await, server.http2().await] {
+        for (request, status) in [
+            (with(Request::get("https://dns1.example.com/"), vec![]), 404),
+            (with(Request::put(PATH), query(1, "www")), 405),
+            (with(Request::head(PATH), vec![]), 405),
+            (with(Request::post(PATH), query(1, "www")), 415),
+            (with(Request::get(PATH), vec![]), 400),
+            (with(Request::get(format!("{PATH}?dns=A")), vec![]), 400),
+            (with(typed(), response.clone()), 400),
+            (with(typed(), vec![0; 11]), 400),
+            (with(typed(), vec![]), 400),
+            (with(typed(), vec![0; 12]), 200), // FORMERR, said in DNS.
+            (with(typed(), vec![0; 65_535]), 200),
+        ] {
+            let shown = format!("{request:?}");
+            let (response, _) = client.send(request).await.unwrap();
+            assert_eq!(response.status(), status, "{shown}");
+            assert_eq!(response.headers().contains_key("allow"), status == 405, "{shown}");
+            let control = response.headers()["cache-control"].to_str().unwrap();
+            assert_eq!(control, if status == 200 { "max-age=0" } else { "no-store" }, "{shown}");
+        }
+        client.is_served().await;
+        // What is too large is refused before it has come; the client may hear of it or be cut off.
+        if let Ok((response, _)) = client.send(with(typed(), vec![0; 65_536])).await {
+            assert_eq!(response.status(), 413);
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_as_no_library_sends_them() {
+    let server = Server::start(limits(PATIENT));
+    let head = "POST /dns-query HTTP/1.1\r\nhost: x\r\ncontent-type: application/dns-message\r\n";
+    let long = format!("GET /dns-query?dns={} HTTP/1.1\r\nhost: x\r\n\r\n", "A".repeat(20_000));
+    let chunk = format!("ffff\r\n{}\r\n2\r\nxx\r\n0\r\n\r\n", "x".repeat(0xffff));
+    for (request, expected) in [
+        (format!("{head}content-length: 65536\r\n\r\n"), "HTTP/1.1 413 "),
+        (format!("{head}transfer-encoding: chunked\r\n\r\n{chunk}"), "HTTP/1.1 413 "),
+        ("GET /dns-query?dns=AAAB HTTP/1.0\r\n\r\n".to_owned(), "HTTP/1.0 505 "),
+        (long, "HTTP/1.1 4"),
+        ("\0\0\0".to_owned(), "HTTP/1.1 400 "),
+        (format!("{head}{}\r\n", "x: y\r\n".repeat(100)), "HTTP/1.1 431 "),
+    ] {
+        let mut stream = server.bare(b"http/1.1").await;
+        // It may be refused before all of it is sent.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let _ = stream.flush().await;
+        let mut start = vec![0; expected.len()];
+        let read = timeout(DEADLINE, stream.read_exact(&mut start)).await.unwrap();
+        let shown = &request[..request.len().min(80)];
+        read.unwrap_or_else(|error| panic!("{error}: {shown}"));
+        assert_eq!(String::from_utf8_lossy(&start), expected, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_requests_at_once_are_answered() {
+    let server = Server::start(limits(PATIENT));
+    let Client::Http2(sender) = server.http2().await else { panic!("HTTP/2 was asked for") };
+    let mut requests = JoinSet::new();
+    for id in 0..1000 {
+        let mut client = Client::Http2(sender.clone());
+        requests.spawn(async move {
+            let label = if id % 10 == 0 { "big" } else { "www" };
+            let (_, body) = client.send(post(label, id)).await.unwrap();
+            assert_eq!(body, expected(id, label));
+        });
+    }
+    while let Some(done) = requests.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(server.metrics.tcp.accepted.get(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_quiet_or_dribbles_is_closed() {
+    let server = Server::start(limits(SHORT));
+    let mut quiet = server.http2().await;
+    quiet.is_served().await;
+    server.until("closed", |server| server.evicted("idle") == 1).await;
+    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    assert!(quiet.send(post("www", 1)).await.is_err());
+    let mut stream = server.bare(b"http/1.1").await;
+    let mut ticks = interval(SHORT / 10);
+    let dribbled = async {
+        for octet in "GET /dns-query HTTP/1.1\r\n".bytes().chain([b'x'; 500]) {
+            ticks.tick().await;
+            stream.write_all(&[octet]).await?;
+            stream.flush().await?;
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    timeout(DEADLINE, dribbled).await.unwrap().expect_err("closed on the way");
+    assert_eq!(server.evicted("idle"), 2);
+    // A body that never comes whole.
+    let mut stream = server.bare(b"http/1.1").await;
+    let head = "POST /dns-query HTTP/1.1\r\nhost: x\r\ncontent-type: application/dns-message\r\n\
+                content-length: 29\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut said)).await.unwrap().unwrap();
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+}
+
+#[tokio::test]
+async fn connections_count_against_the_limits() {
+    let server = Server::start(TcpLimits { connections: 4, ..limits(PATIENT) });
+    let mut client = server.http2().await;
+    let mut flood = Vec::new();
+    for _ in 0..20 {
+        client.is_served().await;
+        flood.push(server.bare(ALPN_HTTP2).await);
+    }
+    client.is_served().await;
+    server.until("evicted", |server| server.evicted("full") == 20 + 1 - 4).await;
+    server.http1().await.is_served().await;
+}
+
+/// Requests taken back as soon as they are made (CVE-2023-44487).
+#[tokio::test]
+async fn rapid_resets_end_the_connection() {
+    let server = Server::start(limits(PATIENT));
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    // :method GET, :scheme https, :path /, :authority x.
+    let fields = [0x82, 0x87, 0x84, 0x01, 1, b'x'];
+    let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    octets.extend(frame(4, 0, 0, &[]));
+    for stream in (1..1000).step_by(2) {
+        octets.extend(frame(1, 5, stream, &fields));
+        octets.extend(frame(3, 0, stream, &8_u32.to_be_bytes()));
+    }
+    let mut stream = server.bare(ALPN_HTTP2).await;
+    let _ = stream.write_all(&octets).await;
+    let _ = stream.flush().await;
+    let mut said = Vec::new();
+    let _ = timeout(DEADLINE, stream.read_to_end(&mut said)).await.unwrap();
+    let mut rest = &said[..];
+    let mut reasons = Vec::new();
+    while let Some((head, tail)) = rest.split_first_chunk::<9>() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        if head[3] == 7 {
+            reasons.push(tail[7]);
+        }
+        rest = tail.get(length..).unwrap_or_default();
+    }
+    const ENHANCE_YOUR_CALM: u8 = 11;
+    assert!(reasons.contains(&ENHANCE_YOUR_CALM), "{reasons:?}");
+    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    server.http2().await.is_served().await;
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_request_and_is_counted() {
+    let server = Server::start(limits(PATIENT));
+    for mut client in [server.http1().await, server.http2().await] {
+        let (response, _) = client.send(post("broken", 1)).await.unwrap();
+        assert_eq!(response.status(), 500);
+        client.is_served().await;
+    }
+    assert!(server.metrics.text().contains("gslb_dns_panics_total{transport=\"https\"} 2"));
+}
+
+#[tokio::test]
+async fn a_stop_ends_every_connection() {
+    let server = Server::start(limits(PATIENT));
+    let (mut one, mut two) = (server.http1().await, server.http2().await);
+    one.is_served().await;
+    two.is_served().await;
+    let _silent = server.bare(ALPN_HTTP2).await;
+    server.stop.send_replace(true);
+    timeout(DEADLINE, server.serving).await.unwrap().unwrap();
+    assert!(one.send(post("www", 1)).await.is_err());
+    assert!(two.send(post("www", 1)).await.is_err());
+    TcpStream::connect(server.address).await.expect_err("nobody listens");
 }

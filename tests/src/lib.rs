@@ -2,6 +2,7 @@
 //!
 //! world ─▶ server (process, wait) ◀─ resolver        the real binary, asked over real sockets
 //! zone_only                                          one zone in process
+//! tls                                            a certificate, and clients that believe it
 //! internet, gdnsd                                    the country database of Debian, and the peer
 
 pub mod dice;
@@ -11,6 +12,7 @@ pub mod peers;
 pub mod process;
 pub mod resolver;
 pub mod server;
+pub mod tls;
 pub mod wait;
 pub mod world;
 pub mod zone_only;

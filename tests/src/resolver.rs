@@ -1,7 +1,7 @@
 //! Asks a name server as a resolver does: many queries in flight over one UDP socket, or one stream.
 
 use std::collections::HashMap;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl Resolver {
 }
 
 /// A stream to a name server, one message after another.
-pub struct Stream(TcpStream);
+pub struct Stream<S = TcpStream>(pub S);
 
 impl Stream {
     pub fn to(server: SocketAddr) -> anyhow::Result<Stream> {
@@ -112,10 +112,13 @@ impl Stream {
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Stream(stream))
     }
+}
 
+impl<S: Read + Write> Stream<S> {
     pub fn send(&mut self, query: &[u8]) -> io::Result<()> {
         let length = u16::try_from(query.len()).map_err(io::Error::other)?;
-        self.0.write_all(&[&length.to_be_bytes()[..], query].concat())
+        self.0.write_all(&[&length.to_be_bytes()[..], query].concat())?;
+        self.0.flush()
     }
 
     /// The next message; `None` if the server has closed instead.

@@ -21,6 +21,8 @@ pub struct Server {
     process: Process,
     log: Log,
     dns: SocketAddr,
+    tls: Option<SocketAddr>,
+    https: Option<SocketAddr>,
     admin: SocketAddr,
 }
 
@@ -58,12 +60,24 @@ impl Server {
             first.parse().with_context(|| format!("no {field} address in {ready}"))
         };
         let (dns, admin) = (address("dns")?, address("admin")?);
-        Ok(Server { process, log, dns, admin })
+        // `[]` where the node has none.
+        let (tls, https) = (address("tls").ok(), address("https").ok());
+        Ok(Server { process, log, dns, tls, https, admin })
     }
 
     /// UDP and TCP.
     pub fn dns(&self) -> SocketAddr {
         self.dns
+    }
+
+    /// DNS over TLS, if the node has it.
+    pub fn tls(&self) -> Option<SocketAddr> {
+        self.tls
+    }
+
+    /// DNS over HTTPS, if the node has it.
+    pub fn https(&self) -> Option<SocketAddr> {
+        self.https
     }
 
     pub fn admin(&self) -> SocketAddr {

@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("duration", ""),
     ("audit", ""),
     ("notify", ""),
+    ("tls", "bounded"),
     ("ids", ""),
     ("site_set", ""),
     ("record", "name"),
@@ -44,17 +45,21 @@ const ARROWS: &[(&str, &str)] = &[
     ("prove", "answer health ids locate name query record site_set snapshot steer world zone"),
     (
         "config",
-        "binding bounded cookie duration health ids name policy prove query record site_set snapshot world zone",
+        "binding bounded cookie duration health ids name policy prove query record site_set snapshot tls world zone",
     ),
     ("metrics", "answer cookie query"),
+    ("certificates", "metrics tls world"),
     ("publish", "cookie snapshot"),
-    ("listen", "answer clock ids lock metrics name publish query rate_limit snapshot world"),
+    ("listen", "answer clock ids lock metrics name publish query rate_limit snapshot tls world"),
     (
         "keeper",
         "audit bounded config cookie entropy health metrics name orders publish snapshot status steer world",
     ),
     ("admin", "clock explain keeper metrics orders publish status world"),
-    ("run", "admin answer clock config entropy keeper listen metrics notify rate_limit world"),
+    (
+        "run",
+        "admin answer certificates clock config entropy keeper listen metrics notify rate_limit tls world",
+    ),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
 const PURE: [&str; 19] = [

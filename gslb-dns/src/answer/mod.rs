@@ -47,6 +47,8 @@ pub struct Asker {
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
+    Https,
 }
 
 impl Transport {
@@ -55,6 +57,23 @@ impl Transport {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            Transport::Https => "https",
+        }
+    }
+
+    fn is_encrypted(self) -> bool {
+        match self {
+            Transport::Udp | Transport::Tcp => false,
+            Transport::Tls | Transport::Https => true,
+        }
+    }
+
+    /// Whether a message may have as many octets as its length can say.
+    fn is_stream(self) -> bool {
+        match self {
+            Transport::Udp => false,
+            Transport::Tcp | Transport::Tls | Transport::Https => true,
         }
     }
 }
@@ -136,7 +155,8 @@ impl Bare<'_> {
     ) -> Answer {
         let mut writer = Writer::new(out, question.unwrap_or_default());
         if edns {
-            let plain = Opt { dnssec_ok: false, nsid: None, subnet: None, cookie: None };
+            let plain =
+                Opt { dnssec_ok: false, nsid: None, subnet: None, cookie: None, padding: None };
             writer.opt(&plain, rcode, 0);
         }
         let flags = flags(rcode, self.recursion_desired) | u16::from(opcode) << 11;
@@ -152,7 +172,8 @@ impl Bare<'_> {
             cookie::State::New | cookie::State::Valid => Rcode::NoError,
             cookie::State::Expired | cookie::State::Invalid => Rcode::BadCookie,
         };
-        let opt = Opt { dnssec_ok, nsid: None, subnet: None, cookie: Some(&judged.reply) };
+        let opt =
+            Opt { dnssec_ok, nsid: None, subnet: None, cookie: Some(&judged.reply), padding: None };
         let mut writer = Writer::new(out, &[]);
         writer.opt(&opt, rcode, 0);
         self.finish(writer, rcode, flags(rcode, self.recursion_desired), Some(judged.state))
@@ -208,8 +229,8 @@ struct Reply<'a, 'p> {
 
 impl Reply<'_, '_> {
     fn write(&self, out: &mut [u8]) -> Answer {
-        let out = &mut out[..self.room()];
-        let mut writer = Writer::new(out, self.query.question.section);
+        let room = self.room();
+        let mut writer = Writer::new(&mut out[..room], self.query.question.section);
         let judged = self.judge();
         let opt = self.opt(judged.as_ref());
         writer.reserve(opt.as_ref().map_or(0, Opt::length));
@@ -234,8 +255,9 @@ impl Reply<'_, '_> {
         if truncated {
             flags |= FLAG_TRUNCATED;
         }
-        if let Some(opt) = &opt {
-            writer.opt(opt, rcode, scope);
+        if let Some(opt) = opt {
+            let opt = if self.pads() { opt.padded(writer.length(), room) } else { opt };
+            writer.opt(&opt, rcode, scope);
         }
         let length = writer.finish(self.query.id, flags);
         Answer { length, rcode, truncated, steered, limited: None, cookie }
@@ -290,12 +312,19 @@ impl Reply<'_, '_> {
         self.guard.judge(edns.cookie.as_ref()?, self.asker)
     }
 
+    /// Whether the answer's length is to tell less (RFC 7830 §4): who padded wants padding, and nobody else
+    /// gets any. In the open it would hide nothing and amplify.
+    fn pads(&self) -> bool {
+        let is_padded = self.query.edns.as_ref().is_some_and(|edns| edns.padded);
+        is_padded && self.asker.transport.is_encrypted()
+    }
+
     /// Octets the whole message may have.
     fn room(&self) -> usize {
-        match (self.asker.transport, &self.query.edns) {
-            (Transport::Tcp, _) => MAX_STREAM,
-            (Transport::Udp, None) => PLAIN_UDP,
-            (Transport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(PLAIN_UDP, MAX_UDP),
+        match &self.query.edns {
+            _ if self.asker.transport.is_stream() => MAX_STREAM,
+            None => PLAIN_UDP,
+            Some(edns) => usize::from(edns.udp_size).clamp(PLAIN_UDP, MAX_UDP),
         }
     }
 
@@ -344,6 +373,7 @@ impl Reply<'_, '_> {
             nsid: edns.nsid.then_some(self.node_name),
             subnet: edns.subnet.as_ref(),
             cookie: judged.map(|judged| &judged.reply),
+            padding: None,
         })
     }
 }

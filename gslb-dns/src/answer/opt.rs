@@ -4,7 +4,8 @@ use super::{MAX_UDP, PLAIN_UDP};
 use crate::cookie::COOKIE;
 use crate::name::MAX_NAME;
 use crate::query::{
-    ClientSubnet, DNSSEC_OK, HEADER, OPTION_COOKIE, OPTION_NSID, OPTION_SUBNET, Rcode,
+    ClientSubnet, DNSSEC_OK, HEADER, OPTION_COOKIE, OPTION_NSID, OPTION_PADDING, OPTION_SUBNET,
+    Rcode,
 };
 use crate::record::RecordType;
 use crate::world::MAX_NODE_NAME;
@@ -13,7 +14,9 @@ use crate::world::MAX_NODE_NAME;
 const HEAD: usize = 11;
 /// An option's code and length.
 const OPTION_HEAD: usize = 4;
-/// The largest record: every option, an IPv6 address whole.
+/// A padded answer's length is a multiple of this (RFC 8467 §4.1).
+const BLOCK: usize = 468;
+/// The largest record but for padding, which takes only what is left: every option, an IPv6 address whole.
 pub const MOST: usize =
     HEAD + OPTION_HEAD + MAX_NODE_NAME + OPTION_HEAD + 4 + 16 + OPTION_HEAD + COOKIE;
 const _: () = assert!(
@@ -31,15 +34,27 @@ pub struct Opt<'q> {
     pub subnet: Option<&'q ClientSubnet>,
     /// The client's, and a server cookie that is good.
     pub cookie: Option<&'q [u8; COOKIE]>,
+    /// Octets of padding, its own head not counted.
+    pub padding: Option<u16>,
 }
 
 impl Opt<'_> {
+    /// Padded so that the message ends at a multiple of `BLOCK`, or at `room` if that is nearer. `before`
+    /// octets of the message stand before this record, which has no padding yet.
+    pub fn padded(self, before: usize, room: usize) -> Self {
+        let least = before + self.length() + OPTION_HEAD;
+        let whole = least.next_multiple_of(BLOCK).min(room);
+        // With less room than an empty option takes, it stays without.
+        Opt { padding: whole.checked_sub(least).map(|octets| octets as u16), ..self }
+    }
+
     /// Octets that `write` will need.
     pub fn length(&self) -> usize {
         let nsid = self.nsid.map_or(0, |name| OPTION_HEAD + nsid(name).len());
         let subnet = self.subnet.map_or(0, |subnet| OPTION_HEAD + subnet_length(subnet));
         let cookie = self.cookie.map_or(0, |cookie| OPTION_HEAD + cookie.len());
-        HEAD + nsid + subnet + cookie
+        let padding = self.padding.map_or(0, |octets| OPTION_HEAD + usize::from(octets));
+        HEAD + nsid + subnet + cookie + padding
     }
 
     /// Writes the record into `out`, which has `length` octets.
@@ -77,8 +92,14 @@ impl Opt<'_> {
             value[4..].copy_from_slice(subnet.wire_address());
         }
         if let Some(cookie) = self.cookie {
-            let (value, _) = option(OPTION_COOKIE, cookie.len(), rest);
+            let (value, tail) = option(OPTION_COOKIE, cookie.len(), rest);
             value.copy_from_slice(cookie);
+            rest = tail;
+        }
+        // What stood in the room before must not show (RFC 7830 §3).
+        if let Some(octets) = self.padding {
+            let (value, _) = option(OPTION_PADDING, octets.into(), rest);
+            value.fill(0);
         }
     }
 }

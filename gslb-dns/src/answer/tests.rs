@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hickory_proto::op::Message;
-use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use jiff::Timestamp;
 
 use super::*;
@@ -75,6 +75,12 @@ fn query(words: &str) -> Vec<u8> {
             ("+ch", _) => class = 3,
             ("+class", value) => class = value.parse().unwrap(),
             ("+edns", size) => opt = Some((size.parse().unwrap(), vec![])),
+            ("+padding", octets) => {
+                let octets: u8 = octets.parse().unwrap();
+                let options = &mut opt.as_mut().unwrap().1;
+                options.extend([0, 12, 0, octets]);
+                options.resize(options.len() + usize::from(octets), 0);
+            }
             ("+nsid", _) => opt.as_mut().unwrap().1.extend([0, 3, 0, 0]),
             ("+ecs", _) => opt.as_mut().unwrap().1.extend([0, 8, 0, 7, 0, 1, 24, 0, 81, 2, 69]),
             (other, _) => panic!("{other}"),
@@ -318,4 +324,55 @@ fn errors_keep_the_id_the_opcode_and_no_more() {
     let message = ask(&version, Transport::Udp).unwrap();
     assert_eq!(u16::from(message.metadata.response_code), 16); // BADVERS (RFC 6891 §9).
     assert_eq!(message.edns.unwrap().version(), 0);
+}
+
+/// Octets of the answer, and of the padding in it if there is some.
+fn lengths(words: &str, transport: Transport) -> (usize, Option<usize>) {
+    let asker = Asker { address: IpAddr::from([192, 0, 2, 99]), transport, now: 0 };
+    let mut out = vec![0xff; MAX_STREAM];
+    let room = if transport == Transport::Udp { MAX_UDP } else { MAX_STREAM };
+    let name = &mut NameKey::default();
+    let answer = answer(&snapshot(), NODE, &query(words), &asker, name, &mut out[..room]).unwrap();
+    let message = Message::from_vec(&out[..answer.length]).unwrap();
+    let option = message.edns.and_then(|edns| edns.option(EdnsCode::Padding).cloned());
+    let padding = option.map(|option| match option {
+        EdnsOption::Unknown(_, octets) => {
+            assert!(octets.iter().all(|octet| *octet == 0), "what stood there before shows");
+            octets.len()
+        }
+        other => panic!("{other:?}"),
+    });
+    (answer.length, padding)
+}
+
+#[test]
+fn who_pads_is_padded_where_nobody_else_reads() {
+    for words in ["www A +edns=1232 +padding=0", "many A +edns=1232 +nsid +ecs +padding=9"] {
+        for transport in [Transport::Tls, Transport::Https] {
+            let (length, padding) = lengths(words, transport);
+            assert!(length.is_multiple_of(468) && padding.is_some(), "{words}: {length}");
+            let (open, none) = lengths(words, Transport::Tcp);
+            assert_eq!((none, open + 4 + padding.unwrap()), (None, length), "{words}");
+        }
+        assert_eq!(lengths(words, Transport::Udp).1, None, "{words}");
+    }
+    let plain = lengths("www A +edns=1232", Transport::Tcp);
+    assert_eq!(lengths("www A +edns=1232", Transport::Tls), plain);
+}
+
+#[test]
+fn padding_takes_only_the_room_that_is_left() {
+    let opt = Opt { dnssec_ok: false, nsid: None, subnet: None, cookie: None, padding: None };
+    let bare = opt.length();
+    let check = |before: usize, room, expected| {
+        assert_eq!(opt.padded(before, room).padding, expected, "{before} {room}");
+    };
+    check(468 - bare - 4, 65_535, Some(0));
+    check(468 - bare - 3, 65_535, Some(467));
+    check(468 - bare, 65_535, Some(464));
+    check(65_520 - bare - 4, 65_535, Some(0));
+    check(65_520 - bare - 3, 65_535, Some(14)); // The next multiple lies beyond.
+    check(65_535 - bare - 4, 65_535, Some(0));
+    check(65_535 - bare - 3, 65_535, None);
+    check(65_535 - bare, 65_535, None);
 }

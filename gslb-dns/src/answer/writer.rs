@@ -75,6 +75,11 @@ impl<'b> Writer<'b> {
         self.limit -= octets;
     }
 
+    /// Octets written so far.
+    pub fn length(&self) -> usize {
+        self.at
+    }
+
     pub fn mark(&self) -> Mark {
         Mark { at: self.at, counts: self.counts, suffixes: self.suffixes.len() }
     }

@@ -33,6 +33,35 @@ table! {
         tcp: Option<Tcp>,
         cookie_secret: Option<At<String>>,
         rate_limit: Option<RateLimit>,
+        tls: Option<Tls>,
+        https: Option<Https>,
+        proxy: Option<Proxy>,
+    }
+}
+
+table! {
+    /// Who may tell by the PROXY protocol whose connection it passes on.
+    Proxy {
+        from: At<List<At<IpNet>>>,
+    }
+}
+
+table! {
+    /// DNS over HTTPS.
+    Https {
+        listen: At<List<At<SocketAddr>>>,
+        certificate: At<String>,
+        key: At<String>,
+        path: Option<At<String>>,
+    }
+}
+
+table! {
+    /// DNS over TLS.
+    Tls {
+        listen: At<List<At<SocketAddr>>>,
+        certificate: At<String>,
+        key: At<String>,
     }
 }
 

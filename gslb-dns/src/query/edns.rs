@@ -18,6 +18,8 @@ pub struct Edns<'p> {
     pub dnssec_ok: bool,
     /// RFC 5001: which of the name servers is this?
     pub nsid: bool,
+    /// RFC 7830: it was padded, and so should the answer be.
+    pub padded: bool,
     pub subnet: Option<ClientSubnet>,
     pub cookie: Option<Cookie<'p>>,
 }
@@ -48,6 +50,8 @@ pub const OPTION_NSID: u16 = 3;
 pub const OPTION_SUBNET: u16 = 8;
 /// RFC 7873 §4.
 pub const OPTION_COOKIE: u16 = 10;
+/// RFC 7830 §3.
+pub const OPTION_PADDING: u16 = 12;
 /// In the upper octet of the flags (RFC 3225 §3).
 pub const DNSSEC_OK: u8 = 0x80;
 
@@ -62,6 +66,7 @@ impl<'p> Extended<'p> {
             udp_size: u16::from_be_bytes([size_high, size_low]),
             dnssec_ok: flags & DNSSEC_OK != 0,
             nsid: false,
+            padded: false,
             subnet: None,
             cookie: None,
         };
@@ -82,6 +87,7 @@ impl<'p> Edns<'p> {
             let (value, tail) = tail.split_at_checked(length)?;
             match u16::from_be_bytes([head[0], head[1]]) {
                 OPTION_NSID => self.nsid = true,
+                OPTION_PADDING => self.padded = true,
                 OPTION_SUBNET => {
                     // Two subnets say two things of one client.
                     if self.subnet.is_some() {

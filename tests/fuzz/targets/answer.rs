@@ -147,10 +147,10 @@ fn judge(packet: &[u8], transport: Transport, said: &Answer, octets: &[u8]) -> M
     };
     assert_eq!(message.edns.is_some(), asked_edns, "an OPT exactly if one was readable");
     let edns = parsed.as_ref().ok().and_then(|query| query.edns);
-    let limit = match (transport, edns) {
-        (Transport::Tcp, _) => MAX_STREAM,
-        (Transport::Udp, None) => 512,
-        (Transport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(512, MAX_UDP),
+    let limit = match edns {
+        _ if transport != Transport::Udp => MAX_STREAM,
+        None => 512,
+        Some(edns) => usize::from(edns.udp_size).clamp(512, MAX_UDP),
     };
     assert!(octets.len() <= limit, "{} octets of {limit}", octets.len());
 

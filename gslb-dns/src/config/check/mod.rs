@@ -6,6 +6,7 @@
 mod addresses;
 mod binding;
 mod cookie;
+mod encrypted;
 mod expect;
 mod geoip;
 mod map;

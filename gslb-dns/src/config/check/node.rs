@@ -5,9 +5,11 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::cookie::cookie_file;
 use super::rate_limit::rate_limits;
-use super::{or, path, within};
+use super::{encrypted, or, path, within};
 use crate::config::duration;
 use crate::config::file;
 use crate::config::problems::{Problem, Problems};
@@ -36,9 +38,8 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
     let world = world.and_then(|world| problems.one(path(&world, dir)));
     let state_dir = state_dir.and_then(|state_dir| problems.one(path(&state_dir, dir)));
     let dns = dns.and_then(|dns| listeners(dns, dir, problems));
-    let admin = or(admin, AdminDoors::default(), |admin| {
-        doors(admin, dir, dns.as_ref().map_or(&[], |dns| &dns.listen), problems)
-    });
+    let others = dns.as_ref().map(DnsListeners::stream_addresses).unwrap_or_default();
+    let admin = or(admin, AdminDoors::default(), |admin| doors(admin, dir, &others, problems));
     Some(Node {
         name: name?,
         cluster: cluster?,
@@ -52,7 +53,7 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
 fn doors(
     raw: At<file::Admin>,
     dir: &Path,
-    taken: &[SocketAddr],
+    others: &[(&'static str, SocketAddr)],
     problems: &mut Problems,
 ) -> Option<AdminDoors> {
     let At { value: file::Admin { listen, socket, operators }, spot } = raw;
@@ -63,11 +64,8 @@ fn doors(
              \"/run/gslb-dns/admin.sock\" for orders too, or remove it",
         ));
     }
-    if let Some(listen) = &listen
-        && taken.contains(&listen.value)
-        && listen.value.port() != 0
-    {
-        problems.add(listen.spot.problem(format!("{} is taken by dns.listen", listen.value)));
+    if let Some(taken) = listen.as_ref().and_then(|listen| taken(listen, others)) {
+        problems.add(taken);
     }
     let socket = match &socket {
         Some(socket) => Some(problems.one(socket_path(socket, dir))?),
@@ -111,10 +109,17 @@ fn operator(written: &At<String>) -> Result<Operator, Problem> {
 }
 
 fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsListeners> {
-    let file::Dns { listen, threads, tcp, cookie_secret, rate_limit } = raw;
+    let file::Dns { listen, threads, tcp, cookie_secret, rate_limit, tls, https, proxy } = raw;
     let listen = listen.and_then(|listen| addresses(&listen, problems));
     let threads = or(threads, None, |threads| problems.one(within(&threads, THREADS)).map(Some));
     let tcp = or(tcp, TCP, |tcp| tcp_limits(tcp, problems));
+    let mut others: Vec<_> =
+        listen.iter().flatten().map(|address| ("dns.listen", *address)).collect();
+    let tls = or(tls, None, |tls| encrypted::tls(tls, &others, dir, problems).map(Some));
+    let of_tls = tls.iter().flatten().flat_map(|tls| &tls.listen);
+    others.extend(of_tls.map(|address| ("dns.tls.listen", *address)));
+    let https = or(https, None, |https| encrypted::https(https, &others, dir, problems).map(Some));
+    let proxies = or(proxy, vec![], |file::Proxy { from }| proxies(&from?, problems));
     let cookies = or(cookie_secret, None, |file| cookie_file(&file, dir, problems).map(Some));
     let rate_limit = or(rate_limit, None, |limits| rate_limits(limits, problems).map(Some));
     Some(DnsListeners {
@@ -123,10 +128,38 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
         tcp: tcp?,
         cookies: cookies?,
         rate_limit: rate_limit?,
+        tls: tls?,
+        https: https?,
+        proxies: proxies?,
     })
 }
 
-fn addresses(
+/// Networks whose word is taken for who a client is.
+fn proxies(from: &At<List<At<IpNet>>>, problems: &mut Problems) -> Option<Vec<IpNet>> {
+    if from.value.is_empty() {
+        problems.add(from.spot.problem("is empty; list your proxies, or remove the table"));
+        return None;
+    }
+    for At { value, spot } in from.value.iter().flatten() {
+        if value.prefix_len() == 0 {
+            problems.add(spot.problem(format!("{value} is everybody; list your proxies")));
+        }
+    }
+    from.value.iter().map(|net| net.as_ref().map(|net| net.value)).collect()
+}
+
+/// That an address is another listener's already.
+pub(super) fn taken(
+    address: &At<SocketAddr>,
+    others: &[(&'static str, SocketAddr)],
+) -> Option<Problem> {
+    let At { value, spot } = address;
+    // Port 0 is whichever is free.
+    let (by, _) = others.iter().find(|(_, other)| other == value && value.port() != 0)?;
+    Some(spot.problem(format!("{value} is taken by {by}")))
+}
+
+pub(super) fn addresses(
     listen: &At<List<At<SocketAddr>>>,
     problems: &mut Problems,
 ) -> Option<Vec<SocketAddr>> {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::table::{Admitted, ConnectionId, Eviction, Table};
+use crate::answer::Transport;
 use crate::lock::Mutex;
 use crate::metrics::TcpMetrics;
 use crate::world::TcpLimits;
@@ -46,9 +47,18 @@ impl Connections {
     }
 
     pub(super) fn admit(self: &Arc<Self>, client: IpAddr, now: Instant) -> (Seat, Notice) {
+        self.seat(|table| table.admit(client, now))
+    }
+
+    /// For a proxy's connection, until `Seat::belongs_to` says whose it is.
+    pub(super) fn admit_unnamed(self: &Arc<Self>, now: Instant) -> (Seat, Notice) {
+        self.seat(|table| table.admit_unnamed(now))
+    }
+
+    fn seat(self: &Arc<Self>, admit: impl FnOnce(&mut Table) -> Admitted) -> (Seat, Notice) {
         let (sender, receiver) = oneshot::channel();
         let mut held = self.held.lock();
-        let Admitted { id, instead_of } = held.table.admit(client, now);
+        let Admitted { id, instead_of } = admit(&mut held.table);
         held.notices.insert(id, sender);
         if let Some((gone, eviction)) = instead_of {
             held.notices.remove(&gone);
@@ -84,9 +94,29 @@ impl Seat {
         self.connections.idle
     }
 
+    /// Its client has been told.
+    pub fn belongs_to(&self, client: IpAddr) {
+        let mut held = self.connections.held.lock();
+        if let Some((gone, eviction)) = held.table.name(self.id, client) {
+            held.notices.remove(&gone);
+            self.connections.count(eviction);
+        }
+    }
+
+    /// What came from a proxy was no header.
+    pub fn count_refused_header(&self) {
+        self.connections.metrics.proxy_refused.inc();
+    }
+
     /// It has asked a whole query.
     pub fn asked(&self, now: Instant) {
         self.connections.held.lock().table.asked(self.id, now);
+    }
+
+    /// What came of its TLS handshake, as metrics name it.
+    pub fn count_handshake(&self, transport: Transport, result: &str) {
+        let labels = [transport.as_str(), result];
+        self.connections.metrics.handshakes.with_label_values(&labels).inc();
     }
 
     /// It is closed for a reason of its own.

@@ -40,13 +40,18 @@ pub enum Then {
     HangUp,
 }
 
+/// Room for one answer, for as long as it takes to write it.
+pub fn in_room<R>(write: impl FnOnce(&mut [u8]) -> R) -> R {
+    ROOM.with_borrow_mut(|room| write(room))
+}
+
 impl Batch {
     /// `answer` writes into a buffer of `MAX_STREAM` octets and says how many it used; `None` if the
     /// message must not be answered.
     pub fn of(received: &[u8], mut answer: impl FnMut(&[u8], &mut [u8]) -> Option<usize>) -> Batch {
         let mut taken = 0;
         let mut answers = Vec::new();
-        let then = ROOM.with_borrow_mut(|room| {
+        let then = in_room(|room| {
             while answers.len() < PENDING {
                 let message = match Front::of(&received[taken..]) {
                     Front::Message(message) => message,

@@ -1,11 +1,16 @@
-//! DNS over TCP (RFC 7766, RFC 9210): one task for each connection, limits for all of them together.
+//! DNS over TCP (RFC 7766, RFC 9210) and what is carried by it: one task for each connection, limits for all
+//! of them together.
 //!
-//! accept ─▶ connections (who may stay) ─▶ session: frames ─▶ answer ─▶ frames
+//! accept ─▶ connections (who may stay) ─▶ newcomer (proxy, TLS) ─▶ session: frames ─▶ answer ─▶ frames
+//!                                                              └─▶ https: request ─▶ answer ─▶ response
 //!
 //! This file accepts and stops. What a stranger does shows in counters and never ends a listener.
 
 mod connections;
 mod frames;
+mod https;
+mod newcomer;
+mod proxy;
 mod session;
 mod table;
 
@@ -14,6 +19,7 @@ use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
@@ -23,8 +29,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::error;
 
 pub use self::connections::Connections;
+pub use self::newcomer::Carries;
 
-use self::session::{Desk, Session};
+use self::newcomer::Newcomer;
+use self::session::Desk;
 use crate::metrics::Tally;
 use crate::publish::Published;
 
@@ -46,6 +54,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// A socket that listens on one address.
 pub struct TcpListener {
     socket: net::TcpListener,
+    carries: Carries,
+    proxies: Arc<[IpNet]>,
 }
 
 impl TcpListener {
@@ -64,7 +74,17 @@ impl TcpListener {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener { socket: socket.into() })
+        Ok(TcpListener { socket: socket.into(), carries: Carries::Dns, proxies: [].into() })
+    }
+
+    /// What its connections carry: plain DNS unless this says otherwise.
+    pub fn carrying(self, carries: Carries) -> TcpListener {
+        TcpListener { carries, ..self }
+    }
+
+    /// Connections from these networks begin with a header of the PROXY protocol, and all of them must.
+    pub fn believing(self, proxies: Arc<[IpNet]>) -> TcpListener {
+        TcpListener { proxies, ..self }
     }
 
     pub fn local_address(&self) -> io::Result<SocketAddr> {
@@ -85,8 +105,10 @@ impl TcpListener {
             Ok(socket) => socket,
             Err(error) => return error!(%error, "a TCP listener could not start"),
         };
-        let desk = Arc::new(Desk { published, node_name, tally });
-        let mut reception = Reception { desk, connections, stop, sessions: JoinSet::new() };
+        let (carries, proxies) = (self.carries, self.proxies);
+        let desk = Arc::new(Desk { transport: carries.transport(), published, node_name, tally });
+        let mut reception =
+            Reception { carries, proxies, desk, connections, stop, sessions: JoinSet::new() };
         reception.accept(&socket).await;
         drop(socket); // From here on clients are refused, and try another server.
         reception.finish().await;
@@ -95,6 +117,8 @@ impl TcpListener {
 
 /// One listener's sessions.
 struct Reception {
+    carries: Carries,
+    proxies: Arc<[IpNet]>,
     desk: Arc<Desk>,
     connections: Arc<Connections>,
     stop: watch::Receiver<bool>,
@@ -126,10 +150,27 @@ impl Reception {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let (seat, notice) = self.connections.admit(peer.ip(), Instant::now().into_std());
-        let session =
-            Session::new(stream, peer.ip(), Arc::clone(&self.desk), seat, self.stop.clone());
-        self.sessions.spawn(session.run(notice));
+        let (address, now) = (peer.ip(), Instant::now().into_std());
+        let is_proxied = self.proxies.iter().any(|proxies| proxies.contains(&address));
+        let (seat, notice) = match is_proxied {
+            true => self.connections.admit_unnamed(now),
+            false => self.connections.admit(address, now),
+        };
+        let (desk, stop) = (Arc::clone(&self.desk), self.stop.clone());
+        let newcomer = Newcomer { address, desk, seat, stop };
+        let carries = self.carries.clone();
+        self.sessions.spawn(async move {
+            let served = async {
+                match is_proxied {
+                    true => newcomer.serve_proxied(stream, carries).await,
+                    false => newcomer.serve(stream, carries).await,
+                }
+            };
+            tokio::select! {
+                () = served => {}
+                () = notice.given() => {} // Counted where it was decided.
+            }
+        });
     }
 
     /// When to accept again.

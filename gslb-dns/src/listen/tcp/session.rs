@@ -4,21 +4,24 @@
 //! either. A connection holds at most 68 KiB received and 80 KiB pending, and no buffer at all while
 //! it waits for a query.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connections::{Notice, Seat};
-use super::frames::{Batch, Then};
+use super::connections::Seat;
+use super::frames::{Batch, Then, in_room};
 use super::stopped;
 use super::table::Eviction;
-use crate::answer::{Asker, Guard, Transport, answer_guarded};
+use crate::answer::{Answer, Asker, Guard, Transport, answer_guarded};
 use crate::clock::unix_seconds;
 use crate::metrics::Tally;
 use crate::name::NameKey;
@@ -30,16 +33,25 @@ const RECEIVE: usize = 4 << 10;
 /// How long we still listen after the word to stop: what the kernel has already taken from the client
 /// reaches us well within.
 const LAST_WORD: Duration = Duration::from_millis(100);
+/// How long saying that we close may take: it waits only where answers do already.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// Where octets arrive, so that a connection need not hold room for them while it waits.
+    static ROOM: RefCell<[u8; RECEIVE]> = const { RefCell::new([0; RECEIVE]) };
+}
 
 /// What answers, the same for all connections of a listener.
 pub struct Desk {
+    pub transport: Transport,
     pub published: Published,
     pub node_name: Arc<str>,
     pub tally: Arc<Tally>,
 }
 
-pub struct Session {
-    stream: TcpStream,
+/// A conversation over a stream, whatever carries it.
+pub struct Session<S> {
+    stream: S,
     address: IpAddr,
     desk: Arc<Desk>,
     seat: Seat,
@@ -53,25 +65,25 @@ enum Ending {
     Evicted(Eviction),
 }
 
-impl Session {
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub fn new(
-        stream: TcpStream,
+        stream: S,
         address: IpAddr,
         desk: Arc<Desk>,
         seat: Seat,
         stop: watch::Receiver<bool>,
-    ) -> Session {
+    ) -> Session<S> {
         Session { stream, address, desk, seat, stop }
     }
 
-    pub async fn run(mut self, notice: Notice) {
-        tokio::select! {
-            ending = self.converse() => match ending {
-                Ending::Over => {}
-                Ending::Evicted(eviction) => self.seat.count(eviction),
-            },
-            () = notice.given() => {} // Counted where it was decided.
+    pub async fn run(mut self) {
+        match self.converse().await {
+            Ending::Over => {}
+            Ending::Evicted(eviction) => self.seat.count(eviction),
         }
+        // A client that is told that this was all does not take it for cut short. One that has gone, or
+        // takes nothing, need not hear it.
+        let _ = timeout(FAREWELL, self.stream.shutdown()).await;
     }
 
     async fn converse(&mut self) -> Ending {
@@ -130,7 +142,12 @@ impl Session {
 
     /// The client has as long to take its answers as it has to ask.
     async fn send(&mut self, answers: &[u8]) -> Result<(), Ending> {
-        match timeout(self.seat.idle(), self.stream.write_all(answers)).await {
+        let sent = async {
+            self.stream.write_all(answers).await?;
+            // What encrypts also holds back.
+            self.stream.flush().await
+        };
+        match timeout(self.seat.idle(), sent).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Ending::Over),
             Err(_) => Err(Ending::Evicted(Eviction::Slow)),
@@ -139,20 +156,46 @@ impl Session {
 }
 
 /// Takes room only when there is something to put there.
-async fn read(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<usize> {
-    stream.readable().await?;
-    received.reserve_exact(RECEIVE);
-    stream.read_buf(received).await
+async fn read<S: AsyncRead + Unpin>(stream: &mut S, received: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|context| {
+        ROOM.with_borrow_mut(|room| {
+            let mut room = ReadBuf::new(room);
+            let Poll::Ready(read) = Pin::new(&mut *stream).poll_read(context, &mut room) else {
+                return Poll::Pending;
+            };
+            let octets = room.filled();
+            received.reserve_exact(octets.len());
+            received.extend_from_slice(octets);
+            Poll::Ready(read.map(|()| octets.len()))
+        })
+    })
+    .await
 }
 
 impl Desk {
+    /// Answers a message by itself. `None`: it must not be answered.
+    pub fn answer_one(&self, message: &[u8], address: IpAddr) -> Option<(Answer, Vec<u8>)> {
+        let snapshot = self.published.load();
+        let secrets = self.published.load_secrets();
+        let guard = Guard { secrets: &secrets, limit: None };
+        let asker = Asker { address, transport: self.transport, now: unix_seconds() };
+        let mut name = NameKey::ROOT;
+        in_room(|room| {
+            let node_name = &self.node_name;
+            let answer =
+                answer_guarded(&guard, &snapshot, node_name, message, &asker, &mut name, room);
+            self.tally.count(answer.as_ref());
+            answer.map(|answer| (answer, room[..answer.length].to_vec()))
+        })
+    }
+
     fn answer(&self, received: &[u8], address: IpAddr) -> Batch {
         // Kept to the end of the batch and no longer: an idle connection holds no old world.
         let snapshot = self.published.load();
         let secrets = self.published.load_secrets();
         // Nobody who comes this way is limited: a stream shows that its client is where it says.
         let guard = Guard { secrets: &secrets, limit: None };
-        let asker = Asker { address, transport: Transport::Tcp, now: unix_seconds() };
+        let asker = Asker { address, transport: self.transport, now: unix_seconds() };
         let mut name = NameKey::ROOT;
         Batch::of(received, |message, room| {
             let node_name = &self.node_name;

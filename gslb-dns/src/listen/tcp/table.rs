@@ -26,6 +26,8 @@ pub enum Eviction {
     Idle,
     /// It began a query and did not finish it, or did not take its answers.
     Slow,
+    /// Its TLS handshake was not over in time.
+    Handshake,
     /// There were too many, or the system had no room for more, and it was the idlest.
     Full,
     /// Its client had too many, and it was the idlest of them.
@@ -48,7 +50,8 @@ enum Client {
 
 #[derive(Clone, Copy)]
 struct Taken {
-    client: Client,
+    /// `None` while a proxy has not told yet whose it is.
+    client: Option<Client>,
     quiet_since: Instant,
 }
 
@@ -81,6 +84,22 @@ impl Table {
             }
             Some(_) | None => None,
         };
+        self.seat(Some(client), instead_of, now)
+    }
+
+    /// The same for one whose client will be told: until then only the limit for all counts.
+    pub fn admit_unnamed(&mut self, now: Instant) -> Admitted {
+        let is_full = self.queue.len() >= self.most;
+        let instead_of = self.idlest().filter(|_| is_full).map(|id| (id, Eviction::Full));
+        self.seat(None, instead_of, now)
+    }
+
+    fn seat(
+        &mut self,
+        client: Option<Client>,
+        instead_of: Option<(ConnectionId, Eviction)>,
+        now: Instant,
+    ) -> Admitted {
         if let Some((id, _)) = instead_of {
             self.remove(id);
         }
@@ -88,6 +107,19 @@ impl Table {
         self.next += 1;
         self.insert(id, Taken { client, quiet_since: now });
         Admitted { id, instead_of }
+    }
+
+    /// Whose a connection is that was admitted unnamed; another of that client may have to leave for it.
+    pub fn name(&mut self, id: ConnectionId, address: IpAddr) -> Option<(ConnectionId, Eviction)> {
+        let taken = self.remove(id)?; // `None`: it has left meanwhile.
+        let client = Client::of(address);
+        let own = self.by_client.get(&client).filter(|own| own.len() >= self.most_per_client);
+        let gone = own.and_then(|own| own.first()).map(|&(_, id)| id);
+        if let Some(gone) = gone {
+            self.remove(gone);
+        }
+        self.insert(id, Taken { client: Some(client), ..taken });
+        gone.map(|gone| (gone, Eviction::ClientFull))
     }
 
     /// A connection has asked a whole query.
@@ -110,16 +142,20 @@ impl Table {
     fn insert(&mut self, id: ConnectionId, taken: Taken) {
         self.seats.insert(id, taken);
         self.queue.insert((taken.quiet_since, id));
-        self.by_client.entry(taken.client).or_default().insert((taken.quiet_since, id));
+        if let Some(client) = taken.client {
+            self.by_client.entry(client).or_default().insert((taken.quiet_since, id));
+        }
     }
 
     fn remove(&mut self, id: ConnectionId) -> Option<Taken> {
         let taken = self.seats.remove(&id)?;
         self.queue.remove(&(taken.quiet_since, id));
-        if let Some(own) = self.by_client.get_mut(&taken.client) {
+        if let Some(client) = taken.client
+            && let Some(own) = self.by_client.get_mut(&client)
+        {
             own.remove(&(taken.quiet_since, id));
             if own.is_empty() {
-                self.by_client.remove(&taken.client);
+                self.by_client.remove(&client);
             }
         }
         Some(taken)
@@ -144,6 +180,7 @@ impl Eviction {
         match self {
             Eviction::Idle => "idle",
             Eviction::Slow => "slow",
+            Eviction::Handshake => "handshake",
             Eviction::Full => "full",
             Eviction::ClientFull => "client_full",
         }
@@ -175,6 +212,21 @@ mod tests {
                     let admitted = table.admit(address(name.as_bytes()[0]), now);
                     names.push((name, admitted.id));
                     if let Some((gone, eviction)) = admitted.instead_of {
+                        let gone = names.iter().find(|of| of.1 == gone).unwrap().0;
+                        told.push(format!("{gone} for {name}: {}", eviction.as_str()));
+                    }
+                }
+                "comes by a proxy" => {
+                    let admitted = table.admit_unnamed(now);
+                    names.push((name, admitted.id));
+                    if let Some((gone, eviction)) = admitted.instead_of {
+                        let gone = names.iter().find(|of| of.1 == gone).unwrap().0;
+                        told.push(format!("{gone} for {name}: {}", eviction.as_str()));
+                    }
+                }
+                "is named" => {
+                    let address = address(name.as_bytes()[0]);
+                    if let Some((gone, eviction)) = table.name(id(&names), address) {
                         let gone = names.iter().find(|of| of.1 == gone).unwrap().0;
                         told.push(format!("{gone} for {name}: {}", eviction.as_str()));
                     }
@@ -223,6 +275,20 @@ mod tests {
             "b1 connects | c1 connects | a1 connects | a2 connects | a3 connects",
             "a1 for a3: client_full",
         );
+    }
+
+    #[test]
+    fn who_comes_by_a_proxy_counts_once_he_is_named() {
+        let three = "a1 comes by a proxy | a2 comes by a proxy | a3 comes by a proxy";
+        story(three, "");
+        story(&format!("{three} | a1 is named | a2 is named"), "");
+        let named = format!("{three} | a1 is named | a2 is named | a3 is named");
+        story(&named, "a1 for a3: client_full");
+        story(&format!("a0 connects | {named}"), "a0 for a2: client_full | a1 for a3: client_full");
+        story(&format!("{three} | b1 connects | c1 connects"), "a1 for c1: full");
+        story(&format!("{three} | b1 connects | c1 comes by a proxy"), "a1 for c1: full");
+        // It has left meanwhile.
+        story(&format!("{three} | b1 connects | c1 connects | a1 is named"), "a1 for c1: full");
     }
 
     #[test]
