@@ -64,6 +64,8 @@ pub struct BoardTold {
 #[derive(Clone, Debug, Serialize)]
 pub struct ServiceTold {
     pub service: String,
+    /// `serve`, or `observe`: then nobody is struck for being down.
+    pub act: &'static str,
     /// `no`, `all_down` or `all_drained`: whether the fail mode answers.
     pub failing: &'static str,
     pub sites: Vec<SiteTold>,
@@ -113,7 +115,8 @@ impl Status {
                     })
                     .collect();
                 let failing = of.snapshot.failing(id).as_str();
-                ServiceTold { service: service.name.to_host(), failing, sites }
+                let act = service.act.as_str();
+                ServiceTold { service: service.name.to_host(), act, failing, sites }
             })
             .collect();
         Status {
@@ -154,7 +157,11 @@ impl Status {
             let _ = writeln!(text, "ATTENTION  {one}");
         }
         let mut rows = vec![row(["service", "site", "health", "duty", "weight", "admit", "why"])];
-        for ServiceTold { service, sites, .. } in &self.services {
+        for ServiceTold { service, act, sites, .. } in &self.services {
+            let service = match *act {
+                "serve" => service.clone(),
+                act => format!("{service} ({act})"),
+            };
             for (index, site) in sites.iter().enumerate() {
                 let name = if index == 0 { service.as_str() } else { "" };
                 let (weight, admit) = (site.weight.to_string(), format!("{:.2}", site.admit));

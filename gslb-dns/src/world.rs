@@ -240,6 +240,7 @@ pub struct Service {
     pub steps: Vec<Step>,
     pub pace: Pace,
     pub take: Take,
+    pub act: Act,
     pub fail_mode: FailMode,
     pub ttl: Ttl,
     /// What it answers to HTTPS and SVCB; NODATA where there is none.
@@ -292,6 +293,14 @@ pub enum Pace {
     Weighted,
 }
 
+/// Whether what is believed of its sites' health changes its answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Act {
+    Serve,
+    /// It is judged, shown and alerted of, and strikes nobody. A drain is an operator's word, and holds.
+    Observe,
+}
+
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Take {
     pub sites: u8,
@@ -342,6 +351,16 @@ impl World {
 
     pub fn service_ids(&self) -> impl Iterator<Item = ServiceId> {
         (0..self.services.len()).map(|index| ServiceId(index as u16))
+    }
+}
+
+impl Act {
+    /// As configured.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Act::Serve => "serve",
+            Act::Observe => "observe",
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::read::{At, ByDomain, Entries, List, NameOr, Word, choose, table};
 use crate::name::Name;
 use crate::query::ClientSubnet;
-use crate::world::Area;
+use crate::world::{Act, Area};
 
 table! {
     /// `node.toml`.
@@ -185,6 +185,7 @@ table! {
         take: Option<At<i64>>,
         across_tiers: Option<At<bool>>,
         when_all_down: At<FailMode>,
+        act: Option<Act>,
         r#static: Option<At<List<At<IpAddr>>>>,
         ttl: Option<Ttl>,
         https: Option<At<Binding>>,
@@ -339,6 +340,14 @@ impl Word for Area {
 
     fn word(text: &str) -> Result<Area, String> {
         choose(text, &[("continent", Area::Continent), ("country", Area::Country)])
+    }
+}
+
+impl Word for Act {
+    const EXPECTED: &'static str = "\"serve\" or \"observe\"";
+
+    fn word(text: &str) -> Result<Act, String> {
+        choose(text, &[("serve", Act::Serve), ("observe", Act::Observe)])
     }
 }
 

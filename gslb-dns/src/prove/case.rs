@@ -12,7 +12,7 @@ use crate::locate::{Class, Geography, Need};
 use crate::site_set::SiteSet;
 use crate::snapshot::Groundwork;
 use crate::steer::{Family, Outcome, Shares, Silent, able, arrange, reach};
-use crate::world::{Answers, FailMode, Service, Take, Vips};
+use crate::world::{Act, Answers, FailMode, Service, Take, Vips};
 
 /// All of a service that a case depends on: services alike in it have the same findings.
 #[derive(Eq, Hash, PartialEq)]
@@ -42,7 +42,8 @@ impl<'g> Shape<'g> {
 /// One policy, and everything about it that several kinds of findings ask for.
 pub struct Case<'g> {
     pub ground: &'g Groundwork,
-    pub service: &'g Service,
+    /// As it is once it acts: what is only observed now is judged by what it will do.
+    pub service: Service,
     pub geography: &'g Geography,
     pub shares: Shares,
     /// Nothing lost, then each site by itself.
@@ -72,16 +73,16 @@ pub enum Named {
 
 impl<'g> Case<'g> {
     pub fn new(ground: &'g Groundwork, board: &'g Board, id: ServiceId) -> Case<'g> {
-        let service = ground.world.service(id);
+        let service = Service { act: Act::Serve, ..ground.world.service(id).clone() };
         let blank = board.of_service(id);
         let all: SiteSet = (0..service.candidates.len()).collect();
         let one_each = (0..service.candidates.len()).map(SiteSet::one);
         let losses = [SiteSet::EMPTY].into_iter().chain(one_each);
         Case {
             ground,
-            service,
             geography: ground.geography(id),
-            shares: Shares::new(&ground.world, service, blank),
+            shares: Shares::new(&ground.world, &service, blank),
+            service,
             losses: losses.map(|lost| Loss::of(blank, lost)).collect(),
             dark: Loss::of(blank, all),
             blank,
@@ -99,11 +100,11 @@ impl<'g> Case<'g> {
     }
 
     pub fn families(&self) -> &'static [Family] {
-        families(self.service)
+        families(&self.service)
     }
 
     pub fn unweighted(&self) -> SiteSet {
-        unweighted(self.service)
+        unweighted(&self.service)
     }
 
     /// The classes that the world's data makes, each with its index.
@@ -114,7 +115,7 @@ impl<'g> Case<'g> {
     /// What the policy would make of the people of each country, whether the data knows any or not: what
     /// never happens today may with the next database.
     pub fn imagined(&self) -> Vec<Class> {
-        let need = Need::of(self.service);
+        let need = Need::of(&self.service);
         let place = |country| Place { country: Some(country), ..Place::default() }.completed();
         Country::all().map(|country| need.imagine(&self.ground.world, &place(country))).collect()
     }
@@ -127,7 +128,7 @@ impl<'g> Case<'g> {
 
     /// Whom an answer of one family may name to clients of one class.
     pub fn named(&self, class: &Class, family: Family, loss: &Loss) -> Named {
-        let arrangement = arrange(self.service, &loss.beliefs, class, family, &mut Silent);
+        let arrangement = arrange(&self.service, &loss.beliefs, class, family, &mut Silent);
         match arrangement.outcome {
             Outcome::Tiers(tiers) => Named::Sites(reach(&self.shares, &tiers)),
             Outcome::Static => match &self.service.fail_mode {

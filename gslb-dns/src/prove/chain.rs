@@ -190,7 +190,7 @@ fn dead_end(case: &Case<'_>, id: ServiceId, candidate: usize, lead: &Lead) -> Op
     let see = witness(case, candidate).map_or(String::new(), |(example, lost)| {
         format!("; {}", case.see(Family::Cname, &example, lost))
     });
-    let see = see.replace(SERVICE, &host(case.service)).replace(" CNAME ", " A ");
+    let see = see.replace(SERVICE, &host(&case.service)).replace(" CNAME ", " A ");
     let message = format!("{target} {says}{see}");
     Some(Finding { service: id, at: At::Candidate(candidate), severity, message })
 }
@@ -303,7 +303,7 @@ impl<'g> Clients<'g> {
         let mut told: BTreeSet<ServiceId> = BTreeSet::new();
         let mut findings = Vec::new();
         for lost in losses {
-            let of_case = |case: &Case<'_>| case.without(candidates_at(case.service, lost));
+            let of_case = |case: &Case<'_>| case.without(candidates_at(&case.service, lost));
             let beliefs: BTreeMap<ServiceId, Loss> =
                 self.cases.iter().map(|(id, case)| (*id, of_case(case))).collect();
             for (classes, example) in &kinds {

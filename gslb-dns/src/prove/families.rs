@@ -14,7 +14,7 @@ pub fn silent(case: &Case<'_>) -> Vec<CaseFinding> {
     let lacking = case
         .families()
         .iter()
-        .filter(|family| !lists(vips, **family) && !able(case.service, **family).is_empty());
+        .filter(|family| !lists(vips, **family) && !able(&case.service, **family).is_empty());
     lacking.filter_map(|family| silence(case, *family)).collect()
 }
 
@@ -45,7 +45,7 @@ pub fn never_listed(case: &Case<'_>) -> Vec<CaseFinding> {
     let unused = case
         .families()
         .iter()
-        .filter(|family| lists(vips, **family) && able(case.service, **family).is_empty());
+        .filter(|family| lists(vips, **family) && able(&case.service, **family).is_empty());
     let told = unused.filter_map(|family| {
         let is_never = |(_, class): &(usize, &Class)| {
             case.named(class, *family, &case.dark) == Named::Nobody
@@ -67,7 +67,7 @@ pub fn never_listed(case: &Case<'_>) -> Vec<CaseFinding> {
 /// Clients whose A answer and AAAA answer have no site in common, since a site lacks a family. Which of the
 /// two a client takes is chance to the operator.
 pub fn apart(case: &Case<'_>) -> Option<CaseFinding> {
-    let [v4, v6] = [Family::V4, Family::V6].map(|family| able(case.service, family));
+    let [v4, v6] = [Family::V4, Family::V6].map(|family| able(&case.service, family));
     if v4.is_empty() || v6.is_empty() || v4 == v6 {
         return None;
     }

@@ -48,7 +48,7 @@ pub fn not_fenced(case: &Case<'_>) -> Option<CaseFinding> {
     let elsewhere = elsewhere.map(|example| format!("in another {kind}, such as {example}"));
     let unknown = unknown.map(|example| format!("whose {kind} nobody knows, such as {example}"));
     let whom: Vec<String> = [elsewhere, unknown].into_iter().flatten().collect();
-    let family = case.families().iter().find(|family| !able(case.service, **family).is_empty())?;
+    let family = case.families().iter().find(|family| !able(&case.service, **family).is_empty())?;
     let message = format!(
         "holds for clients in {} alone: those {}, are sent to any site; see to it that this is meant, \
          or say where they are in geoip.overrides; {}",
@@ -68,12 +68,12 @@ pub fn last_known(case: &Case<'_>) -> Option<CaseFinding> {
     }
     let told = case.families().iter().flat_map(|family| {
         case.classes().filter_map(move |(class, of)| {
-            let inside = of.strict_inside?.and(able(case.service, *family));
+            let inside = of.strict_inside?.and(able(&case.service, *family));
             // With one site inside there is nobody else to remember.
             let first = inside.first().filter(|_| inside.len() > 1)?;
             let last = inside.without(SiteSet::one(first));
             let loss = case.without(SiteSet::one(first)).then(last);
-            let outcome = arrange(case.service, &loss.beliefs, of, *family, &mut Silent).outcome;
+            let outcome = arrange(&case.service, &loss.beliefs, of, *family, &mut Silent).outcome;
             let Outcome::Tiers(tiers) = outcome else { return None };
             // That one was down long before the others.
             let has_forgotten = tiers.iter().any(|tier| tier.contains(first));

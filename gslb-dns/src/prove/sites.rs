@@ -50,10 +50,10 @@ fn strikes_of(class: &Class) -> Strikes<'_> {
 
 fn is_reached(case: &Case<'_>, class: &Class, candidate: usize, alone: &Loss) -> bool {
     let families = case.families().iter();
-    let mut able = families.filter(|family| able(case.service, **family).contains(candidate));
+    let mut able = families.filter(|family| able(&case.service, **family).contains(candidate));
     able.any(|family| {
         let mut listener = NobodyLeft(None);
-        let arrangement = arrange(case.service, &alone.beliefs, class, *family, &mut listener);
+        let arrangement = arrange(&case.service, &alone.beliefs, class, *family, &mut listener);
         let is_in = match arrangement.outcome {
             Outcome::Tiers(tiers) => tiers.iter().any(|tier| tier.contains(candidate)),
             Outcome::Static | Outcome::NoData => false,
@@ -64,12 +64,12 @@ fn is_reached(case: &Case<'_>, class: &Class, candidate: usize, alone: &Loss) ->
 
 fn told(case: &Case<'_>, candidate: usize) -> Option<CaseFinding> {
     let family =
-        case.families().iter().find(|one| able(case.service, **one).contains(candidate))?;
+        case.families().iter().find(|one| able(&case.service, **one).contains(candidate))?;
     let alone = case.without(case.everyone().without(SiteSet::one(candidate)));
     let (why, example) = case.classes().find_map(|(class, of)| {
         let example = case.example(class)?;
         let mut listener = NobodyLeft(None);
-        arrange(case.service, &alone.beliefs, of, *family, &mut listener);
+        arrange(&case.service, &alone.beliefs, of, *family, &mut listener);
         let why = match listener.0 {
             Some(StepName::Map(map)) => {
                 format!("map {:?} leaves it out for every client", case.ground.world.map(map).name)

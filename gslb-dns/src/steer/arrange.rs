@@ -9,7 +9,7 @@ use crate::health::board::{Beliefs, Duty, Health};
 use crate::ids::MapId;
 use crate::locate::{Class, View};
 use crate::site_set::SiteSet;
-use crate::world::{FailMode, Service, Step};
+use crate::world::{Act, FailMode, Service, Step};
 
 /// What is left after the last refining step, the same for all clients of a class.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -130,6 +130,15 @@ fn healthy(
         candidates.without(drained)
     };
     let fit = undrained.without(down);
+    if service.act == Act::Observe {
+        trace.skipped(StepName::Healthy, Skipped::Observed);
+        let failing = match (all_drained, fit.is_empty()) {
+            (_, true) => Failing::AllDown,
+            (true, false) => Failing::AllDrained,
+            (false, false) => Failing::No,
+        };
+        return Ok(Healthy { left: undrained, failing });
+    }
     if !fit.is_empty() {
         for candidate in undrained.and(down).iter() {
             trace.struck(candidate, Struck::Down);

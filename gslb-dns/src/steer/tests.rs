@@ -423,3 +423,29 @@ fn hashes_have_golden_vectors() {
     ];
     assert_eq!(got.map(|n| format!("{n:#018x}")), golden.map(|n| format!("{n:#018x}")));
 }
+
+#[test]
+fn what_is_only_observed_strikes_nobody_and_still_alerts() {
+    let service = |act: &str| {
+        let act = format!("act = \"{act}\"");
+        format!("{SITES}\nsteer = [\"nearest\", \"failover\"]\nwhen_all_down = \"empty\"\n{act}")
+    };
+    let observed = |state: &str| suppose(world(&service("observe")), state);
+    let decided = |snapshot: &Snapshot, asker: &str| {
+        let client = client(snapshot, asker);
+        snapshot.decide(ServiceId(0), Family::V4, &client, 0).chosen
+    };
+    let still = observed("");
+    for state in ["down=ams", "down=fra down=iad", "down=*"] {
+        for asker in [GB, US, CN, ZA, NOWHERE] {
+            let (of_now, of_then) = (observed(state), decided(&still, asker));
+            assert_eq!(decided(&of_now, asker), of_then, "{state} {asker}");
+        }
+    }
+    let acting = suppose(world(&service("serve")), "down=fra down=ams");
+    assert_ne!(decided(&acting, GB), decided(&still, GB));
+    assert_eq!(observed("down=*").failing(ServiceId(0)), Failing::AllDown);
+    assert_eq!(observed("down=ams").failing(ServiceId(0)), Failing::No);
+    // An operator's drain is no verdict.
+    assert_ne!(decided(&observed("drained=fra drained=ams"), GB), decided(&still, GB));
+}

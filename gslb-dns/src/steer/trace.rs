@@ -44,6 +44,7 @@ pub enum Skipped {
     NoPlace,
     NoEntry,
     NobodyLeft,
+    Observed,
 }
 
 impl Skipped {
@@ -53,6 +54,7 @@ impl Skipped {
             Skipped::NotFenced => "no site is inside the client's area, or its place is not known",
             Skipped::NoPlace => "the client's place is not known",
             Skipped::NoEntry => "the map has no entry for the client and no default",
+            Skipped::Observed => "act = \"observe\": what is down is shown, and struck by nobody",
             Skipped::NobodyLeft => "it would have left nobody",
         }
     }

@@ -17,7 +17,7 @@ use crate::name::Name;
 use crate::record::RecordType;
 use crate::site_set::MAX_CANDIDATES;
 use crate::world::{
-    Answers, Candidate, FailMode, MAX_TAKE, Map, Service, Site, Take, Target, Ttl, Vips,
+    Act, Answers, Candidate, FailMode, MAX_TAKE, Map, Service, Site, Take, Target, Ttl, Vips,
 };
 
 const MOST_WEIGHT: i64 = 1 << 20;
@@ -118,6 +118,7 @@ fn draft(
         take,
         across_tiers,
         when_all_down,
+        act,
         r#static,
         ttl,
         https,
@@ -156,7 +157,8 @@ fn draft(
     };
     let https = bound(RecordType::HTTPS, &https);
     let svcb = bound(RecordType::SVCB, &svcb);
-    let parts = Parts { listed, answers, plan, take, fail_mode, ttl, https, svcb };
+    let act = act.map(|act| act.unwrap_or(Act::Serve));
+    let parts = Parts { listed, answers, plan, take, act, fail_mode, ttl, https, svcb };
     let service = parts.service(&name.value);
     let expect = expect.flatten().unwrap_or_default();
     let empty = empty.map(|mode| mode.spot);
@@ -184,6 +186,7 @@ struct Parts<'f> {
     answers: Option<Answers>,
     plan: Option<steer::Plan>,
     take: Option<Take>,
+    act: Option<Act>,
     fail_mode: Option<FailMode>,
     ttl: Option<Ttl>,
     https: Option<Option<Binding>>,
@@ -193,7 +196,7 @@ struct Parts<'f> {
 impl Parts<'_> {
     /// A service if there are all of them.
     fn service(self, name: &Name) -> Option<Service> {
-        let Parts { listed, answers, plan, take, fail_mode, ttl, https, svcb } = self;
+        let Parts { listed, answers, plan, take, act, fail_mode, ttl, https, svcb } = self;
         let steer::Plan { strict_fence, steps, pace, .. } = plan?;
         Some(Service {
             name: name.clone(),
@@ -203,6 +206,7 @@ impl Parts<'_> {
             steps,
             pace,
             take: take?,
+            act: act?,
             fail_mode: fail_mode?,
             ttl: ttl?,
             https: https?,
