@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -30,7 +31,7 @@ use crate::ranges::{Addr, RangeTable};
 /// ```
 #[derive(Debug)]
 pub struct Atlas {
-    databases: Vec<Database>,
+    databases: Vec<Arc<Database>>,
     overrides: Overrides,
 }
 
@@ -61,12 +62,26 @@ pub enum Source<'a> {
 impl Atlas {
     /// Databases in the order in which they are believed: the first that knows a field gives it.
     pub fn new(databases: Vec<Database>, overrides: Overrides) -> Atlas {
+        Atlas::sharing(databases.into_iter().map(Arc::new).collect(), overrides)
+    }
+
+    /// The same with databases that another atlas may have too: to open a large one takes seconds.
+    pub fn sharing(databases: Vec<Arc<Database>>, overrides: Overrides) -> Atlas {
         Atlas { databases, overrides }
     }
 
     /// The databases, in their order.
-    pub fn databases(&self) -> &[Database] {
+    pub fn databases(&self) -> &[Arc<Database>] {
         &self.databases
+    }
+
+    /// Whether both say the same of every address, as is plain without looking: they share their databases, and
+    /// have equal overrides.
+    pub fn is_plainly(&self, other: &Atlas) -> bool {
+        let shared = self.databases.iter().zip(&other.databases);
+        self.databases.len() == other.databases.len()
+            && shared.into_iter().all(|(one, other)| Arc::ptr_eq(one, other))
+            && self.overrides.iter().eq(other.overrides.iter())
     }
 
     /// The overrides.

@@ -7,8 +7,6 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use geoip::Compiled;
-
 use crate::health::board::Board;
 use crate::ids::ServiceId;
 use crate::locate::{Class, Client, Found, Geography, Need, ToldBy, Trust};
@@ -83,13 +81,29 @@ pub struct Derivation {
 
 impl Groundwork {
     pub fn new(world: World) -> Groundwork {
-        let places = world.atlas.compile();
-        let mut compiled: HashMap<Need, Arc<Geography>> = HashMap::new();
-        let geographies = world
-            .services
-            .iter()
-            .map(|service| geography(&world, &places, service, &mut compiled))
-            .collect();
+        Groundwork::beside(world, None)
+    }
+
+    /// The same beside one that runs, whose geographies are taken over where nothing that they depend on has
+    /// changed.
+    pub fn beside(world: World, running: Option<&Groundwork>) -> Groundwork {
+        let running = running.filter(|running| world.atlas.is_plainly(&running.world.atlas));
+        let places = OnceCell::new();
+        let mut known: HashMap<Need, Arc<Geography>> = HashMap::new();
+        let geography = |service| {
+            let need = Need::of(service);
+            if let Some(known) = known.get(&need) {
+                return Arc::clone(known);
+            }
+            let taken_over = running.and_then(|running| running.geography_of(&need, &world));
+            let geography = taken_over.unwrap_or_else(|| {
+                let places = places.get_or_init(|| world.atlas.compile());
+                Arc::new(Geography::compile(&world, places, &need))
+            });
+            known.insert(need, Arc::clone(&geography));
+            geography
+        };
+        let geographies = world.services.iter().map(geography).collect();
         let zones = Zones::new(world.zones.clone());
         let named_by_maps = world.maps.iter().flat_map(|map| map.net.iter().map(|(net, _)| *net));
         let trust = match world.ecs_private {
@@ -115,6 +129,15 @@ impl Groundwork {
         self.geographies.get(service.index()).map_or(0, |geography| geography.warm(addresses))
     }
 
+    /// The geography of a need that means the same in another world.
+    fn geography_of(&self, need: &Need, other: &World) -> Option<Arc<Geography>> {
+        let services = self.world.services.iter().zip(&self.geographies);
+        let mut alike = services.filter(|(service, _)| {
+            Need::of(service) == *need && need.means_the_same(&self.world, other)
+        });
+        alike.next().map(|(_, geography)| Arc::clone(geography))
+    }
+
     /// How many distinct geographies the services share.
     pub fn distinct_geographies(&self) -> usize {
         let mut distinct: Vec<_> = self.geographies.iter().map(Arc::as_ptr).collect();
@@ -122,21 +145,6 @@ impl Groundwork {
         distinct.dedup();
         distinct.len()
     }
-}
-
-fn geography(
-    world: &World,
-    places: &Compiled,
-    service: &Service,
-    compiled: &mut HashMap<Need, Arc<Geography>>,
-) -> Arc<Geography> {
-    let need = Need::of(service);
-    if let Some(known) = compiled.get(&need) {
-        return Arc::clone(known);
-    }
-    let geography = Arc::new(Geography::compile(world, places, &need));
-    compiled.insert(need, Arc::clone(&geography));
-    geography
 }
 
 impl Snapshot {

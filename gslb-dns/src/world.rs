@@ -179,6 +179,8 @@ pub struct World {
     pub services: Vec<Service>,
     pub zones: Vec<Arc<Zone>>,
     pub atlas: Arc<Atlas>,
+    /// SHA-256 of the files that the atlas's databases were read from, in their order.
+    pub database_hashes: Vec<[u8; 32]>,
     /// Believe client subnets that are not public.
     pub ecs_private: bool,
     /// The prefixes of `[geoip] overrides`: client subnets inside them are believed.
@@ -211,7 +213,7 @@ pub struct Vips {
 pub struct Bias(pub i8);
 
 /// A client's place or network to an ordered list of tiers of sites.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Map {
     pub name: Box<str>,
     pub default: Option<Tiers>,
@@ -332,6 +334,7 @@ impl World {
             services: vec![],
             zones: vec![Arc::new(zone)],
             atlas: Arc::new(Atlas::new(vec![], Overrides::none())),
+            database_hashes: vec![],
             ecs_private: false,
             overrides: vec![],
         }

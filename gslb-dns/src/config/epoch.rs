@@ -31,12 +31,17 @@ impl Digest {
 
     /// Counts a file in. Whoever calls does so in an order that follows from the world alone.
     pub fn file(&mut self, role: Role, key: &str, contents: &[u8]) {
+        self.hashed_file(role, key, &content_hash(contents));
+    }
+
+    /// The same of a file whose contents were hashed before.
+    pub fn hashed_file(&mut self, role: Role, key: &str, hash: &[u8; 32]) {
         self.bytes(match role {
             Role::Database => b"database",
             Role::Zone => b"zone",
         });
         self.bytes(key.as_bytes());
-        self.0.update(Sha256::digest(contents));
+        self.0.update(hash);
     }
 
     pub fn epoch(self) -> Epoch {
@@ -95,6 +100,11 @@ impl Digest {
             }
         }
     }
+}
+
+/// What a file is known by.
+pub fn content_hash(contents: &[u8]) -> [u8; 32] {
+    Sha256::digest(contents).into()
 }
 
 impl fmt::Display for Epoch {

@@ -62,8 +62,13 @@ impl Config {
     /// Compiles the world, runs its policy tests and looks for what it will do unasked; reports each test
     /// that fails and all that nobody can mean.
     pub fn prepare(self) -> Result<Prepared, Problems> {
+        self.prepare_beside(None)
+    }
+
+    /// The same beside a world that runs, from which is taken over what has not changed.
+    pub fn prepare_beside(self, running: Option<&Groundwork>) -> Result<Prepared, Problems> {
         let Config { file, node, world, stated, spots, warnings: mut findings } = self;
-        let ground = Groundwork::new(world);
+        let ground = Groundwork::beside(world, running);
         let blank = Board::blank(&ground.world);
         let mut problems = Problems::default();
         for Stated { expectation, spot } in &stated {
@@ -121,6 +126,11 @@ fn ambiguous(ground: &Groundwork, spots: &[Spots]) -> Vec<Problem> {
 /// Reads `node.toml` and the world that it names. Reports every problem of both, of the zones and
 /// of the databases.
 pub fn load(node_file: &Path) -> Result<Config, Problems> {
+    load_beside(node_file, None)
+}
+
+/// The same beside a world that runs, with which is shared what has not changed.
+pub fn load_beside(node_file: &Path, running: Option<&World>) -> Result<Config, Problems> {
     let mut problems = Problems::default();
     let source = source(node_file).map_err(|message| {
         problems.add(Problem::of_file(node_file, message));
@@ -134,7 +144,7 @@ pub fn load(node_file: &Path) -> Result<Config, Problems> {
     let world = document.string("world").and_then(|world| {
         let path = dir.join(&world.value);
         match self::source(&path) {
-            Ok(source) => self::world(&source, folder(&path), &mut problems),
+            Ok(source) => self::world(&source, folder(&path), running, &mut problems),
             Err(message) => {
                 problems.add(world.spot.problem(format!("{} {message}", path.display())));
                 None
@@ -168,7 +178,7 @@ pub fn load_node(node_file: &Path) -> Result<Node, Problems> {
 pub fn load_world(world_file: &Path) -> Result<World, Problems> {
     let mut problems = Problems::default();
     let world = match source(world_file) {
-        Ok(source) => world(&source, folder(world_file), &mut problems),
+        Ok(source) => world(&source, folder(world_file), None, &mut problems),
         Err(message) => {
             problems.add(Problem::of_file(world_file, message));
             None
@@ -181,14 +191,19 @@ pub fn load_world(world_file: &Path) -> Result<World, Problems> {
 pub fn world_from_str(text: &str, dir: &Path) -> Result<World, Problems> {
     let source = Arc::new(Source::new(&dir.join("world.toml"), text.to_owned()));
     let mut problems = Problems::default();
-    let world = world(&source, dir, &mut problems);
+    let world = world(&source, dir, None, &mut problems);
     problems.or(world.map(|checked| checked.world))
 }
 
-fn world(source: &Arc<Source>, dir: &Path, problems: &mut Problems) -> Option<Checked> {
+fn world(
+    source: &Arc<Source>,
+    dir: &Path,
+    running: Option<&World>,
+    problems: &mut Problems,
+) -> Option<Checked> {
     let mut found = Problems::default();
     let document = Document::parse(source, &mut found);
-    let world = check::world(&document, dir, &mut found);
+    let world = check::world(&document, dir, running, &mut found);
     found.sort();
     problems.add_all(found);
     world

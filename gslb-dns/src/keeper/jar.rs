@@ -92,6 +92,7 @@ mod tests {
             services: vec![],
             zones: vec![],
             atlas: Arc::new(geoip::Atlas::new(vec![], geoip::Overrides::none())),
+            database_hashes: vec![],
             ecs_private: false,
             overrides: vec![],
         };

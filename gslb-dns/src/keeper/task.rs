@@ -3,6 +3,7 @@
 //! Everybody else has a `Desk`, at which questions wait their turn. The task decides nothing.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use tracing::{error, info};
 
 use super::command::Refused;
 use super::{By, Keeper, Receipt};
-use crate::config::{self, Config, Prepared};
+use crate::config::{self, Prepared};
 use crate::orders::OrderWords;
 use crate::status::{OverrideTold, Status};
 
@@ -121,9 +122,11 @@ pub async fn keep(
         if reading.is_none() && !waiting.is_empty() {
             info!(file = %file.display(), "asked to reload");
             let file = file.clone();
+            let running = Arc::clone(&keeper.published().load().ground);
             let task = tokio::task::spawn_blocking(move || {
-                let read = config::load(&file).and_then(Config::prepare);
-                read.map_err(|problems| problems.to_string())
+                let read = config::load_beside(&file, Some(&running.world));
+                let prepared = read.and_then(|config| config.prepare_beside(Some(&running)));
+                prepared.map_err(|problems| problems.to_string())
             });
             reading = Some(Reading { task, asked: std::mem::take(&mut waiting) });
         }

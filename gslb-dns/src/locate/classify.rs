@@ -72,6 +72,19 @@ impl Need {
         self.class(world, place, &[])
     }
 
+    /// Whether two worlds have the same sites and maps under the ids of this need.
+    pub fn means_the_same(&self, one: &World, other: &World) -> bool {
+        let site = |world: &World, id: SiteId| {
+            world.sites.get(id.index()).map(|site| (site.place.clone(), site.bias))
+        };
+        let map = |world: &World, step: &Step| match step {
+            Step::Map(id) => world.maps.get(id.index()).cloned(),
+            Step::Fence(_) | Step::Nearest | Step::Failover => None,
+        };
+        self.sites.iter().all(|id| site(one, *id) == site(other, *id))
+            && self.steps.iter().all(|step| map(one, step) == map(other, step))
+    }
+
     /// `nets` holds, for each map among the steps, the entry whose prefix holds the client.
     pub(super) fn class(&self, world: &World, place: &Place, nets: &[Option<u32>]) -> Class {
         let sites: Vec<&Site> = self.sites.iter().map(|&id| world.site(id)).collect();

@@ -4,21 +4,24 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use geoip::{Atlas, Database, MAX_DATABASE_BYTES, Overrides, Place};
 use ipnet::IpNet;
 
 use super::{or, path, place, within};
 use crate::bounded;
-use crate::config::epoch::{Digest, Role};
+use crate::config::epoch::{Digest, Role, content_hash};
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, Entries, List};
+use crate::world::World;
 
 pub struct Places {
     /// Whether anything tells where clients are, be it sound or not.
     pub are_known: bool,
     pub atlas: Option<Atlas>,
+    pub database_hashes: Vec<[u8; 32]>,
     pub overrides: Vec<IpNet>,
     pub ecs_private: Option<bool>,
 }
@@ -26,38 +29,56 @@ pub struct Places {
 pub fn places(
     raw: Option<Option<file::Geoip>>,
     dir: &Path,
+    running: Option<&World>,
     digest: &mut Digest,
     problems: &mut Problems,
 ) -> Places {
     let Some(raw) = raw.flatten() else {
         let atlas = Some(Atlas::new(vec![], Overrides::none()));
-        return Places { are_known: false, atlas, overrides: vec![], ecs_private: Some(false) };
+        return Places {
+            are_known: false,
+            atlas,
+            database_hashes: vec![],
+            overrides: vec![],
+            ecs_private: Some(false),
+        };
     };
     let file::Geoip { databases, overrides, ecs_private, expect } = raw;
     let databases = databases.map(Option::unwrap_or_default);
     let overrides = overrides.map(Option::unwrap_or_default);
     let none = databases.as_ref().is_some_and(Vec::is_empty)
         && overrides.as_ref().is_some_and(|overrides| overrides.0.is_empty());
-    let databases = databases.and_then(|list| open_all(&list, dir, digest, problems));
+    let databases = databases.and_then(|list| open_all(&list, dir, running, digest, problems));
+    let (databases, database_hashes) = databases.map_or((None, vec![]), |opened| {
+        let (hashes, databases) = opened.into_iter().map(|one| (one.hash, one.database)).unzip();
+        (Some(databases), hashes)
+    });
     let overrides = overrides.and_then(|entries| overrides_of(entries, problems));
     let expect = expect.flatten().unwrap_or_default();
     let over = overrides.iter().flat_map(|all| all.iter().map(|(net, _)| net)).collect();
-    let atlas = databases.zip(overrides).map(|(databases, all)| Atlas::new(databases, all));
+    let atlas = databases.zip(overrides).map(|(databases, all)| Atlas::sharing(databases, all));
     check_canaries(expect, atlas.as_ref(), problems);
     Places {
         are_known: !none,
         overrides: over,
         atlas,
+        database_hashes,
         ecs_private: ecs_private.map(|is| is.unwrap_or(false)),
     }
+}
+
+struct Opened {
+    hash: [u8; 32],
+    database: Arc<Database>,
 }
 
 fn open_all(
     list: &List<At<String>>,
     dir: &Path,
+    running: Option<&World>,
     digest: &mut Digest,
     problems: &mut Problems,
-) -> Option<Vec<Database>> {
+) -> Option<Vec<Opened>> {
     let mut seen: Vec<PathBuf> = Vec::new();
     let mut databases = Vec::new();
     for (index, written) in list.iter().enumerate() {
@@ -70,24 +91,38 @@ fn open_all(
             problems.add(written.spot.problem(message));
             continue;
         }
-        databases.extend(problems.one(open(written, &path, &index.to_string(), digest)));
+        let opened = open(written, &path, running, |hash| {
+            digest.hashed_file(Role::Database, &index.to_string(), hash);
+        });
+        databases.extend(problems.one(opened));
         seen.push(path);
     }
     (databases.len() == list.len()).then_some(databases)
 }
 
+/// One that the running world has open is shared with it: the file says the same.
 fn open(
     written: &At<String>,
     path: &Path,
-    key: &str,
-    digest: &mut Digest,
-) -> Result<Database, Problem> {
+    running: Option<&World>,
+    note: impl FnOnce(&[u8; 32]),
+) -> Result<Opened, Problem> {
     let bytes = bounded::read_file(path, MAX_DATABASE_BYTES).map_err(|error| {
         written.spot.problem(format!("{} cannot be read: {error}", path.display()))
     })?;
-    digest.file(Role::Database, key, &bytes);
+    let hash = content_hash(&bytes);
+    note(&hash);
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    Database::from_bytes(&name, bytes).map_err(|error| written.spot.problem(with_causes(&error)))
+    let open = running
+        .into_iter()
+        .flat_map(|world| world.database_hashes.iter().zip(world.atlas.databases()));
+    let mut alike = open.filter(|(of, database)| **of == hash && database.name() == name);
+    if let Some((_, database)) = alike.next() {
+        return Ok(Opened { hash, database: Arc::clone(database) });
+    }
+    let opened = Database::from_bytes(&name, bytes);
+    let database = opened.map_err(|error| written.spot.problem(with_causes(&error)))?;
+    Ok(Opened { hash, database: database.into() })
 }
 
 fn overrides_of(entries: Entries<At<file::Placed>>, problems: &mut Problems) -> Option<Overrides> {

@@ -48,8 +48,13 @@ pub struct Checked {
 }
 
 /// Turns `world.toml` and the files it names into what runs, with its policy tests. `None` if anything is
-/// wrong.
-pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Option<Checked> {
+/// wrong. What the running world has of it already is shared with it.
+pub fn world(
+    document: &Document<'_>,
+    dir: &Path,
+    running: Option<&World>,
+    problems: &mut Problems,
+) -> Option<Checked> {
     let raw: file::World = document.read(problems)?;
     let file::World { geoip, zone, site, map, service } = raw;
     let site = numbered(site, problems)?;
@@ -58,7 +63,7 @@ pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Op
     let zone = numbered(zone.map(by_domain), problems)?;
 
     let mut digest = Digest::of(&document.table);
-    let geoip = geoip::places(geoip, dir, &mut digest, problems);
+    let geoip = geoip::places(geoip, dir, running, &mut digest, problems);
     let zones = zone::read(zone, dir, &mut digest, problems);
     let sites = site::sites(site, problems);
     let maps = map::maps(map, &sites.names, geoip.are_known, problems);
@@ -95,6 +100,7 @@ pub fn world(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Op
         services,
         zones: zones?,
         atlas: geoip.atlas?.into(),
+        database_hashes: geoip.database_hashes,
         ecs_private: geoip.ecs_private?,
         overrides: geoip.overrides,
     };
