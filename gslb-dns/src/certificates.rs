@@ -51,6 +51,8 @@ struct Stamp {
     inode: u64,
     length: u64,
     modified: (i64, i64),
+    /// When its owner, mode or links were changed last.
+    changed: (i64, i64),
 }
 
 /// A certificate or key that was good when the config was checked and is no more.
@@ -201,6 +203,7 @@ fn stamps(credentials: &Credentials) -> Stamps {
             inode: file.ino(),
             length: file.len(),
             modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
         };
         fs::metadata(path).ok().map(stamp_of)
     };

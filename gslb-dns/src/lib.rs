@@ -2,11 +2,11 @@
 //!
 //! query:   listen ─▶ query ─▶ zone ─▶ locate ─▶ steer ─▶ answer ─▶ listen
 //! guard:   cookie, rate_limit ─────────────────────────────┘
-//! health:  overrides ─▶ board ────────────────────┘  (in the snapshot: one Arc, swapped whole)
+//! health:  orders, overrides ─▶ board ────────────┘  (in the snapshot: one Arc, swapped whole)
 //! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together
 //!
-//! `zone`, `locate`, `steer`, `health`, `cookie`, `rate_limit`, `answer` and `prove` are pure: no socket, no
-//! clock, no lock, no global.
+//! Rooms that decide (`zone`, `locate`, `steer`, `health`, `orders`, `cookie`, `rate_limit`, `answer`, `prove` and
+//! what they are made of) are pure: no socket, no clock, no lock, no global.
 
 pub mod admin;
 pub mod answer;

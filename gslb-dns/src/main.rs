@@ -17,6 +17,9 @@ use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::world::CookieFile;
 use gslb_dns::{certificates, telemetry};
 
+/// Exit code of an order that is in force and that a restart would not know of.
+const NOT_ON_DISK: u8 = 3;
+
 /// Authoritative DNS that answers with the sites fit to serve the client asking.
 #[derive(Parser)]
 #[command(version)]
@@ -278,7 +281,14 @@ fn words(order: &str, value: Option<String>, site: String, about: About, term: T
 
 fn give(door: Orders, words: OrderWords) -> anyhow::Result<ExitCode> {
     let receipt = door.at()?.order(&words, on_behalf_of().as_deref())?;
-    done(&receipt.text())
+    say(&receipt.text())?;
+    if receipt.on_disk {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "gslb-dns: NOT ON DISK: it is in force, and a restart would not know of it; see the log"
+    );
+    Ok(ExitCode::from(NOT_ON_DISK))
 }
 
 /// Who became root for this, as sudo tells.
@@ -292,11 +302,11 @@ impl Orders {
             return Ok(At::Socket(socket));
         }
         let file = self.config.config;
-        let node =
-            config::load_node(&file).map_err(|problems| anyhow::anyhow!("{problems}")).context(
+        let doors =
+            config::load_admin(&file).map_err(|problems| anyhow::anyhow!("{problems}")).context(
                 "the config tells where the server is, and it has problems; or give --socket",
             )?;
-        let socket = node.admin.socket.with_context(|| {
+        let socket = doors.socket.with_context(|| {
             format!("{} names no [admin] socket, where orders are taken", file.display())
         })?;
         Ok(At::Socket(socket))
@@ -343,6 +353,9 @@ fn explain_from_files(
     };
     let (beliefs, reread) = Beliefs::read(&node);
     if let Reread::Refused(why) | Reread::Lost(why) = reread {
+        bail!("{why}");
+    }
+    if let Some(why) = &beliefs.entries_lost {
         bail!("{why}");
     }
     let ground = Groundwork::new(world);

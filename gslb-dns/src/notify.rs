@@ -1,4 +1,4 @@
-//! Tells the service manager how far we are (sd_notify(3)): ready, reading again, ending.
+//! Tells the service manager how far we are (sd_notify(3)): ready, ending.
 //!
 //! No watchdog: a keeper that hangs is no reason to end threads that still answer.
 

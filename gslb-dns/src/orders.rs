@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::duration;
-use crate::health::board::{Beliefs, Board, Health};
+use crate::health::board::{Beliefs, Board, Duty, Health, Standing};
 use crate::health::overrides::{Glob, Order, Override, Unmatched};
 use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
 use crate::steer::{Family, able};
-use crate::world::{Service, World};
+use crate::world::{Act, Service, World};
 
 /// Octets of a reason: a sentence or two, and the number of a ticket.
 const LONGEST_WHY: usize = 500;
@@ -231,7 +231,7 @@ fn list(names: impl Iterator<Item = String>) -> String {
 pub fn left_with_nobody(world: &World, before: &Board, after: &Board) -> Vec<String> {
     let is_served = |board: &Board, id: ServiceId, family: Family| {
         let service = world.service(id);
-        !able(service, family).and(takers(board.of_service(id))).is_empty()
+        !able(service, family).and(fit(service, board.of_service(id))).is_empty()
     };
     let families = [Family::V4, Family::V6, Family::Cname];
     let loses = |id: &ServiceId| {
@@ -241,10 +241,14 @@ pub fn left_with_nobody(world: &World, before: &Board, after: &Board) -> Vec<Str
     world.service_ids().filter(loses).map(|id| world.service(id).name.to_host()).collect()
 }
 
-/// The candidates that are fit and have a weight.
-fn takers(beliefs: &Beliefs) -> SiteSet {
+/// The candidates that may be answered. One with weight 0 is, where there is nobody else.
+fn fit(service: &Service, beliefs: &Beliefs) -> SiteSet {
+    let is_fit = |one: &Standing| match service.act {
+        Act::Serve => one.is_fit(),
+        Act::Observe => one.duty == Duty::Serving,
+    };
     let standings = beliefs.standings.iter().enumerate();
-    standings.filter(|(_, one)| one.is_fit() && one.weight > 0).map(|(index, _)| index).collect()
+    standings.filter(|(_, one)| is_fit(one)).map(|(index, _)| index).collect()
 }
 
 #[cfg(test)]

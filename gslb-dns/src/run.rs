@@ -56,8 +56,6 @@ pub struct Server {
     stop: watch::Sender<bool>,
     /// Where the keeper is asked to read the config again.
     desk: Desk,
-    /// The same for certificates and their keys.
-    reread: Arc<Notify>,
     tasks: Vec<Task<()>>,
     runtime: Option<Runtime>,
     signals: Signals,
@@ -162,7 +160,6 @@ impl Server {
             stop_udp: Arc::new(AtomicBool::new(false)),
             stop,
             desk: desk.clone(),
-            reread: Arc::new(Notify::new()),
             tasks: vec![],
             runtime: Some(runtime),
             signals,
@@ -199,9 +196,10 @@ impl Server {
                 server.spawn(streams.serve(listener.carrying(carries.clone()), &tally));
             }
         }
-        let reread = Arc::clone(&server.reread);
+        let reread = Arc::new(Notify::new());
+        let of_keeper = Arc::clone(&reread);
         server.spawn(certificates::keep(certificates, reread, now, stopping.clone()));
-        server.spawn(keeper::keep(keeper, file, questions, now, stopping.clone()));
+        server.spawn(keeper::keep(keeper, file, questions, now, of_keeper, stopping.clone()));
         if let Some(socket) = sockets.admin_socket {
             server.spawn(admin::serve_socket(socket, door.clone(), stopping.clone()));
         }
@@ -248,7 +246,7 @@ impl Server {
     pub fn wait_for_signal(&mut self, hang_up_asks: HangUp) {
         let Some(runtime) = &self.runtime else { return };
         let Signals { terminate, interrupt, hang_up } = &mut self.signals;
-        let (desk, reread) = (&self.desk, &self.reread);
+        let desk = &self.desk;
         runtime.block_on(async {
             loop {
                 tokio::select! {
@@ -259,7 +257,6 @@ impl Server {
                             let desk = desk.clone();
                             // The log tells what came of it; a keeper that is gone has told so too.
                             tokio::spawn(async move { drop(desk.reload(By::signal()).await) });
-                            reread.notify_one();
                         }
                         HangUp::End => return info!("hung up"),
                     },

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::health::board::{Duty, Standing};
@@ -30,6 +30,8 @@ pub struct StatusOf<'a> {
     pub config_ok: bool,
     pub overrides_ok: bool,
     pub is_persisted: bool,
+    /// The clock is this far behind the last order: then time stands still for all orders.
+    pub clock_behind: Option<SignedDuration>,
     pub last_reload: Option<&'a LastReload>,
     pub restart_needed: &'a [&'static str],
     pub overrides_in_force: usize,
@@ -193,6 +195,12 @@ fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
             "the state directory cannot be written: a restart would not know of orders".into(),
         );
     }
+    if let Some(behind) = of.clock_behind {
+        all.push(format!(
+            "the clock is {behind:#} behind the last order: until it has caught up, orders neither \
+             begin nor end"
+        ));
+    }
     for service in services.iter().filter(|service| service.failing != Failing::No.as_str()) {
         let ServiceTold { service, failing, .. } = service;
         let how = if *failing == Failing::AllDown.as_str() { "down" } else { "drained" };
@@ -224,12 +232,21 @@ impl SiteTold {
 }
 
 impl OverrideTold {
-    pub fn new(id: Option<String>, said: &Override, now: Timestamp) -> OverrideTold {
+    /// `outranked_by` is the id of the later one that decides instead.
+    pub fn new(
+        id: Option<String>,
+        said: &Override,
+        outranked_by: Option<String>,
+        now: Timestamp,
+    ) -> OverrideTold {
         let state = match said.phase(now) {
-            Phase::Full => "in force".to_owned(),
-            Phase::Draining { steps } => format!("{} % gone", steps * 100 / SLOPE),
             Phase::Idle if said.is_over(now) => "over".to_owned(),
             Phase::Idle => "to come".to_owned(),
+            Phase::Full | Phase::Draining { .. } if outranked_by.is_some() => {
+                format!("outranked by {}", outranked_by.unwrap_or_default())
+            }
+            Phase::Full => "in force".to_owned(),
+            Phase::Draining { steps } => format!("{} % gone", steps * 100 / SLOPE),
         };
         OverrideTold {
             id,

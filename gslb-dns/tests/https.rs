@@ -206,7 +206,7 @@ async fn what_is_no_question_has_its_status() {
             (with(typed(), vec![0; 11]), 400),
             (with(typed(), vec![]), 400),
             (with(typed(), vec![0; 12]), 200), // FORMERR, said in DNS.
-            (with(typed(), vec![0; 65_535]), 200),
+            (with(typed(), vec![0; 4096]), 200),
         ] {
             let shown = format!("{request:?}");
             let (response, _) = client.send(request).await.unwrap();
@@ -217,7 +217,7 @@ async fn what_is_no_question_has_its_status() {
         }
         client.is_served().await;
         // What is too large is refused before it has come; the client may hear of it or be cut off.
-        if let Ok((response, _)) = client.send(with(typed(), vec![0; 65_536])).await {
+        if let Ok((response, _)) = client.send(with(typed(), vec![0; 4097])).await {
             assert_eq!(response.status(), 413);
         }
     }

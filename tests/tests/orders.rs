@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use gslb_dns::clock::now;
 use gslb_tests::peers;
 use gslb_tests::resolver::{Resolver, query};
 use gslb_tests::server::{Finished, Server, program, run};
@@ -15,6 +16,7 @@ use gslb_tests::wait::until;
 use gslb_tests::world::{EVERY_STEP, World};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
+use jiff::SignedDuration;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -129,7 +131,8 @@ fn orders_of_each_kind_do_what_they_say() {
     until("iad is drained", || Ok((standing(&site, "iad")["duty"] == "drained").then_some(())))
         .unwrap();
     // One that is to come changes nothing yet; one that is over changes nothing any more.
-    site.order(&format!("drain nrt --service {FIRST} --at 2027-01-01T00:00:00Z"));
+    let next_month = now().checked_add(SignedDuration::from_hours(30 * 24)).unwrap();
+    site.order(&format!("drain nrt --service {FIRST} --at {next_month}"));
     assert_eq!(standing(&site, "nrt")["duty"], "serving");
     site.order(&format!("drain nrt --service {FIRST} --for 1s"));
     until("the drain of nrt is over", || {
@@ -140,9 +143,19 @@ fn orders_of_each_kind_do_what_they_say() {
     let all = site.json("overrides");
     let states: Vec<&str> =
         all.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
-    let expected =
-        ["in force", "in force", "in force", "in force", "5 % gone", "in force", "to come", "over"];
+    let expected = [
+        "outranked by 2@test1",
+        "in force",
+        "outranked by 4@test1",
+        "in force",
+        "5 % gone",
+        "in force",
+        "to come",
+        "over",
+    ];
     assert_eq!(states, expected);
+    // The two drains: an end is no override that somebody forgot.
+    assert_eq!(site.server.metric("gslb_dns_overrides_in_force").unwrap(), 2.0);
     let text = site.say("overrides", None).stdout;
     assert_eq!(text.lines().count(), 9, "{text}");
     assert!(text.starts_with("id"), "{text}");
@@ -169,10 +182,9 @@ fn an_order_that_cannot_be_meant_is_refused() {
     check("drain frankfurt", "no site matches \"frankfurt\" (sites: ams, fra, gru, iad, jnb");
     check("drain fra --service nowhere.example.com", "no service matches \"nowhere.example.com\"");
     check("drain gru --service example.com", "no service that matches");
-    check("drain *", "no site would be left to serve *.pool.example.com, api.example.com, ");
+    check("drain *", "no site would be left to serve *.pool.example.com, alt.example.com, ");
     check("drain fra --service one.example.com", "left to serve one.example.com; if that");
     check("force down fra --service one.example.com", "--anyway");
-    check("weight 0 fra --service one.example.com", "--anyway");
     check("drain fra --for 60", "did you mean \"60s\"?");
     check("force asleep fra", "expected up, down, unknown or auto");
     check("drain fra --at yesterday", "is not an instant");
@@ -184,9 +196,28 @@ fn an_order_that_cannot_be_meant_is_refused() {
     let audit = site.audit();
     assert_eq!(audit[0]["action"], "start");
     let refused = audit[1..].iter().filter(|line| line["outcome"] == "refused").count();
-    assert_eq!(refused, 11);
+    assert_eq!(refused, 10);
     assert_eq!(audit[1]["who"], me());
     assert_eq!(audit[1]["detail"]["words"]["site"], "frankfurt");
+}
+
+#[test]
+fn an_order_that_leaves_nobody_at_some_later_time_is_refused() {
+    let site = Site::start();
+    let after = |hours: i64| now().checked_add(SignedDuration::from_hours(hours)).unwrap();
+    let service = "--service strict.example.com";
+    // Each by itself leaves somebody; from the fourth hour on they would not together.
+    site.order(&format!("drain fra {service} --at {}", after(1)));
+    site.order(&format!("drain ams {service} --at {}", after(2)));
+    site.order(&format!("drain iad {service} --at {} --for 1h", after(4)));
+    let last = format!("drain nrt {service} --at {}", after(3));
+    assert!(site.refused(&last).contains("left to serve strict.example.com"));
+    // Over before the other begins, it is taken.
+    site.order(&format!("{last} --for 30m"));
+    // What another order has done already is not this one's doing.
+    site.order(&format!("drain nrt {service} --anyway"));
+    site.order(&format!("drain iad {service} --at {} --anyway", after(1)));
+    site.order(&format!("drain fra --service www.example.com --at {}", after(6)));
 }
 
 #[test]
@@ -215,6 +246,10 @@ fn only_operators_change_things() {
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert!(!done.status.success() && said.contains("may only read"), "{words:?}: {said}");
     }
+    let audit = site.audit();
+    let tried: Vec<&Value> = audit.iter().filter(|line| line["uid"] == NOBODY).collect();
+    assert_eq!(tried.len(), 2, "{audit:?}");
+    assert!(tried.iter().all(|line| line["outcome"] == "refused"), "{tried:?}");
     assert_eq!(site.server.board_number().unwrap(), 1);
     assert_eq!(site.server.metric("gslb_dns_reloads_total{result=\"unchanged\"}").unwrap(), 0.0);
     // The reading door takes orders from nobody.
@@ -248,8 +283,9 @@ fn an_order_holds_although_the_disk_does_not_take_it() {
     let mut site = Site::start();
     // A directory where the file belongs: no permission is in root's way.
     fs::create_dir(site.world.path("state/overrides.json")).unwrap();
-    let receipt = site.order(&format!("drain fra --service {FIRST}"));
-    assert!(receipt.contains("NOT ON DISK"), "{receipt}");
+    let done = site.say(&format!("drain fra --service {FIRST}"), Some("test"));
+    assert_eq!(done.code, Some(3), "{done:?}");
+    assert!(done.stderr.contains("NOT ON DISK"), "{done:?}");
     assert_ne!(site.told(FIRST), "198.51.100.10");
     let attention = site.json("status")["attention"].to_string();
     assert!(attention.contains("cannot be written"), "{attention}");
@@ -277,6 +313,7 @@ fn orders_that_cannot_be_read_keep_nobody_from_starting() {
     assert_eq!(site.server.metric("gslb_dns_overrides_ok").unwrap(), 0.0);
     // The next order is written, and what could not be read is kept beside it.
     site.order(&format!("force up iad --service {FIRST}"));
-    assert!(kept.with_extension("json.bad").is_file());
+    assert!(kept.with_extension("json.bad0").is_file());
+    assert_eq!(site.server.metric("gslb_dns_overrides_ok").unwrap(), 1.0);
     assert_eq!(site.json("overrides").as_array().unwrap().len(), 1);
 }

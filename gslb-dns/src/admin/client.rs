@@ -24,6 +24,8 @@ use crate::orders::OrderWords;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the whole exchange may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an order may take: a world that is being taken over goes first.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a reload may take: a million names and a city database are read meanwhile.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// Octets of an answer: far more than the largest.
@@ -64,7 +66,7 @@ impl At {
     /// `on_behalf_of`: for whom root gives the order.
     pub fn order(&self, words: &OrderWords, on_behalf_of: Option<&str>) -> anyhow::Result<Receipt> {
         let body = serde_json::to_vec(words)?;
-        let told = self.ask(&Asked::post("/v1/overrides", body, on_behalf_of), TIMEOUT)?;
+        let told = self.ask(&Asked::post("/v1/overrides", body, on_behalf_of), ORDER_TIMEOUT)?;
         serde_json::from_str(&told).context("the server's answer is no receipt")
     }
 
@@ -80,6 +82,10 @@ impl At {
                 At::Server(_) => bail!(
                     "{self} did not finish an answer within {patience:?}; is that its admin \
                      address ([admin] listen in node.toml), and not its address for DNS?"
+                ),
+                At::Socket(_) if asked.method == Method::POST => bail!(
+                    "{self} did not finish an answer within {patience:?}, and may have done what was \
+                     asked all the same: look at gslb-dns status and overrides"
                 ),
                 At::Socket(_) => bail!("{self} did not finish an answer within {patience:?}"),
             })

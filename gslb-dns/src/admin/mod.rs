@@ -20,13 +20,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::unix::UCred;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 pub use self::socket::AdminSocket;
 
-use self::role::Peer;
 use crate::keeper::Desk;
 use crate::metrics::Metrics;
 use crate::publish::Published;
@@ -94,8 +94,8 @@ pub async fn serve_socket(socket: AdminSocket, door: Door, mut stopping: watch::
             accepted = async {
                 let seat = seat(&seats).await?;
                 let (stream, _) = listener.accept().await?;
-                let peer = socket::peer(stream.peer_cred()?, &door.operators);
-                Ok((stream, seat, peer))
+                let credentials = stream.peer_cred()?;
+                Ok((stream, seat, credentials))
             } => accepted,
             Some(_) = room.connections.join_next() => continue,
         };
@@ -127,14 +127,13 @@ impl Room {
         Room { seats: Arc::new(Semaphore::new(MAX_CONNECTIONS)), connections: JoinSet::new() }
     }
 
-    fn receive<S>(&mut self, stream: S, seat: OwnedSemaphorePermit, door: Door, peer: Option<Peer>)
+    fn receive<S>(&mut self, stream: S, seat: OwnedSemaphorePermit, door: Door, peer: Option<UCred>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let peer = peer.map(Arc::new);
         self.connections.spawn(async move {
             let _seat = seat;
-            let answer = service_fn(move |request| reply(door.clone(), peer.clone(), request));
+            let answer = service_fn(move |request| reply(door.clone(), peer, request));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
@@ -159,8 +158,8 @@ impl Room {
 
 async fn reply(
     door: Door,
-    peer: Option<Arc<Peer>>,
+    peer: Option<UCred>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    Ok(route::route(door, peer.as_deref(), request).await)
+    Ok(route::route(door, peer, request).await)
 }

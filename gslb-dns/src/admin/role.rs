@@ -3,6 +3,9 @@
 use crate::keeper::By;
 use crate::world::Operator;
 
+/// Octets of a name that root speaks for.
+const LONGEST_CLAIM: usize = 64;
+
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
@@ -38,7 +41,12 @@ impl Peer {
     /// As overrides and the audit log name them. Root may speak for somebody, as sudo makes it.
     pub fn by(&self, claims: Option<&str>) -> By {
         let user = self.user.clone().unwrap_or_else(|| format!("uid {}", self.uid));
-        let who = match claims.filter(|name| self.uid == 0 && **name != user) {
+        let is_name = |name: &str| {
+            (1..=LONGEST_CLAIM).contains(&name.len())
+                && name.chars().all(|one| one.is_ascii_alphanumeric() || "._-@".contains(one))
+        };
+        let claims = claims.filter(|name| self.uid == 0 && **name != user && is_name(name));
+        let who = match claims {
             Some(name) => format!("{name} as {user}"),
             None => user,
         };
@@ -78,5 +86,10 @@ mod tests {
         assert_eq!(who(peer(0, "root", &[]), None), "root");
         assert_eq!(who(peer(1000, "bob", &[]), Some("alice")), "bob");
         assert_eq!(who(peer(1000, "", &[]), None), "uid 1000");
+        let (long, longer) = ("a".repeat(64), "a".repeat(65));
+        assert_eq!(who(peer(0, "root", &[]), Some(&long)), format!("{long} as root"));
+        for no_name in [&longer, "", "a b", "a\nb", "{}"] {
+            assert_eq!(who(peer(0, "root", &[]), Some(no_name)), "root", "{no_name:?}");
+        }
     }
 }

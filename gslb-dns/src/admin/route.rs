@@ -1,14 +1,19 @@
 //! A path and its parameters to a response.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
+use tokio::net::unix::UCred;
+use tokio::time::timeout;
 
-use super::Door;
-use super::role::{Peer, Role};
+use super::role::Role;
+use super::{Door, socket};
 use crate::clock::now;
 use crate::explain::{Format, Request, RequestWords, explain};
 use crate::keeper::AskError;
@@ -20,6 +25,8 @@ const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Octets of an order: all its words at their longest are a tenth of it.
 const MAX_ORDER: usize = 64 << 10;
+/// How long the system may take to name who asks.
+const NAMING: Duration = Duration::from_secs(5);
 /// For whom root gives an order, as sudo knows it.
 pub const ON_BEHALF: &str = "x-on-behalf-of";
 
@@ -36,7 +43,7 @@ gslb-dns
 
 pub async fn route(
     door: Door,
-    peer: Option<&Peer>,
+    peer: Option<UCred>,
     request: hyper::Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let query = request.uri().query().unwrap_or_default().to_owned();
@@ -74,25 +81,32 @@ pub async fn route(
 /// Something is to be done, by somebody who may.
 async fn change(
     door: Door,
-    peer: Option<&Peer>,
+    peer: Option<UCred>,
     path: &str,
     request: hyper::Request<Incoming>,
 ) -> Response<Full<Bytes>> {
-    let Some(peer) = peer else {
+    let Some(credentials) = peer else {
         let why = "this door only reads; orders are taken at the admin socket ([admin] socket in \
                    node.toml), which knows who gives them";
         return error(StatusCode::FORBIDDEN, why);
+    };
+    // Names may be asked of a directory far away, which must not hold up others.
+    let operators = Arc::clone(&door.operators);
+    let named = tokio::task::spawn_blocking(move || socket::peer(credentials, &operators));
+    let Ok(Ok(peer)) = timeout(NAMING, named).await else {
+        let why = "the system does not say who you are: its directory of users does not answer";
+        return error(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let claims = request.headers().get(ON_BEHALF).and_then(|name| name.to_str().ok());
     let by = peer.by(claims);
     let own_uid = nix::unistd::geteuid().as_raw();
     if peer.role(own_uid, &door.operators) != Role::Operator {
-        tracing::warn!(who = %by.who, uid = peer.uid, path, "a change was asked for by somebody who may only read");
         let why = format!(
             "{} may only read; root, the server's own user and those in [admin] operators of \
              node.toml may change things",
             by.who
         );
+        door.desk.turned_away(by, path).await;
         return error(StatusCode::FORBIDDEN, &why);
     }
     if path == "/v1/reload" {
@@ -111,7 +125,7 @@ async fn change(
         Err(cause) => return refused(&format!("the order cannot be read: {cause}")),
     };
     match door.desk.order(words, by).await {
-        Ok(Ok(receipt)) => shown("format=json", &receipt, |_| String::new()),
+        Ok(Ok(receipt)) => as_json(&receipt),
         Ok(Err(why)) => error(StatusCode::CONFLICT, &why.to_string()),
         Err(gone) => unavailable(gone),
     }
@@ -131,10 +145,14 @@ fn shown<T: Serialize>(query: &str, it: &T, text: impl Fn(&T) -> String) -> Resp
     }
     match format {
         Format::Text => page(StatusCode::OK, TEXT, text(it)),
-        Format::Json => match serde_json::to_string_pretty(it) {
-            Ok(json) => page(StatusCode::OK, JSON, json + "\n"),
-            Err(cause) => failed(&cause.to_string()),
-        },
+        Format::Json => as_json(it),
+    }
+}
+
+fn as_json(it: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_string_pretty(it) {
+        Ok(json) => page(StatusCode::OK, JSON, json + "\n"),
+        Err(cause) => failed(&cause.to_string()),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::health::board::Board;
 use crate::policy;
 use crate::prove::{self, At, Finding};
 use crate::snapshot::Groundwork;
-use crate::world::{Node, World};
+use crate::world::{AdminDoors, Node, World};
 
 /// Octets of a configuration file: far more than anybody writes, far less than would hurt.
 const LONGEST_TEXT: u64 = 256 << 20;
@@ -157,13 +157,14 @@ pub fn load_beside(node_file: &Path, running: Option<&World>) -> Result<Config, 
     }))
 }
 
-/// Reads `node.toml` alone: for who wants to know where a server is to be found.
-pub fn load_node(node_file: &Path) -> Result<Node, Problems> {
+/// Reads where a server's admin doors are, and nothing else of `node.toml` but what is no TOML: in need an
+/// order must not wait for a certificate to be mended.
+pub fn load_admin(node_file: &Path) -> Result<AdminDoors, Problems> {
     let mut problems = Problems::default();
-    let node = match source(node_file) {
+    let doors = match source(node_file) {
         Ok(source) => {
             let document = Document::parse(&source, &mut problems);
-            check::node(&document, folder(node_file), &mut problems)
+            check::admin(&document, folder(node_file), &mut problems)
         }
         Err(message) => {
             problems.add(Problem::of_file(node_file, message));
@@ -171,7 +172,7 @@ pub fn load_node(node_file: &Path) -> Result<Node, Problems> {
         }
     };
     problems.sort();
-    problems.or(node)
+    problems.or(doors)
 }
 
 /// Reads a world by itself; its policy tests are not run.

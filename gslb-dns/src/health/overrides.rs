@@ -2,6 +2,7 @@
 //!
 //! Pure: `config::overrides` reads the file, `orders` takes commands, `health::board` applies both.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use super::board::Health;
 use crate::duration;
 use crate::world::{Service, Site, World};
 
-/// One thing an operator said. Of those that match and are in force, the last wins for each kind: those
+/// One thing an operator said. Of those that match and are in force, the last wins for each kind (drains
+/// add up, until an undrain): those
 /// of the file in the file's order, then those given by command in the order of their stamps.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Override {
@@ -126,7 +128,46 @@ impl Override {
     }
 }
 
+/// For each of `all`, in their order: which later one decides instead of it, as far as is plain from their
+/// patterns. A drain outranks no drain: they add up.
+pub fn outranked(all: &[&Override], now: Timestamp) -> Vec<Option<usize>> {
+    let mut later: HashMap<Kind, Vec<usize>> = HashMap::new();
+    let mut by: Vec<Option<usize>> = all
+        .iter()
+        .enumerate()
+        .rev()
+        .map(|(index, said)| {
+            if said.phase(now) == Phase::Idle {
+                return None;
+            }
+            let above = later.entry(said.order.kind()).or_default();
+            let by = above.iter().rev().find(|&&later| all[later].outranks(said)).copied();
+            above.push(index);
+            by
+        })
+        .collect();
+    by.reverse();
+    by
+}
+
+impl Override {
+    fn outranks(&self, earlier: &Override) -> bool {
+        let covers = |one: &Glob, other: &Glob| one == other || *one == Glob::any();
+        let adds_up =
+            matches!((self.order, earlier.order), (Order::Drain { .. }, Order::Drain { .. }));
+        covers(&self.site, &earlier.site) && covers(&self.service, &earlier.service) && !adds_up
+    }
+}
+
 impl Order {
+    /// Whether it only ends what was said before.
+    pub fn only_ends(self) -> bool {
+        match self {
+            Order::Undrain | Order::Unforce | Order::Unweight => true,
+            Order::Force(_) | Order::Drain { .. } | Order::Weight(_) => false,
+        }
+    }
+
     pub fn kind(self) -> Kind {
         match self {
             Order::Force(_) | Order::Unforce => Kind::Health,

@@ -162,7 +162,6 @@ impl Beliefs {
 
     /// How far each override has come.
     pub(super) fn phases(&self, now: Timestamp) -> Vec<Phase> {
-        let now = self.entries.not_before(now);
         self.said().map(|said| said.phase(now)).collect()
     }
 
@@ -178,7 +177,6 @@ impl Beliefs {
         ground: &Groundwork,
         now: Timestamp,
     ) -> Board {
-        let now = entries.not_before(now);
         let by_command = entries.iter().map(|entry| &entry.said);
         let said: Vec<&Override> = self.overrides.iter().chain(by_command).collect();
         Board::build(number, &ground.world, &said, &self.last_known, now)
@@ -195,8 +193,7 @@ impl Beliefs {
         if self.unwritten {
             let path = self.state_dir.join(ENTRIES_FILE);
             if self.entries_lost.is_some() {
-                // For people to look at: what follows is written over it.
-                fs::rename(&path, path.with_extension("json.bad"))?;
+                put_aside(&path)?;
                 self.entries_lost = None;
             }
             let overrides = self.entries.iter().cloned().collect();
@@ -233,8 +230,22 @@ struct Kept {
     overrides: Vec<Entry>,
 }
 
+/// Files of entries that could not be read, each put aside under a number.
+const KEPT_BAD: u32 = 10;
 /// Of the entries' file as it is written now.
 const VERSION: u32 = 1;
+
+/// For people to look at: what follows is written in its place. Whoever has taken it away already did the
+/// same.
+fn put_aside(path: &Path) -> io::Result<()> {
+    let free = |aside: &PathBuf| !aside.exists();
+    let names = (0..KEPT_BAD).map(|number| path.with_extension(format!("json.bad{number}")));
+    let aside = names.clone().find(free).or_else(|| names.clone().next_back());
+    match fs::rename(path, aside.as_deref().unwrap_or(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
 
 fn read_entries(path: &Path) -> Result<Entries, String> {
     let octets = match bounded::read_file(path, LONGEST_ENTRIES) {

@@ -7,10 +7,13 @@ use tracing::{error, info};
 
 use super::Keeper;
 use crate::audit::{Line, Outcome};
-use crate::health::entries::Full;
-use crate::health::overrides::{Order, Override, Phase};
+use crate::health::entries::{Entries, Full};
+use crate::health::overrides::{Order, Override, outranked};
 use crate::orders::{self, OrderError, OrderWords};
 use crate::status::{OverrideTold, Status, StatusOf};
+
+/// Instants looked at before an order is taken, the first of all that matter: each costs two boards.
+const MOST_INSTANTS: usize = 64;
 
 /// Who asks for a change.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,18 +54,13 @@ pub enum Refused {
 impl Receipt {
     /// For people.
     pub fn text(&self) -> String {
-        let Receipt { id, order, since, until, touches, board, digest, on_disk } = self;
+        let Receipt { id, order, since, until, touches, board, digest, on_disk: _ } = self;
         let until = until.map_or(String::new(), |until| format!(" until {until}"));
         let mut text = format!("{id}  {order} from {since}{until}\n");
         for one in touches {
             text += &format!("  {one}\n");
         }
-        text += &format!("board {board} {digest}\n");
-        if !on_disk {
-            text +=
-                "NOT ON DISK: it is in force, and a restart would not know of it; see the log\n";
-        }
-        text
+        text + &format!("board {board} {digest}\n")
     }
 }
 
@@ -85,7 +83,6 @@ impl Keeper {
         by: &By,
         now: Timestamp,
     ) -> Result<Receipt, Refused> {
-        let now = self.beliefs.entries.not_before(now);
         let given = self.give(words, by, now);
         let (outcome, mut detail) = match &given {
             Ok(receipt) => (Outcome::Done, json!({ "id": receipt.id })),
@@ -99,14 +96,12 @@ impl Keeper {
     }
 
     fn give(&mut self, words: &OrderWords, by: &By, now: Timestamp) -> Result<Receipt, Refused> {
-        let said = words.read(&by.who, now)?;
+        let moment = self.moment(now);
+        let said = words.read(&by.who, moment)?;
         let touches = orders::touched(&said, &self.ground.world)?;
-        let (entries, stamp) = self.beliefs.entries.with(said.clone(), &self.node.name, now)?;
-        if removes(said.order) && !words.anyway {
-            let before = &self.published.load().board;
-            let at = full_force(&said);
-            let after = self.beliefs.board_with(&entries, self.number, &self.ground, at);
-            let dark = orders::left_with_nobody(&self.ground.world, before, &after);
+        let (entries, stamp) = self.beliefs.entries.with(said.clone(), &self.node.name, moment)?;
+        if !words.anyway {
+            let dark = self.left_with_nobody(&entries, &said);
             if !dark.is_empty() {
                 return Err(OrderError::LeavesNobody(dark).into());
             }
@@ -118,7 +113,7 @@ impl Keeper {
         }
         let Override { site, service, order, who, why, since, until } = said;
         info!(id = %stamp, %order, %site, %service, %who, %why, %since, until = until.map(tracing::field::display), "ordered");
-        self.phases = self.beliefs.phases(now);
+        self.phases = self.beliefs.phases(self.moment(now));
         self.rebuild(now);
         let board = &self.published.load().board;
         Ok(Receipt {
@@ -133,14 +128,43 @@ impl Keeper {
         })
     }
 
+    /// The services that an order leaves with nobody to serve them, at some time while it holds, and that would
+    /// have somebody then without it. Looked at are the instants at which any order begins, ends or has all
+    /// its force.
+    fn left_with_nobody(&self, entries: &Entries, said: &Override) -> Vec<String> {
+        let holds =
+            |at: &Timestamp| *at >= said.since && said.until.is_none_or(|until| *at < until);
+        let of_file = self.beliefs.overrides.iter();
+        let all = of_file.chain(entries.iter().map(|entry| &entry.said));
+        let mut instants: Vec<Timestamp> = all.flat_map(edges).filter(holds).collect();
+        instants.extend([said.since, full_force(said)]);
+        instants.sort_unstable();
+        instants.dedup();
+        let mut dark = Vec::new();
+        for at in instants.into_iter().take(MOST_INSTANTS) {
+            let before = self.beliefs.board(self.number, &self.ground, at);
+            let after = self.beliefs.board_with(entries, self.number, &self.ground, at);
+            for service in orders::left_with_nobody(&self.ground.world, &before, &after) {
+                if !dark.contains(&service) {
+                    dark.push(service);
+                }
+            }
+        }
+        dark
+    }
+
     /// What is in force, and what has been and will be.
     pub fn overrides(&self, now: Timestamp) -> Vec<OverrideTold> {
-        let now = self.beliefs.entries.not_before(now);
-        let file = self.beliefs.overrides.iter().map(|said| OverrideTold::new(None, said, now));
-        let entries = self.beliefs.entries.iter();
-        let by_command =
-            entries.map(|entry| OverrideTold::new(Some(entry.stamp.to_string()), &entry.said, now));
-        file.chain(by_command).collect()
+        let moment = self.moment(now);
+        let all: Vec<&Override> = self.beliefs.said().collect();
+        let file = self.beliefs.overrides.iter().map(|_| None);
+        let entries = self.beliefs.entries.iter().map(|entry| Some(entry.stamp.to_string()));
+        let ids: Vec<Option<String>> = file.chain(entries).collect();
+        let name = |by: usize| ids[by].clone().unwrap_or_else(|| "the file".to_owned());
+        let outranked = outranked(&all, moment);
+        let told = all.iter().zip(&ids).zip(outranked);
+        told.map(|((said, id), by)| OverrideTold::new(id.clone(), said, by.map(name), moment))
+            .collect()
     }
 
     pub fn status(&self, now: Timestamp) -> Status {
@@ -151,17 +175,32 @@ impl Keeper {
             started: self.started,
             board_since: self.since,
             config_ok: self.metrics.reloads.config_ok.get() == 1,
-            overrides_ok: self.metrics.overrides_ok.get() == 1,
+            overrides_ok: self.overrides_ok(),
+            clock_behind: self.clock_behind(now),
             is_persisted: self.is_persisted,
             last_reload: self.last_reload.as_ref(),
             restart_needed: &self.restart_needed,
-            overrides_in_force: self.overrides_in_force(),
+            overrides_in_force: self.overrides_in_force(now),
             now,
         })
     }
 
-    pub(super) fn overrides_in_force(&self) -> usize {
-        self.phases.iter().filter(|phase| **phase != Phase::Idle).count()
+    /// How many say something that is not as it would be without them: outranked ones, and those that only end
+    /// what was said before, do not count.
+    pub(super) fn overrides_in_force(&self, now: Timestamp) -> usize {
+        let moment = self.moment(now);
+        let all: Vec<&Override> = self.beliefs.said().collect();
+        let outranked = outranked(&all, moment);
+        let decides = |(said, by): &(&&Override, &Option<usize>)| {
+            by.is_none() && said.is_in_force(moment) && !said.order.only_ends()
+        };
+        all.iter().zip(&outranked).filter(decides).count()
+    }
+
+    /// Somebody who may only read asked for a change.
+    pub fn turn_away(&self, by: &By, action: &str, now: Timestamp) {
+        let why = json!({ "refused": "may only read" });
+        self.record(by, action, Outcome::Refused, why, now);
     }
 
     pub(super) fn record(
@@ -192,24 +231,16 @@ impl Keeper {
     }
 }
 
-/// Whether it can leave a service with fewer sites.
-fn removes(order: Order) -> bool {
-    use crate::health::board::Health;
-    match order {
-        Order::Drain { .. } | Order::Force(Health::Down) | Order::Weight(0) => true,
-        Order::Force(Health::Up | Health::Unknown)
-        | Order::Unforce
-        | Order::Undrain
-        | Order::Weight(_)
-        | Order::Unweight => false,
-    }
+/// The instants at which an override begins, has all its force, or ends.
+fn edges(said: &Override) -> impl Iterator<Item = Timestamp> + use<> {
+    [Some(said.since), Some(full_force(said)), said.until].into_iter().flatten()
 }
 
 /// The instant from which on it does all that it says.
 fn full_force(said: &Override) -> Timestamp {
     let over = match said.order {
         Order::Drain { over } => over,
-        _ => 0,
+        Order::Force(_) | Order::Unforce | Order::Undrain | Order::Weight(_) | Order::Unweight => 0,
     };
     said.since.saturating_add(SignedDuration::from_secs(over.into())).unwrap_or(said.since)
 }

@@ -15,7 +15,7 @@ pub use self::task::{AskError, Desk, keep};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tracing::{error, info, warn};
 
@@ -30,6 +30,9 @@ use crate::snapshot::{Groundwork, Snapshot};
 use crate::status::LastReload;
 use crate::steer::Failing;
 use crate::world::{Node, World};
+
+/// Clocks are set right by less than this, and nobody need look.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(1);
 
 /// Logs what `check` warns of; its notes are for who asks.
 pub fn tell_findings(findings: &Problems) {
@@ -55,6 +58,10 @@ pub struct Keeper {
     last_reload: Option<LastReload>,
     restart_needed: Vec<&'static str>,
     audit: Audit,
+    /// Whether the overrides' file was good when last read.
+    is_file_ok: bool,
+    /// Whether it was told that the clock is behind the last order.
+    is_behind: bool,
     started: Timestamp,
     /// Whether the disk holds what a restart will want to know.
     is_persisted: bool,
@@ -67,10 +74,11 @@ impl Keeper {
     pub fn start(node: &Node, ground: Groundwork, metrics: WorldMetrics, now: Timestamp) -> Keeper {
         let (beliefs, reread) = Beliefs::read(node);
         let ground = Arc::new(ground);
-        let board = beliefs.board(1, &ground, now);
+        let moment = beliefs.entries.not_before(now);
+        let board = beliefs.board(1, &ground, moment);
         let published = Published::new(Snapshot::new(Arc::clone(&ground), board));
         let jar = Jar::open(published.clone(), node.dns.cookies.as_ref(), now);
-        let phases = beliefs.phases(now);
+        let phases = beliefs.phases(moment);
         let (number, is_persisted, retired) = (1, true, vec![]);
         let mut keeper = Keeper {
             node: node.clone(),
@@ -85,13 +93,15 @@ impl Keeper {
             last_reload: None,
             restart_needed: vec![],
             audit: Audit::in_dir(&node.state_dir),
+            is_file_ok: true,
+            is_behind: false,
             started: now,
             is_persisted,
             retired,
         };
         keeper.tell_world();
         keeper.metrics.reloads.config_ok.set(1);
-        keeper.metrics.overrides_ok.set(1);
+        keeper.tell_overrides(now);
         // At a start, a file that says nothing is no news.
         if reread != Reread::Changed || !keeper.beliefs.overrides.is_empty() {
             keeper.tell_reread(&reread, now);
@@ -100,7 +110,6 @@ impl Keeper {
             keeper.tell_unmatched(now); // Of the last good copy.
         }
         if let Some(why) = &keeper.beliefs.entries_lost {
-            keeper.metrics.overrides_ok.set(0);
             error!(why, "overrides given by command could not be read: none of them is in force");
         }
         keeper.settle();
@@ -115,6 +124,7 @@ impl Keeper {
 
     /// Looks again at the files and the time; swaps the snapshot if that changes anything.
     pub fn turn(&mut self, now: Timestamp) {
+        self.tell_clock(now);
         let reread = self.beliefs.reread();
         self.tell_reread(&reread, now);
         self.update(&reread, now);
@@ -137,8 +147,8 @@ impl Keeper {
             return;
         }
         let previous = std::mem::replace(&mut self.ground, Arc::new(ground));
-        self.phases = self.beliefs.phases(now);
-        let board = self.beliefs.board(self.number + 1, &self.ground, now);
+        self.phases = self.beliefs.phases(self.moment(now));
+        let board = self.beliefs.board(self.number + 1, &self.ground, self.moment(now));
         let digest = board.digest;
         self.number += 1;
         self.since = now;
@@ -201,7 +211,7 @@ impl Keeper {
     }
 
     fn update(&mut self, reread: &Reread, now: Timestamp) {
-        let phases = self.beliefs.phases(now);
+        let phases = self.beliefs.phases(self.moment(now));
         if *reread != Reread::Changed && phases == self.phases {
             return;
         }
@@ -209,9 +219,15 @@ impl Keeper {
         self.rebuild(now);
     }
 
+    /// What time it is for orders: never before the last was given, whatever the clock says.
+    fn moment(&self, now: Timestamp) -> Timestamp {
+        self.beliefs.entries.not_before(now)
+    }
+
     /// Publishes the board of what is believed now, if it is another.
     fn rebuild(&mut self, now: Timestamp) {
-        let board = self.beliefs.board(self.number + 1, &self.ground, now);
+        self.tell_overrides(now);
+        let board = self.beliefs.board(self.number + 1, &self.ground, self.moment(now));
         if board.agrees_with(&self.published.load().board) {
             return;
         }
@@ -224,12 +240,36 @@ impl Keeper {
         self.settle();
     }
 
+    /// What metrics say of overrides.
+    fn tell_overrides(&self, now: Timestamp) {
+        let in_force = i64::try_from(self.overrides_in_force(now)).unwrap_or(i64::MAX);
+        self.metrics.overrides_in_force.set(in_force);
+        self.metrics.overrides_ok.set(i64::from(self.overrides_ok()));
+    }
+
+    /// How far the clock is behind the last order, if it is so far that somebody should look.
+    fn clock_behind(&self, now: Timestamp) -> Option<SignedDuration> {
+        let behind = self.moment(now).duration_since(now);
+        (behind > CLOCK_SLACK).then_some(behind)
+    }
+
+    fn tell_clock(&mut self, now: Timestamp) {
+        let behind = self.clock_behind(now);
+        if let Some(behind) = behind.filter(|_| !self.is_behind) {
+            warn!(%behind, "the clock is behind the last order: orders neither begin nor end until it has caught up");
+        }
+        self.is_behind = behind.is_some();
+    }
+
+    /// Whether all that operators said could be read.
+    fn overrides_ok(&self) -> bool {
+        self.is_file_ok && self.beliefs.entries_lost.is_none()
+    }
+
     /// What follows from a board just published.
     fn settle(&mut self) {
         let snapshot = self.published.load();
         self.metrics.board.set(i64::try_from(self.number).unwrap_or(i64::MAX));
-        let in_force = i64::try_from(self.overrides_in_force()).unwrap_or(i64::MAX);
-        self.metrics.overrides_in_force.set(in_force);
         for id in snapshot.world().service_ids() {
             let service = snapshot.world().service(id).name.to_string();
             let failing = snapshot.failing(id);
@@ -290,24 +330,27 @@ impl Keeper {
         }
     }
 
-    fn tell_reread(&self, reread: &Reread, now: Timestamp) {
+    fn tell_reread(&mut self, reread: &Reread, now: Timestamp) {
+        match reread {
+            Reread::Same => {}
+            Reread::Changed => self.is_file_ok = true,
+            Reread::Refused(_) | Reread::Lost(_) => self.is_file_ok = false,
+        }
+        self.tell_overrides(now);
         match reread {
             Reread::Same => {}
             Reread::Changed => {
-                self.metrics.overrides_ok.set(i64::from(self.beliefs.entries_lost.is_none()));
                 let in_force =
                     self.beliefs.overrides.iter().filter(|said| said.is_in_force(now)).count();
                 info!(overrides = self.beliefs.overrides.len(), in_force, "overrides read");
                 self.tell_unmatched(now);
             }
             Reread::Refused(why) => {
-                self.metrics.overrides_ok.set(0);
                 for why in why.lines() {
                     error!(why, "overrides refused: what they said when last good still holds");
                 }
             }
             Reread::Lost(why) => {
-                self.metrics.overrides_ok.set(0);
                 for why in why.lines() {
                     error!(why, "overrides refused, and no good copy is left: none is in force");
                 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
@@ -42,6 +42,8 @@ enum Question {
     Order(Box<(OrderWords, By)>, Answer<Result<Receipt, Refused>>),
     Overrides(Answer<Vec<OverrideTold>>),
     Status(Answer<Box<Status>>),
+    /// Somebody asked for a change who may only read.
+    TurnedAway(By, Box<str>),
 }
 
 struct ReloadAsked {
@@ -83,6 +85,13 @@ impl Desk {
         self.ask(|answer| Asked::Question(Question::Status(answer))).await
     }
 
+    /// Has it noted that somebody asked for a change who may only read.
+    pub async fn turned_away(&self, by: By, action: &str) {
+        let question = Question::TurnedAway(by, action.into());
+        // If nobody keeps the board any more, nobody keeps the audit log either.
+        let _ = self.0.send(Asked::Question(question)).await;
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Asked) -> Result<T, AskError> {
         let (answer, answered) = oneshot::channel();
         self.0.send(question(answer)).await.map_err(|_| AskError)?;
@@ -104,12 +113,13 @@ enum Woken {
 }
 
 /// Lets the keeper look at files and time twice a second, answers what is asked of it, and has it take
-/// another world when one is asked for.
+/// another world when one is asked for. Whoever keeps the certificates is told of it then.
 pub async fn keep(
     mut keeper: Keeper,
     file: PathBuf,
     mut questions: Questions,
     now: fn() -> Timestamp,
+    certificates: Arc<Notify>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut ticks = tokio::time::interval(INTERVAL);
@@ -121,6 +131,7 @@ pub async fn keep(
     loop {
         if reading.is_none() && !waiting.is_empty() {
             info!(file = %file.display(), "asked to reload");
+            certificates.notify_one();
             let file = file.clone();
             let running = Arc::clone(&keeper.published().load().ground);
             let task = tokio::task::spawn_blocking(move || {
@@ -165,6 +176,9 @@ fn answer(keeper: &mut Keeper, woken: Woken, now: fn() -> Timestamp) {
             let (words, by) = *order;
             let _ = answer.send(keeper.order(&words, &by, now()));
         }
+        Woken::Question(Question::TurnedAway(by, action)) => keeper.turn_away(&by, &action, now()),
+        Woken::Question(Question::Overrides(answer)) if answer.is_closed() => {}
+        Woken::Question(Question::Status(answer)) if answer.is_closed() => {}
         Woken::Question(Question::Overrides(answer)) => {
             let _ = answer.send(keeper.overrides(now()));
         }

@@ -160,6 +160,10 @@ impl<'w> Worker<'w> {
                 return 0;
             }
         };
+        // It fetches what the answers will read. A panic in it costs no answer, and it is not tried again.
+        if panic::catch_unwind(AssertUnwindSafe(|| self.look_ahead(count))).is_err() {
+            self.tally.count_panic();
+        }
         self.next = 0;
         // A panic costs the packet that caused it, and is counted; the others are still answered.
         while panic::catch_unwind(AssertUnwindSafe(|| self.answer_rest(count))).is_err() {
@@ -170,20 +174,17 @@ impl<'w> Worker<'w> {
         count
     }
 
+    fn look_ahead(&mut self, count: usize) {
+        let (snapshot, _) = self.reader.load();
+        let likely = self.likely.take();
+        fetch_ahead(&snapshot.ground, &self.exchange, count, likely, &mut self.names);
+    }
+
     /// Answers what is left of a batch.
     fn answer_rest(&mut self, count: usize) {
         let (snapshot, secrets) = self.reader.load();
         let now = unix_seconds();
         let guard = Guard { secrets, limit: self.limiter.map(|limiter| (limiter, monotonic())) };
-        if self.next == 0 {
-            fetch_ahead(
-                &snapshot.ground,
-                &self.exchange,
-                count,
-                self.likely.take(),
-                &mut self.names,
-            );
-        }
         while self.next < count {
             let index = self.next;
             self.next += 1;

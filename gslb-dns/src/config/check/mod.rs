@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::expect::Stated;
 use self::names::numbered;
-pub use self::node::node;
+pub use self::node::{admin, node};
 use self::service::Draft;
 pub use self::service::Spots;
 use super::epoch::Digest;

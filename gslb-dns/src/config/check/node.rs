@@ -50,6 +50,13 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
     })
 }
 
+/// The admin doors alone; what is wrong elsewhere is not told.
+pub fn admin(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Option<AdminDoors> {
+    let mut elsewhere = Problems::default();
+    let raw: file::Node = document.read(&mut elsewhere)?;
+    or(raw.admin, AdminDoors::default(), |admin| doors(admin, dir, &[], problems))
+}
+
 fn doors(
     raw: At<file::Admin>,
     dir: &Path,

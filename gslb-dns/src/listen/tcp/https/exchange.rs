@@ -7,8 +7,9 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderVa
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Version};
 
+use super::LONGEST_QUERY;
 use super::freshness::freshness;
-use crate::answer::{Answer, MAX_STREAM};
+use crate::answer::Answer;
 
 const DNS_MESSAGE: &str = "application/dns-message";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -67,7 +68,7 @@ pub fn asked(head: &Parts, path: &str) -> Result<Asked, Refusal> {
             }
             // Refused before it is sent, if it says how long it is.
             let length = header(CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-            if length.is_some_and(|length| length > MAX_STREAM) {
+            if length.is_some_and(|length| length > LONGEST_QUERY) {
                 return Err(Refusal::TooLarge);
             }
             Ok(Asked::InBody)
@@ -169,9 +170,9 @@ mod tests {
         check("GET /dns-query?dnss=AAAB", Err(Refusal::NoParameter));
         check("GET /dns-query?dns=AAAB&dns=AAAB", Err(Refusal::NoParameter));
         check(post, Ok(Asked::InBody));
-        check(&format!("{post}; charset=x | content-length: 65535"), Ok(Asked::InBody));
+        check(&format!("{post}; charset=x | content-length: 4096"), Ok(Asked::InBody));
         check("POST /dns-query | content-type: Application/DNS-Message", Ok(Asked::InBody));
-        check(&format!("{post} | content-length: 65536"), Err(Refusal::TooLarge));
+        check(&format!("{post} | content-length: 4097"), Err(Refusal::TooLarge));
         check("POST /dns-query", Err(Refusal::OtherMediaType));
         check("POST /dns-query | content-type: text/plain", Err(Refusal::OtherMediaType));
         check("HEAD /dns-query?dns=AAAB", Err(Refusal::NoSuchMethod));

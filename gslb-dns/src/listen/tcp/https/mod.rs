@@ -30,7 +30,6 @@ use super::connections::Seat;
 use super::session::Desk;
 use super::stopped;
 use super::table::Eviction;
-use crate::answer::MAX_STREAM;
 use crate::lock::Mutex;
 
 /// Requests at a time on one connection: what RFC 9113 §6.5.2 wants at least.
@@ -45,6 +44,11 @@ const RESETS: usize = 20;
 /// Octets that may be on their way to us, for a request and for a connection.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
+/// Octets of a query in a body: a question and an OPT record have some 500, unless somebody pads them. So
+/// requests hold at most 400 KiB of a connection's queries.
+pub const LONGEST_QUERY: usize = 4096;
+/// Octets of answers that wait to be sent, for one connection.
+const SEND_BUFFER: usize = 64 << 10;
 /// How long a connection has to end in order once we want it to.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -116,10 +120,13 @@ impl Visit {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let _under_way = UnderWay::of(&self.pulse);
-        self.seat.asked(Instant::now().into_std());
         let is_head = request.method() == Method::HEAD;
         let response = match self.query(request).await {
-            Ok(query) => self.answered(&query),
+            Ok(query) => {
+                // A whole query: what only looks like one keeps no connection from being the idlest.
+                self.seat.asked(Instant::now().into_std());
+                self.answered(&query)
+            }
             Err(refusal) => refusal.response(),
         };
         // HTTP/2 leaves it to us that nothing follows (RFC 9110 §9.3.2).
@@ -132,7 +139,7 @@ impl Visit {
         match asked(&head, &self.path)? {
             Asked::InUri(query) => Ok(query),
             Asked::InBody => {
-                let body = Limited::new(body, MAX_STREAM).collect();
+                let body = Limited::new(body, LONGEST_QUERY).collect();
                 match timeout(self.seat.idle(), body).await {
                     Ok(Ok(query)) => Ok(query.to_bytes().into()),
                     Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
@@ -176,7 +183,7 @@ fn carrier(version: Version) -> auto::Builder<TokioExecutor> {
         .max_header_list_size(HEAD as u32)
         .max_local_error_reset_streams(RESETS)
         .max_pending_accept_reset_streams(RESETS)
-        .max_send_buf_size(MAX_STREAM);
+        .max_send_buf_size(SEND_BUFFER);
     match version {
         Version::Http1 => carrier.http1_only(),
         Version::Http2 => carrier.http2_only(),
