@@ -278,6 +278,7 @@ mod tests {
             tls,
             https: None,
             proxies: vec![],
+            query_log: None,
         };
         let (name, cluster) = ("dns1".into(), "test".into());
         let (world, state_dir) = (PathBuf::new(), PathBuf::new());

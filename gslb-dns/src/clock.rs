@@ -16,6 +16,12 @@ pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Since 1970, as finely as the clock says; 0 on a clock before. For logs of many a second.
+#[expect(clippy::disallowed_methods, reason = "the shells bring the clock to the pure rooms")]
+pub fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Since some moment of the past that is the same for all threads; never goes back. For limits.
 pub fn monotonic() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);

@@ -2,6 +2,7 @@
 //!
 //! query:   listen ─▶ query ─▶ zone ─▶ locate ─▶ steer ─▶ answer ─▶ listen
 //! guard:   cookie, rate_limit ─────────────────────────────┘
+//! log:     listen ─▶ dnstap ─▶ query_log (a thread of its own; nothing waits for it)
 //! health:  orders, overrides ─▶ board ────────────┘  (in the snapshot: one Arc, swapped whole)
 //! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together
 //!
@@ -17,6 +18,7 @@ pub mod certificates;
 pub mod clock;
 pub mod config;
 pub mod cookie;
+pub mod dnstap;
 pub mod duration;
 pub mod entropy;
 pub mod explain;
@@ -34,6 +36,7 @@ pub mod policy;
 pub mod prove;
 pub mod publish;
 pub mod query;
+pub mod query_log;
 pub mod rate_limit;
 pub mod record;
 pub mod run;

@@ -150,6 +150,14 @@ pub struct Metrics {
     pub tcp: TcpMetrics,
     pub world: WorldMetrics,
     pub certificates: CertificateMetrics,
+    pub query_log: QueryLogMetrics,
+}
+
+#[derive(Clone)]
+pub struct QueryLogMetrics {
+    pub written: IntCounter,
+    pub dropped: IntCounter,
+    pub connected: IntGauge,
 }
 
 /// By transport.
@@ -262,7 +270,21 @@ impl Metrics {
                 &["transport"],
             ),
         };
-        Metrics { registry, tcp, world, certificates }
+        let query_log = QueryLogMetrics {
+            written: register.counter(
+                "gslb_dns_query_log_written_total",
+                "messages of the query log that its reader was given",
+            ),
+            dropped: register.counter(
+                "gslb_dns_query_log_dropped_total",
+                "messages of the query log dropped because its reader did not keep up",
+            ),
+            connected: register.gauge(
+                "gslb_dns_query_log_connected",
+                "1 while a reader of the query log is connected",
+            ),
+        };
+        Metrics { registry, tcp, world, certificates, query_log }
     }
 
     /// Prometheus text exposition, version 0.0.4.

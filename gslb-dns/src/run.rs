@@ -27,6 +27,7 @@ use crate::listen::tcp::{Carries, Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
 use crate::notify::ServiceManager;
+use crate::query_log::{QueryLog, Writing};
 use crate::rate_limit::RateLimiter;
 use crate::tls;
 use crate::world::{DnsListeners, Node};
@@ -60,6 +61,8 @@ pub struct Server {
     runtime: Option<Runtime>,
     signals: Signals,
     service_manager: ServiceManager,
+    /// Ends after everything that tells it something.
+    query_log: Option<Writing>,
     /// Held while the state directory is ours.
     _state_lock: Option<File>,
 }
@@ -149,6 +152,13 @@ impl Server {
         let metrics = Metrics::new(tallies.cloned().collect());
         let certificates = Certificates::open(&node, metrics.certificates.clone(), now())?;
         let keeper = Keeper::start(&node, ground, metrics.world.clone(), now());
+        let query_log = node.dns.query_log.clone();
+        let mut query_log =
+            query_log.map(|log| QueryLog::new(log, &node.name, metrics.query_log.clone()));
+        let sockets = match &mut query_log {
+            Some(log) => sockets.tapped(log),
+            None => sockets,
+        };
         let (stop, stopping) = watch::channel(false);
         let (desk, questions) = Desk::new();
         let mut server = Server {
@@ -164,8 +174,11 @@ impl Server {
             runtime: Some(runtime),
             signals,
             service_manager: ServiceManager::from_environment(),
+            query_log: None,
             _state_lock: state_lock,
         };
+        let writing = query_log.map(QueryLog::start).transpose();
+        server.query_log = writing.map_err(StartError::Thread)?;
         let door = Door {
             node_name: node.name.as_ref().into(),
             published: keeper.published().clone(),
@@ -347,6 +360,7 @@ impl Drop for Server {
             // A config still being read is nothing that must end first.
             runtime.shutdown_background();
         }
+        drop(self.query_log.take());
         info!("stopped");
     }
 }
@@ -385,6 +399,28 @@ impl Sockets {
             admin: admin.transpose()?,
             admin_socket: admin_socket.transpose()?,
         })
+    }
+}
+
+impl Sockets {
+    /// Gives every listener a tap of its own.
+    fn tapped(self, log: &mut QueryLog) -> Sockets {
+        let mut tap = |transport, address| log.tap(transport, address, entropy::octets());
+        let dns = self.dns.into_iter().map(|(address, udp, tcp)| {
+            let udp = udp.into_iter().map(|udp| udp.tapped(tap(Transport::Udp, address)));
+            (address, udp.collect(), tcp.tapped(tap(Transport::Tcp, address)))
+        });
+        let dns = dns.collect();
+        let mut streams = |transport, listeners: Vec<TcpListener>| {
+            let tapped = listeners.into_iter().map(|listener| match listener.local_address() {
+                Ok(address) => listener.tapped(tap(transport, address)),
+                Err(_) => listener,
+            });
+            tapped.collect()
+        };
+        let tls = streams(Transport::Tls, self.tls);
+        let https = streams(Transport::Https, self.https);
+        Sockets { dns, tls, https, ..self }
     }
 }
 

@@ -69,6 +69,29 @@ pub struct DnsListeners {
     pub https: Option<HttpsListeners>,
     /// Whose connections begin with a header of the PROXY protocol.
     pub proxies: Vec<IpNet>,
+    /// Who is told what is asked and answered: nobody, unless the file says so.
+    pub query_log: Option<QueryLog>,
+}
+
+/// Where it is told who asks what, by dnstap.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct QueryLog {
+    /// A unix socket at which a reader listens.
+    pub socket: PathBuf,
+    pub sample: Sample,
+    pub messages: Messages,
+}
+
+/// Which share of the queries is told of: so many of 2^32.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Sample(u64);
+
+/// What is told of a query.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Messages {
+    Both,
+    Queries,
+    Responses,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -124,6 +147,24 @@ pub struct TcpLimits {
     pub idle: Duration,
 }
 
+impl Sample {
+    /// All of them.
+    pub const ALL: Sample = Sample(1 << 32);
+    /// One in a million.
+    pub const LEAST: f64 = 0.000_001;
+
+    /// `None` if it is less than the least or more than all.
+    pub fn of(share: f64) -> Option<Sample> {
+        let parts = share * Sample::ALL.0 as f64;
+        (Sample::LEAST..=1.0).contains(&share).then_some(Sample(parts as u64))
+    }
+
+    /// Whether a query is of the sample, by an even lot.
+    pub fn holds(self, lot: u32) -> bool {
+        u64::from(lot) < self.0
+    }
+}
+
 impl DnsListeners {
     /// What each encrypted transport shows its clients, by the transport's name.
     pub fn credentials(&self) -> Vec<(&'static str, &Credentials)> {
@@ -149,8 +190,17 @@ impl Node {
     /// the state directory and the name.
     pub fn needs_restart_for(&self, next: &Node) -> Vec<&'static str> {
         let Node { name, cluster, world: _, state_dir, dns, admin } = self;
-        let DnsListeners { listen, threads, tcp, cookies: _, rate_limit, tls, https, proxies } =
-            dns;
+        let DnsListeners {
+            listen,
+            threads,
+            tcp,
+            cookies: _,
+            rate_limit,
+            tls,
+            https,
+            proxies,
+            query_log,
+        } = dns;
         let differs = [
             ("name", *name != next.name),
             ("cluster", *cluster != next.cluster),
@@ -162,6 +212,7 @@ impl Node {
             ("dns.tls", *tls != next.dns.tls),
             ("dns.https", *https != next.dns.https),
             ("dns.proxy", *proxies != next.dns.proxies),
+            ("dns.query_log", *query_log != next.dns.query_log),
             ("admin.listen", admin.listen != next.admin.listen),
             ("admin.socket", admin.socket != next.admin.socket),
             ("admin.operators", admin.operators != next.admin.operators),

@@ -11,8 +11,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use gslb_dns::answer::Transport;
@@ -29,9 +33,10 @@ use gslb_dns::lock;
 use gslb_dns::metrics::{Metrics, Tally};
 use gslb_dns::publish::Published;
 use gslb_dns::query::ClientSubnet;
+use gslb_dns::query_log::QueryLog;
 use gslb_dns::rate_limit::RateLimiter;
 use gslb_dns::snapshot::{Groundwork, Snapshot};
-use gslb_dns::world::RateLimits;
+use gslb_dns::world::{self, Messages, RateLimits, Sample};
 use jiff::Timestamp;
 
 const QUERIES: usize = 1 << 20;
@@ -441,6 +446,65 @@ fn a_query_costs_no_allocation_and_no_lock() {
     assert_eq!(value(&metrics, "gslb_dns_panics_total{transport=\"udp\"}"), 0);
     assert!(asker.truncated > 0);
     assert!(asker.bound.iter().all(|met| *met > QUERIES / 200), "HTTPS: {:?}", asker.bound);
+}
+
+/// The same with a query log, be it read, full or sampled.
+#[test]
+fn a_logged_query_costs_no_allocation_and_no_lock() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(server.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (packets, room) = (packets(), vec![0; 2048]);
+    let mut asker = Asker { socket: client, packets, room, truncated: 0, bound: [0; 2] };
+    let tally = Arc::new(Tally::new(Transport::Udp));
+    let published = Published::new(snapshot());
+    drop(published.swap_secrets(secrets()));
+    let dir = tempfile::tempdir().unwrap();
+    let (read, absent) = (dir.path().join("read"), dir.path().join("absent"));
+    let reader = discard(&read);
+    for (socket, sample, is_full) in
+        [(&read, 1.0, false), (&absent, 1.0, true), (&absent, 0.01, false)]
+    {
+        let metrics = Metrics::new(vec![]).query_log;
+        let config = world::QueryLog {
+            socket: socket.clone(),
+            sample: Sample::of(sample).unwrap(),
+            messages: Messages::Both,
+        };
+        let mut log = QueryLog::new(config, "test", metrics.clone());
+        let tap = log.tap(Transport::Udp, server.local_addr().unwrap(), [1; 8]);
+        let writing = log.start().unwrap();
+        let mut worker =
+            Worker::new(&server, ReplyFrom::Socket, &published, "test", None, &tally).tapped(tap);
+        asker.send(0);
+        take(&mut worker, &mut Spent::default());
+        asker.receive();
+        let mut spent = Spent::default();
+        for batch in 1..=QUERIES / 16 / BATCH {
+            asker.send(batch);
+            take(&mut worker, &mut spent);
+            asker.receive();
+        }
+        assert_eq!(spent, Spent::default(), "{socket:?} {sample}");
+        drop(worker);
+        drop(writing);
+        assert_eq!(metrics.written.get() > 10_000, socket == &read, "{socket:?} {sample}");
+        assert_eq!(metrics.dropped.get() > 10_000, is_full, "{socket:?} {sample}");
+    }
+    reader.join().unwrap();
+}
+
+/// A reader that takes one log to its end.
+fn discard(socket: &Path) -> thread::JoinHandle<()> {
+    const ACCEPT: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x01\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
+    let listener = UnixListener::bind(socket).unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(ACCEPT).unwrap();
+        let mut room = vec![0; 1 << 16];
+        while stream.read(&mut room).is_ok_and(|octets| octets > 0) {}
+    })
 }
 
 /// One batch, which loopback has delivered.

@@ -49,8 +49,13 @@ const ARROWS: &[(&str, &str)] = &[
     ),
     ("metrics", "answer cookie query"),
     ("certificates", "metrics tls world"),
+    ("dnstap", "answer"),
+    ("query_log", "answer clock dnstap metrics world"),
     ("publish", "cookie snapshot"),
-    ("listen", "answer clock ids lock metrics name publish query rate_limit snapshot tls world"),
+    (
+        "listen",
+        "answer clock ids lock metrics name publish query query_log rate_limit snapshot tls world",
+    ),
     (
         "keeper",
         "audit bounded config cookie entropy health metrics name orders publish snapshot status steer world",
@@ -58,11 +63,11 @@ const ARROWS: &[(&str, &str)] = &[
     ("admin", "clock explain keeper metrics orders publish status world"),
     (
         "run",
-        "admin answer certificates clock config entropy keeper listen metrics notify rate_limit tls world",
+        "admin answer certificates clock config entropy keeper listen metrics notify query_log rate_limit tls world",
     ),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 19] = [
+const PURE: [&str; 20] = [
     "name",
     "ids",
     "record",
@@ -82,6 +87,7 @@ const PURE: [&str; 19] = [
     "orders",
     "status",
     "prove",
+    "dnstap",
 ];
 const IMPURE: [&str; 11] = [
     "Instant::now",

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::read::{At, ByDomain, Entries, List, NameOr, Word, choose, table};
 use crate::name::Name;
 use crate::query::ClientSubnet;
-use crate::world::{Act, Area};
+use crate::world::{Act, Area, Messages};
 
 table! {
     /// `node.toml`.
@@ -36,6 +36,16 @@ table! {
         tls: Option<Tls>,
         https: Option<Https>,
         proxy: Option<Proxy>,
+        query_log: Option<QueryLog>,
+    }
+}
+
+table! {
+    /// Who is told what is asked.
+    QueryLog {
+        dnstap: At<String>,
+        sample: Option<At<f64>>,
+        messages: Option<Messages>,
     }
 }
 
@@ -332,6 +342,19 @@ impl Word for Alias {
 
     fn word(text: &str) -> Result<Alias, String> {
         Name::word(text).map(|name| Alias { name, has_final_dot: text.ends_with('.') })
+    }
+}
+
+impl Word for Messages {
+    const EXPECTED: &'static str = "\"both\", \"queries\" or \"responses\"";
+
+    fn word(text: &str) -> Result<Messages, String> {
+        let choices = [
+            ("both", Messages::Both),
+            ("queries", Messages::Queries),
+            ("responses", Messages::Responses),
+        ];
+        choose(text, &choices)
     }
 }
 

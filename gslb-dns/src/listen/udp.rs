@@ -19,12 +19,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::batch::{self, Datagram, Exchange, IpVersion, ReplyFrom};
 use crate::answer::{Asker, Guard, MAX_UDP, Transport, answer_guarded};
-use crate::clock::{monotonic, unix_seconds};
+use crate::clock::{monotonic, unix_seconds, unix_time};
 use crate::ids::ServiceId;
 use crate::metrics::{Counts, Tally};
 use crate::name::NameKey;
 use crate::publish::Published;
 use crate::query::{peek_client, peek_name};
+use crate::query_log::Tap;
 use crate::rate_limit::RateLimiter;
 use crate::snapshot::Groundwork;
 
@@ -46,6 +47,7 @@ const _: () = assert!(batch::SEND_ROOM >= MAX_UDP, "the buffer holds the largest
 pub struct UdpListener {
     socket: UdpSocket,
     reply_from: ReplyFrom,
+    tap: Option<Tap>,
 }
 
 impl UdpListener {
@@ -72,7 +74,12 @@ impl UdpListener {
         } else {
             ReplyFrom::Socket
         };
-        Ok(UdpListener { socket, reply_from })
+        Ok(UdpListener { socket, reply_from, tap: None })
+    }
+
+    /// Tells the query log what is asked and answered.
+    pub fn tapped(self, tap: Tap) -> UdpListener {
+        UdpListener { tap: Some(tap), ..self }
     }
 
     pub fn local_address(&self) -> io::Result<SocketAddr> {
@@ -90,6 +97,7 @@ impl UdpListener {
     ) {
         let mut worker =
             Worker::new(&self.socket, self.reply_from, published, node_name, limiter, tally);
+        worker.tap = self.tap;
         while !stop.load(Relaxed) {
             worker.turn(Exchange::receive);
         }
@@ -116,6 +124,7 @@ pub struct Worker<'w> {
     likely: Option<ServiceId>,
     /// Room for the names of a batch.
     names: Box<[NameKey]>,
+    tap: Option<Tap>,
 }
 
 impl<'w> Worker<'w> {
@@ -140,7 +149,13 @@ impl<'w> Worker<'w> {
             counts: Counts::default(),
             likely: None,
             names: vec![NameKey::ROOT; WIDTH].into(),
+            tap: None,
         }
+    }
+
+    /// Tells the query log what is asked and answered.
+    pub fn tapped(self, tap: Tap) -> Worker<'w> {
+        Worker { tap: Some(tap), ..self }
     }
 
     /// Receives and answers one batch; tells how many packets there were.
@@ -185,6 +200,8 @@ impl<'w> Worker<'w> {
         let (snapshot, secrets) = self.reader.load();
         let now = unix_seconds();
         let guard = Guard { secrets, limit: self.limiter.map(|limiter| (limiter, monotonic())) };
+        // One time for the batch, which came and is answered within microseconds.
+        let told_at = self.tap.is_some().then(unix_time).unwrap_or_default();
         while self.next < count {
             let index = self.next;
             self.next += 1;
@@ -197,7 +214,13 @@ impl<'w> Worker<'w> {
                     answer_guarded(&guard, snapshot, node_name, datagram.bytes, &asker, name, out);
                 self.counts.count(answer.as_ref());
                 self.likely = answer.and_then(|answer| answer.steered).or(self.likely);
-                answer.map_or(0, |answer| answer.length)
+                let length = answer.map_or(0, |answer| answer.length);
+                // What gets no answer at all is no query.
+                if let (Some(tap), Some(_)) = (&mut self.tap, answer) {
+                    let port = Some(datagram.peer.port());
+                    tap.tell(address, port, told_at, datagram.bytes, &out[..length]);
+                }
+                length
             });
         }
     }

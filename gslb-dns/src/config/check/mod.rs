@@ -13,6 +13,7 @@ mod map;
 mod names;
 mod node;
 mod place;
+mod query_log;
 mod rate_limit;
 mod service;
 mod site;

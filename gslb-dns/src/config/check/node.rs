@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::cookie::cookie_file;
+use super::query_log::query_log;
 use super::rate_limit::rate_limits;
 use super::{encrypted, or, path, within};
 use crate::config::duration;
@@ -88,7 +89,7 @@ fn doors(
     })
 }
 
-fn socket_path(written: &At<String>, dir: &Path) -> Result<PathBuf, Problem> {
+pub(super) fn socket_path(written: &At<String>, dir: &Path) -> Result<PathBuf, Problem> {
     let path = path(written, dir)?;
     let length = path.as_os_str().len();
     if length > LONGEST_SOCKET_PATH {
@@ -116,7 +117,8 @@ fn operator(written: &At<String>) -> Result<Operator, Problem> {
 }
 
 fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsListeners> {
-    let file::Dns { listen, threads, tcp, cookie_secret, rate_limit, tls, https, proxy } = raw;
+    let file::Dns { listen, threads, tcp, cookie_secret, rate_limit, tls, https, proxy, query_log } =
+        raw;
     let listen = listen.and_then(|listen| addresses(&listen, problems));
     let threads = or(threads, None, |threads| problems.one(within(&threads, THREADS)).map(Some));
     let tcp = or(tcp, TCP, |tcp| tcp_limits(tcp, problems));
@@ -129,6 +131,7 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
     let proxies = or(proxy, vec![], |file::Proxy { from }| proxies(&from?, problems));
     let cookies = or(cookie_secret, None, |file| cookie_file(&file, dir, problems).map(Some));
     let rate_limit = or(rate_limit, None, |limits| rate_limits(limits, problems).map(Some));
+    let query_log = or(query_log, None, |log| self::query_log(log, dir, problems).map(Some));
     Some(DnsListeners {
         listen: listen?,
         threads: threads?,
@@ -138,6 +141,7 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
         tls: tls?,
         https: https?,
         proxies: proxies?,
+        query_log: query_log?,
     })
 }
 

@@ -33,8 +33,10 @@ pub use self::newcomer::Carries;
 
 use self::newcomer::Newcomer;
 use self::session::Desk;
+use crate::lock::Mutex;
 use crate::metrics::Tally;
 use crate::publish::Published;
+use crate::query_log::Tap;
 
 /// Connections the kernel holds until we accept them: a burst of resolvers retrying at once. The
 /// system may allow fewer (`net.core.somaxconn`).
@@ -56,6 +58,7 @@ pub struct TcpListener {
     socket: net::TcpListener,
     carries: Carries,
     proxies: Arc<[IpNet]>,
+    tap: Option<Mutex<Tap>>,
 }
 
 impl TcpListener {
@@ -74,7 +77,12 @@ impl TcpListener {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener { socket: socket.into(), carries: Carries::Dns, proxies: [].into() })
+        Ok(TcpListener {
+            socket: socket.into(),
+            carries: Carries::Dns,
+            proxies: [].into(),
+            tap: None,
+        })
     }
 
     /// What its connections carry: plain DNS unless this says otherwise.
@@ -85,6 +93,11 @@ impl TcpListener {
     /// Connections from these networks begin with a header of the PROXY protocol, and all of them must.
     pub fn believing(self, proxies: Arc<[IpNet]>) -> TcpListener {
         TcpListener { proxies, ..self }
+    }
+
+    /// Tells the query log what is asked and answered.
+    pub fn tapped(self, tap: Tap) -> TcpListener {
+        TcpListener { tap: Some(Mutex::new(tap)), ..self }
     }
 
     pub fn local_address(&self) -> io::Result<SocketAddr> {
@@ -105,8 +118,9 @@ impl TcpListener {
             Ok(socket) => socket,
             Err(error) => return error!(%error, "a TCP listener could not start"),
         };
-        let (carries, proxies) = (self.carries, self.proxies);
-        let desk = Arc::new(Desk { transport: carries.transport(), published, node_name, tally });
+        let (carries, proxies, tap) = (self.carries, self.proxies, self.tap);
+        let transport = carries.transport();
+        let desk = Arc::new(Desk { transport, published, node_name, tally, tap });
         let mut reception =
             Reception { carries, proxies, desk, connections, stop, sessions: JoinSet::new() };
         reception.accept(&socket).await;

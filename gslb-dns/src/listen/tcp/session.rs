@@ -22,10 +22,12 @@ use super::frames::{Batch, Then, in_room};
 use super::stopped;
 use super::table::Eviction;
 use crate::answer::{Answer, Asker, Guard, Transport, answer_guarded};
-use crate::clock::unix_seconds;
+use crate::clock::{unix_seconds, unix_time};
+use crate::lock::Mutex;
 use crate::metrics::Tally;
 use crate::name::NameKey;
 use crate::publish::Published;
+use crate::query_log::Tap;
 
 /// Octets asked of the kernel at a time: some seventy queries. A larger message takes more turns, and
 /// room only as it comes, so that announcing one costs us nothing.
@@ -47,6 +49,8 @@ pub struct Desk {
     pub published: Published,
     pub node_name: Arc<str>,
     pub tally: Arc<Tally>,
+    /// All of a listener's connections share it, a copy of some octets at a time.
+    pub tap: Option<Mutex<Tap>>,
 }
 
 /// A conversation over a stream, whatever carries it.
@@ -185,7 +189,11 @@ impl Desk {
             let answer =
                 answer_guarded(&guard, &snapshot, node_name, message, &asker, &mut name, room);
             self.tally.count(answer.as_ref());
-            answer.map(|answer| (answer, room[..answer.length].to_vec()))
+            answer.map(|answer| {
+                let octets = &room[..answer.length];
+                self.tell(address, message, octets);
+                (answer, octets.to_vec())
+            })
         })
     }
 
@@ -202,7 +210,16 @@ impl Desk {
             let answer =
                 answer_guarded(&guard, &snapshot, node_name, message, &asker, &mut name, room);
             self.tally.count(answer.as_ref());
-            answer.map(|answer| answer.length)
+            answer.map(|answer| {
+                self.tell(address, message, &room[..answer.length]);
+                answer.length
+            })
         })
+    }
+
+    fn tell(&self, address: IpAddr, query: &[u8], answer: &[u8]) {
+        if let Some(tap) = &self.tap {
+            tap.lock().tell(address, None, unix_time(), query, answer);
+        }
     }
 }
