@@ -338,6 +338,39 @@ fn a_reader_that_goes_away_and_returns_gets_what_was_asked_meanwhile() {
 }
 
 #[test]
+fn a_reader_that_dies_with_its_queue_full_leaves_whole_messages_to_the_next() {
+    // More than its queue in the kernel holds, so that a message is cut; and room for all in the ring.
+    const QUERIES: usize = 2_000;
+    let (world, _, socket) = world("");
+    let listener = listen(&socket);
+    let server = Server::start(&world.node()).unwrap();
+    let reader = Reader::accept(&listener);
+    let mut resolver = Resolver::of(server.dns()).unwrap();
+    resolver.ask_all(&vec![asked("www.example.com."); QUERIES]).unwrap();
+    drop(reader);
+    let mut reader = Reader::accept(&listener);
+    let answers = "gslb_dns_answers_total{rcode=\"NOERROR\",transport=\"udp\"}";
+    let messages = 2.0 * server.metric(answers).unwrap();
+    let reading = thread::spawn(move || {
+        let mut count = 0;
+        while let Some(message) = reader.next() {
+            let dns = message.query_message.or(message.response_message).unwrap();
+            assert_eq!(name_in(&dns), "www.example.com.");
+            count += 1;
+        }
+        count
+    });
+    // Each was given once, to the one or the other.
+    until_metric(&server, WRITTEN, |written| written == messages);
+    assert_eq!(server.metric(DROPPED).unwrap(), 0.0);
+    let ended_well = server.stop_while(|| {
+        let taken = reading.join().unwrap();
+        assert!(taken > 0 && f64::from(taken) < messages, "{taken} of {messages}");
+    });
+    assert!(ended_well);
+}
+
+#[test]
 fn a_stop_does_not_wait_for_a_reader_that_takes_nothing() {
     let (world, _, socket) = world(", messages = \"queries\"");
     let listener = listen(&socket);
