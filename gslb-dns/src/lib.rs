@@ -25,6 +25,7 @@ pub mod explain;
 pub mod health;
 pub mod ids;
 pub mod keeper;
+pub mod ledger;
 pub mod listen;
 pub mod locate;
 pub mod lock;

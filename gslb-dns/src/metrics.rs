@@ -4,7 +4,7 @@
 //! somebody asks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -12,13 +12,17 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 
 use crate::answer::{Answer, Limited, Transport};
 use crate::cookie;
+use crate::ledger::Ledgers;
 use crate::query::Rcode;
+use crate::steer::Failing;
 
 /// What one UDP thread, or all of another transport, has answered. Padded, so that no two threads write to one cache
 /// line.
 #[repr(align(128))]
 pub struct Tally {
     transport: Transport,
+    /// In every ledger, the one that goes with this. `Metrics::new` gives them out.
+    page: AtomicUsize,
     by_rcode: [AtomicU64; RCODES.len()],
     truncated: AtomicU64,
     steered: AtomicU64,
@@ -92,6 +96,7 @@ impl Tally {
     pub fn new(transport: Transport) -> Tally {
         Tally {
             transport,
+            page: AtomicUsize::new(0),
             by_rcode: Default::default(),
             truncated: AtomicU64::new(0),
             steered: AtomicU64::new(0),
@@ -101,6 +106,11 @@ impl Tally {
             limited: Default::default(),
             cookies: Default::default(),
         }
+    }
+
+    /// The number of the page on which what services answer is counted.
+    pub fn page(&self) -> usize {
+        self.page.load(Relaxed)
     }
 
     /// Adds what a batch counted.
@@ -189,6 +199,8 @@ pub struct WorldMetrics {
     pub audit_lost: IntCounter,
     /// By service and how: `all_down`, `all_drained`.
     pub failing: IntGaugeVec,
+    /// What services have answered.
+    pub ledgers: Ledgers,
     pub zone_names: IntGaugeVec,
     pub epoch: IntGaugeVec,
     pub reloads: Reloads,
@@ -208,7 +220,10 @@ impl Metrics {
     pub fn new(tallies: Vec<Arc<Tally>>) -> Metrics {
         let registry = Registry::new();
         let register = Register(&registry);
+        tallies.iter().enumerate().for_each(|(page, tally)| tally.page.store(page, Relaxed));
+        let ledgers = Ledgers::new(tallies.len());
         register.collector(Answers::new(tallies));
+        register.collector(Services { ledgers: ledgers.clone(), empty: Services::counters() });
         let tcp = TcpMetrics {
             open: register.gauge("gslb_dns_tcp_connections", "TCP connections open now"),
             accepted: register.counter("gslb_dns_tcp_accepted_total", "TCP connections accepted"),
@@ -250,6 +265,7 @@ impl Metrics {
                 "1 while a service has no site fit to serve, and how it came to that",
                 &["service", "how"],
             ),
+            ledgers,
             zone_names: register.gauges("gslb_dns_zone_names", "names in a zone", &["zone"]),
             epoch: register.gauges(
                 "gslb_dns_epoch_info",
@@ -483,5 +499,48 @@ impl Collector for Answers {
         let counters = AnswerCounters::new();
         self.tallies.iter().for_each(|tally| counters.add(tally));
         counters.vecs().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
+/// What services have answered, read from the ledgers when asked for.
+struct Services {
+    ledgers: Ledgers,
+    /// Names what is collected.
+    empty: [IntCounterVec; 2],
+}
+
+impl Services {
+    fn counters() -> [IntCounterVec; 2] {
+        [
+            counter_vec(
+                "gslb_dns_service_answers_total",
+                "answers in which a service had a say, and whether it had to do without a fit site",
+                &["service", "failing"],
+            ),
+            counter_vec(
+                "gslb_dns_site_answers_total",
+                "answers in which a service named a site",
+                &["service", "site"],
+            ),
+        ]
+    }
+}
+
+impl Collector for Services {
+    fn desc(&self) -> Vec<&Desc> {
+        self.empty.iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let counters @ [answers, sites] = &Services::counters();
+        for (service, account) in self.ledgers.accounts() {
+            for (failing, count) in Failing::ALL.iter().zip(account.by_failing) {
+                answers.with_label_values(&[&service, failing.as_str()]).inc_by(count);
+            }
+            for (site, count) in account.by_site {
+                sites.with_label_values(&[&*service, &*site]).inc_by(count);
+            }
+        }
+        counters.iter().flat_map(Collector::collect).collect()
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::health::board::Board;
 use crate::ids::ServiceId;
+use crate::ledger::{Ledger, Ledgers, Page};
 use crate::locate::{Class, Client, Found, Geography, Need, ToldBy, Trust};
 use crate::query::ClientSubnet;
 use crate::steer::{
@@ -25,6 +26,7 @@ pub struct Groundwork {
     pub trust: Trust,
     /// By service; services of one need share theirs.
     geographies: Vec<Arc<Geography>>,
+    ledger: Arc<Ledger>,
 }
 
 pub struct Snapshot {
@@ -110,7 +112,17 @@ impl Groundwork {
             true => Trust::everyone(),
             false => Trust::new(world.overrides.iter().copied().chain(named_by_maps)),
         };
-        Groundwork { world, zones, trust, geographies }
+        Groundwork { world, zones, trust, geographies, ledger: Arc::new(Ledger::closed()) }
+    }
+
+    /// Has what its services answer counted from now on.
+    pub fn count_in(&mut self, ledgers: &Ledgers) {
+        self.ledger = ledgers.open(&self.world);
+    }
+
+    /// Where a thread counts, if anything is counted.
+    pub fn page(&self, number: usize) -> Option<Page<'_>> {
+        self.ledger.page(number)
     }
 
     /// Whom to answer for: the query's subnet if it can be believed, else the resolver.

@@ -209,7 +209,7 @@ steer = [{ fence = "continent" }]
 when_all_down = "open"
 "#;
 
-fn snapshot() -> Snapshot {
+fn snapshot(metrics: &Metrics) -> Snapshot {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("example.com.zone"), ZONE).unwrap();
     let world = config::world_from_str(WORLD, dir.path()).unwrap_or_else(|all| panic!("{all}"));
@@ -227,7 +227,9 @@ fn snapshot() -> Snapshot {
         said("map.*", "iad", Order::Drain { over: 0 }),
         said("sticky.*", "ams", Order::Weight(0)),
     ];
-    let ground = Arc::new(Groundwork::new(world));
+    let mut ground = Groundwork::new(world);
+    ground.count_in(&metrics.world.ledgers);
+    let ground = Arc::new(ground);
     let board = Board::build(
         1,
         &ground.world,
@@ -405,7 +407,8 @@ fn a_query_costs_no_allocation_and_no_lock() {
     };
 
     let tally = Arc::new(Tally::new(Transport::Udp));
-    let snapshot = snapshot();
+    let metrics = Metrics::new(vec![Arc::clone(&tally)]);
+    let snapshot = snapshot(&metrics);
     assert!(snapshot.ground.zones.are_large());
     let published = Published::new(snapshot);
     drop(published.swap_secrets(secrets()));
@@ -428,7 +431,7 @@ fn a_query_costs_no_allocation_and_no_lock() {
     }
 
     // Everything was met, or nothing was shown.
-    let metrics = Metrics::new(vec![Arc::clone(&tally)]).text();
+    let metrics = metrics.text();
     for rcode in ["NOERROR", "NXDOMAIN", "REFUSED", "FORMERR", "NOTIMP", "BADCOOKIE"] {
         let series = format!("gslb_dns_answers_total{{rcode=\"{rcode}\",transport=\"udp\"}}");
         assert!(value(&metrics, &series) > QUERIES / 1000, "{metrics}");
@@ -443,6 +446,14 @@ fn a_query_costs_no_allocation_and_no_lock() {
     }
     let steered = value(&metrics, "gslb_dns_steered_total{transport=\"udp\"}");
     assert!(steered > QUERIES / 4, "{metrics}");
+    for (metric, labels) in [
+        ("service", "failing=\"no\",service=\"www.example.com.\""),
+        ("service", "failing=\"all_down\",service=\"down.example.com.\""),
+        ("site", "service=\"www.example.com.\",site=\"fra\""),
+    ] {
+        let series = format!("gslb_dns_{metric}_answers_total{{{labels}}}");
+        assert!(value(&metrics, &series) > QUERIES / 1000, "{metrics}");
+    }
     assert_eq!(value(&metrics, "gslb_dns_panics_total{transport=\"udp\"}"), 0);
     assert!(asker.truncated > 0);
     assert!(asker.bound.iter().all(|met| *met > QUERIES / 200), "HTTPS: {:?}", asker.bound);
@@ -527,7 +538,8 @@ fn a_flood_of_random_names_leaves_nothing_behind() {
     client.connect(server.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let tally = Arc::new(Tally::new(Transport::Udp));
-    let published = Published::new(snapshot());
+    let metrics = Metrics::new(vec![Arc::clone(&tally)]);
+    let published = Published::new(snapshot(&metrics));
     drop(published.swap_secrets(secrets()));
     // Most of them are dropped: that costs nothing either.
     let limiter = limiter(2);
@@ -565,7 +577,7 @@ fn a_flood_of_random_names_leaves_nothing_behind() {
         lengths.dedup();
         assert_eq!(lengths.len(), 1, "{lengths:?}");
     }
-    let metrics = Metrics::new(vec![Arc::clone(&tally)]).text();
+    let metrics = metrics.text();
     assert!(value(&metrics, "gslb_dns_rate_limited_total{outcome=\"dropped\"}") > 0);
 }
 

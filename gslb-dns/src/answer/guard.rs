@@ -1,10 +1,12 @@
 //! What keeps an answer from being used against others, or a flood from being used against us: cookies
-//! and the limit of answers. Pure: what they are made with comes in, and the time by the limiter's clock.
+//! and the limit of answers. Behind it, what is sent is counted. Pure: what they are made with comes in, and the
+//! time by the limiter's clock.
 
 use std::time::Duration;
 
 use super::{Asker, Transport};
 use crate::cookie::{self, Judged, Secrets};
+use crate::ledger::Page;
 use crate::query::Cookie;
 use crate::rate_limit::{Class, RateLimiter, Verdict};
 
@@ -15,6 +17,8 @@ pub struct Guard<'g> {
     pub secrets: &'g Secrets,
     /// The limiter, and what time it is by its clock; nobody is limited without one.
     pub limit: Option<(&'g RateLimiter, Duration)>,
+    /// Where answers of services are counted that are sent whole; nowhere without one.
+    pub page: Option<Page<'g>>,
 }
 
 /// What became of an answer over the limit. The variants are metric labels too.
@@ -36,8 +40,8 @@ pub(super) enum Over {
 }
 
 impl Guard<'_> {
-    /// No cookies, no limit.
-    pub const OPEN: Guard<'static> = Guard { secrets: Secrets::NONE, limit: None };
+    /// No cookies, no limit, no count.
+    pub const OPEN: Guard<'static> = Guard { secrets: Secrets::NONE, limit: None, page: None };
 
     pub(super) fn judge(&self, cookie: &Cookie<'_>, asker: &Asker) -> Option<Judged> {
         self.secrets.judge(cookie.client(), cookie.server(), asker.address, asker.now)

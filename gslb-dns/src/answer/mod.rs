@@ -1,7 +1,7 @@
 //! A query's bytes to an answer's: the whole path, in order, with early returns.
 //!
 //! query ▶ zone ▶ locate ▶ steer ▶ bytes, or what the guard makes of them. Pure but for the buffer it
-//! writes into and the limiter's table: the snapshot, the asker and the time come in; nothing is
+//! writes into, the limiter's table and the ledger's page: the snapshot, the asker and the time come in; nothing is
 //! allocated, locked or sent.
 
 mod binding;
@@ -17,7 +17,7 @@ pub use self::resolve::MAX_CHAIN;
 
 use self::guard::Over;
 use self::opt::Opt;
-use self::resolve::{Resolution, Resolver};
+use self::resolve::{Entries, Resolution, Resolver};
 use self::writer::{Full, Writer};
 use crate::cookie::{self, Judged};
 use crate::ids::ServiceId;
@@ -234,7 +234,8 @@ impl Reply<'_, '_> {
         let judged = self.judge();
         let opt = self.opt(judged.as_ref());
         writer.reserve(opt.as_ref().map_or(0, Opt::length));
-        let (resolution, truncated) = match self.resolve(&mut writer) {
+        let mut entries = Entries::new();
+        let (resolution, truncated) = match self.resolve(&mut writer, &mut entries) {
             Ok(resolution) => (resolution, false),
             Err((Full, resolution)) => {
                 // RFC 2181 §9, RFC 6891 §7: nothing but the question and the OPT, so that none is
@@ -247,6 +248,10 @@ impl Reply<'_, '_> {
         let cookie = judged.as_ref().map(|judged| judged.state);
         if let Some(over) = self.guard.over(self.asker, class(rcode), cookie) {
             return self.limited(writer, over, &resolution, opt, cookie);
+        }
+        // One that was cut named nobody: its client asks again.
+        if let Some(page) = self.guard.page.filter(|_| !truncated) {
+            entries.iter().for_each(|entry| page.write(entry));
         }
         let mut flags = flags(rcode, self.query.recursion_desired);
         if authoritative {
@@ -328,7 +333,11 @@ impl Reply<'_, '_> {
         }
     }
 
-    fn resolve(&self, writer: &mut Writer<'_>) -> Result<Resolution, (Full, Resolution)> {
+    fn resolve(
+        &self,
+        writer: &mut Writer<'_>,
+        entries: &mut Entries,
+    ) -> Result<Resolution, (Full, Resolution)> {
         let question = &self.query.question;
         match (question.class, question.qtype) {
             (_, RecordType::OPT | RecordType::TSIG | RecordType::TKEY | RecordType::NXNAME) => {
@@ -336,15 +345,15 @@ impl Reply<'_, '_> {
             }
             (_, RecordType::MAILA | RecordType::MAILB) => Ok(Resolution::error(Rcode::NotImp)),
             (_, RecordType::AXFR | RecordType::IXFR) => Ok(Resolution::error(Rcode::Refused)),
-            (Class::Internet, _) => self.resolver().run(writer),
+            (Class::Internet, _) => self.resolver(entries).run(writer),
             (Class::Chaos, _) => self.chaos(writer).map_err(|full| (full, Resolution::answer())),
             (Class::Any | Class::Other, _) => Ok(Resolution::error(Rcode::Refused)),
         }
     }
 
-    fn resolver(&self) -> Resolver<'_> {
+    fn resolver<'r>(&'r self, entries: &'r mut Entries) -> Resolver<'r> {
         let subnet = self.query.edns.as_ref().and_then(|edns| edns.subnet.as_ref());
-        Resolver::new(self.snapshot, &self.query.question, subnet, self.asker)
+        Resolver::new(self.snapshot, &self.query.question, subnet, self.asker, entries)
     }
 
     /// RFC 4892: which server is this?

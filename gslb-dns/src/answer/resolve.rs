@@ -3,17 +3,21 @@
 
 use std::cell::OnceCell;
 
+use arrayvec::ArrayVec;
+
 use super::binding::{self, Heading};
 use super::writer::{Full, Owner, Section, Writer};
 use super::{Asker, ClientSubnet};
 use crate::binding::Binding;
 use crate::ids::ServiceId;
+use crate::ledger::Entry;
 use crate::locate::Client;
 use crate::name::{MAX_NAME, NameKey};
 use crate::query::{Question, Rcode};
 use crate::record::RecordType;
+use crate::site_set::SiteSet;
 use crate::snapshot::{Chosen, Decision, Extent, Snapshot};
-use crate::steer::{Family, common_family};
+use crate::steer::{Failing, Family, common_family};
 use crate::world::{Answers, FailMode, Service, Target, Vips};
 use crate::zone::{Match, NodeId, RrSet, Zone};
 
@@ -34,6 +38,9 @@ pub struct Resolution {
     pub steered: Option<ServiceId>,
 }
 
+/// The services along a chain, each once.
+pub type Entries = ArrayVec<Entry, { MAX_CHAIN + 1 }>;
+
 /// One question on its way through the zones.
 pub struct Resolver<'a> {
     snapshot: &'a Snapshot,
@@ -43,6 +50,7 @@ pub struct Resolver<'a> {
     asker: &'a Asker,
     client: OnceCell<Client>,
     found: Resolution,
+    entries: &'a mut Entries,
 }
 
 /// One name of the chain.
@@ -71,6 +79,7 @@ impl<'a> Resolver<'a> {
         question: &'a Question<'_>,
         subnet: Option<&'a ClientSubnet>,
         asker: &'a Asker,
+        entries: &'a mut Entries,
     ) -> Resolver<'a> {
         Resolver {
             snapshot,
@@ -80,6 +89,7 @@ impl<'a> Resolver<'a> {
             asker,
             client: OnceCell::new(),
             found: Resolution::answer(),
+            entries,
         }
     }
 
@@ -208,7 +218,27 @@ impl<'a> Resolver<'a> {
         // Along a chain, the answer as a whole holds only where each part does.
         self.found.scope = self.found.scope.max(decision.scope);
         self.found.steered = Some(id);
+        self.note(id, &decision);
         decision
+    }
+
+    /// A service that decides twice, for hints of both families or in a circle, has one part in the answer.
+    fn note(&mut self, service: ServiceId, decision: &Decision) {
+        let failing = decision.failing;
+        let named = match &decision.chosen {
+            Chosen::Sites(choice) => choice.taken.iter().map(|&one| usize::from(one)).collect(),
+            Chosen::Static | Chosen::NoData => SiteSet::EMPTY,
+        };
+        match self.entries.iter_mut().find(|entry| entry.service == service) {
+            Some(entry) => {
+                entry.named = entry.named.or(named);
+                if entry.failing == Failing::No {
+                    entry.failing = failing;
+                }
+            }
+            // There is room for one at each hop.
+            None => drop(self.entries.try_push(Entry { service, failing, named })),
+        }
     }
 
     /// HTTPS or SVCB of a service that has them.

@@ -71,8 +71,14 @@ pub struct Keeper {
 
 impl Keeper {
     /// Builds and publishes the first snapshot.
-    pub fn start(node: &Node, ground: Groundwork, metrics: WorldMetrics, now: Timestamp) -> Keeper {
+    pub fn start(
+        node: &Node,
+        mut ground: Groundwork,
+        metrics: WorldMetrics,
+        now: Timestamp,
+    ) -> Keeper {
         let (beliefs, reread) = Beliefs::read(node);
+        ground.count_in(&metrics.ledgers);
         let ground = Arc::new(ground);
         let moment = beliefs.entries.not_before(now);
         let board = beliefs.board(1, &ground, moment);
@@ -135,7 +141,7 @@ impl Keeper {
 
     /// Answers from another world from now on. Sites keep what is believed of them, by name.
     pub fn adopt(&mut self, next: Prepared, by: &By, now: Timestamp) {
-        let Prepared { file: _, node, ground, tests: _, findings } = next;
+        let Prepared { file: _, node, mut ground, tests: _, findings } = next;
         self.tell_restart_needed(self.node.needs_restart_for(&node));
         self.jar.adopt(node.dns.cookies.as_ref(), now);
         self.metrics.reloads.config_ok.set(1);
@@ -146,6 +152,7 @@ impl Keeper {
             self.reloaded(LastReload { at: now, refused: None }, by);
             return;
         }
+        ground.count_in(&self.metrics.ledgers);
         let previous = std::mem::replace(&mut self.ground, Arc::new(ground));
         self.phases = self.beliefs.phases(self.moment(now));
         let board = self.beliefs.board(self.number + 1, &self.ground, self.moment(now));

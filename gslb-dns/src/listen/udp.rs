@@ -199,7 +199,8 @@ impl<'w> Worker<'w> {
     fn answer_rest(&mut self, count: usize) {
         let (snapshot, secrets) = self.reader.load();
         let now = unix_seconds();
-        let guard = Guard { secrets, limit: self.limiter.map(|limiter| (limiter, monotonic())) };
+        let limit = self.limiter.map(|limiter| (limiter, monotonic()));
+        let guard = Guard { secrets, limit, page: snapshot.ground.page(self.tally.page()) };
         // One time for the batch, which came and is answered within microseconds.
         let told_at = self.tap.is_some().then(unix_time).unwrap_or_default();
         while self.next < count {

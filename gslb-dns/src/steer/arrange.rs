@@ -38,6 +38,8 @@ pub enum Failing {
 }
 
 impl Failing {
+    pub const ALL: [Failing; 3] = [Failing::No, Failing::AllDown, Failing::AllDrained];
+
     /// As metrics and logs name it.
     pub fn as_str(self) -> &'static str {
         match self {

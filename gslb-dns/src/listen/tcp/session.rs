@@ -181,7 +181,8 @@ impl Desk {
     pub fn answer_one(&self, message: &[u8], address: IpAddr) -> Option<(Answer, Vec<u8>)> {
         let snapshot = self.published.load();
         let secrets = self.published.load_secrets();
-        let guard = Guard { secrets: &secrets, limit: None };
+        let page = snapshot.ground.page(self.tally.page());
+        let guard = Guard { secrets: &secrets, limit: None, page };
         let asker = Asker { address, transport: self.transport, now: unix_seconds() };
         let mut name = NameKey::ROOT;
         in_room(|room| {
@@ -202,7 +203,8 @@ impl Desk {
         let snapshot = self.published.load();
         let secrets = self.published.load_secrets();
         // Nobody who comes this way is limited: a stream shows that its client is where it says.
-        let guard = Guard { secrets: &secrets, limit: None };
+        let page = snapshot.ground.page(self.tally.page());
+        let guard = Guard { secrets: &secrets, limit: None, page };
         let asker = Asker { address, transport: self.transport, now: unix_seconds() };
         let mut name = NameKey::ROOT;
         Batch::of(received, |message, room| {
