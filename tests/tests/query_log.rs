@@ -342,11 +342,13 @@ fn a_reader_that_dies_with_its_queue_full_leaves_whole_messages_to_the_next() {
     // More than its queue in the kernel holds, so that a message is cut; and room for all in the ring.
     const QUERIES: usize = 2_000;
     let (world, _, socket) = world("");
-    let listener = listen(&socket);
     let server = Server::start(&world.node()).unwrap();
-    let reader = Reader::accept(&listener);
     let mut resolver = Resolver::of(server.dns()).unwrap();
     resolver.ask_all(&vec![asked("www.example.com."); QUERIES]).unwrap();
+    // Only then somebody comes, so that all of it is one write, which cannot be done at once.
+    let listener = listen(&socket);
+    let mut reader = Reader::accept(&listener);
+    assert_eq!(reader.next().unwrap().r#type, AUTH_QUERY);
     drop(reader);
     let mut reader = Reader::accept(&listener);
     let answers = "gslb_dns_answers_total{rcode=\"NOERROR\",transport=\"udp\"}";
