@@ -5,6 +5,7 @@
 //! allocated, locked or sent.
 
 mod binding;
+mod ede;
 mod guard;
 mod opt;
 mod resolve;
@@ -15,6 +16,7 @@ use std::net::IpAddr;
 pub use self::guard::{Guard, Limited};
 pub use self::resolve::MAX_CHAIN;
 
+use self::ede::Ede;
 use self::guard::Over;
 use self::opt::Opt;
 use self::resolve::{Entries, Resolution, Resolver};
@@ -155,8 +157,14 @@ impl Bare<'_> {
     ) -> Answer {
         let mut writer = Writer::new(out, question.unwrap_or_default());
         if edns {
-            let plain =
-                Opt { dnssec_ok: false, nsid: None, subnet: None, cookie: None, padding: None };
+            let plain = Opt {
+                dnssec_ok: false,
+                nsid: None,
+                subnet: None,
+                cookie: None,
+                ede: None,
+                padding: None,
+            };
             writer.opt(&plain, rcode, 0);
         }
         let flags = flags(rcode, self.recursion_desired) | u16::from(opcode) << 11;
@@ -172,8 +180,14 @@ impl Bare<'_> {
             cookie::State::New | cookie::State::Valid => Rcode::NoError,
             cookie::State::Expired | cookie::State::Invalid => Rcode::BadCookie,
         };
-        let opt =
-            Opt { dnssec_ok, nsid: None, subnet: None, cookie: Some(&judged.reply), padding: None };
+        let opt = Opt {
+            dnssec_ok,
+            nsid: None,
+            subnet: None,
+            cookie: Some(&judged.reply),
+            ede: None,
+            padding: None,
+        };
         let mut writer = Writer::new(out, &[]);
         writer.opt(&opt, rcode, 0);
         self.finish(writer, rcode, flags(rcode, self.recursion_desired), Some(judged.state))
@@ -261,6 +275,8 @@ impl Reply<'_, '_> {
             flags |= FLAG_TRUNCATED;
         }
         if let Some(opt) = opt {
+            let ede = Ede::of(self.snapshot.world(), rcode, self.query.question.qtype, &entries);
+            let opt = opt.explained(ede, writer.length(), room);
             let opt = if self.pads() { opt.padded(writer.length(), room) } else { opt };
             writer.opt(&opt, rcode, scope);
         }
@@ -382,6 +398,7 @@ impl Reply<'_, '_> {
             nsid: edns.nsid.then_some(self.node_name),
             subnet: edns.subnet.as_ref(),
             cookie: judged.map(|judged| &judged.reply),
+            ede: None, // Known only once the answer is.
             padding: None,
         })
     }

@@ -1,11 +1,12 @@
 //! The OPT record of an answer (RFC 6891 §6.1.2), as bytes.
 
+use super::ede::{self, Ede};
 use super::{MAX_UDP, PLAIN_UDP};
 use crate::cookie::COOKIE;
 use crate::name::MAX_NAME;
 use crate::query::{
-    ClientSubnet, DNSSEC_OK, HEADER, OPTION_COOKIE, OPTION_NSID, OPTION_PADDING, OPTION_SUBNET,
-    Rcode,
+    ClientSubnet, DNSSEC_OK, HEADER, OPTION_COOKIE, OPTION_EDE, OPTION_NSID, OPTION_PADDING,
+    OPTION_SUBNET, Rcode,
 };
 use crate::record::RecordType;
 use crate::world::MAX_NODE_NAME;
@@ -17,8 +18,7 @@ const OPTION_HEAD: usize = 4;
 /// A padded answer's length is a multiple of this (RFC 8467 §4.1).
 const BLOCK: usize = 468;
 /// The largest record but for padding, which takes only what is left: every option, an IPv6 address whole.
-pub const MOST: usize =
-    HEAD + OPTION_HEAD + MAX_NODE_NAME + OPTION_HEAD + 4 + 16 + OPTION_HEAD + COOKIE;
+pub const MOST: usize = HEAD + 4 * OPTION_HEAD + MAX_NODE_NAME + 4 + 16 + COOKIE + ede::LONGEST;
 const _: () = assert!(
     HEADER + MAX_NAME + 4 + MOST <= PLAIN_UDP,
     "the longest question and the largest OPT record fit the smallest answer"
@@ -34,6 +34,8 @@ pub struct Opt<'q> {
     pub subnet: Option<&'q ClientSubnet>,
     /// The client's, and a server cookie that is good.
     pub cookie: Option<&'q [u8; COOKIE]>,
+    /// Why the answer is no ordinary one.
+    pub ede: Option<Ede>,
     /// Octets of padding, its own head not counted.
     pub padding: Option<u16>,
 }
@@ -48,13 +50,21 @@ impl Opt<'_> {
         Opt { padding: whole.checked_sub(least).map(|octets| octets as u16), ..self }
     }
 
+    /// With an extended error, if that fits a message of `room` octets of which `before` stand before this
+    /// record: nothing gives way to it.
+    pub fn explained(self, ede: Option<Ede>, before: usize, room: usize) -> Self {
+        let explained = Opt { ede, ..self };
+        if before + explained.length() <= room { explained } else { self }
+    }
+
     /// Octets that `write` will need.
     pub fn length(&self) -> usize {
         let nsid = self.nsid.map_or(0, |name| OPTION_HEAD + nsid(name).len());
         let subnet = self.subnet.map_or(0, |subnet| OPTION_HEAD + subnet_length(subnet));
         let cookie = self.cookie.map_or(0, |cookie| OPTION_HEAD + cookie.len());
+        let ede = self.ede.map_or(0, |ede| OPTION_HEAD + ede.length());
         let padding = self.padding.map_or(0, |octets| OPTION_HEAD + usize::from(octets));
-        HEAD + nsid + subnet + cookie + padding
+        HEAD + nsid + subnet + cookie + ede + padding
     }
 
     /// Writes the record into `out`, which has `length` octets.
@@ -94,6 +104,11 @@ impl Opt<'_> {
         if let Some(cookie) = self.cookie {
             let (value, tail) = option(OPTION_COOKIE, cookie.len(), rest);
             value.copy_from_slice(cookie);
+            rest = tail;
+        }
+        if let Some(ede) = self.ede {
+            let (value, tail) = option(OPTION_EDE, ede.length(), rest);
+            ede.write(value);
             rest = tail;
         }
         // What stood in the room before must not show (RFC 7830 §3).

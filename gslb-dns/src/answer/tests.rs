@@ -117,8 +117,15 @@ fn told(message: &Message) -> String {
     for (set, flag) in [(head.authoritative, " aa"), (head.truncation, " tc")] {
         told.push_str(if set { flag } else { "" });
     }
-    if message.edns.is_some() {
+    if let Some(edns) = &message.edns {
         told.push_str(" opt");
+        for (_, option) in edns.options().as_ref() {
+            if let EdnsOption::Unknown(15, error) = option {
+                let (code, text) = error.split_first_chunk().unwrap();
+                told.push_str(&format!(" ede {}", u16::from_be_bytes(*code)));
+                told.push_str(std::str::from_utf8(text).unwrap());
+            }
+        }
     }
     let sections =
         [("", &message.answers), ("auth ", &message.authorities), ("add ", &message.additionals)];
@@ -263,6 +270,13 @@ fn types_and_classes_that_no_zone_holds_are_refused() {
     check("www A +class=255", "Refused");
     check("www TXT +ch", "Refused");
     check("version.bind. TXT +ch", "Refused");
+    // With EDNS it is told why.
+    check("www AXFR +edns=1232", "Refused opt ede 21");
+    check("www IXFR +edns=1232", "Refused opt ede 21");
+    check("www MAILB +edns=1232", "NotImp opt ede 21");
+    check("www A +class=4 +edns=1232", "Refused opt ede 20");
+    check("www.example.net. A +edns=1232", "Refused opt ede 20");
+    check("www OPT +edns=1232", "FormErr opt");
     check("id.server. TXT +ch", &format!("NoError aa | id.server 0 TXT {NODE}"));
     check("HOSTNAME.bind. TXT +ch", &format!("NoError aa | HOSTNAME.bind 0 TXT {NODE}"));
 }
@@ -304,8 +318,8 @@ fn the_longest_question_with_every_option_is_answered_in_512_octets() {
     packet[length_at] += options.len() as u8;
     packet.extend_from_slice(&options);
     let message = ask(&packet, Transport::Udp).unwrap();
-    assert_eq!(told(&message), "Refused opt");
-    assert_eq!(message.edns.unwrap().options().as_ref().len(), 2);
+    assert_eq!(told(&message), "Refused opt ede 20");
+    assert_eq!(message.edns.unwrap().options().as_ref().len(), 3);
 }
 
 #[test]
@@ -362,7 +376,8 @@ fn who_pads_is_padded_where_nobody_else_reads() {
 
 #[test]
 fn padding_takes_only_the_room_that_is_left() {
-    let opt = Opt { dnssec_ok: false, nsid: None, subnet: None, cookie: None, padding: None };
+    let opt =
+        Opt { dnssec_ok: false, nsid: None, subnet: None, cookie: None, ede: None, padding: None };
     let bare = opt.length();
     let check = |before: usize, room, expected| {
         assert_eq!(opt.padded(before, room).padding, expected, "{before} {room}");

@@ -10,7 +10,7 @@ mod text;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::RData;
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use ipnet::IpNet;
@@ -26,7 +26,7 @@ use crate::health::board::{Supposition, SuppositionError};
 use crate::ids::ServiceId;
 use crate::locate::Client;
 use crate::name::{Name, NameKey};
-use crate::query::{ClientSubnet, OPTION_SUBNET};
+use crate::query::{ClientSubnet, OPTION_EDE, OPTION_SUBNET};
 use crate::record::RecordType;
 use crate::snapshot::{Extent, Snapshot};
 use crate::steer::{Family, common_family};
@@ -105,6 +105,16 @@ pub struct AnswerTold {
     pub ttl: Option<u32>,
     /// The EDNS scope; `None` if the query carried no subnet.
     pub scope: Option<u8>,
+    /// The extended error, of an answer that is no ordinary one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extended_error: Option<ExtendedError>,
+}
+
+/// RFC 8914.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct ExtendedError {
+    pub code: u16,
+    pub text: String,
 }
 
 /// Explains what `request` would be answered over a stream, where nothing is cut short.
@@ -191,6 +201,7 @@ fn ask(
                 addresses: vec![],
                 ttl: None,
                 scope: None,
+                extended_error: None,
             };
             (told, vec![])
         }
@@ -240,7 +251,21 @@ impl AnswerTold {
             addresses: records.iter().filter_map(|record| record.data.ip_addr()).collect(),
             ttl: of_records.or(of_authority),
             scope,
+            extended_error: message.edns.as_ref().and_then(ExtendedError::read),
         }
+    }
+}
+
+impl ExtendedError {
+    fn read(edns: &Edns) -> Option<ExtendedError> {
+        edns.options().as_ref().iter().find_map(|(_, option)| match option {
+            EdnsOption::Unknown(OPTION_EDE, value) => {
+                let (code, text) = value.split_first_chunk()?;
+                let text = String::from_utf8_lossy(text).into_owned();
+                Some(ExtendedError { code: u16::from_be_bytes(*code), text })
+            }
+            _ => None,
+        })
     }
 }
 

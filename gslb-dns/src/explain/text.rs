@@ -42,6 +42,16 @@ pub fn text(explanation: &Explanation) -> String {
     if let Some(scope) = answer.scope {
         page.line("scope", &format!("/{scope}"));
     }
+    if let Some(error) = &answer.extended_error {
+        let name = match error.code {
+            0 => "Other Error",
+            20 => "Not Authoritative",
+            21 => "Not Supported",
+            _ => "extended error",
+        };
+        let told = format!("{} ({name}): {}", error.code, error.text);
+        page.line("ede", told.trim_end_matches(": "));
+    }
     page.0
 }
 

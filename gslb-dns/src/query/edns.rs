@@ -50,6 +50,8 @@ pub const OPTION_NSID: u16 = 3;
 pub const OPTION_SUBNET: u16 = 8;
 /// RFC 7873 §4.
 pub const OPTION_COOKIE: u16 = 10;
+/// RFC 8914 §2.
+pub const OPTION_EDE: u16 = 15;
 /// RFC 7830 §3.
 pub const OPTION_PADDING: u16 = 12;
 /// In the upper octet of the flags (RFC 3225 §3).

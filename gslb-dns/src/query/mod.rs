@@ -6,8 +6,8 @@ mod edns;
 mod peek;
 
 pub use self::edns::{
-    ClientSubnet, Cookie, DNSSEC_OK, Edns, Extended, OPTION_COOKIE, OPTION_NSID, OPTION_PADDING,
-    OPTION_SUBNET, SubnetFamily,
+    ClientSubnet, Cookie, DNSSEC_OK, Edns, Extended, OPTION_COOKIE, OPTION_EDE, OPTION_NSID,
+    OPTION_PADDING, OPTION_SUBNET, SubnetFamily,
 };
 
 pub use self::peek::{peek_client, peek_name};
