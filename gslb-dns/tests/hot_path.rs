@@ -469,7 +469,7 @@ fn a_logged_query_costs_no_allocation_and_no_lock() {
     let (packets, room) = (packets(), vec![0; 2048]);
     let mut asker = Asker { socket: client, packets, room, truncated: 0, bound: [0; 2] };
     let tally = Arc::new(Tally::new(Transport::Udp));
-    let published = Published::new(snapshot());
+    let published = Published::new(snapshot(&Metrics::new(vec![Arc::clone(&tally)])));
     drop(published.swap_secrets(secrets()));
     let dir = tempfile::tempdir().unwrap();
     let (read, absent) = (dir.path().join("read"), dir.path().join("absent"));
