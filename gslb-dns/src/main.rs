@@ -1,7 +1,7 @@
 //! `gslb-dns`: arguments, config, run, exit code.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -14,7 +14,7 @@ use gslb_dns::keeper::{Beliefs, Reread};
 use gslb_dns::orders::OrderWords;
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
-use gslb_dns::world::CookieFile;
+use gslb_dns::world::{AdminDoors, CookieFile};
 use gslb_dns::{certificates, telemetry};
 
 /// Exit code of an order that is in force and that a restart would not know of.
@@ -68,6 +68,9 @@ enum Command {
         /// Ask the running server at this admin address instead of reading the config
         #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "config")]
         server: Option<String>,
+        /// Ask the running server at its admin socket instead
+        #[arg(long, conflicts_with_all = ["config", "server"])]
+        socket: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigFile,
     },
@@ -244,10 +247,21 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             ))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Explain { name, qtype, client, resolver, suppose, at, json, server, config } => {
+        Command::Explain {
+            name,
+            qtype,
+            client,
+            resolver,
+            suppose,
+            at,
+            json,
+            server,
+            socket,
+            config,
+        } => {
             let words = RequestWords { name, qtype, client, resolver, at, suppose };
-            let text = match server {
-                Some(server) => At::Server(server).explain(&words, format(json))?,
+            let text = match server.map(At::Server).or(socket.map(At::Socket)) {
+                Some(running) => running.explain(&words, format(json))?,
                 None => explain_from_files(&config, &words, format(json))?,
             };
             done(&text)
@@ -267,8 +281,8 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             give(door, words("weight", Some(weight), site, about, term))
         }
         Command::Reload { door } => {
-            door.at()?.reload(on_behalf_of().as_deref())?;
-            done("reloaded\n")
+            let told = door.at()?.reload(on_behalf_of().as_deref())?;
+            done(&told.text())
         }
     }
 }
@@ -302,15 +316,17 @@ impl Orders {
             return Ok(At::Socket(socket));
         }
         let file = self.config.config;
-        let doors =
-            config::load_admin(&file).map_err(|problems| anyhow::anyhow!("{problems}")).context(
-                "the config tells where the server is, and it has problems; or give --socket",
-            )?;
-        let socket = doors.socket.with_context(|| {
+        let socket = doors(&file)?.socket.with_context(|| {
             format!("{} names no [admin] socket, where orders are taken", file.display())
         })?;
         Ok(At::Socket(socket))
     }
+}
+
+fn doors(node_file: &Path) -> anyhow::Result<AdminDoors> {
+    config::load_admin(node_file)
+        .map_err(|problems| anyhow::anyhow!("{problems}"))
+        .context("the config tells where the server is, and it has problems; or give --socket")
 }
 
 impl Shown {
@@ -319,7 +335,14 @@ impl Shown {
             return Ok(At::Server(server.clone()));
         }
         let Orders { socket, config: ConfigFile { config } } = &self.door;
-        Orders { socket: socket.clone(), config: ConfigFile { config: config.clone() } }.at()
+        if let Some(socket) = socket {
+            return Ok(At::Socket(socket.clone()));
+        }
+        let AdminDoors { listen, socket, .. } = doors(config)?;
+        let server = listen.map(|listen| At::Server(listen.to_string()));
+        socket.map(At::Socket).or(server).with_context(|| {
+            format!("{} opens no [admin] door; or give --server or --socket", config.display())
+        })
     }
 }
 
@@ -359,7 +382,9 @@ fn explain_from_files(
         bail!("{why}");
     }
     let ground = Groundwork::new(world);
-    let board = beliefs.board(1, &ground, request.at);
+    // An explanation is of a whole second; an order of this very one is in force already.
+    let at = if words.at.is_none() { now() } else { request.at };
+    let board = beliefs.board(1, &ground, at);
     let explanation = explain::explain(&Snapshot::new(ground.into(), board), &node.name, &request);
     Ok(explanation.render(format)?)
 }

@@ -97,6 +97,15 @@ impl OrderWords {
             since.checked_add(lasts).map_err(|_| word("for", "ends after the end of time"))
         });
         let until = until.transpose()?;
+        if let (Order::Drain { over: over @ 1.. }, Some(until)) = (order, until)
+            && until.duration_since(since).as_secs() <= i64::from(over)
+        {
+            let over = duration::shown(Duration::from_secs(over.into()));
+            let why = format!(
+                "{over} is not shorter than --for, so the drain would end before it is done"
+            );
+            return Err(word("over", &why));
+        }
         let why = self.why.trim();
         if why.is_empty() {
             return Err(word("why", "is empty; whoever finds this override will want to know"));
@@ -214,7 +223,12 @@ pub fn touched(said: &Override, world: &World) -> Result<Vec<String>, OrderError
     let of_service = |service: &Service| -> Option<String> {
         let sites = service.candidates.iter().map(|candidate| &*world.site(candidate.site).name);
         let sites: Vec<&str> = sites.filter(|site| said.site.matches(site)).collect();
-        (!sites.is_empty()).then(|| format!("{}: {}", service.name.to_host(), sites.join(", ")))
+        let in_vain = match (service.act, said.order) {
+            (Act::Observe, Order::Force(_)) => " (only observed: its answers do not change)",
+            _ => "",
+        };
+        let sites = (!sites.is_empty()).then(|| sites.join(", "))?;
+        Some(format!("{}: {sites}{in_vain}", service.name.to_host()))
     };
     Ok(services.filter_map(of_service).collect())
 }
@@ -316,6 +330,10 @@ mod tests {
         check("drain fra for=0s", "for: found 0ms, expected more than 0s, at most 366d");
         check("drain fra for=367d", "for: found 367d, expected more than 0s, at most 366d");
         check("drain fra over=8d", "over: found 8d, expected more than 0s, at most 7d");
+        check(
+            "drain fra over=1h for=1h",
+            "over: 1h is not shorter than --for, so the drain would end before it is done",
+        );
         check("drain fra over=1500ms", "over: expected whole seconds");
         check(
             "drain fra at=tonight",

@@ -11,7 +11,7 @@ use crate::health::board::{Duty, Standing};
 use crate::health::overrides::{Override, Phase, SLOPE};
 use crate::snapshot::Snapshot;
 use crate::steer::Failing;
-use crate::world::Node;
+use crate::world::{Act, Node};
 
 /// What came of the last reload.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -34,6 +34,10 @@ pub struct StatusOf<'a> {
     pub clock_behind: Option<SignedDuration>,
     pub last_reload: Option<&'a LastReload>,
     pub restart_needed: &'a [&'static str],
+    /// Overrides that touch nothing, each told.
+    pub untouching: Vec<String>,
+    /// Why orders given before the start are not in force.
+    pub lost: Option<&'a str>,
     pub overrides_in_force: usize,
     pub now: Timestamp,
 }
@@ -84,6 +88,10 @@ pub struct SiteTold {
     /// The share of clients taken now.
     pub admit: f64,
 }
+
+/// States of an override that has a say, and of one whose time will come.
+pub const IN_FORCE: &str = "in force";
+pub const TO_COME: &str = "to come";
 
 /// One override, as people look it up.
 #[derive(Clone, Debug, Serialize)]
@@ -187,9 +195,14 @@ fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
         let keys = of.restart_needed.join(", ");
         all.push(format!("node.toml has other values that need a restart: {keys}"));
     }
-    if !of.overrides_ok {
-        all.push("overrides were refused: the log says which and why".to_owned());
+    if let Some(why) = of.lost {
+        all.push(format!("orders given before the start are lost: {why}"));
+    } else if !of.overrides_ok {
+        all.push(
+            "overrides.toml is refused, what it said before holds: the log says why".to_owned(),
+        );
     }
+    all.extend(of.untouching.iter().cloned());
     if !of.is_persisted {
         all.push(
             "the state directory cannot be written: a restart would not know of orders".into(),
@@ -201,10 +214,18 @@ fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
              begin nor end"
         ));
     }
-    for service in services.iter().filter(|service| service.failing != Failing::No.as_str()) {
-        let ServiceTold { service, failing, .. } = service;
-        let how = if *failing == Failing::AllDown.as_str() { "down" } else { "drained" };
-        all.push(format!("{service}: every site is {how}, and when_all_down decides"));
+    for ServiceTold { service, act, failing, .. } in services {
+        let drained = *failing == Failing::AllDrained.as_str();
+        if *failing == Failing::No.as_str() {
+            continue;
+        }
+        all.push(match (drained, *act == Act::Observe.as_str()) {
+            (true, _) => format!("{service}: every site is drained, so all answer as if none were"),
+            (false, true) => format!("{service}: no site is fit to serve; it is only observed"),
+            (false, false) => {
+                format!("{service}: no undrained site is fit to serve, and when_all_down decides")
+            }
+        });
     }
     all
 }
@@ -241,11 +262,11 @@ impl OverrideTold {
     ) -> OverrideTold {
         let state = match said.phase(now) {
             Phase::Idle if said.is_over(now) => "over".to_owned(),
-            Phase::Idle => "to come".to_owned(),
+            Phase::Idle => TO_COME.to_owned(),
             Phase::Full | Phase::Draining { .. } if outranked_by.is_some() => {
                 format!("outranked by {}", outranked_by.unwrap_or_default())
             }
-            Phase::Full => "in force".to_owned(),
+            Phase::Full => IN_FORCE.to_owned(),
             Phase::Draining { steps } => format!("{} % gone", steps * 100 / SLOPE),
         };
         OverrideTold {

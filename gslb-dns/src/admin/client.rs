@@ -17,7 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::route::ON_BEHALF;
 use crate::explain::{Format, RequestWords};
-use crate::keeper::Receipt;
+use crate::keeper::{Receipt, Reloaded};
 use crate::orders::OrderWords;
 
 /// For a connection: an address that swallows packets is told apart from one that refuses.
@@ -70,8 +70,9 @@ impl At {
         serde_json::from_str(&told).context("the server's answer is no receipt")
     }
 
-    pub fn reload(&self, on_behalf_of: Option<&str>) -> anyhow::Result<()> {
-        self.ask(&Asked::post("/v1/reload", vec![], on_behalf_of), RELOAD_TIMEOUT).map(drop)
+    pub fn reload(&self, on_behalf_of: Option<&str>) -> anyhow::Result<Reloaded> {
+        let told = self.ask(&Asked::post("/v1/reload", vec![], on_behalf_of), RELOAD_TIMEOUT)?;
+        serde_json::from_str(&told).context("the server's answer does not tell of a reload")
     }
 
     fn ask(&self, asked: &Asked<'_>, patience: Duration) -> anyhow::Result<String> {

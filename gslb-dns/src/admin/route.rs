@@ -111,7 +111,7 @@ async fn change(
     }
     if path == "/v1/reload" {
         return match door.desk.reload(by).await {
-            Ok(Ok(())) => page(StatusCode::OK, JSON, "{}\n".into()),
+            Ok(Ok(reloaded)) => as_json(&reloaded),
             Ok(Err(why)) => error(StatusCode::CONFLICT, &why),
             Err(gone) => unavailable(gone),
         };

@@ -10,7 +10,7 @@ use crate::audit::{Line, Outcome};
 use crate::health::entries::{Entries, Full};
 use crate::health::overrides::{Order, Override, outranked};
 use crate::orders::{self, OrderError, OrderWords};
-use crate::status::{OverrideTold, Status, StatusOf};
+use crate::status::{IN_FORCE, OverrideTold, Status, StatusOf, TO_COME};
 
 /// Instants looked at before an order is taken, the first of all that matter: each costs two boards.
 const MOST_INSTANTS: usize = 64;
@@ -42,6 +42,17 @@ pub struct Receipt {
     pub on_disk: bool,
 }
 
+/// What became of a reload that was not refused.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Reloaded {
+    /// Whether another world answers since.
+    pub changed: bool,
+    pub epoch: String,
+    pub board: u64,
+    /// What is to be known: keys that wait for a restart, orders that touch nothing, what `check` warns of.
+    pub attention: Vec<String>,
+}
+
 /// Why an order was not taken.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refused {
@@ -61,6 +72,19 @@ impl Receipt {
             text += &format!("  {one}\n");
         }
         text + &format!("board {board} {digest}\n")
+    }
+}
+
+impl Reloaded {
+    /// For people.
+    pub fn text(&self) -> String {
+        let Reloaded { changed, epoch, board, attention } = self;
+        let what = if *changed { "the world has changed" } else { "the world is the same" };
+        let mut text = format!("reloaded: {what}\nepoch {epoch}, board {board}\n");
+        for one in attention {
+            text += &format!("ATTENTION  {one}\n");
+        }
+        text
     }
 }
 
@@ -98,7 +122,11 @@ impl Keeper {
     fn give(&mut self, words: &OrderWords, by: &By, now: Timestamp) -> Result<Receipt, Refused> {
         let moment = self.moment(now);
         let said = words.read(&by.who, moment)?;
-        let touches = orders::touched(&said, &self.ground.world)?;
+        let touches = match orders::touched(&said, &self.ground.world) {
+            // What was said of a site that is gone can still be ended: it might come back.
+            Err(_) if said.order.only_ends() && self.is_about_an_entry(&said) => vec![],
+            touched => touched?,
+        };
         let (entries, stamp) = self.beliefs.entries.with(said.clone(), &self.node.name, moment)?;
         if !words.anyway {
             let dark = self.left_with_nobody(&entries, &said);
@@ -126,6 +154,30 @@ impl Keeper {
             digest: board.digest.to_string(),
             on_disk: written.is_ok(),
         })
+    }
+
+    /// Whether an order was given before with the same patterns.
+    fn is_about_an_entry(&self, said: &Override) -> bool {
+        let mut entries = self.beliefs.entries.iter();
+        entries.any(|entry| (&entry.said.site, &entry.said.service) == (&said.site, &said.service))
+    }
+
+    /// The overrides that have a say, or will have one, and touch nothing.
+    pub(super) fn untouching(&self, now: Timestamp) -> Vec<String> {
+        let all = self.overrides(now).into_iter().zip(self.beliefs.said());
+        let idle = all.filter(|(told, said)| {
+            (told.state == IN_FORCE || told.state == TO_COME)
+                && !said.order.only_ends()
+                && said.unmatched_in(&self.ground.world).is_some()
+        });
+        idle.map(|(told, said)| {
+            let id = told.id.unwrap_or_else(|| "the file".to_owned());
+            format!(
+                "{} {} of {id} touches nothing: no such site of such a service",
+                said.order, said.site
+            )
+        })
+        .collect()
     }
 
     /// The services that an order leaves with nobody to serve them, at some time while it holds, and that would
@@ -180,6 +232,8 @@ impl Keeper {
             is_persisted: self.is_persisted,
             last_reload: self.last_reload.as_ref(),
             restart_needed: &self.restart_needed,
+            untouching: self.untouching(now),
+            lost: self.lost.as_deref(),
             overrides_in_force: self.overrides_in_force(now),
             now,
         })

@@ -9,7 +9,7 @@ mod jar;
 mod task;
 
 pub use self::beliefs::{Beliefs, ENTRIES_FILE, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
-pub use self::command::{By, Receipt};
+pub use self::command::{By, Receipt, Reloaded};
 pub use self::task::{AskError, Desk, keep};
 
 use std::collections::HashSet;
@@ -28,6 +28,7 @@ use crate::name::Name;
 use crate::publish::Published;
 use crate::snapshot::{Groundwork, Snapshot};
 use crate::status::LastReload;
+use crate::status::OverrideTold;
 use crate::steer::Failing;
 use crate::world::{Node, World};
 
@@ -60,6 +61,8 @@ pub struct Keeper {
     audit: Audit,
     /// Whether the overrides' file was good when last read.
     is_file_ok: bool,
+    /// Why orders given before the start are not in force.
+    lost: Option<String>,
     /// Whether it was told that the clock is behind the last order.
     is_behind: bool,
     started: Timestamp,
@@ -100,6 +103,7 @@ impl Keeper {
             restart_needed: vec![],
             audit: Audit::in_dir(&node.state_dir),
             is_file_ok: true,
+            lost: None,
             is_behind: false,
             started: now,
             is_persisted,
@@ -115,7 +119,8 @@ impl Keeper {
         if matches!(reread, Reread::Refused(_)) {
             keeper.tell_unmatched(now); // Of the last good copy.
         }
-        if let Some(why) = &keeper.beliefs.entries_lost {
+        keeper.lost.clone_from(&keeper.beliefs.entries_lost);
+        if let Some(why) = &keeper.lost {
             error!(why, "overrides given by command could not be read: none of them is in force");
         }
         keeper.settle();
@@ -140,7 +145,7 @@ impl Keeper {
     }
 
     /// Answers from another world from now on. Sites keep what is believed of them, by name.
-    pub fn adopt(&mut self, next: Prepared, by: &By, now: Timestamp) {
+    pub fn adopt(&mut self, next: Prepared, by: &By, now: Timestamp) -> Reloaded {
         let Prepared { file: _, node, mut ground, tests: _, findings } = next;
         self.tell_restart_needed(self.node.needs_restart_for(&node));
         self.jar.adopt(node.dns.cookies.as_ref(), now);
@@ -150,7 +155,7 @@ impl Keeper {
             self.metrics.reloads.unchanged.inc();
             info!(%epoch, "reloaded: the world is the same");
             self.reloaded(LastReload { at: now, refused: None }, by);
-            return;
+            return self.told(false, &findings, now);
         }
         ground.count_in(&self.metrics.ledgers);
         let previous = std::mem::replace(&mut self.ground, Arc::new(ground));
@@ -169,6 +174,16 @@ impl Keeper {
         info!(%epoch, board = self.number, %digest, "reloaded: the world has changed");
         tell_findings(&findings);
         self.reloaded(LastReload { at: now, refused: None }, by);
+        self.told(true, &findings, now)
+    }
+
+    fn told(&self, changed: bool, findings: &Problems, now: Timestamp) -> Reloaded {
+        let restart = |key: &&str| format!("node.toml has another {key}, which needs a restart");
+        let mut attention: Vec<String> = self.restart_needed.iter().map(restart).collect();
+        attention.extend(self.untouching(now));
+        attention.extend(findings.of(Severity::Warning).map(|why| why.to_string()));
+        let epoch = self.ground.world.epoch.to_string();
+        Reloaded { changed, epoch, board: self.number, attention }
     }
 
     /// Goes on as before: what was read is not fit to answer from.
@@ -309,6 +324,19 @@ impl Keeper {
         }
     }
 
+    /// Warns of what the file says in vain: an order outranks it, and goes on to, be it an undrain.
+    fn tell_outranked(&self, now: Timestamp) {
+        for told in self.overrides(now).into_iter().filter(|told| told.id.is_none()) {
+            let OverrideTold { order, site, service, state, .. } = told;
+            if state.starts_with("outranked") {
+                warn!(
+                    order,
+                    site, service, state, "an override of the file is outranked by an order"
+                );
+            }
+        }
+    }
+
     /// Warns of overrides that are or will be in force and can touch nothing.
     fn tell_unmatched(&self, now: Timestamp) {
         for said in self.beliefs.said().filter(|said| !said.is_over(now)) {
@@ -350,6 +378,7 @@ impl Keeper {
                 let in_force =
                     self.beliefs.overrides.iter().filter(|said| said.is_in_force(now)).count();
                 info!(overrides = self.beliefs.overrides.len(), in_force, "overrides read");
+                self.tell_outranked(now);
                 self.tell_unmatched(now);
             }
             Reread::Refused(why) => {

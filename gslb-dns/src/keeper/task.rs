@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
 
 use super::command::Refused;
-use super::{By, Keeper, Receipt};
+use super::{By, Keeper, Receipt, Reloaded};
 use crate::config::{self, Prepared};
 use crate::orders::OrderWords;
 use crate::status::{OverrideTold, Status};
@@ -48,7 +48,7 @@ enum Question {
 
 struct ReloadAsked {
     by: By,
-    answer: Answer<Result<(), String>>,
+    answer: Answer<Result<Reloaded, String>>,
 }
 
 type Answer<T> = oneshot::Sender<T>;
@@ -73,7 +73,7 @@ impl Desk {
     }
 
     /// Has the config read again; tells what came of it.
-    pub async fn reload(&self, by: By) -> Result<Result<(), String>, AskError> {
+    pub async fn reload(&self, by: By) -> Result<Result<Reloaded, String>, AskError> {
         self.ask(|answer| Asked::Reload(ReloadAsked { by, answer })).await
     }
 
@@ -188,10 +188,7 @@ fn answer(keeper: &mut Keeper, woken: Woken, now: fn() -> Timestamp) {
         Woken::Read(asked, read) => {
             let by = asked.first().map_or_else(By::itself, |asked| asked.by.clone());
             let told = match *read {
-                Ok(next) => {
-                    keeper.adopt(next, &by, now());
-                    Ok(())
-                }
+                Ok(next) => Ok(keeper.adopt(next, &by, now())),
                 Err(why) => {
                     keeper.refuse(&why, &by, now());
                     Err(why)
