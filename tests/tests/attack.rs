@@ -3,15 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use gslb_tests::dice::Dice;
 use gslb_tests::resolver::{Resolver, Stream, query};
-use gslb_tests::server::{Server, run};
+use gslb_tests::server::{Server, program, run};
 use gslb_tests::wait::{PATIENCE, now, until};
 use gslb_tests::world::{Files, World};
 use hickory_proto::op::{Message, ResponseCode};
@@ -292,4 +293,35 @@ fn garbage(dice: &mut Dice) -> Vec<u8> {
         packet[at] = dice.below(256) as u8;
     }
     packet
+}
+
+#[test]
+fn who_takes_every_descriptor_keeps_nobody_from_an_answer_over_udp() {
+    const DESCRIPTORS: usize = 64;
+    let world = World::write(&Files { world: WORLD, zone: ZONE, places: "" }).unwrap();
+    let mut limited = Command::new("sh");
+    let script = format!("ulimit -n {DESCRIPTORS} && exec \"$0\" \"$@\"");
+    limited.arg("-c").arg(script).arg(program().unwrap());
+    let server = Server::start_as(limited, &world.node()).unwrap();
+    // More connections than descriptors: the kernel takes them, the server cannot.
+    let streams: Vec<TcpStream> =
+        (0..2 * DESCRIPTORS).map(|_| TcpStream::connect(server.dns()).unwrap()).collect();
+    let mut resolver = Resolver::of(server.dns()).unwrap();
+    let begin = now();
+    let mut answers = 0;
+    while begin.elapsed() < Duration::from_secs(2) {
+        resolver.ask(&asked()).unwrap();
+        answers += 1;
+    }
+    assert!(answers > 100, "{answers} answers in two seconds");
+    drop(streams);
+    until("TCP is answered again", || {
+        let mut stream = Stream::to(server.dns())?;
+        Ok(stream.ask(&asked()).ok().flatten())
+    })
+    .unwrap();
+    // It waited between two tries to take a connection: who spins fails many thousand times.
+    let failed = server.metric("gslb_dns_tcp_accept_errors_total").unwrap();
+    assert!((1.0..500.0).contains(&failed), "{failed} failures");
+    assert_eq!(server.stop().unwrap().code(), Some(0));
 }
