@@ -155,13 +155,13 @@ impl Status {
         let BoardTold { number, digest, since } = &self.board;
         let overrides = self.overrides_in_force;
         let _ = writeln!(text, "{} of {}, version {}", self.node, self.cluster, self.version);
-        let _ = writeln!(text, "started    {}", self.started);
+        let _ = writeln!(text, "started    {}", to_second(self.started));
         let _ = writeln!(text, "epoch      {}", self.epoch);
-        let _ = writeln!(text, "board      {number} {digest} since {since}");
+        let _ = writeln!(text, "board      {number} {digest} since {}", to_second(*since));
         let _ = writeln!(text, "overrides  {overrides} in force");
         if let Some(LastReload { at, refused }) = &self.last_reload {
             let what = if refused.is_some() { "refused" } else { "done" };
-            let _ = writeln!(text, "reload     {what} at {at}");
+            let _ = writeln!(text, "reload     {what} at {}", to_second(*at));
         }
         for one in &self.attention {
             let _ = writeln!(text, "ATTENTION  {one}");
@@ -290,7 +290,7 @@ pub fn overrides_text(all: &[OverrideTold]) -> String {
     }
     let mut rows =
         vec![row(["id", "order", "site", "service", "state", "since", "until", "who", "why"])];
-    let moment = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
+    let moment = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| to_second(at).to_string());
     for one in all {
         let id = one.id.as_deref().unwrap_or("file");
         let (since, until) = (moment(one.since), moment(one.until));
@@ -298,6 +298,11 @@ pub fn overrides_text(all: &[OverrideTold]) -> String {
         rows.push(row([id, order, site, service, state, &since, &until, who, why]));
     }
     aligned(&rows)
+}
+
+/// As people want to read an instant.
+pub fn to_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {

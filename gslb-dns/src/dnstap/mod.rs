@@ -1,4 +1,4 @@
-//! One query or answer as a dnstap message (https://dnstap.info), in the frame that carries it.
+//! One query or answer as a dnstap message (<https://dnstap.info>), in the frame that carries it.
 //!
 //! Reads what `listen` saw, feeds `query_log`. The few fields of dnstap.proto that a name server fills in are
 //! written by hand, each in its smallest form. Pure; never touches a ring or a socket.

@@ -1,4 +1,4 @@
-//! Frame Streams (https://farsightsec.github.io/fstrm), as the side that writes: the words said before and after
+//! Frame Streams (<https://farsightsec.github.io/fstrm>), as the side that writes: the words said before and after
 //! the frames, and where frames end. Pure.
 
 /// What our frames hold.

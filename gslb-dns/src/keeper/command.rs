@@ -10,7 +10,7 @@ use crate::audit::{Line, Outcome};
 use crate::health::entries::{Entries, Full};
 use crate::health::overrides::{Order, Override, outranked};
 use crate::orders::{self, OrderError, OrderWords};
-use crate::status::{IN_FORCE, OverrideTold, Status, StatusOf, TO_COME};
+use crate::status::{IN_FORCE, OverrideTold, Status, StatusOf, TO_COME, to_second};
 
 /// Instants looked at before an order is taken, the first of all that matter: each costs two boards.
 const MOST_INSTANTS: usize = 64;
@@ -66,7 +66,8 @@ impl Receipt {
     /// For people.
     pub fn text(&self) -> String {
         let Receipt { id, order, since, until, touches, board, digest, on_disk: _ } = self;
-        let until = until.map_or(String::new(), |until| format!(" until {until}"));
+        let until = until.map_or(String::new(), |until| format!(" until {}", to_second(until)));
+        let since = to_second(*since);
         let mut text = format!("{id}  {order} from {since}{until}\n");
         for one in touches {
             text += &format!("  {one}\n");

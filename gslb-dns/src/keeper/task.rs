@@ -43,7 +43,7 @@ enum Question {
     Overrides(Answer<Vec<OverrideTold>>),
     Status(Answer<Box<Status>>),
     /// Somebody asked for a change who may only read.
-    TurnedAway(By, Box<str>),
+    TurnedAway(By, Box<str>, Answer<()>),
 }
 
 struct ReloadAsked {
@@ -87,9 +87,9 @@ impl Desk {
 
     /// Has it noted that somebody asked for a change who may only read.
     pub async fn turned_away(&self, by: By, action: &str) {
-        let question = Question::TurnedAway(by, action.into());
+        let action = action.into();
         // If nobody keeps the board any more, nobody keeps the audit log either.
-        let _ = self.0.send(Asked::Question(question)).await;
+        let _ = self.ask(|noted| Asked::Question(Question::TurnedAway(by, action, noted))).await;
     }
 
     async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Asked) -> Result<T, AskError> {
@@ -176,7 +176,10 @@ fn answer(keeper: &mut Keeper, woken: Woken, now: fn() -> Timestamp) {
             let (words, by) = *order;
             let _ = answer.send(keeper.order(&words, &by, now()));
         }
-        Woken::Question(Question::TurnedAway(by, action)) => keeper.turn_away(&by, &action, now()),
+        Woken::Question(Question::TurnedAway(by, action, noted)) => {
+            keeper.turn_away(&by, &action, now());
+            let _ = noted.send(());
+        }
         Woken::Question(Question::Overrides(answer)) if answer.is_closed() => {}
         Woken::Question(Question::Status(answer)) if answer.is_closed() => {}
         Woken::Question(Question::Overrides(answer)) => {
