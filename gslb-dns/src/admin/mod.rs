@@ -9,8 +9,11 @@ mod route;
 mod socket;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -55,65 +58,69 @@ pub struct Door {
 }
 
 /// Serves the reading door until told to stop.
-pub async fn serve(socket: TcpListener, door: Door, mut stopping: watch::Receiver<bool>) {
-    let listener = match tokio::net::TcpListener::from_std(socket) {
-        Ok(listener) => listener,
-        Err(error) => return warn!(%error, "the admin door stays shut"),
-    };
-    let mut room = Room::new();
-    let seats = Arc::clone(&room.seats);
-    loop {
-        let accepted = tokio::select! {
-            _ = stopping.changed() => break,
-            accepted = async {
-                let seat = seat(&seats).await?;
-                Ok((listener.accept().await?.0, seat))
-            } => accepted,
-            Some(_) = room.connections.join_next() => continue,
-        };
-        match accepted {
-            Ok((stream, seat)) => room.receive(stream, seat, door.clone(), None),
-            Err(error) => pause(&error).await,
+pub async fn serve(socket: TcpListener, door: Door, stopping: watch::Receiver<bool>) {
+    match tokio::net::TcpListener::from_std(socket) {
+        Ok(listener) => {
+            let accept = |waker: &mut Context<'_>| {
+                listener.poll_accept(waker).map_ok(|(stream, _)| (stream, None))
+            };
+            receive_all(accept, door, stopping).await;
         }
+        Err(error) => warn!(%error, "the admin door stays shut"),
     }
-    room.close().await;
 }
 
 /// Serves the socket until told to stop, and takes it away.
-pub async fn serve_socket(socket: AdminSocket, door: Door, mut stopping: watch::Receiver<bool>) {
-    let listener = socket.listener.try_clone().and_then(tokio::net::UnixListener::from_std);
-    let listener = match listener {
-        Ok(listener) => listener,
-        Err(error) => return warn!(%error, "the admin socket stays shut"),
-    };
+pub async fn serve_socket(socket: AdminSocket, door: Door, stopping: watch::Receiver<bool>) {
+    match socket.listener.try_clone().and_then(tokio::net::UnixListener::from_std) {
+        Ok(listener) => {
+            let accept = |waker: &mut Context<'_>| {
+                listener.poll_accept(waker).map(|accepted| {
+                    let (stream, _) = accepted?;
+                    let peer = stream.peer_cred()?;
+                    Ok((stream, Some(peer)))
+                })
+            };
+            receive_all(accept, door, stopping).await;
+        }
+        Err(error) => warn!(%error, "the admin socket stays shut"),
+    }
+}
+
+/// Receives whom `accept` brings, each with what the kernel vouches for, as long as there are seats.
+async fn receive_all<S>(
+    accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<(S, Option<UCred>)>>,
+    door: Door,
+    mut stopping: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut room = Room::new();
     let seats = Arc::clone(&room.seats);
     loop {
         let accepted = tokio::select! {
             _ = stopping.changed() => break,
-            accepted = async {
-                let seat = seat(&seats).await?;
-                let (stream, _) = listener.accept().await?;
-                let credentials = stream.peer_cred()?;
-                Ok((stream, seat, credentials))
-            } => accepted,
+            accepted = seated(&seats, &accept) => accepted,
             Some(_) = room.connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, seat, peer)) => room.receive(stream, seat, door.clone(), Some(peer)),
-            Err(error) => pause(&error).await,
+            Ok((seat, (stream, peer))) => room.receive(stream, seat, door.clone(), peer),
+            Err(error) => {
+                debug!(%error, "accept failed on an admin door");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
     room.close().await;
 }
 
-async fn seat(seats: &Arc<Semaphore>) -> std::io::Result<OwnedSemaphorePermit> {
-    Arc::clone(seats).acquire_owned().await.map_err(std::io::Error::other)
-}
-
-async fn pause(error: &std::io::Error) {
-    debug!(%error, "accept failed on an admin door");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Accepts once there is a seat.
+async fn seated<T>(
+    seats: &Arc<Semaphore>,
+    accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<T>>,
+) -> io::Result<(OwnedSemaphorePermit, T)> {
+    let seat = Arc::clone(seats).acquire_owned().await.map_err(io::Error::other)?;
+    Ok((seat, poll_fn(accept).await?))
 }
 
 /// The connections of one door.
