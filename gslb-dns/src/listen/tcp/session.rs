@@ -179,43 +179,40 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S, received: &mut Vec<u8>) -> i
 impl Desk {
     /// Answers a message by itself. `None`: it must not be answered.
     pub fn answer_one(&self, message: &[u8], address: IpAddr) -> Option<(Answer, Vec<u8>)> {
-        let snapshot = self.published.load();
-        let secrets = self.published.load_secrets();
-        let page = snapshot.ground.page(self.tally.page());
-        let guard = Guard { secrets: &secrets, limit: None, page };
-        let asker = Asker { address, transport: self.transport, now: unix_seconds() };
-        let mut name = NameKey::ROOT;
-        in_room(|room| {
-            let node_name = &self.node_name;
-            let answer =
-                answer_guarded(&guard, &snapshot, node_name, message, &asker, &mut name, room);
-            self.tally.count(answer.as_ref());
-            answer.map(|answer| {
-                let octets = &room[..answer.length];
-                self.tell(address, message, octets);
-                (answer, octets.to_vec())
-            })
+        self.answering(address, |answer| {
+            in_room(|room| answer(message, room).map(|said| (said, room[..said.length].to_vec())))
         })
     }
 
     fn answer(&self, received: &[u8], address: IpAddr) -> Batch {
-        // Kept to the end of the batch and no longer: an idle connection holds no old world.
+        self.answering(address, |answer| {
+            Batch::of(received, |message, room| answer(message, room).map(|said| said.length))
+        })
+    }
+
+    /// Does `work`, which is given a way to answer messages, all of one snapshot: it is kept to the end and no
+    /// longer, so that an idle connection holds no old world.
+    fn answering<R>(
+        &self,
+        address: IpAddr,
+        work: impl FnOnce(&mut dyn FnMut(&[u8], &mut [u8]) -> Option<Answer>) -> R,
+    ) -> R {
         let snapshot = self.published.load();
         let secrets = self.published.load_secrets();
-        // Nobody who comes this way is limited: a stream shows that its client is where it says.
         let page = snapshot.ground.page(self.tally.page());
+        // Nobody who comes this way is limited: a stream shows that its client is where it says.
         let guard = Guard { secrets: &secrets, limit: None, page };
         let asker = Asker { address, transport: self.transport, now: unix_seconds() };
         let mut name = NameKey::ROOT;
-        Batch::of(received, |message, room| {
+        work(&mut |message, room| {
             let node_name = &self.node_name;
             let answer =
                 answer_guarded(&guard, &snapshot, node_name, message, &asker, &mut name, room);
             self.tally.count(answer.as_ref());
-            answer.map(|answer| {
+            if let Some(answer) = &answer {
                 self.tell(address, message, &room[..answer.length]);
-                answer.length
-            })
+            }
+            answer
         })
     }
 
