@@ -86,90 +86,65 @@ enum Command {
     },
     /// Take a site out of service: nobody new is sent there.
     Drain {
-        /// A site's name or pattern, such as fra or 'eu-*'
-        site: String,
         #[command(flatten)]
-        about: About,
+        order: Order,
         /// Step by step over this time, such as 10m, instead of at once
         #[arg(long)]
         over: Option<String>,
-        #[command(flatten)]
-        term: Term,
-        #[command(flatten)]
-        door: Orders,
     },
     /// End a drain.
     Undrain {
-        /// A site's name or pattern
-        site: String,
         #[command(flatten)]
-        about: About,
-        #[command(flatten)]
-        term: Term,
-        #[command(flatten)]
-        door: Orders,
+        order: Order,
     },
     /// Say that a site is up, down or unknown, whatever is known of it; auto ends that.
     Force {
         /// up, down, unknown or auto
         state: String,
-        /// A site's name or pattern
-        site: String,
         #[command(flatten)]
-        about: About,
-        #[command(flatten)]
-        term: Term,
-        #[command(flatten)]
-        door: Orders,
+        order: Order,
     },
     /// Give a site another weight than the configured one; auto ends that.
     Weight {
         /// A number, or auto; 0 takes nobody
         weight: String,
-        /// A site's name or pattern
-        site: String,
         #[command(flatten)]
-        about: About,
-        #[command(flatten)]
-        term: Term,
-        #[command(flatten)]
-        door: Orders,
+        order: Order,
     },
     /// Have the running server read its config again; exit code 1 if it refuses it.
     Reload {
         #[command(flatten)]
-        door: Orders,
+        door: Door,
     },
 }
 
-/// What an order is about, and why.
+/// What every order says, and where it is given.
 #[derive(Args)]
-struct About {
+struct Order {
+    /// A site's name or pattern, such as fra or 'eu-*'
+    site: String,
     /// A service's name or pattern; every service if left out
     #[arg(long)]
     service: Option<String>,
     /// For whoever finds it later
     #[arg(long)]
     why: String,
-    /// Even if a service is left without a site
-    #[arg(long)]
-    anyway: bool,
-}
-
-/// When an order holds.
-#[derive(Args)]
-struct Term {
     /// Ends by itself after this time, such as 1h
     #[arg(long = "for", value_name = "TIME")]
     lasts: Option<String>,
     /// Begins at this instant, such as 2026-11-21T22:00:00Z, instead of now
     #[arg(long)]
     at: Option<String>,
+    /// Even if a service is left without a site
+    #[arg(long)]
+    anyway: bool,
+    #[command(flatten)]
+    door: Door,
 }
 
 /// Where orders are taken.
 #[derive(Args)]
-struct Orders {
+struct Door {
     /// The running server's admin socket; the one that the config names if left out
     #[arg(long, conflicts_with = "config")]
     socket: Option<PathBuf>,
@@ -180,7 +155,7 @@ struct Orders {
 #[derive(Args)]
 struct Shown {
     #[command(flatten)]
-    door: Orders,
+    door: Door,
     /// Ask at this admin address instead
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["config", "socket"])]
     server: Option<String>,
@@ -268,18 +243,10 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Status { shown } => done(&shown.at()?.status(format(shown.json))?),
         Command::Overrides { shown } => done(&shown.at()?.overrides(format(shown.json))?),
-        Command::Drain { site, about, over, term, door } => {
-            give(door, OrderWords { over, ..words("drain", None, site, about, term) })
-        }
-        Command::Undrain { site, about, term, door } => {
-            give(door, words("undrain", None, site, about, term))
-        }
-        Command::Force { state, site, about, term, door } => {
-            give(door, words("force", Some(state), site, about, term))
-        }
-        Command::Weight { weight, site, about, term, door } => {
-            give(door, words("weight", Some(weight), site, about, term))
-        }
+        Command::Drain { order, over } => order.give("drain", None, over),
+        Command::Undrain { order } => order.give("undrain", None, None),
+        Command::Force { state, order } => order.give("force", Some(state), None),
+        Command::Weight { weight, order } => order.give("weight", Some(weight), None),
         Command::Reload { door } => {
             let told = door.at()?.reload(on_behalf_of().as_deref())?;
             done(&told.text())
@@ -287,22 +254,26 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn words(order: &str, value: Option<String>, site: String, about: About, term: Term) -> OrderWords {
-    let About { service, why, anyway } = about;
-    let Term { lasts, at } = term;
-    OrderWords { order: order.into(), value, site, service, at, lasts, over: None, why, anyway }
-}
-
-fn give(door: Orders, words: OrderWords) -> anyhow::Result<ExitCode> {
-    let receipt = door.at()?.order(&words, on_behalf_of().as_deref())?;
-    say(&receipt.text())?;
-    if receipt.on_disk {
-        return Ok(ExitCode::SUCCESS);
+impl Order {
+    fn give(
+        self,
+        order: &str,
+        value: Option<String>,
+        over: Option<String>,
+    ) -> anyhow::Result<ExitCode> {
+        let Order { site, service, why, lasts, at, anyway, door } = self;
+        let order = order.to_owned();
+        let words = OrderWords { order, value, site, service, at, lasts, over, why, anyway };
+        let receipt = door.at()?.order(&words, on_behalf_of().as_deref())?;
+        say(&receipt.text())?;
+        if receipt.on_disk {
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!(
+            "gslb-dns: NOT ON DISK: it is in force, and a restart would not know of it; see the log"
+        );
+        Ok(ExitCode::from(NOT_ON_DISK))
     }
-    eprintln!(
-        "gslb-dns: NOT ON DISK: it is in force, and a restart would not know of it; see the log"
-    );
-    Ok(ExitCode::from(NOT_ON_DISK))
 }
 
 /// Who became root for this, as sudo tells.
@@ -310,7 +281,7 @@ fn on_behalf_of() -> Option<String> {
     std::env::var("SUDO_USER").ok().filter(|user| !user.is_empty())
 }
 
-impl Orders {
+impl Door {
     fn at(self) -> anyhow::Result<At> {
         if let Some(socket) = self.socket {
             return Ok(At::Socket(socket));
@@ -334,7 +305,7 @@ impl Shown {
         if let Some(server) = &self.server {
             return Ok(At::Server(server.clone()));
         }
-        let Orders { socket, config: ConfigFile { config } } = &self.door;
+        let Door { socket, config: ConfigFile { config } } = &self.door;
         if let Some(socket) = socket {
             return Ok(At::Socket(socket.clone()));
         }
