@@ -28,6 +28,7 @@ pub struct Tally {
     steered: AtomicU64,
     silent: AtomicU64,
     unsent: AtomicU64,
+    refused: AtomicU64,
     panics: AtomicU64,
     limited: [AtomicU64; Limited::ALL.len()],
     cookies: [AtomicU64; cookie::State::ALL.len()],
@@ -40,6 +41,7 @@ pub struct Counts {
     truncated: u32,
     steered: u32,
     silent: u32,
+    refused: u32,
     limited: [u32; Limited::ALL.len()],
     cookies: [u32; cookie::State::ALL.len()],
 }
@@ -62,6 +64,11 @@ impl Counts {
         self.by_rcode[slot(answer.rcode)] += 1;
         self.truncated += u32::from(answer.truncated && answer.limited.is_none());
         self.steered += u32::from(answer.steered.is_some());
+    }
+
+    /// What came from a proxy had no header.
+    pub fn count_refused(&mut self) {
+        self.refused += 1;
     }
 }
 
@@ -102,6 +109,7 @@ impl Tally {
             steered: AtomicU64::new(0),
             silent: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             limited: Default::default(),
             cookies: Default::default(),
@@ -115,12 +123,16 @@ impl Tally {
 
     /// Adds what a batch counted.
     pub fn add(&self, counts: &Counts) {
-        let Counts { by_rcode, truncated, steered, silent, limited, cookies } = counts;
+        let Counts { by_rcode, truncated, steered, silent, refused, limited, cookies } = counts;
         let slots = self.by_rcode.iter().zip(by_rcode);
         let slots = slots.chain(self.limited.iter().zip(limited));
         let slots = slots.chain(self.cookies.iter().zip(cookies));
-        let others =
-            [(&self.truncated, truncated), (&self.steered, steered), (&self.silent, silent)];
+        let others = [
+            (&self.truncated, truncated),
+            (&self.steered, steered),
+            (&self.silent, silent),
+            (&self.refused, refused),
+        ];
         for (total, &count) in slots.chain(others) {
             if count > 0 {
                 add(total, count.into());
@@ -392,6 +404,7 @@ struct AnswerCounters {
     steered: IntCounterVec,
     silent: IntCounterVec,
     unsent: IntCounterVec,
+    refused: IntCounterVec,
     panics: IntCounterVec,
     limited: IntCounterVec,
     cookies: IntCounterVec,
@@ -432,6 +445,11 @@ impl AnswerCounters {
                 "answers that the kernel refused to send",
                 transport,
             ),
+            refused: counter_vec(
+                "gslb_dns_proxy_refused_datagrams_total",
+                "datagrams from a listed proxy without a header of PROXY version 2, dropped",
+                transport,
+            ),
             panics: counter_vec(
                 "gslb_dns_panics_total",
                 "packets or connections given up because of a panic: please report the log line",
@@ -461,6 +479,7 @@ impl AnswerCounters {
             (&self.steered, &tally.steered),
             (&self.silent, &tally.silent),
             (&self.unsent, &tally.unsent),
+            (&self.refused, &tally.refused),
             (&self.panics, &tally.panics),
         ] {
             vec.with_label_values(&[transport]).inc_by(count.load(Relaxed));
@@ -475,18 +494,19 @@ impl AnswerCounters {
         }
     }
 
-    fn vecs(&self) -> [&IntCounterVec; 8] {
+    fn vecs(&self) -> [&IntCounterVec; 9] {
         let AnswerCounters {
             answers,
             truncated,
             steered,
             silent,
             unsent,
+            refused,
             panics,
             limited,
             cookies,
         } = self;
-        [answers, truncated, steered, silent, unsent, panics, limited, cookies]
+        [answers, truncated, steered, silent, unsent, refused, panics, limited, cookies]
     }
 }
 

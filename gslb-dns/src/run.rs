@@ -291,6 +291,7 @@ impl Server {
             for (listener, tally) in udp.into_iter().zip(&mut udp_tallies) {
                 let (door, stop) = (streams.door.clone(), Arc::clone(&self.stop_udp));
                 let limiter = limiter.cloned();
+                let listener = listener.believing(Arc::clone(&streams.proxies));
                 let thread = thread::Builder::new()
                     .name(format!("udp-{}", self.udp.len()))
                     .spawn(move || {

@@ -345,6 +345,9 @@ fn limiter(slip: u8) -> RateLimiter {
     RateLimiter::new(limits, [3; 16])
 }
 
+/// What a proxy says of a client.
+const PROXIED: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\x51\x02\x45\x01\0\0\0\0\0\0\0\0";
+
 /// The client's side: its own packets and buffers, so that nothing of it is counted.
 struct Asker {
     socket: UdpSocket,
@@ -353,6 +356,8 @@ struct Asker {
     truncated: usize,
     /// HTTPS answers with a record, and those with several.
     bound: [usize; 2],
+    /// Stands before each query.
+    header: &'static [u8],
 }
 
 impl Asker {
@@ -361,7 +366,7 @@ impl Asker {
             let packet = batch * BATCH % PACKETS + index;
             let packet = &mut self.packets[packet];
             packet[..2].copy_from_slice(&(index as u16).to_be_bytes());
-            self.socket.send(packet).unwrap();
+            self.socket.send(&[self.header, packet].concat()).unwrap();
         }
     }
 
@@ -398,13 +403,9 @@ fn a_query_costs_no_allocation_and_no_lock() {
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.connect(address).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut asker = Asker {
-        socket: client,
-        packets: packets(),
-        room: vec![0; 2048],
-        truncated: 0,
-        bound: [0; 2],
-    };
+    let (packets, room) = (packets(), vec![0; 2048]);
+    let mut asker =
+        Asker { socket: client, packets, room, truncated: 0, bound: [0; 2], header: b"" };
 
     let tally = Arc::new(Tally::new(Transport::Udp));
     let metrics = Metrics::new(vec![Arc::clone(&tally)]);
@@ -414,9 +415,17 @@ fn a_query_costs_no_allocation_and_no_lock() {
     drop(published.swap_secrets(secrets()));
     // With a slip of 1 every query has an answer, over the limit or not.
     let limiter = limiter(1);
-    for (limiter, queries) in [(None, QUERIES), (Some(&limiter), QUERIES / 4)] {
+    let some = QUERIES / 4;
+    let sender = [address.ip().into()];
+    for (limiter, queries, header, proxies) in [
+        (None, QUERIES, &b""[..], &[][..]),
+        (Some(&limiter), some, b"", &[]),
+        (None, some, PROXIED, &sender),
+    ] {
+        asker.header = header;
         let mut worker =
-            Worker::new(&server, ReplyFrom::Socket, &published, "test", limiter, &tally);
+            Worker::new(&server, ReplyFrom::Socket, &published, "test", limiter, &tally)
+                .believing(proxies);
         // The first batch warms up what a thread sets up once.
         asker.send(0);
         take(&mut worker, &mut Spent::default());
@@ -467,7 +476,8 @@ fn a_logged_query_costs_no_allocation_and_no_lock() {
     client.connect(server.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let (packets, room) = (packets(), vec![0; 2048]);
-    let mut asker = Asker { socket: client, packets, room, truncated: 0, bound: [0; 2] };
+    let mut asker =
+        Asker { socket: client, packets, room, truncated: 0, bound: [0; 2], header: b"" };
     let tally = Arc::new(Tally::new(Transport::Udp));
     let published = Published::new(snapshot(&Metrics::new(vec![Arc::clone(&tally)])));
     drop(published.swap_secrets(secrets()));

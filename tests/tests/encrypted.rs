@@ -212,7 +212,7 @@ fn a_renewed_certificate_is_shown_without_a_reload() {
     assert!(server.stop().unwrap().success());
 }
 
-/// kdig writes the header, over TCP; the policy answers for the client in it.
+/// kdig writes the header, over TCP and UDP; the policy answers for the client in it.
 #[test]
 fn a_proxy_tells_the_client() {
     if peers::missing(absent(KDIG, "kdig is not installed")) {
@@ -221,18 +221,19 @@ fn a_proxy_tells_the_client() {
     let world = World::write(&EVERY_STEP).unwrap();
     encrypt(&world).unwrap();
     let node = fs::read_to_string(world.node()).unwrap();
-    let believing = node.replace("[dns]\n", "[dns]\nproxy = { from = [\"127.0.0.0/8\"] }\n");
+    let believing = node.replace("[dns]\n", "[dns]\nproxy = { from = [\"127.0.0.2/32\"] }\n");
     fs::write(world.node(), believing).unwrap();
     let server = Server::start(&world.node()).unwrap();
     let dns = server.dns();
     let mut told = std::collections::BTreeSet::new();
     for client in ["81.2.69.1", "63.1.2.1"] {
         let subnet = format!("+subnet={client}/24");
-        // Over UDP no header is read.
         let expected = kdig(&world, dns, &["+notls", "+notcp", "+short", &subnet]);
         let proxy = format!("+proxy={client}-192.0.2.53");
-        let asked = kdig(&world, dns, &["+notls", "+tcp", "+short", &proxy]);
-        assert_eq!(asked, expected, "{client}");
+        for transport in ["+tcp", "+notcp"] {
+            let words = ["-b", "127.0.0.2", "+notls", transport, "+short", &proxy];
+            assert_eq!(kdig(&world, dns, &words), expected, "{client} {transport}");
+        }
         told.insert(expected);
     }
     assert_eq!(told.len(), 2, "two clients, two places, two answers: {told:?}");

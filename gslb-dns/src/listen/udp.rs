@@ -15,9 +15,11 @@ use std::thread;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::batch::{self, Datagram, Exchange, IpVersion, ReplyFrom};
+use super::proxy::{self, Origin};
 use crate::answer::{Asker, Guard, MAX_UDP, Transport, answer_guarded};
 use crate::clock::{monotonic, unix_seconds, unix_time};
 use crate::ids::ServiceId;
@@ -47,6 +49,7 @@ const _: () = assert!(batch::SEND_ROOM >= MAX_UDP, "the buffer holds the largest
 pub struct UdpListener {
     socket: UdpSocket,
     reply_from: ReplyFrom,
+    proxies: Arc<[IpNet]>,
     tap: Option<Tap>,
 }
 
@@ -74,7 +77,12 @@ impl UdpListener {
         } else {
             ReplyFrom::Socket
         };
-        Ok(UdpListener { socket, reply_from, tap: None })
+        Ok(UdpListener { socket, reply_from, proxies: [].into(), tap: None })
+    }
+
+    /// Datagrams from these networks begin with a header of the PROXY protocol, and all of them must.
+    pub fn believing(self, proxies: Arc<[IpNet]>) -> UdpListener {
+        UdpListener { proxies, ..self }
     }
 
     /// Tells the query log what is asked and answered.
@@ -96,7 +104,8 @@ impl UdpListener {
         stop: &AtomicBool,
     ) {
         let mut worker =
-            Worker::new(&self.socket, self.reply_from, published, node_name, limiter, tally);
+            Worker::new(&self.socket, self.reply_from, published, node_name, limiter, tally)
+                .believing(&self.proxies);
         worker.tap = self.tap;
         while !stop.load(Relaxed) {
             worker.turn(Exchange::receive);
@@ -124,6 +133,8 @@ pub struct Worker<'w> {
     likely: Option<ServiceId>,
     /// Room for the names of a batch.
     names: Box<[NameKey]>,
+    /// Empty unless there are such.
+    proxies: &'w [IpNet],
     tap: Option<Tap>,
 }
 
@@ -149,8 +160,14 @@ impl<'w> Worker<'w> {
             counts: Counts::default(),
             likely: None,
             names: vec![NameKey::ROOT; WIDTH].into(),
+            proxies: &[],
             tap: None,
         }
+    }
+
+    /// Takes the word of these for whose datagrams they pass on.
+    pub fn believing(self, proxies: &'w [IpNet]) -> Worker<'w> {
+        Worker { proxies, ..self }
     }
 
     /// Tells the query log what is asked and answered.
@@ -175,28 +192,37 @@ impl<'w> Worker<'w> {
                 return 0;
             }
         };
-        // It fetches what the answers will read. A panic in it costs no answer, and it is not tried again.
-        if panic::catch_unwind(AssertUnwindSafe(|| self.look_ahead(count))).is_err() {
-            self.tally.count_panic();
-        }
-        self.next = 0;
-        // A panic costs the packet that caused it, and is counted; the others are still answered.
-        while panic::catch_unwind(AssertUnwindSafe(|| self.answer_rest(count))).is_err() {
-            self.tally.count_panic();
+        // Asked once a batch: who has no proxies does without a look at every sender.
+        match self.proxies {
+            [] => self.answer(count, Direct),
+            proxies => self.answer(count, Proxied(proxies)),
         }
         self.tally.add(&std::mem::take(&mut self.counts));
         self.tally.count_unsent(self.exchange.flush(self.socket).refused);
         count
     }
 
-    fn look_ahead(&mut self, count: usize) {
+    /// Answers a batch.
+    fn answer(&mut self, count: usize, sight: impl Sight) {
+        // It fetches what the answers will read. A panic in it costs no answer, and it is not tried again.
+        if panic::catch_unwind(AssertUnwindSafe(|| self.look_ahead(count, sight))).is_err() {
+            self.tally.count_panic();
+        }
+        self.next = 0;
+        // A panic costs the packet that caused it, and is counted; the others are still answered.
+        while panic::catch_unwind(AssertUnwindSafe(|| self.answer_rest(count, sight))).is_err() {
+            self.tally.count_panic();
+        }
+    }
+
+    fn look_ahead(&mut self, count: usize, sight: impl Sight) {
         let (snapshot, _) = self.reader.load();
         let likely = self.likely.take();
-        fetch_ahead(&snapshot.ground, &self.exchange, count, likely, &mut self.names);
+        fetch_ahead(&snapshot.ground, &self.exchange, count, likely, &mut self.names, sight);
     }
 
     /// Answers what is left of a batch.
-    fn answer_rest(&mut self, count: usize) {
+    fn answer_rest(&mut self, count: usize, sight: impl Sight) {
         let (snapshot, secrets) = self.reader.load();
         let now = unix_seconds();
         let limit = self.limiter.map(|limiter| (limiter, monotonic()));
@@ -207,6 +233,10 @@ impl<'w> Worker<'w> {
             let index = self.next;
             self.next += 1;
             self.exchange.reply(index, |datagram, out| {
+                let Some(datagram) = sight.of(datagram) else {
+                    self.counts.count_refused();
+                    return 0;
+                };
                 let address = datagram.peer.ip();
                 let asker = Asker { address, transport: Transport::Udp, now };
                 let name = &mut self.names[0];
@@ -227,6 +257,41 @@ impl<'w> Worker<'w> {
     }
 }
 
+/// What a client has sent, seen behind what brought it.
+trait Sight: Copy {
+    /// The message, with the client as its peer; `None` if it is to be dropped.
+    fn of<'d>(self, datagram: Datagram<'d>) -> Option<Datagram<'d>>;
+}
+
+/// Everybody speaks for themselves.
+#[derive(Clone, Copy)]
+struct Direct;
+
+/// What these pass on begins with a header that tells whose it is.
+#[derive(Clone, Copy)]
+struct Proxied<'p>(&'p [IpNet]);
+
+impl Sight for Direct {
+    fn of<'d>(self, datagram: Datagram<'d>) -> Option<Datagram<'d>> {
+        Some(datagram)
+    }
+}
+
+impl Sight for Proxied<'_> {
+    fn of<'d>(self, datagram: Datagram<'d>) -> Option<Datagram<'d>> {
+        let sender = datagram.peer.ip();
+        if !self.0.iter().any(|proxies| proxies.contains(&sender)) {
+            return Some(datagram);
+        }
+        let (origin, bytes) = proxy::unwrap_datagram(datagram.bytes)?;
+        let peer = match origin {
+            Origin::Client(client) => client,
+            Origin::Proxy => datagram.peer,
+        };
+        Some(Datagram { bytes, peer })
+    }
+}
+
 /// Fetches from memory what the answers to a batch will read, if there is so much of it that they would wait.
 fn fetch_ahead(
     ground: &Groundwork,
@@ -234,17 +299,19 @@ fn fetch_ahead(
     count: usize,
     likely: Option<ServiceId>,
     names: &mut [NameKey],
+    sight: impl Sight,
 ) {
+    let datagrams = || (0..count).filter_map(|index| sight.of(exchange.datagram(index)));
     if ground.zones.are_large() {
         let mut read = 0;
-        for index in 0..count {
-            read += usize::from(peek_name(exchange.datagram(index).bytes, &mut names[read]));
+        for datagram in datagrams() {
+            read += usize::from(peek_name(datagram.bytes, &mut names[read]));
         }
         hint::black_box(ground.zones.warm(&names[..read]));
     }
     if let Some(service) = likely {
         let clients: ArrayVec<u32, WIDTH> =
-            (0..count).filter_map(|index| client(&exchange.datagram(index))).collect();
+            datagrams().filter_map(|datagram| client(&datagram)).collect();
         hint::black_box(ground.warm(service, &clients));
     }
 }

@@ -18,11 +18,12 @@ use tokio_rustls::server::TlsStream;
 
 use super::connections::Seat;
 use super::https::{Pulse, Version, Visit};
-use super::proxy::{self, Origin};
+use super::proxy;
 use super::session::{Desk, Session};
 use super::stopped;
 use super::table::Eviction;
 use crate::answer::Transport;
+use crate::listen::proxy::Origin;
 use crate::tls::ALPN_HTTP2;
 
 /// How long a proxy's header may take, and then a TLS handshake, if a connection may be idle for longer:
@@ -68,7 +69,7 @@ impl Newcomer {
             () = stopped(&mut self.stop) => return,
         };
         match header {
-            Ok(Ok(Origin::Client(address))) => self.address = address,
+            Ok(Ok(Origin::Client(client))) => self.address = client.ip(),
             Ok(Ok(Origin::Proxy)) => {}
             Ok(Err(_)) => return self.seat.count_refused_header(),
             Err(_) => return self.seat.count(Eviction::Slow),
