@@ -12,6 +12,8 @@ use std::sync::Arc;
 use gslb_dns::config::{self, Colour, Config, Problems, Severity};
 use gslb_dns::explain::{self, Request, RequestWords};
 use gslb_dns::health::board::Board;
+use gslb_dns::ids::ServiceId;
+use gslb_dns::prove::{self, Effort, Judged, Question};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use jiff::Timestamp;
 
@@ -127,20 +129,77 @@ fn a_finding_is_shown_with_its_line_and_weight() {
     assert!(shown.ends_with("1 warning"), "{shown}");
 }
 
-/// The steps of a policy are judged up to 2^18 arrangements, and no more is claimed: here each kind of client
-/// is one with no site lost and with each of 128, for A and AAAA, with the step and without.
+fn ground(world: &str) -> Groundwork {
+    Groundwork::new(config::world_from_str(world, &files()).unwrap_or_else(|all| panic!("{all}")))
+}
+
+fn judge(ground: &Groundwork, most: Effort) -> Judged {
+    let judged = prove::judge(ground, most);
+    let Effort { arrangements, look_ups } = judged.spent;
+    assert!(arrangements <= most.arrangements && look_ups <= most.look_ups, "{most:?}: {judged:?}");
+    judged
+}
+
+fn tells_of_a_step(judged: &Judged) -> bool {
+    judged.findings.iter().any(|found| found.message.contains("can never matter"))
+}
+
+/// Whatever a judgement takes, it finds the same with that and says so of less; the work that it takes is the
+/// same on every machine.
 #[test]
-fn what_would_take_too_long_is_not_claimed() {
-    const SITES: usize = 128;
-    let most = (1 << 18) / ((SITES + 1) * 2 * 2) - geoip::Country::all().count();
-    for (kinds, is_judged) in [(most, true), (most + 1, false)] {
-        let dir = tempfile::tempdir().unwrap();
-        let world = dir.path().join("world.toml");
-        // One kind is of those that no net holds.
-        fs::write(&world, with_kinds(SITES, kinds - 1)).unwrap();
-        let said = said(&world);
-        assert_eq!(said.contains("steer[0]: can never matter"), is_judged, "{kinds}: {said}");
+fn work_is_counted_and_what_it_does_not_reach_for_is_said() {
+    let world = ground(&with_kinds(16, 100));
+    let whole = judge(&world, Effort::MOST);
+    assert!(tells_of_a_step(&whole) && whole.unjudged.is_empty(), "{whole:?}");
+    assert!(whole.spent.arrangements > 16 * 100 && whole.spent.look_ups > 100, "{whole:?}");
+    let arrangements = |count| Effort { arrangements: count, ..Effort::MOST };
+    let look_ups = |count| Effort { look_ups: count, ..Effort::MOST };
+    for of in [&arrangements as &dyn Fn(usize) -> Effort, &look_ups] {
+        let (mut too_few, mut enough) = (0_usize, 1_usize << 18);
+        while too_few + 1 < enough {
+            let middle = too_few.midpoint(enough);
+            match judge(&world, of(middle)).unjudged.is_empty() {
+                true => enough = middle,
+                false => too_few = middle,
+            }
+        }
+        let (at, below) = (judge(&world, of(enough)), judge(&world, of(too_few)));
+        assert!(tells_of_a_step(&at), "{enough}: {at:?}");
+        assert!(!tells_of_a_step(&below), "{too_few}: {below:?}");
+        assert_eq!(below.unjudged[&Question::Useless], [ServiceId(0)], "{below:?}");
     }
+}
+
+/// A service with more kinds of clients than there is effort for keeps no other from being judged, whichever
+/// of them comes first.
+#[test]
+fn no_service_takes_the_share_of_another() {
+    let small = "[service.\"NAME.example.com\"]\nsites = [\"s0\", \"s1\"]\n\
+                 steer = [{ map = \"asns\" }]\nwhen_all_down = \"open\"\n";
+    for name in ["a", "z"] {
+        let ground = ground(&(with_kinds(16, 240) + &small.replace("NAME", name)));
+        let judged = judge(&ground, Effort { arrangements: 20_000, look_ups: 20_000 });
+        let large = ServiceId(u16::from(name == "a"));
+        assert_eq!(judged.unjudged[&Question::Useless], [large], "{:?}", judged.unjudged);
+        let of_small = judged.findings.iter().filter(|found| found.service != large);
+        assert_eq!(of_small.count(), 1, "{:?}", judged.findings);
+    }
+}
+
+#[test]
+fn an_operator_is_told_what_was_not_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = dir.path().join("world.toml");
+    fs::write(&world, with_kinds(16, 240)).unwrap();
+    let most = Effort { arrangements: 20_000, look_ups: 20_000 };
+    let prepared = load(&world).and_then(|config| config.prepare_within(None, most));
+    let findings = prepared.ok().unwrap().findings;
+    let notes: Vec<String> = findings.of(Severity::Note).map(ToString::to_string).collect();
+    let told = "FILE: 1 service, such as www.example.com, was not judged for steps that can never matter: \
+                the world is larger than check looks at (20000 arrangements of sites and 20000 look-ups of \
+                clients for all services); policy tests (expect) hold what has to hold of them";
+    assert_eq!(notes, [told.replace("FILE", &world.display().to_string())]);
+    assert_eq!(findings.len(), 1);
 }
 
 /// A world with so many nets, each of which has an order of its own, behind a map that no client is on.

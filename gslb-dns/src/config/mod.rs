@@ -25,8 +25,9 @@ use self::read::Document;
 use crate::bounded;
 use crate::duration;
 use crate::health::board::Board;
+use crate::ids::ServiceId;
 use crate::policy;
-use crate::prove::{self, At, Finding};
+use crate::prove::{self, At, Effort, Finding, Question};
 use crate::snapshot::Groundwork;
 use crate::world::{AdminDoors, Node, World};
 
@@ -67,6 +68,15 @@ impl Config {
 
     /// The same beside a world that runs, from which is taken over what has not changed.
     pub fn prepare_beside(self, running: Option<&Groundwork>) -> Result<Prepared, Problems> {
+        self.prepare_within(running, Effort::MOST)
+    }
+
+    /// The same, looking no further than `most` for what the world will do.
+    pub fn prepare_within(
+        self,
+        running: Option<&Groundwork>,
+        most: Effort,
+    ) -> Result<Prepared, Problems> {
         let Config { file, node, world, stated, spots, warnings: mut findings } = self;
         let ground = Groundwork::beside(world, running);
         let blank = Board::blank(&ground.world);
@@ -76,12 +86,17 @@ impl Config {
                 problems.add(spot.problem(expectation.told(&ground.world, surprise)));
             }
         }
-        for found in prove::findings(&ground) {
+        let judged = prove::judge(&ground, most);
+        for found in judged.findings {
             let told = told(&spots[found.service.index()], &found);
             match told.severity() {
                 Severity::Problem => problems.add(told),
                 Severity::Warning | Severity::Note => findings.add(told),
             }
+        }
+        for (question, services) in judged.unjudged {
+            let note = unjudged(&ground, question, &services, most);
+            findings.add(Problem::of_file(&node.world, note).weighing(Severity::Note));
         }
         for relative in ambiguous(&ground, &spots) {
             findings.add(relative.weighing(Severity::Warning));
@@ -90,6 +105,28 @@ impl Config {
         findings.sort();
         problems.or(Some(Prepared { file, node, ground, tests: stated.len(), findings }))
     }
+}
+
+/// That what was not looked at is not thereby sound.
+fn unjudged(
+    ground: &Groundwork,
+    question: Question,
+    services: &[ServiceId],
+    most: Effort,
+) -> String {
+    let Effort { arrangements, look_ups } = most;
+    let (count, are) = match services.len() {
+        1 => ("1 service".to_owned(), "was"),
+        many => (format!("{many} services"), "were"),
+    };
+    let first = services.first().map(|id| ground.world.service(*id).name.to_host());
+    let such_as = first.map(|first| format!(", such as {first},")).unwrap_or_default();
+    format!(
+        "{count}{such_as} {are} not judged for {}: the world is larger than check looks at ({arrangements} \
+         arrangements of sites and {look_ups} look-ups of clients for all services); policy tests (expect) \
+         hold what has to hold of them",
+        question.as_str()
+    )
 }
 
 fn told(spots: &Spots, found: &Finding) -> Problem {

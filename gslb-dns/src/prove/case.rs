@@ -4,7 +4,8 @@ use std::cell::OnceCell;
 
 use geoip::{Country, Place};
 
-use super::example::{Example, examples};
+use super::effort::{Budget, Effort, Spent};
+use super::example::{Example, Examples};
 use super::{SERVICE, see};
 use crate::health::board::{Beliefs, Board, Health};
 use crate::ids::ServiceId;
@@ -46,13 +47,15 @@ pub struct Case<'g> {
     pub service: Service,
     pub geography: &'g Geography,
     pub shares: Shares,
-    /// Nothing lost, then each site by itself.
-    pub losses: Vec<Loss>,
+    /// What the question at hand may cost.
+    pub budget: Budget,
     /// Everything lost.
     pub dark: Loss,
     blank: &'g Beliefs,
-    /// By class; made when a finding asks for one.
-    examples: OnceCell<Vec<Option<Example>>>,
+    /// Made when a finding asks for them, as the others are.
+    losses: OnceCell<Vec<Loss>>,
+    imagined: OnceCell<Vec<Class>>,
+    examples: OnceCell<Examples>,
 }
 
 /// What is believed while some candidates are down.
@@ -76,22 +79,34 @@ impl<'g> Case<'g> {
         let service = Service { act: Act::Serve, ..ground.world.service(id).clone() };
         let blank = board.of_service(id);
         let all: SiteSet = (0..service.candidates.len()).collect();
-        let one_each = (0..service.candidates.len()).map(SiteSet::one);
-        let losses = [SiteSet::EMPTY].into_iter().chain(one_each);
         Case {
             ground,
             geography: ground.geography(id),
             shares: Shares::new(&ground.world, &service, blank),
             service,
-            losses: losses.map(|lost| Loss::of(blank, lost)).collect(),
+            budget: Budget::of(Effort::NONE),
             dark: Loss::of(blank, all),
             blank,
+            losses: OnceCell::new(),
+            imagined: OnceCell::new(),
             examples: OnceCell::new(),
         }
     }
 
     pub fn everyone(&self) -> SiteSet {
         self.dark.lost
+    }
+
+    /// Nothing lost, then each site by itself.
+    pub fn losses(&self) -> Result<&[Loss], Spent> {
+        if let Some(made) = self.losses.get() {
+            return Ok(made);
+        }
+        let count = self.service.candidates.len();
+        self.budget.arrange(1 + count)?;
+        let lost = [SiteSet::EMPTY].into_iter().chain((0..count).map(SiteSet::one));
+        let losses = lost.map(|lost| Loss::of(self.blank, lost)).collect();
+        Ok(self.losses.get_or_init(|| losses))
     }
 
     /// What would be believed with these candidates down.
@@ -114,20 +129,42 @@ impl<'g> Case<'g> {
 
     /// What the policy would make of the people of each country, whether the data knows any or not: what
     /// never happens today may with the next database.
-    pub fn imagined(&self) -> Vec<Class> {
+    pub fn imagined(&self) -> Result<&[Class], Spent> {
+        if let Some(made) = self.imagined.get() {
+            return Ok(made);
+        }
+        self.budget.arrange(Country::all().count())?;
         let need = Need::of(&self.service);
         let place = |country| Place { country: Some(country), ..Place::default() }.completed();
-        Country::all().map(|country| need.imagine(&self.ground.world, &place(country))).collect()
+        let imagined = || {
+            let countries = Country::all();
+            countries.map(|country| need.imagine(&self.ground.world, &place(country))).collect()
+        };
+        Ok(self.imagined.get_or_init(imagined))
     }
 
     /// A client of the class; `None` if nobody is of it.
-    pub fn example(&self, class: usize) -> Option<Example> {
-        let made = || examples(self.geography, &self.ground.trust);
-        self.examples.get_or_init(made)[class]
+    pub fn example(&self, class: usize) -> Result<Option<Example>, Spent> {
+        if let Some(known) = self.examples.get() {
+            return known.of(class);
+        }
+        let examples = Examples::find(self.geography, &self.ground.trust, &self.budget);
+        // A later question may have more to spend.
+        if examples.is_whole() {
+            self.examples.get_or_init(|| examples).of(class)
+        } else {
+            examples.of(class)
+        }
     }
 
     /// Whom an answer of one family may name to clients of one class.
-    pub fn named(&self, class: &Class, family: Family, loss: &Loss) -> Named {
+    pub fn named(&self, class: &Class, family: Family, loss: &Loss) -> Result<Named, Spent> {
+        self.budget.arrange(1)?;
+        Ok(self.answered(class, family, loss))
+    }
+
+    /// The same for who keeps a budget of their own.
+    pub fn answered(&self, class: &Class, family: Family, loss: &Loss) -> Named {
         let arrangement = arrange(&self.service, &loss.beliefs, class, family, &mut Silent);
         match arrangement.outcome {
             Outcome::Tiers(tiers) => Named::Sites(reach(&self.shares, &tiers)),

@@ -8,8 +8,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::case::{Case, Loss, Named};
+use super::effort::{Budget, Effort, Spent};
 use super::example::{Example, addresses};
-use super::{At, Finding, MOST_ARRANGED, SERVICE, Severity, host, see};
+use super::{At, Finding, SERVICE, Severity, host, see};
 use crate::answer::MAX_CHAIN;
 use crate::health::board::Board;
 use crate::ids::{ServiceId, SiteId};
@@ -56,23 +57,42 @@ impl End {
 /// Where every candidate of every CNAME service leads.
 type Leads = BTreeMap<ServiceId, Vec<Lead>>;
 
-pub fn findings(ground: &Groundwork, blank: &Board) -> Vec<Finding> {
+/// What is found, the services that were not judged whole, and what of `effort` is left.
+pub fn findings(
+    ground: &Groundwork,
+    blank: &Board,
+    effort: Effort,
+) -> (Vec<Finding>, Vec<ServiceId>, Effort) {
     let world = &ground.world;
     let aliases = world.service_ids().filter(|id| world.service(*id).answers == Answers::Cname);
     let leads: Leads = aliases.map(|id| (id, leads_of(ground, world.service(id)))).collect();
     let mut findings = Vec::new();
     let has_dead_end = |of_service: &[Lead]| of_service.iter().any(|lead| lead.end.is_dead());
-    for (id, of_service) in leads.iter().filter(|(_, of_service)| has_dead_end(of_service)) {
-        let case = Case::new(ground, blank, *id);
-        for (candidate, lead) in of_service.iter().enumerate() {
-            findings.extend(dead_end(&case, *id, candidate, lead));
-        }
-    }
+    let dead: Vec<(&ServiceId, &Vec<Lead>)> =
+        leads.iter().filter(|(_, of_service)| has_dead_end(of_service)).collect();
     let far = too_far(&leads);
-    if !far.is_empty() {
-        findings.extend(Clients::of(ground, blank, &leads, &far).findings());
+    // Those that lead to each other are one question.
+    let mut left = effort;
+    for (done, (id, of_service)) in dead.iter().enumerate() {
+        let share = left.part(dead.len() - done + usize::from(!far.is_empty()));
+        let case = Case::new(ground, blank, **id);
+        case.budget.refill(share);
+        for (candidate, lead) in of_service.iter().enumerate() {
+            findings.extend(dead_end(&case, **id, candidate, lead));
+        }
+        left = left.less(share.less(case.budget.left()));
     }
-    findings
+    if far.is_empty() {
+        return (findings, vec![], left);
+    }
+    let clients = Clients::of(ground, blank, &leads, &far, Budget::of(left));
+    let mut told = BTreeSet::new();
+    let judged = clients.judge(&mut told, &mut findings);
+    let unjudged = match judged {
+        Ok(()) => vec![],
+        Err(Spent) => far.difference(&told).copied().collect(),
+    };
+    (findings, unjudged, clients.budget.left())
 }
 
 /// The name that a target written without its final dot may have meant: below the service's zone, where it
@@ -187,7 +207,9 @@ fn dead_end(case: &Case<'_>, id: ServiceId, candidate: usize, lead: &Lead) -> Op
             ),
         ),
     };
-    let see = witness(case, candidate).map_or(String::new(), |(example, lost)| {
+    // It is wrong whether or not there is effort left to find somebody to whom it happens.
+    let witness = witness(case, candidate).ok().flatten();
+    let see = witness.map_or(String::new(), |(example, lost)| {
         format!("; {}", case.see(Family::Cname, &example, lost))
     });
     let see = see.replace(SERVICE, &host(&case.service)).replace(" CNAME ", " A ");
@@ -196,18 +218,20 @@ fn dead_end(case: &Case<'_>, id: ServiceId, candidate: usize, lead: &Lead) -> Op
 }
 
 /// A client who is sent to the candidate, with nothing lost or as little as it takes.
-fn witness(case: &Case<'_>, candidate: usize) -> Option<(Example, SiteSet)> {
+fn witness(case: &Case<'_>, candidate: usize) -> Result<Option<(Example, SiteSet)>, Spent> {
     let last = case.without(case.everyone().without(SiteSet::one(candidate)));
-    let one_by_one = case.geography.classes().len() * case.losses.len() <= MOST_ARRANGED;
-    let few = if one_by_one { &case.losses[..] } else { &case.losses[..1] };
-    few.iter().chain([&last]).find_map(|loss| {
-        case.classes().find_map(|(class, of)| match case.named(of, Family::Cname, loss) {
-            Named::Sites(sites) if sites.contains(candidate) => {
-                Some((case.example(class)?, loss.lost))
+    for loss in case.losses()?.iter().chain([&last]) {
+        for (class, of) in case.classes() {
+            let is_sent = match case.named(of, Family::Cname, loss)? {
+                Named::Sites(sites) => sites.contains(candidate),
+                Named::Static | Named::Nobody => false,
+            };
+            if is_sent && let Some(example) = case.example(class)? {
+                return Ok(Some((example, loss.lost)));
             }
-            Named::Sites(_) | Named::Static | Named::Nobody => None,
-        })
-    })
+        }
+    }
+    Ok(None)
 }
 
 fn path<'n>(names: impl Iterator<Item = &'n Name>) -> String {
@@ -263,6 +287,7 @@ struct Clients<'g> {
     geographies: Vec<&'g Geography>,
     /// Every site that one of them has.
     sites: BTreeSet<SiteId>,
+    budget: Budget,
 }
 
 impl<'g> Clients<'g> {
@@ -271,6 +296,7 @@ impl<'g> Clients<'g> {
         blank: &'g Board,
         leads: &'g Leads,
         far: &BTreeSet<ServiceId>,
+        budget: Budget,
     ) -> Clients<'g> {
         let mut cases = BTreeMap::new();
         let mut open: Vec<ServiceId> = far.iter().copied().collect();
@@ -292,23 +318,25 @@ impl<'g> Clients<'g> {
             }
             sites.extend(case.service.candidates.iter().map(|candidate| candidate.site));
         }
-        Clients { ground, leads, cases, geographies, sites }
+        Clients { ground, leads, cases, geographies, sites, budget }
     }
 
-    fn findings(&self) -> Vec<Finding> {
+    /// Tells of each service once, and of none that another's walk went through.
+    fn judge(
+        &self,
+        told: &mut BTreeSet<ServiceId>,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Spent> {
         let losses: Vec<Option<SiteId>> =
             [None].into_iter().chain(self.sites.iter().copied().map(Some)).collect();
-        let mut left = MOST_ARRANGED / self.cases.len();
-        let kinds = self.kinds(left / losses.len());
-        let mut told: BTreeSet<ServiceId> = BTreeSet::new();
-        let mut findings = Vec::new();
+        let (kinds, are_all) = self.kinds();
         for lost in losses {
+            self.budget.arrange(self.cases.len())?;
             let of_case = |case: &Case<'_>| case.without(candidates_at(&case.service, lost));
             let beliefs: BTreeMap<ServiceId, Loss> =
                 self.cases.iter().map(|(id, case)| (*id, of_case(case))).collect();
             for (classes, example) in &kinds {
-                let Some(fewer) = left.checked_sub(1) else { return findings };
-                left = fewer;
+                self.budget.arrange(self.cases.len())?;
                 let edges = self.edges(classes, &beliefs);
                 let far = longest(&edges);
                 for (id, _) in edges.iter().filter(|(id, _)| far[*id] > MAX_CHAIN) {
@@ -323,32 +351,38 @@ impl<'g> Clients<'g> {
                 }
             }
         }
-        findings
+        are_all
     }
 
     /// Every kind of client that these services can tell apart, each with an example: the geographies are
-    /// looked through together, run by run.
-    fn kinds(&self, most: usize) -> BTreeMap<Vec<usize>, Example> {
+    /// looked through together, run by run. With whether the budget reached for all.
+    fn kinds(&self) -> (BTreeMap<Vec<usize>, Example>, Result<(), Spent>) {
         let mut kinds: BTreeMap<Vec<usize>, Example> = BTreeMap::new();
+        // More would not be arranged with nothing lost.
+        let most = self.budget.left().arrangements / self.cases.len();
+        let mut are_all = Ok(());
         for address in self.geographies.iter().flat_map(|one| addresses(one, &self.ground.trust)) {
+            if self.budget.look_up(self.geographies.len()) == Err(Spent) {
+                return (kinds, Err(Spent));
+            }
             let client = Client::resolver(address);
             let found: Vec<_> = self.geographies.iter().map(|one| one.find(&client)).collect();
             let classes: Vec<usize> = found.iter().map(|found| found.class.index()).collect();
             let depth = found.iter().map(|found| found.depth).max().unwrap_or(0);
             let example = Example::at(address, depth, &self.ground.trust);
-            let is_full = kinds.len() >= most.max(1);
+            let is_full = kinds.len() >= most;
             match kinds.entry(classes) {
                 Entry::Occupied(mut known) if example.rank() < known.get().rank() => {
                     known.insert(example);
                 }
                 Entry::Occupied(_) => {}
-                Entry::Vacant(_) if is_full => {}
+                Entry::Vacant(_) if is_full => are_all = Err(Spent),
                 Entry::Vacant(free) => {
                     free.insert(example);
                 }
             }
         }
-        kinds
+        (kinds, are_all)
     }
 
     /// Where one kind of client may be led.
@@ -357,7 +391,7 @@ impl<'g> Clients<'g> {
             let at = self.geographies.iter().position(|one| std::ptr::eq(*one, case.geography));
             let class = classes[at.unwrap_or(0)];
             let of = &case.geography.classes()[class];
-            let sites = match case.named(of, Family::Cname, &beliefs[id]) {
+            let sites = match case.answered(of, Family::Cname, &beliefs[id]) {
                 Named::Sites(sites) => sites,
                 Named::Static | Named::Nobody => SiteSet::EMPTY,
             };

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::effort::{Budget, Spent};
 use crate::locate::{Client, Geography, ToldBy, Trust, is_public};
 use crate::query::ClientSubnet;
 
@@ -76,24 +77,46 @@ pub fn addresses<'g>(
     })
 }
 
-/// An example of each class; `None` of one that no client has.
-pub fn examples(geography: &Geography, trust: &Trust) -> Vec<Option<Example>> {
-    let mut of_class: Vec<Option<Example>> = vec![None; geography.classes().len()];
-    let mut wanting = of_class.len();
-    for address in addresses(geography, trust) {
-        if wanting == 0 {
-            break;
+/// An example of each class, as far as a budget reached.
+pub struct Examples {
+    of_class: Vec<Option<Example>>,
+    is_whole: bool,
+}
+
+impl Examples {
+    pub fn find(geography: &Geography, trust: &Trust, budget: &Budget) -> Examples {
+        let mut of_class: Vec<Option<Example>> = vec![None; geography.classes().len()];
+        let mut wanting = of_class.len();
+        for address in addresses(geography, trust) {
+            if wanting == 0 {
+                break;
+            }
+            if budget.look_up(1) == Err(Spent) {
+                return Examples { of_class, is_whole: false };
+            }
+            let found = geography.find(&Client::resolver(address));
+            let known = &mut of_class[found.class.index()];
+            if known.is_some_and(|known| known.is_best()) {
+                continue;
+            }
+            let example = Example::at(address, found.depth, trust);
+            if known.is_none_or(|known| example.rank() < known.rank()) {
+                *known = Some(example);
+                wanting -= usize::from(example.is_best());
+            }
         }
-        let found = geography.find(&Client::resolver(address));
-        let known = &mut of_class[found.class.index()];
-        if known.is_some_and(|known| known.is_best()) {
-            continue;
-        }
-        let example = Example::at(address, found.depth, trust);
-        if known.is_none_or(|known| example.rank() < known.rank()) {
-            *known = Some(example);
-            wanting -= usize::from(example.is_best());
+        Examples { of_class, is_whole: true }
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// `None` of a class that no client has.
+    pub fn of(&self, class: usize) -> Result<Option<Example>, Spent> {
+        match self.of_class[class] {
+            None if !self.is_whole => Err(Spent),
+            known => Ok(known),
         }
     }
-    of_class
 }

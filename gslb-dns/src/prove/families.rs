@@ -1,32 +1,26 @@
 //! A and AAAA: who is told that there is no such address, and who is sent to two different places.
 
 use super::case::{Case, Named, lists};
-use super::{At, CaseFinding, MOST_ARRANGED};
-use crate::locate::Class;
+use super::effort::Spent;
+use super::example::Example;
+use super::{At, CaseFinding};
 use crate::site_set::SiteSet;
 use crate::steer::{Family, able};
 use crate::world::FailMode;
 
 /// A family that sites have and `static` lists no address of: while they are down, its clients are told that
 /// there is none, and resolvers remember that. With `empty` that is what was asked for.
-pub fn silent(case: &Case<'_>) -> Vec<CaseFinding> {
-    let FailMode::Static(vips) = &case.service.fail_mode else { return vec![] };
+pub fn silent(case: &Case<'_>) -> Result<Vec<CaseFinding>, Spent> {
+    let FailMode::Static(vips) = &case.service.fail_mode else { return Ok(vec![]) };
     let lacking = case
         .families()
         .iter()
         .filter(|family| !lists(vips, **family) && !able(&case.service, **family).is_empty());
-    lacking.filter_map(|family| silence(case, *family)).collect()
+    lacking.filter_map(|family| silence(case, *family).transpose()).collect()
 }
 
-fn silence(case: &Case<'_>, family: Family) -> Option<CaseFinding> {
-    let is_small = case.geography.classes().len() * case.losses.len() <= MOST_ARRANGED;
-    let one_by_one = if is_small { &case.losses[..] } else { &[] };
-    let mut silences = one_by_one.iter().chain([&case.dark]).flat_map(|loss| {
-        let is_silent =
-            move |(_, class): &(usize, &Class)| case.named(class, family, loss) == Named::Nobody;
-        case.classes().filter(is_silent).map(move |(class, _)| (class, loss.lost))
-    });
-    let (example, lost) = silences.find_map(|(class, lost)| Some((case.example(class)?, lost)))?;
+fn silence(case: &Case<'_>, family: Family) -> Result<Option<CaseFinding>, Spent> {
+    let Some((example, lost)) = first_silenced(case, family)? else { return Ok(None) };
     let (rtype, kind) = (family.record_type(), kind(family));
     let message = format!(
         "lists no {kind} address, and sites of this service have one: {}the {rtype} answer to \
@@ -35,23 +29,43 @@ fn silence(case: &Case<'_>, family: Family) -> Option<CaseFinding> {
         case.while_lost(lost),
         case.see(family, &example, lost)
     );
-    Some(CaseFinding::warning(At::Static, message))
+    Ok(Some(CaseFinding::warning(At::Static, message)))
+}
+
+/// While as little is lost as it takes.
+fn first_silenced(case: &Case<'_>, family: Family) -> Result<Option<(Example, SiteSet)>, Spent> {
+    for loss in case.losses()?.iter().chain([&case.dark]) {
+        for (class, of) in case.classes() {
+            if case.named(of, family, loss)? == Named::Nobody
+                && let Some(example) = case.example(class)?
+            {
+                return Ok(Some((example, loss.lost)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// An address in `static` of a family that no site has: the service has no such records, so nothing of it is
 /// ever answered.
-pub fn never_listed(case: &Case<'_>) -> Vec<CaseFinding> {
-    let FailMode::Static(vips) = &case.service.fail_mode else { return vec![] };
+pub fn never_listed(case: &Case<'_>) -> Result<Vec<CaseFinding>, Spent> {
+    let FailMode::Static(vips) = &case.service.fail_mode else { return Ok(vec![]) };
     let unused = case
         .families()
         .iter()
         .filter(|family| lists(vips, **family) && able(&case.service, **family).is_empty());
-    let told = unused.filter_map(|family| {
-        let is_never = |(_, class): &(usize, &Class)| {
-            case.named(class, *family, &case.dark) == Named::Nobody
-        };
-        let mut nobody = case.classes().filter(is_never);
-        let example = nobody.find_map(|(class, _)| case.example(class))?;
+    let mut told = Vec::new();
+    for family in unused {
+        let mut example = None;
+        for (class, of) in case.classes() {
+            if case.named(of, *family, &case.dark)? == Named::Nobody {
+                example = case.example(class)?;
+            }
+            if example.is_some() {
+                break;
+            }
+        }
+        let Some(example) = example else { continue };
         let message = format!(
             "lists an {kind} address that is never answered: no site of this service has one, so it \
              has no {} records; remove it, or give a site one; {}",
@@ -59,27 +73,26 @@ pub fn never_listed(case: &Case<'_>) -> Vec<CaseFinding> {
             case.see(*family, &example, case.everyone()),
             kind = kind(*family)
         );
-        Some(CaseFinding::warning(At::Static, message))
-    });
-    told.collect()
+        told.push(CaseFinding::warning(At::Static, message));
+    }
+    Ok(told)
 }
 
 /// Clients whose A answer and AAAA answer have no site in common, since a site lacks a family. Which of the
 /// two a client takes is chance to the operator.
-pub fn apart(case: &Case<'_>) -> Option<CaseFinding> {
+pub fn apart(case: &Case<'_>) -> Result<Vec<CaseFinding>, Spent> {
     let [v4, v6] = [Family::V4, Family::V6].map(|family| able(&case.service, family));
     if v4.is_empty() || v6.is_empty() || v4 == v6 {
-        return None;
+        return Ok(vec![]);
     }
-    let mut left = MOST_ARRANGED;
-    for loss in &case.losses {
+    for loss in case.losses()? {
         for (class, of) in case.classes() {
-            left = left.checked_sub(2)?;
-            let [a, aaaa] = [Family::V4, Family::V6].map(|family| case.named(of, family, loss));
+            let a = case.named(of, Family::V4, loss)?;
+            let aaaa = case.named(of, Family::V6, loss)?;
             if !is_apart(a, aaaa) {
                 continue;
             }
-            let Some(example) = case.example(class) else { continue };
+            let Some(example) = case.example(class)? else { continue };
             let [a, aaaa] = [a, aaaa].map(|named| tell(case, named, loss.lost));
             let message = format!(
                 "{}the A answer to {example} names {a}, and the AAAA answer {aaaa}, since {lacking}; \
@@ -88,10 +101,10 @@ pub fn apart(case: &Case<'_>) -> Option<CaseFinding> {
                 case.see(Family::V6, &example, loss.lost),
                 lacking = lacking(case, v4, v6)
             );
-            return Some(CaseFinding::warning(At::Service, message));
+            return Ok(vec![CaseFinding::warning(At::Service, message)]);
         }
     }
-    None
+    Ok(vec![])
 }
 
 fn is_apart(a: Named, aaaa: Named) -> bool {

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use super::case::{Case, Loss};
-use super::{At, CaseFinding, MOST_ARRANGED};
+use super::effort::Spent;
+use super::example::Example;
+use super::{At, CaseFinding};
 use crate::locate::{Class, View};
 use crate::site_set::SiteSet;
 use crate::steer::{Contender, Outcome, Skipped, StepName, Struck, Trace, able, arrange};
@@ -14,30 +16,45 @@ type Strikes<'c> = (Option<SiteSet>, Vec<&'c [SiteSet]>);
 
 /// A site that is not answered though all others are down, unless by skipping a step that would have left
 /// nobody. One of weight 0 is kept out on purpose.
-pub fn unreachable(case: &Case<'_>) -> Vec<CaseFinding> {
+pub fn unreachable(case: &Case<'_>) -> Result<Vec<CaseFinding>, Spent> {
     let strikes = |step: &Step| matches!(step, Step::Map(_));
     if case.service.strict_fence.is_none() && !case.service.steps.iter().any(strikes) {
-        return vec![];
+        return Ok(vec![]);
     }
-    let imagined = case.imagined();
+    let imagined = case.imagined()?;
+    // To tell classes apart costs what it does to arrange them.
+    case.budget.arrange(case.geography.classes().len())?;
     let mut seen: HashSet<Strikes<'_>> = HashSet::new();
     let classes: Vec<&Class> = case
         .geography
         .classes()
         .iter()
-        .chain(&imagined)
+        .chain(imagined)
         .filter(|class| seen.insert(strikes_of(class)))
         .collect();
-    if classes.len() * case.losses.len() * case.families().len() > MOST_ARRANGED {
-        return vec![];
-    }
-    let weighted = case.everyone().without(case.unweighted());
-    let lost = weighted.iter().filter_map(|candidate| {
+    let mut findings = Vec::new();
+    for candidate in case.everyone().without(case.unweighted()).iter() {
+        case.budget.arrange(1)?;
         let alone = case.without(case.everyone().without(SiteSet::one(candidate)));
-        let is_reached = classes.iter().any(|class| is_reached(case, class, candidate, &alone));
-        (!is_reached).then(|| told(case, candidate)).flatten()
-    });
-    lost.collect()
+        if !is_reached_by_any(case, &classes, candidate, &alone)? {
+            findings.extend(told(case, candidate)?);
+        }
+    }
+    Ok(findings)
+}
+
+fn is_reached_by_any(
+    case: &Case<'_>,
+    classes: &[&Class],
+    candidate: usize,
+    alone: &Loss,
+) -> Result<bool, Spent> {
+    for class in classes {
+        if is_reached(case, class, candidate, alone)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn strikes_of(class: &Class) -> Strikes<'_> {
@@ -48,29 +65,37 @@ fn strikes_of(class: &Class) -> Strikes<'_> {
     (class.strict_inside, maps.collect())
 }
 
-fn is_reached(case: &Case<'_>, class: &Class, candidate: usize, alone: &Loss) -> bool {
+fn is_reached(
+    case: &Case<'_>,
+    class: &Class,
+    candidate: usize,
+    alone: &Loss,
+) -> Result<bool, Spent> {
     let families = case.families().iter();
-    let mut able = families.filter(|family| able(&case.service, **family).contains(candidate));
-    able.any(|family| {
+    for family in families.filter(|family| able(&case.service, **family).contains(candidate)) {
+        case.budget.arrange(1)?;
         let mut listener = NobodyLeft(None);
         let arrangement = arrange(&case.service, &alone.beliefs, class, *family, &mut listener);
         let is_in = match arrangement.outcome {
             Outcome::Tiers(tiers) => tiers.iter().any(|tier| tier.contains(candidate)),
             Outcome::Static | Outcome::NoData => false,
         };
-        is_in && listener.0.is_none()
-    })
+        if is_in && listener.0.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-fn told(case: &Case<'_>, candidate: usize) -> Option<CaseFinding> {
-    let family =
-        case.families().iter().find(|one| able(&case.service, **one).contains(candidate))?;
+fn told(case: &Case<'_>, candidate: usize) -> Result<Option<CaseFinding>, Spent> {
     let alone = case.without(case.everyone().without(SiteSet::one(candidate)));
-    let (why, example) = case.classes().find_map(|(class, of)| {
-        let example = case.example(class)?;
+    let mut families = case.families().iter();
+    let family = families.find(|one| able(&case.service, **one).contains(candidate));
+    let (Some(family), Some((of, example))) = (family, anybody(case)?) else { return Ok(None) };
+    let why = {
         let mut listener = NobodyLeft(None);
         arrange(&case.service, &alone.beliefs, of, *family, &mut listener);
-        let why = match listener.0 {
+        match listener.0 {
             Some(StepName::Map(map)) => {
                 format!("map {:?} leaves it out for every client", case.ground.world.map(map).name)
             }
@@ -79,16 +104,24 @@ fn told(case: &Case<'_>, candidate: usize) -> Option<CaseFinding> {
                 Some(Area::Country) => "no client is in its country".to_owned(),
                 None => "the steps leave it out for every client".to_owned(),
             },
-        };
-        Some((why, example))
-    })?;
+        }
+    };
     let site = case.site(candidate);
     let message = format!(
         "site {site:?} is sent nobody while another is fit: {why}; name it there, give it weight 0 if that \
          is meant, or remove it; {}",
         case.see(*family, &example, alone.lost)
     );
-    Some(CaseFinding::warning(At::Candidate(candidate), message))
+    Ok(Some(CaseFinding::warning(At::Candidate(candidate), message)))
+}
+
+fn anybody<'g>(case: &Case<'g>) -> Result<Option<(&'g Class, Example)>, Spent> {
+    for (class, of) in case.classes() {
+        if let Some(example) = case.example(class)? {
+            return Ok(Some((of, example)));
+        }
+    }
+    Ok(None)
 }
 
 /// Hears of a step that was skipped because it would have left nobody.
