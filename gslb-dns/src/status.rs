@@ -2,10 +2,10 @@
 //!
 //! Made from what the keeper holds; shown as text or JSON. Pure.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::health::board::{Duty, Standing};
 use crate::health::overrides::{Override, Phase, SLOPE};
@@ -27,7 +27,6 @@ pub struct StatusOf<'a> {
     pub snapshot: &'a Snapshot,
     pub started: Timestamp,
     pub board_since: Timestamp,
-    pub config_ok: bool,
     pub overrides_ok: bool,
     pub is_persisted: bool,
     /// The clock is this far behind the last order: then time stands still for all orders.
@@ -70,10 +69,9 @@ pub struct BoardTold {
 #[derive(Clone, Debug, Serialize)]
 pub struct ServiceTold {
     pub service: String,
-    /// `serve`, or `observe`: then nobody is struck for being down.
-    pub act: &'static str,
-    /// `no`, `all_down` or `all_drained`: whether the fail mode answers.
-    pub failing: &'static str,
+    pub act: Act,
+    /// Whether the fail mode answers.
+    pub failing: Failing,
     pub sites: Vec<SiteTold>,
 }
 
@@ -89,10 +87,6 @@ pub struct SiteTold {
     pub admit: f64,
 }
 
-/// States of an override that has a say, and of one whose time will come.
-pub const IN_FORCE: &str = "in force";
-pub const TO_COME: &str = "to come";
-
 /// One override, as people look it up.
 #[derive(Clone, Debug, Serialize)]
 pub struct OverrideTold {
@@ -104,10 +98,23 @@ pub struct OverrideTold {
     /// `None`: from the beginning.
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
-    /// `in force`, `to come`, `over`, or how far a drain is.
-    pub state: String,
+    pub state: OverrideState,
     pub who: String,
     pub why: String,
+}
+
+/// What an override does now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum OverrideState {
+    ToCome,
+    /// A drain under way: so much of it is done.
+    Draining {
+        percent: u32,
+    },
+    InForce,
+    /// The id of the later one that decides instead.
+    OutrankedBy(String),
+    Over,
 }
 
 impl Status {
@@ -124,9 +131,8 @@ impl Status {
                         SiteTold::new(&world.site(candidate.site).name, standing)
                     })
                     .collect();
-                let failing = of.snapshot.failing(id).as_str();
-                let act = service.act.as_str();
-                ServiceTold { service: service.name.to_host(), act, failing, sites }
+                let failing = of.snapshot.failing(id);
+                ServiceTold { service: service.name.to_host(), act: service.act, failing, sites }
             })
             .collect();
         Status {
@@ -168,9 +174,9 @@ impl Status {
         }
         let mut rows = vec![row(["service", "site", "health", "duty", "weight", "admit", "why"])];
         for ServiceTold { service, act, sites, .. } in &self.services {
-            let service = match *act {
-                "serve" => service.clone(),
-                act => format!("{service} ({act})"),
+            let service = match act {
+                Act::Serve => service.clone(),
+                Act::Observe => format!("{service} ({})", act.as_str()),
             };
             for (index, site) in sites.iter().enumerate() {
                 let name = if index == 0 { service.as_str() } else { "" };
@@ -186,8 +192,7 @@ impl Status {
 
 fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
     let mut all = Vec::new();
-    if !of.config_ok {
-        let why = of.last_reload.and_then(|last| last.refused.as_deref()).unwrap_or_default();
+    if let Some(why) = of.last_reload.and_then(|last| last.refused.as_deref()) {
         let first = why.lines().next().unwrap_or_default();
         all.push(format!("the config on disk is refused, the one before answers: {first}"));
     }
@@ -215,14 +220,15 @@ fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
         ));
     }
     for ServiceTold { service, act, failing, .. } in services {
-        let drained = *failing == Failing::AllDrained.as_str();
-        if *failing == Failing::No.as_str() {
-            continue;
-        }
-        all.push(match (drained, *act == Act::Observe.as_str()) {
-            (true, _) => format!("{service}: every site is drained, so all answer as if none were"),
-            (false, true) => format!("{service}: no site is fit to serve; it is only observed"),
-            (false, false) => {
+        all.push(match (failing, act) {
+            (Failing::No, Act::Serve | Act::Observe) => continue,
+            (Failing::AllDrained, Act::Serve | Act::Observe) => {
+                format!("{service}: every site is drained, so all answer as if none were")
+            }
+            (Failing::AllDown, Act::Observe) => {
+                format!("{service}: no site is fit to serve; it is only observed")
+            }
+            (Failing::AllDown, Act::Serve) => {
                 format!("{service}: no undrained site is fit to serve, and when_all_down decides")
             }
         });
@@ -260,14 +266,14 @@ impl OverrideTold {
         outranked_by: Option<String>,
         now: Timestamp,
     ) -> OverrideTold {
-        let state = match said.phase(now) {
-            Phase::Idle if said.is_over(now) => "over".to_owned(),
-            Phase::Idle => TO_COME.to_owned(),
-            Phase::Full | Phase::Draining { .. } if outranked_by.is_some() => {
-                format!("outranked by {}", outranked_by.unwrap_or_default())
+        let state = match (said.phase(now), outranked_by) {
+            (Phase::Idle, _) if said.is_over(now) => OverrideState::Over,
+            (Phase::Idle, _) => OverrideState::ToCome,
+            (Phase::Full | Phase::Draining { .. }, Some(by)) => OverrideState::OutrankedBy(by),
+            (Phase::Full, None) => OverrideState::InForce,
+            (Phase::Draining { steps }, None) => {
+                OverrideState::Draining { percent: steps * 100 / SLOPE }
             }
-            Phase::Full => IN_FORCE.to_owned(),
-            Phase::Draining { steps } => format!("{} % gone", steps * 100 / SLOPE),
         };
         OverrideTold {
             id,
@@ -283,6 +289,46 @@ impl OverrideTold {
     }
 }
 
+impl OverrideState {
+    /// Whether it has a say, or will have one.
+    pub fn matters(&self) -> bool {
+        match self {
+            OverrideState::ToCome | OverrideState::Draining { .. } | OverrideState::InForce => true,
+            OverrideState::OutrankedBy(_) | OverrideState::Over => false,
+        }
+    }
+}
+
+impl fmt::Display for OverrideState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OverrideState::ToCome => f.write_str("to come"),
+            OverrideState::Draining { percent } => write!(f, "{percent} % gone"),
+            OverrideState::InForce => f.write_str("in force"),
+            OverrideState::OutrankedBy(id) => write!(f, "outranked by {id}"),
+            OverrideState::Over => f.write_str("over"),
+        }
+    }
+}
+
+impl Serialize for OverrideState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Act {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl Serialize for Failing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// All overrides, for people: of two about the same, the later one holds.
 pub fn overrides_text(all: &[OverrideTold]) -> String {
     if all.is_empty() {
@@ -295,7 +341,8 @@ pub fn overrides_text(all: &[OverrideTold]) -> String {
         let id = one.id.as_deref().unwrap_or("file");
         let (since, until) = (moment(one.since), moment(one.until));
         let OverrideTold { order, site, service, state, who, why, .. } = one;
-        rows.push(row([id, order, site, service, state, &since, &until, who, why]));
+        let state = state.to_string();
+        rows.push(row([id, order, site, service, &state, &since, &until, who, why]));
     }
     aligned(&rows)
 }

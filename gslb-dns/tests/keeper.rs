@@ -108,3 +108,45 @@ fn a_term_is_counted_by_the_clock_and_holds_again_when_that_was_wrong() {
     check(&mut keeper, hours(now, -1), Duty::Drained);
     check(&mut keeper, Timestamp::UNIX_EPOCH, Duty::Drained);
 }
+
+#[test]
+fn whoever_touches_nothing_is_told_of_be_it_to_come_under_way_or_in_force() {
+    let dir = files();
+    let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+    let mut one = keeper(dir.path(), now);
+    let words = OrderWords {
+        order: "drain".into(),
+        site: "fra".into(),
+        why: "test".into(),
+        over: Some("4h".into()),
+        ..OrderWords::default()
+    };
+    one.order(&words, &By::itself(), now).unwrap();
+    assert_eq!(one.status(now).attention, [""; 0]);
+    drop(one);
+    let without_fra = WORLD.replace("\"fra\", ", "");
+    fs::write(dir.path().join("world.toml"), without_fra).unwrap();
+    let keeper = keeper(dir.path(), now);
+    for (at, state) in
+        [(now, "5 % gone"), (hours(now, 2), "55 % gone"), (hours(now, 4), "in force")]
+    {
+        assert_eq!(keeper.overrides(at)[0].state.to_string(), state);
+        let attention = keeper.status(at).attention;
+        let told = "drain over 4h fra of 1@dns1 touches nothing: no such site of such a service";
+        assert_eq!(attention, [told], "{state}");
+    }
+}
+
+#[test]
+fn a_refused_config_wants_attention_until_a_good_one_is_read() {
+    let dir = files();
+    let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+    let mut keeper = keeper(dir.path(), now);
+    assert_eq!(keeper.status(now).attention, [""; 0]);
+    keeper.refuse("world.toml:1: is no TOML", &By::signal(), now);
+    let told = "the config on disk is refused, the one before answers: world.toml:1: is no TOML";
+    assert_eq!(keeper.status(now).attention, [told]);
+    let next = config::load(&dir.path().join("node.toml")).and_then(Config::prepare);
+    keeper.adopt(next.ok().unwrap(), &By::signal(), now);
+    assert_eq!(keeper.status(now).attention, [""; 0]);
+}

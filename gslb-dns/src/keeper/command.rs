@@ -10,7 +10,7 @@ use crate::audit::{Line, Outcome};
 use crate::health::entries::{Entries, Full};
 use crate::health::overrides::{Order, Override, outranked};
 use crate::orders::{self, OrderError, OrderWords};
-use crate::status::{IN_FORCE, OverrideTold, Status, StatusOf, TO_COME, to_second};
+use crate::status::{OverrideTold, Status, StatusOf, to_second};
 
 /// Instants looked at before an order is taken, the first of all that matter: each costs two boards.
 const MOST_INSTANTS: usize = 64;
@@ -167,7 +167,7 @@ impl Keeper {
     pub(super) fn untouching(&self, now: Timestamp) -> Vec<String> {
         let all = self.overrides(now).into_iter().zip(self.beliefs.said());
         let idle = all.filter(|(told, said)| {
-            (told.state == IN_FORCE || told.state == TO_COME)
+            told.state.matters()
                 && !said.order.only_ends()
                 && said.unmatched_in(&self.ground.world).is_some()
         });
@@ -227,7 +227,6 @@ impl Keeper {
             snapshot: &snapshot,
             started: self.started,
             board_since: self.since,
-            config_ok: self.metrics.reloads.config_ok.get() == 1,
             overrides_ok: self.overrides_ok(),
             clock_behind: self.clock_behind(now),
             is_persisted: self.is_persisted,

@@ -27,8 +27,7 @@ use crate::metrics::WorldMetrics;
 use crate::name::Name;
 use crate::publish::Published;
 use crate::snapshot::{Groundwork, Snapshot};
-use crate::status::LastReload;
-use crate::status::OverrideTold;
+use crate::status::{LastReload, OverrideState, OverrideTold};
 use crate::steer::Failing;
 use crate::world::{Node, World};
 
@@ -328,11 +327,8 @@ impl Keeper {
     fn tell_outranked(&self, now: Timestamp) {
         for told in self.overrides(now).into_iter().filter(|told| told.id.is_none()) {
             let OverrideTold { order, site, service, state, .. } = told;
-            if state.starts_with("outranked") {
-                warn!(
-                    order,
-                    site, service, state, "an override of the file is outranked by an order"
-                );
+            if matches!(state, OverrideState::OutrankedBy(_)) {
+                warn!(order, site, service, %state, "an override of the file is outranked by an order");
             }
         }
     }
