@@ -174,7 +174,7 @@ impl Bare<'_> {
     /// RFC 7873 §5.4: a server cookie for a client that has none, or word whether its own is good.
     fn cookie(&self, cookie: &Cookie<'_>, dnssec_ok: bool, out: &mut [u8]) -> Answer {
         let Some(judged) = self.guard.judge(cookie, self.asker) else {
-            return self.error(Rcode::FormErr, 0, None, false, out);
+            return self.error(Rcode::FormErr, 0, None, true, out);
         };
         let rcode = match judged.state {
             cookie::State::New | cookie::State::Valid => Rcode::NoError,

@@ -340,6 +340,27 @@ fn errors_keep_the_id_the_opcode_and_no_more() {
     assert_eq!(message.edns.unwrap().version(), 0);
 }
 
+#[test]
+fn an_error_with_an_opt_is_no_longer_than_what_it_answers() {
+    let mut notify = query("www SOA +edns=1232");
+    notify[2] = 0x21;
+    let mut none = query(". SOA +edns=1232");
+    none.drain(12..17);
+    none[5] = 0;
+    let twice = [&query("www SOA +edns=1232")[..], &[0]].concat();
+    for (packet, expected) in
+        [(notify, "NotImp opt"), (none, "FormErr opt"), (twice, "FormErr opt")]
+    {
+        let asker =
+            Asker { address: IpAddr::from([192, 0, 2, 99]), transport: Transport::Udp, now: 0 };
+        let mut out = vec![0; MAX_UDP];
+        let name = &mut NameKey::default();
+        let answer = answer(&snapshot(), NODE, &packet, &asker, name, &mut out).unwrap();
+        assert_eq!(told(&Message::from_vec(&out[..answer.length]).unwrap()), expected);
+        assert!(answer.length <= packet.len(), "{expected}: {} {}", answer.length, packet.len());
+    }
+}
+
 /// Octets of the answer, and of the padding in it if there is some.
 fn lengths(words: &str, transport: Transport) -> (usize, Option<usize>) {
     let asker = Asker { address: IpAddr::from([192, 0, 2, 99]), transport, now: 0 };

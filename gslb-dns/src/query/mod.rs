@@ -57,7 +57,9 @@ pub enum Rejection<'p> {
         recursion_desired: bool,
         rcode: Rcode,
         question: Option<&'p [u8]>,
-        /// Whether the query had a readable OPT record, which then the answer has too.
+        /// Whether the message had a readable OPT record, which then the answer has too, be the message no
+        /// query at all (RFC 6891 §6.1.1). It is of 11 octets and bare, so the answer is never longer than
+        /// what asked for it.
         edns: bool,
     },
 }
@@ -106,26 +108,26 @@ impl<'p> Query<'p> {
             question,
             edns,
         };
-        if opcode != OPCODE_QUERY {
-            return Err(reject(Rcode::NotImp, None, false));
-        }
         let counts: [u16; 4] =
             std::array::from_fn(|i| u16::from_be_bytes([header[4 + 2 * i], header[5 + 2 * i]]));
+        if opcode != OPCODE_QUERY {
+            return Err(reject(Rcode::NotImp, None, has_opt(body, counts)));
+        }
         // RFC 9619 §4: a query has exactly one question.
         if counts[0] != 1 {
             if let Some((cookie, dnssec_ok)) = lone_cookie(body, counts) {
                 return Err(Rejection::CookieOnly { id, recursion_desired, dnssec_ok, cookie });
             }
-            return Err(reject(Rcode::FormErr, None, false));
+            return Err(reject(Rcode::FormErr, None, has_opt(body, counts)));
         }
-        let (question, rest) =
-            Question::read(body, name).ok_or_else(|| reject(Rcode::FormErr, None, false))?;
+        let (question, rest) = Question::read(body, name)
+            .ok_or_else(|| reject(Rcode::FormErr, None, has_opt(body, counts)))?;
         let section = Some(question.section);
         let edns = if counts[1..] == [0, 0, 0] && rest.is_empty() {
             None
         } else {
             read_records(rest, counts)
-                .map_err(|Malformed| reject(Rcode::FormErr, section, false))?
+                .map_err(|Malformed { has_opt }| reject(Rcode::FormErr, section, has_opt))?
         };
         match edns {
             Some(Extended::Unsupported) => Err(reject(Rcode::BadVers, section, true)),
@@ -157,8 +159,10 @@ impl<'p> Question<'p> {
     }
 }
 
-/// The records after the question do not parse.
-struct Malformed;
+/// The records after the question do not parse; before that, there may have been an OPT record.
+struct Malformed {
+    has_opt: bool,
+}
 
 /// Walks the records after the question for the OPT record. Others are passed over, as long as they
 /// are whole: a query has no use for them, and RFC 8906 §2 warns against refusing what is new.
@@ -166,21 +170,48 @@ fn read_records(mut rest: &[u8], counts: [u16; 4]) -> Result<Option<Extended<'_>
     let mut opt = None;
     for (section, &count) in counts.iter().enumerate().skip(1) {
         for _ in 0..count {
-            let name = skip_name(rest).ok_or(Malformed)?;
-            let (fixed, tail) = rest[name..].split_first_chunk::<10>().ok_or(Malformed)?;
-            let length = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
-            let (rdata, tail) = tail.split_at_checked(length).ok_or(Malformed)?;
+            let malformed = Malformed { has_opt: opt.is_some() };
+            let Some((name, fixed, rdata, tail)) = split_record(rest) else {
+                return Err(malformed);
+            };
             if RecordType(u16::from_be_bytes([fixed[0], fixed[1]])) == RecordType::OPT {
                 // RFC 6891 §6.1.1: one, in the additional section, owned by the root.
-                if section != 3 || opt.is_some() || rest[..name] != [0] {
-                    return Err(Malformed);
+                if section != 3 || opt.is_some() || name != [0] {
+                    return Err(malformed);
                 }
                 opt = Some(Extended::read(fixed, rdata));
             }
             rest = tail;
         }
     }
-    if rest.is_empty() { Ok(opt) } else { Err(Malformed) }
+    if rest.is_empty() { Ok(opt) } else { Err(Malformed { has_opt: opt.is_some() }) }
+}
+
+/// Name, fixed part and data of the record at the front of `wire`, and what is behind it.
+fn split_record(wire: &[u8]) -> Option<(&[u8], &[u8; 10], &[u8], &[u8])> {
+    let (name, rest) = wire.split_at(skip_name(wire)?);
+    let (fixed, rest) = rest.split_first_chunk::<10>()?;
+    let length = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
+    let (rdata, rest) = rest.split_at_checked(length)?;
+    Some((name, fixed, rdata, rest))
+}
+
+/// Whether a message that is no query of one question has an OPT record all the same. Each question and record
+/// passed over takes octets, so this costs no more than to read a query of that length.
+#[cold]
+fn has_opt(body: &[u8], counts: [u16; 4]) -> bool {
+    let mut rest = body;
+    for _ in 0..counts[0] {
+        // Type and class follow the name.
+        match skip_name(rest).and_then(|name| rest.get(name + 4..)) {
+            Some(tail) => rest = tail,
+            None => return false,
+        }
+    }
+    match read_records(rest, counts) {
+        Ok(opt) => opt.is_some(),
+        Err(Malformed { has_opt }) => has_opt,
+    }
 }
 
 /// The cookie of a query that has no question, and whether it has DO set.
@@ -190,7 +221,7 @@ fn lone_cookie(body: &[u8], counts: [u16; 4]) -> Option<(Cookie<'_>, bool)> {
     }
     match read_records(body, counts) {
         Ok(Some(Extended::Edns(edns))) => edns.cookie.map(|cookie| (cookie, edns.dnssec_ok)),
-        Ok(Some(Extended::Unsupported | Extended::Malformed) | None) | Err(Malformed) => None,
+        Ok(Some(Extended::Unsupported | Extended::Malformed) | None) | Err(_) => None,
     }
 }
 

@@ -96,11 +96,34 @@ fn edns_is_read_as_rfc_6891_asks() {
     let mut owned = opt(b"");
     owned.splice(..1, *b"\x01a\0");
     check(&with(&owned), "FORMERR");
-    check(&packet(0, [1, 0, 0, 2], &opt(b"").repeat(2)), "FORMERR");
+    check(&packet(0, [1, 0, 0, 2], &opt(b"").repeat(2)), "FORMERR edns");
     check(&packet(0, [1, 1, 0, 0], &opt(b"")), "FORMERR");
     let nsid = with(&opt(b"\0\x03\0\0"));
     let edns = edns(&nsid).unwrap();
     assert_eq!((edns.udp_size, edns.dnssec_ok, edns.nsid), (1232, true, true));
+}
+
+#[test]
+fn what_is_no_query_is_told_so_with_an_opt_if_it_had_one() {
+    for opcode in [0x08, 0x20, 0x28, 0x78] {
+        check(&packet(opcode, [1, 0, 0, 1], &opt(b"")), "NOTIMP edns");
+        check(&packet(opcode, [1, 0, 0, 0], b""), "NOTIMP");
+        // The question is not there, or more is behind it than it says.
+        check(&packet(opcode, [2, 0, 0, 1], &opt(b"")), "NOTIMP");
+        check(&packet(opcode, [0, 0, 0, 1], &opt(b"")), "NOTIMP");
+    }
+    let question = b"\x01a\0\0\x01\0\x01";
+    let two = [&question[..], &opt(b"")].concat();
+    check(&packet(0, [2, 0, 0, 1], &two), "FORMERR edns");
+    check(&packet(0, [3, 0, 0, 1], &two), "FORMERR");
+    check(&packet(0, [0xff, 0, 0, 1], &two), "FORMERR");
+    // Behind a name that may not be one.
+    let pointed = [&[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1][..], b"\xc0\x0c\0\x01\0\x01", &opt(b"")];
+    check(&pointed.concat(), "FORMERR edns");
+    // Before what is no record, and not behind it.
+    check(&packet(0, [1, 0, 0, 1], &[opt(b""), vec![0]].concat()), "FORMERR edns");
+    check(&packet(0, [1, 0, 0, 2], &[opt(b""), vec![0]].concat()), "FORMERR edns");
+    check(&packet(0, [1, 0, 0, 2], &[b"\0\0", &opt(b"")[..]].concat()), "FORMERR");
 }
 
 #[test]
@@ -160,10 +183,10 @@ fn a_query_without_a_question_may_ask_for_a_cookie() {
     };
     check(&lone([0, 0, 1], &opt(&cookie(8))), "cookie only");
     check(&lone([0, 0, 1], &opt(&cookie(24))), "cookie only");
-    check(&lone([0, 0, 1], &opt(&cookie(9))), "FORMERR");
-    check(&lone([0, 0, 1], &opt(b"")), "FORMERR");
+    check(&lone([0, 0, 1], &opt(&cookie(9))), "FORMERR edns");
+    check(&lone([0, 0, 1], &opt(b"")), "FORMERR edns");
     check(&lone([0, 0, 0], b""), "FORMERR");
-    check(&lone([0, 0, 1], &[opt(&cookie(8)), vec![0]].concat()), "FORMERR");
+    check(&lone([0, 0, 1], &[opt(&cookie(8)), vec![0]].concat()), "FORMERR edns");
     // A question behind the counts is no question.
     check(&packet(0, [0, 0, 0, 1], &opt(&cookie(8))), "FORMERR");
 }
