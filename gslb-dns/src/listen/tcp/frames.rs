@@ -1,23 +1,16 @@
 //! Messages in a stream: each behind its length in two octets (RFC 1035 §4.2.2).
 //!
 //! Cuts what was received into messages, has them answered in order and joins the answers, so that
-//! they are one write (RFC 7766 §8). Pure but for a buffer of the thread's own.
+//! they are one write (RFC 7766 §8). Pure but for the room they are written in.
 
-use std::cell::RefCell;
-
-use crate::answer::{MAX_STREAM, MIN_MESSAGE};
+use crate::answer::MIN_MESSAGE;
+use crate::listen::desk::in_room;
 
 /// Octets of answers after which a batch ends: they wait for the client to read. One answer may
 /// begin below and end above, so a batch has less than this and one message of the largest size.
 const PENDING: usize = 16 << 10;
 /// Octets of a message's length.
 const PREFIX: usize = 2;
-
-thread_local! {
-    /// Where an answer is written before its length is known, so that a connection need not hold room
-    /// for the largest.
-    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_STREAM].into());
-}
 
 /// Answers to the messages at the front of what was received.
 #[derive(Debug, Eq, PartialEq)]
@@ -38,11 +31,6 @@ pub enum Then {
     Again,
     /// What follows is no query, so nobody knows what else this peer will say.
     HangUp,
-}
-
-/// Room for one answer, for as long as it takes to write it.
-pub fn in_room<R>(write: impl FnOnce(&mut [u8]) -> R) -> R {
-    ROOM.with_borrow_mut(|room| write(room))
 }
 
 impl Batch {
@@ -95,6 +83,7 @@ impl Front<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::MAX_STREAM;
 
     /// A message is a letter, repeated; its answer is the capital, once; `r` gets none.
     fn reply(message: &[u8], room: &mut [u8]) -> Option<usize> {

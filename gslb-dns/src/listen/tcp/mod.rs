@@ -6,13 +6,11 @@
 //!
 //! This file accepts and stops. What a stranger does shows in counters and never ends a listener.
 
-mod connections;
 mod frames;
 mod https;
 mod newcomer;
 mod proxy;
 mod session;
-mod table;
 
 use std::io;
 use std::net::{self, SocketAddr};
@@ -28,11 +26,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::error;
 
-pub use self::connections::Connections;
 pub use self::newcomer::Carries;
+pub use super::connections::Connections;
 
 use self::newcomer::Newcomer;
-use self::session::Desk;
+use super::desk::Desk;
+use super::{STOP_WITHIN, stopped};
 use crate::lock::Mutex;
 use crate::metrics::Tally;
 use crate::publish::Published;
@@ -49,10 +48,6 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// How long we accept nothing when the system has run out of something: as long as it takes others to
 /// close, ten tries a second cost nothing, and a client's first SYN retry comes after a second.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long connections have to end after the word to stop: an answer takes milliseconds, one lost
-/// segment on the way a second.
-const STOP_WITHIN: Duration = Duration::from_secs(3);
-
 /// A socket that listens on one address.
 pub struct TcpListener {
     socket: net::TcpListener,
@@ -217,11 +212,6 @@ impl Reception {
             self.sessions.shutdown().await;
         }
     }
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error says that the sender is gone, and with it whoever could stop us later.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// What an error of accept(2) is about.

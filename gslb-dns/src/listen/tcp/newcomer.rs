@@ -16,14 +16,15 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::connections::Seat;
 use super::https::{Pulse, Version, Visit};
 use super::proxy;
-use super::session::{Desk, Session};
-use super::stopped;
-use super::table::Eviction;
+use super::session::Session;
 use crate::answer::Transport;
+use crate::listen::connections::Seat;
+use crate::listen::desk::Desk;
 use crate::listen::proxy::Origin;
+use crate::listen::stopped;
+use crate::listen::table::Eviction;
 use crate::tls::ALPN_HTTP2;
 
 /// How long a proxy's header may take, and then a TLS handshake, if a connection may be idle for longer:

@@ -17,17 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connections::Seat;
-use super::frames::{Batch, Then, in_room};
-use super::stopped;
-use super::table::Eviction;
-use crate::answer::{Answer, Asker, Guard, Transport, answer_guarded};
-use crate::clock::{unix_seconds, unix_time};
-use crate::lock::Mutex;
-use crate::metrics::Tally;
-use crate::name::NameKey;
-use crate::publish::Published;
-use crate::query_log::Tap;
+use super::frames::{Batch, Then};
+use crate::listen::connections::Seat;
+use crate::listen::desk::Desk;
+use crate::listen::stopped;
+use crate::listen::table::Eviction;
 
 /// Octets asked of the kernel at a time: some seventy queries. A larger message takes more turns, and
 /// room only as it comes, so that announcing one costs us nothing.
@@ -41,16 +35,6 @@ const FAREWELL: Duration = Duration::from_millis(100);
 thread_local! {
     /// Where octets arrive, so that a connection need not hold room for them while it waits.
     static ROOM: RefCell<[u8; RECEIVE]> = const { RefCell::new([0; RECEIVE]) };
-}
-
-/// What answers, the same for all connections of a listener.
-pub struct Desk {
-    pub transport: Transport,
-    pub published: Published,
-    pub node_name: Arc<str>,
-    pub tally: Arc<Tally>,
-    /// All of a listener's connections share it, a copy of some octets at a time.
-    pub tap: Option<Mutex<Tap>>,
 }
 
 /// A conversation over a stream, whatever carries it.
@@ -177,48 +161,9 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S, received: &mut Vec<u8>) -> i
 }
 
 impl Desk {
-    /// Answers a message by itself. `None`: it must not be answered.
-    pub fn answer_one(&self, message: &[u8], address: IpAddr) -> Option<(Answer, Vec<u8>)> {
-        self.answering(address, |answer| {
-            in_room(|room| answer(message, room).map(|said| (said, room[..said.length].to_vec())))
-        })
-    }
-
     fn answer(&self, received: &[u8], address: IpAddr) -> Batch {
         self.answering(address, |answer| {
             Batch::of(received, |message, room| answer(message, room).map(|said| said.length))
         })
-    }
-
-    /// Does `work`, which is given a way to answer messages, all of one snapshot: it is kept to the end and no
-    /// longer, so that an idle connection holds no old world.
-    fn answering<R>(
-        &self,
-        address: IpAddr,
-        work: impl FnOnce(&mut dyn FnMut(&[u8], &mut [u8]) -> Option<Answer>) -> R,
-    ) -> R {
-        let snapshot = self.published.load();
-        let secrets = self.published.load_secrets();
-        let page = snapshot.ground.page(self.tally.page());
-        // Nobody who comes this way is limited: a stream shows that its client is where it says.
-        let guard = Guard { secrets: &secrets, limit: None, page };
-        let asker = Asker { address, transport: self.transport, now: unix_seconds() };
-        let mut name = NameKey::ROOT;
-        work(&mut |message, room| {
-            let node_name = &self.node_name;
-            let answer =
-                answer_guarded(&guard, &snapshot, node_name, message, &asker, &mut name, room);
-            self.tally.count(answer.as_ref());
-            if let Some(answer) = &answer {
-                self.tell(address, message, &room[..answer.length]);
-            }
-            answer
-        })
-    }
-
-    fn tell(&self, address: IpAddr, query: &[u8], answer: &[u8]) {
-        if let Some(tap) = &self.tap {
-            tap.lock().tell(address, None, unix_time(), query, answer);
-        }
     }
 }

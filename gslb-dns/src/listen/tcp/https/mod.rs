@@ -26,10 +26,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::exchange::{Asked, Refusal, asked, response};
-use super::connections::Seat;
-use super::session::Desk;
-use super::stopped;
-use super::table::Eviction;
+use crate::listen::connections::Seat;
+use crate::listen::desk::Desk;
+use crate::listen::stopped;
+use crate::listen::table::Eviction;
 use crate::lock::Mutex;
 
 /// Requests at a time on one connection: what RFC 9113 §6.5.2 wants at least.
