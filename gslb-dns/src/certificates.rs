@@ -277,6 +277,7 @@ mod tests {
             rate_limit: None,
             tls,
             https: None,
+            quic: None,
             proxies: vec![],
             query_log: None,
         };

@@ -198,8 +198,12 @@ pub struct TcpMetrics {
     pub evicted: IntCounterVec,
     pub accept_errors: IntCounter,
     pub proxy_refused: IntCounter,
-    /// By transport and result: `full`, `resumed`, `failed`.
+    /// By transport and result: `full`, `resumed`, `failed`; over QUIC `done` for the first two.
     pub handshakes: IntCounterVec,
+    pub quic_retries: IntCounter,
+    pub quic_ignored: IntCounter,
+    /// By reason, as `listen::quic` names them.
+    pub quic_breaches: IntCounterVec,
 }
 
 #[derive(Clone)]
@@ -237,11 +241,11 @@ impl Metrics {
         register.collector(Answers::new(tallies));
         register.collector(Services { ledgers: ledgers.clone(), empty: Services::counters() });
         let tcp = TcpMetrics {
-            open: register.gauge("gslb_dns_tcp_connections", "TCP connections open now"),
-            accepted: register.counter("gslb_dns_tcp_accepted_total", "TCP connections accepted"),
+            open: register.gauge("gslb_dns_tcp_connections", "connections open now, over TCP and QUIC"),
+            accepted: register.counter("gslb_dns_tcp_accepted_total", "connections accepted"),
             evicted: register.counters(
                 "gslb_dns_tcp_evicted_total",
-                "TCP connections closed by us, by reason",
+                "connections closed by us, by reason",
                 "reason",
             ),
             accept_errors: register.counter(
@@ -256,6 +260,19 @@ impl Metrics {
                 "gslb_dns_tls_handshakes_total",
                 "TLS handshakes, by transport and what came of them",
                 ["transport", "result"],
+            ),
+            quic_retries: register.counter(
+                "gslb_dns_quic_retries_total",
+                "QUIC clients that had to prove their address, because many others had not",
+            ),
+            quic_ignored: register.counter(
+                "gslb_dns_quic_ignored_total",
+                "attempts to connect over QUIC left without an answer, because too many connections were closing",
+            ),
+            quic_breaches: register.counters(
+                "gslb_dns_quic_breaches_total",
+                "QUIC connections closed because their client broke a rule or asked too much, by which",
+                "reason",
             ),
         };
         let world = WorldMetrics {

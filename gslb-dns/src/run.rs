@@ -23,6 +23,7 @@ use crate::clock::now;
 use crate::config::Prepared;
 use crate::entropy;
 use crate::keeper::{self, By, Desk, Keeper};
+use crate::listen::quic::QuicListener;
 use crate::listen::tcp::{Carries, Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
@@ -51,6 +52,7 @@ pub struct Server {
     dns: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
+    quic: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     udp: Vec<JoinHandle<()>>,
     stop_udp: Arc<AtomicBool>,
@@ -112,6 +114,7 @@ struct Sockets {
     dns: Vec<(SocketAddr, Vec<UdpListener>, TcpListener)>,
     tls: Vec<TcpListener>,
     https: Vec<TcpListener>,
+    quic: Vec<QuicListener>,
     admin: Option<std::net::TcpListener>,
     admin_socket: Option<AdminSocket>,
 }
@@ -148,7 +151,9 @@ impl Server {
         let tcp_tally = tally(Transport::Tcp);
         let tls_tally = node.dns.tls.is_some().then(|| tally(Transport::Tls));
         let https_tally = node.dns.https.is_some().then(|| tally(Transport::Https));
-        let tallies = udp_tallies.iter().chain([&tcp_tally]).chain(&tls_tally).chain(&https_tally);
+        let quic_tally = node.dns.quic.is_some().then(|| tally(Transport::Quic));
+        let tallies = udp_tallies.iter().chain([&tcp_tally]);
+        let tallies = tallies.chain(&tls_tally).chain(&https_tally).chain(&quic_tally);
         let metrics = Metrics::new(tallies.cloned().collect());
         let certificates = Certificates::open(&node, metrics.certificates.clone(), now())?;
         let keeper = Keeper::start(&node, ground, metrics.world.clone(), now());
@@ -165,6 +170,7 @@ impl Server {
             dns,
             tls: addresses_of(&sockets.tls),
             https: addresses_of(&sockets.https),
+            quic: sockets.quic.iter().filter_map(|quic| quic.local_address().ok()).collect(),
             admin: sockets.admin.as_ref().and_then(|socket| socket.local_addr().ok()),
             udp: vec![],
             stop_udp: Arc::new(AtomicBool::new(false)),
@@ -209,6 +215,12 @@ impl Server {
                 server.spawn(streams.serve(listener.carrying(carries.clone()), &tally));
             }
         }
+        if let (Some(tally), Some(shown)) = (quic_tally, certificates.shown("quic")) {
+            let tls = tls::quic_config(shown).map_err(StartError::Tls)?;
+            for listener in sockets.quic {
+                server.spawn(streams.serve_quic(listener, &tls, &tally));
+            }
+        }
         let reread = Arc::new(Notify::new());
         let of_keeper = Arc::clone(&reread);
         server.spawn(certificates::keep(certificates, reread, now, stopping.clone()));
@@ -227,6 +239,7 @@ impl Server {
             dns = ?server.dns,
             tls = ?server.tls,
             https = ?server.https,
+            quic = ?server.quic,
             admin = ?server.admin,
             "ready"
         );
@@ -248,6 +261,11 @@ impl Server {
     /// The same for DNS over HTTPS.
     pub fn https_addresses(&self) -> &[SocketAddr] {
         &self.https
+    }
+
+    /// The same for DNS over QUIC.
+    pub fn quic_addresses(&self) -> &[SocketAddr] {
+        &self.quic
     }
 
     /// The address of the dashboard, metrics and JSON.
@@ -337,6 +355,24 @@ impl Streams {
     }
 }
 
+impl Streams {
+    fn serve_quic(
+        &self,
+        listener: QuicListener,
+        tls: &Arc<rustls::ServerConfig>,
+        tally: &Arc<Tally>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        listener.serve(
+            Arc::clone(tls),
+            self.door.published.clone(),
+            Arc::clone(&self.door.node_name),
+            Arc::clone(&self.connections),
+            Arc::clone(tally),
+            self.stopping.clone(),
+        )
+    }
+}
+
 impl Drop for Server {
     /// Answers what stands in the queues, then ends.
     fn drop(&mut self) {
@@ -378,7 +414,7 @@ impl Signals {
 
 impl Sockets {
     fn bind(node: &Node) -> Result<Sockets, StartError> {
-        let DnsListeners { listen, threads, tls, https, .. } = &node.dns;
+        let DnsListeners { listen, threads, tls, https, quic, .. } = &node.dns;
         let threads =
             threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let dns = listen.iter().map(|&address| bind_dns(address, threads));
@@ -393,10 +429,19 @@ impl Sockets {
         });
         let tls = tls.as_ref().map(|tls| &tls.listen[..]).unwrap_or_default();
         let https = https.as_ref().map(|https| &https.listen[..]).unwrap_or_default();
+        let quic = quic.iter().flat_map(|quic| &quic.listen).map(|&address| {
+            let what = "DNS over QUIC";
+            QuicListener::bind(address).map_err(|source| StartError::Listen {
+                what,
+                address,
+                source,
+            })
+        });
         Ok(Sockets {
             dns: dns.collect::<Result<_, _>>()?,
             tls: bind_streams("DNS over TLS", tls)?,
             https: bind_streams("DNS over HTTPS", https)?,
+            quic: quic.collect::<Result<_, _>>()?,
             admin: admin.transpose()?,
             admin_socket: admin_socket.transpose()?,
         })
@@ -421,7 +466,12 @@ impl Sockets {
         };
         let tls = streams(Transport::Tls, self.tls);
         let https = streams(Transport::Https, self.https);
-        Sockets { dns, tls, https, ..self }
+        let quic = self.quic.into_iter().map(|listener| match listener.local_address() {
+            Ok(address) => listener.tapped(tap(Transport::Quic, address)),
+            Err(_) => listener,
+        });
+        let quic = quic.collect();
+        Sockets { dns, tls, https, quic, ..self }
     }
 }
 

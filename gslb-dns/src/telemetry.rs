@@ -9,6 +9,8 @@ use tracing_subscriber::filter::LevelFilter;
 /// Levels, such as `info`, or `gslb_dns::keeper=debug,info`.
 const FILTER_VARIABLE: &str = "GSLB_LOG";
 const DEFAULT: &str = "info";
+/// What QUIC's library would log, strangers cause, and it has their addresses; unless somebody asks for it.
+const QUIET: &str = "quinn=off";
 
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FilterError {
@@ -55,7 +57,8 @@ fn filter(text: &str) -> Result<EnvFilter, FilterError> {
             return Err(FilterError::Level(level.to_owned()));
         }
     }
-    EnvFilter::try_new(directives.join(",")).map_err(|_| FilterError::Filter(text.to_owned()))
+    EnvFilter::try_new(format!("{QUIET},{}", directives.join(",")))
+        .map_err(|_| FilterError::Filter(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -64,6 +67,17 @@ mod tests {
 
     fn check(text: &str, expected: Result<(), FilterError>) {
         assert_eq!(filter(text).map(drop), expected, "{text}");
+    }
+
+    #[test]
+    fn what_strangers_cause_in_quic_is_not_logged() {
+        let check = |text: &str, expected: &str| {
+            let shown = filter(text).unwrap().to_string();
+            assert!(shown.split(',').any(|directive| directive == expected), "{shown}");
+        };
+        check("debug", "quinn=off");
+        check("quinn=debug,info", "quinn=debug");
+        check("info", "info");
     }
 
     #[test]

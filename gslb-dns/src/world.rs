@@ -58,7 +58,7 @@ pub struct DnsListeners {
     pub listen: Vec<SocketAddr>,
     /// UDP threads for each address; one per core if the file says nothing.
     pub threads: Option<usize>,
-    /// For all transports over TCP together.
+    /// For all transports by connections together, QUIC's too.
     pub tcp: TcpLimits,
     /// The server makes secrets of its own if the file says nothing.
     pub cookies: Option<CookieFile>,
@@ -67,6 +67,8 @@ pub struct DnsListeners {
     pub tls: Option<TlsListeners>,
     /// DNS over HTTPS (RFC 8484).
     pub https: Option<HttpsListeners>,
+    /// DNS over QUIC (RFC 9250).
+    pub quic: Option<QuicListeners>,
     /// Whose connections begin with a header of the PROXY protocol.
     pub proxies: Vec<IpNet>,
     /// Who is told what is asked and answered: nobody, unless the file says so.
@@ -104,6 +106,13 @@ pub struct HttpsListeners {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlsListeners {
+    pub listen: Vec<SocketAddr>,
+    pub credentials: Credentials,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct QuicListeners {
+    /// Of UDP, which DNS itself must not have.
     pub listen: Vec<SocketAddr>,
     pub credentials: Credentials,
 }
@@ -169,10 +178,12 @@ impl DnsListeners {
     /// What each encrypted transport shows its clients, by the transport's name.
     pub fn credentials(&self) -> Vec<(&'static str, &Credentials)> {
         let tls = self.tls.iter().map(|tls| ("tls", &tls.credentials));
-        tls.chain(self.https.iter().map(|https| ("https", &https.credentials))).collect()
+        let https = self.https.iter().map(|https| ("https", &https.credentials));
+        let quic = self.quic.iter().map(|quic| ("quic", &quic.credentials));
+        tls.chain(https).chain(quic).collect()
     }
 
-    /// Every address on which connections are taken, with the key that names it.
+    /// Every address on which TCP connections are taken, with the key that names it.
     pub fn stream_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         let DnsListeners { listen, tls, https, .. } = self;
         let plain = listen.iter().map(|address| ("dns.listen", *address));
@@ -198,6 +209,7 @@ impl Node {
             rate_limit,
             tls,
             https,
+            quic,
             proxies,
             query_log,
         } = dns;
@@ -211,6 +223,7 @@ impl Node {
             ("dns.rate_limit", *rate_limit != next.dns.rate_limit),
             ("dns.tls", *tls != next.dns.tls),
             ("dns.https", *https != next.dns.https),
+            ("dns.quic", *quic != next.dns.quic),
             ("dns.proxy", *proxies != next.dns.proxies),
             ("dns.query_log", *query_log != next.dns.query_log),
             ("admin.listen", admin.listen != next.admin.listen),

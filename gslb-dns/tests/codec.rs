@@ -170,7 +170,8 @@ proptest! {
         match (query.edns, asked.edns) {
             (None, None) => {}
             (Some(read), Some(meant)) => {
-                let Edns { udp_size, dnssec_ok, nsid, padded: _, subnet, cookie } = read;
+                let Edns { udp_size, dnssec_ok, nsid, padded: _, keepalive: _, subnet, cookie } =
+                    read;
                 prop_assert_eq!((udp_size, dnssec_ok), (meant.size, meant.dnssec_ok));
                 let has = |wanted: fn(&Opt) -> bool| meant.options.iter().any(wanted);
                 prop_assert_eq!(nsid, has(|option| matches!(option, Opt::Nsid)));

@@ -147,6 +147,8 @@ fn a_good_configuration_is_what_was_meant() {
     let https = node.dns.https.unwrap();
     assert_eq!(https.listen, ["[::]:443".parse().unwrap()]);
     assert_eq!(&*https.path, "/dns-query");
+    // The port that TLS has, for that is TCP.
+    assert_eq!(node.dns.quic.unwrap().listen, ["[::]:853".parse().unwrap()]);
     assert_eq!(node.dns.proxies.len(), 2);
     assert_eq!(node.admin.listen.map(|admin| admin.to_string()), Some("127.0.0.1:8080".to_owned()));
 

@@ -2,7 +2,7 @@
 //!
 //! world ─▶ server (process, wait) ◀─ resolver        the real binary, asked over real sockets
 //! zone_only                                          one zone in process
-//! tls                                            a certificate, and clients that believe it
+//! tls, quic                                      a certificate, and clients that believe it
 //! internet, gdnsd                                    the country database of Debian, and the peer
 
 pub mod dice;
@@ -10,6 +10,7 @@ pub mod gdnsd;
 pub mod internet;
 pub mod peers;
 pub mod process;
+pub mod quic;
 pub mod resolver;
 pub mod server;
 pub mod tls;

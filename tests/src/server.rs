@@ -23,6 +23,7 @@ pub struct Server {
     dns: SocketAddr,
     tls: Option<SocketAddr>,
     https: Option<SocketAddr>,
+    quic: Option<SocketAddr>,
     admin: SocketAddr,
 }
 
@@ -62,7 +63,8 @@ impl Server {
         let (dns, admin) = (address("dns")?, address("admin")?);
         // `[]` where the node has none.
         let (tls, https) = (address("tls").ok(), address("https").ok());
-        Ok(Server { process, log, dns, tls, https, admin })
+        let quic = address("quic").ok();
+        Ok(Server { process, log, dns, tls, https, quic, admin })
     }
 
     /// UDP and TCP.
@@ -78,6 +80,11 @@ impl Server {
     /// DNS over HTTPS, if the node has it.
     pub fn https(&self) -> Option<SocketAddr> {
         self.https
+    }
+
+    /// DNS over QUIC, if the node has it.
+    pub fn quic(&self) -> Option<SocketAddr> {
+        self.quic
     }
 
     pub fn admin(&self) -> SocketAddr {

@@ -38,13 +38,13 @@ pub fn certify(world: &World) -> anyhow::Result<Believer> {
     Ok(Believer(roots))
 }
 
-/// Has the world's server answer over TLS and HTTPS too, on free ports.
+/// Has the world's server answer over TLS, HTTPS and QUIC too, on free ports.
 pub fn encrypt(world: &World) -> anyhow::Result<Believer> {
     let believer = certify(world)?;
     let node = fs::read_to_string(world.node())?;
     let keys =
         format!("listen = [\"127.0.0.1:0\"], certificate = \"{CERTIFICATE}\", key = \"{KEY}\"");
-    let dns = format!("[dns]\ntls = {{ {keys} }}\nhttps = {{ {keys} }}\n");
+    let dns = format!("[dns]\ntls = {{ {keys} }}\nhttps = {{ {keys} }}\nquic = {{ {keys} }}\n");
     fs::write(world.node(), node.replace("[dns]\n", &dns))?;
     Ok(believer)
 }
@@ -60,14 +60,20 @@ impl Believer {
         Ok(Https(self.connect(server, b"http/1.1")?))
     }
 
-    /// Ends with an error unless the server is believed.
-    pub fn connect(&self, server: SocketAddr, protocol: &[u8]) -> anyhow::Result<Within> {
+    /// TLS as this client does it.
+    pub fn config(&self, protocol: &[u8]) -> anyhow::Result<ClientConfig> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(self.0.clone())
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(config)
+    }
+
+    /// Ends with an error unless the server is believed.
+    pub fn connect(&self, server: SocketAddr, protocol: &[u8]) -> anyhow::Result<Within> {
+        let config = self.config(protocol)?;
         let mut stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;

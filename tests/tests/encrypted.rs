@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use gslb_tests::peers;
 use gslb_tests::process::Process;
+use gslb_tests::quic::{Quic, Reply};
 use gslb_tests::resolver::{Resolver, plain_query, query};
 use gslb_tests::server::Server;
 use gslb_tests::tls::{CERTIFICATE, NAME, certify, encrypt};
@@ -56,7 +57,7 @@ fn kdig(world: &World, server: SocketAddr, words: &[&str]) -> String {
 }
 
 #[test]
-fn kdig_asks_over_tls_and_https() {
+fn kdig_asks_over_tls_https_and_quic() {
     if peers::missing(absent(KDIG, "kdig is not installed")) {
         return;
     }
@@ -65,10 +66,14 @@ fn kdig_asks_over_tls_and_https() {
     let plain = kdig(&world, server.dns(), &["+notls", "+tcp", "+short", subnet]);
     assert!(!plain.trim().is_empty());
     let (tls, https) = (server.tls().unwrap(), server.https().unwrap());
+    let quic = server.quic().unwrap();
+    let over_quic = ["+quic", subnet];
     let over_tls = ["+tls", subnet];
     let over_post = ["+https", subnet];
     let over_get = ["+https", "+https-get", subnet];
-    for (address, words) in [(tls, &over_tls[..]), (https, &over_post), (https, &over_get)] {
+    for (address, words) in
+        [(tls, &over_tls[..]), (https, &over_post), (https, &over_get), (quic, &over_quic)]
+    {
         let short = kdig(&world, address, &[words, &["+short"]].concat());
         assert_eq!(short, plain, "{words:?}");
         // kdig pads what it encrypts, unless told otherwise; so then do we.
@@ -78,10 +83,11 @@ fn kdig_asks_over_tls_and_https() {
         let octets: usize = octets.unwrap_or_else(|| panic!("{long}")).parse().unwrap();
         assert!(octets > 0 && octets.is_multiple_of(468), "{long}");
     }
-    for transport in ["tls", "https"] {
-        let resumed =
-            format!("gslb_dns_tls_handshakes_total{{result=\"full\",transport=\"{transport}\"}}");
-        assert!(server.metric(&resumed).unwrap() >= 2.0, "{transport}");
+    for (transport, result) in [("tls", "full"), ("https", "full"), ("quic", "done")] {
+        let shaken = format!(
+            "gslb_dns_tls_handshakes_total{{result=\"{result}\",transport=\"{transport}\"}}"
+        );
+        assert!(server.metric(&shaken).unwrap() >= 2.0, "{transport}");
         let expiry =
             format!("gslb_dns_certificate_expiry_timestamp_seconds{{transport=\"{transport}\"}}");
         assert!(server.metric(&expiry).unwrap() > 60e9, "rcgen's certificates last until 4096");
@@ -203,6 +209,9 @@ fn a_renewed_certificate_is_shown_without_a_reload() {
         until("the new certificate is shown", || Ok(new.connect(address, protocol).ok())).unwrap();
         assert!(old.connect(address, protocol).is_err(), "the old one is shown too");
     }
+    let quic = server.quic().unwrap();
+    let asking = until("over QUIC too", || Ok(Quic::connect(&new, quic).ok())).unwrap();
+    assert!(Quic::connect(&old, quic).is_err(), "the old one is shown too");
     let ok = |server: &Server| server.metric("gslb_dns_certificate_ok{transport=\"tls\"}").unwrap();
     assert_eq!(ok(&server), 1.0);
     // SIGHUP reads them at once, whatever they look like.
@@ -210,6 +219,7 @@ fn a_renewed_certificate_is_shown_without_a_reload() {
     server.wait_for_log("certificate read").unwrap();
     new.connect(tls, b"dot").unwrap();
     assert!(server.stop().unwrap().success());
+    assert_eq!(asking.wait_for_end().unwrap(), 0, "DOQ_NO_ERROR");
 }
 
 /// kdig writes the header, over TCP and UDP; the policy answers for the client in it.
@@ -252,6 +262,7 @@ fn floods_end_at_the_limit_and_udp_does_not_notice() {
     fs::write(world.node(), node.replace("[dns]\n", &limited)).unwrap();
     let server = Server::start(&world.node()).unwrap();
     let (tls, https) = (server.tls().unwrap(), server.https().unwrap());
+    let quic = server.quic().unwrap();
     let mut resolver = Resolver::of(server.dns()).unwrap();
     let asked = plain_query(&Name::from_ascii("www.example.com.").unwrap(), RecordType::A).unwrap();
     let open = || server.metric("gslb_dns_tcp_connections").unwrap() as usize;
@@ -277,6 +288,9 @@ fn floods_end_at_the_limit_and_udp_does_not_notice() {
         let mut requests = believer.https(https).unwrap();
         requests.send(&asked).unwrap();
         assert_eq!(requests.receive().unwrap().0, 200);
+        // One table for all of them.
+        let over_quic = Quic::connect(&believer, quic).unwrap().ask(&asked).unwrap();
+        assert!(matches!(over_quic, Reply::Answer(_)), "{over_quic:?}");
     }
     let evicted = |reason: &str| {
         server.metric(&format!("gslb_dns_tcp_evicted_total{{reason=\"{reason}\"}}")).unwrap()

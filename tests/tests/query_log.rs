@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use gslb_tests::quic::{Quic, Reply};
 use gslb_tests::resolver::{Resolver, Stream, query};
 use gslb_tests::server::Server;
 use gslb_tests::tls::{Believer, encrypt};
@@ -213,14 +214,20 @@ fn every_transport_is_told_with_its_answers() {
     let mut client = believer.https(over_https).unwrap();
     client.send(&packet).unwrap();
     let https = client.receive().unwrap().1;
+    let over_quic = server.quic().unwrap();
+    let Reply::Answer(quic) = Quic::connect(&believer, over_quic).unwrap().ask(&packet).unwrap()
+    else {
+        panic!("no answer over QUIC");
+    };
     // Each transport has a ring of its own, so these come in any order.
-    let mut told: Vec<_> = (0..8).map(|_| reader.next().unwrap()).collect();
+    let mut told: Vec<_> = (0..10).map(|_| reader.next().unwrap()).collect();
     told.sort_by_key(|message| (message.socket_protocol, message.r#type));
     let expected = [
         (1, server.dns(), udp),
         (2, server.dns(), tcp),
         (3, over_tls, tls),
         (4, over_https, https),
+        (7, over_quic, quic),
     ];
     for (told, (protocol, at, answered)) in told.chunks(2).zip(expected) {
         let [query, answer] = told else { panic!("two of each") };
@@ -256,7 +263,7 @@ fn every_transport_is_told_with_its_answers() {
     resolver.ask(&asked("www.example.net.")).unwrap();
     let (query, _) = reader.exchange();
     assert_eq!(name_in(&query.query_message.unwrap()), "www.example.net.");
-    until_metric(&server, WRITTEN, |written| written == 10.0);
+    until_metric(&server, WRITTEN, |written| written == 12.0);
     assert!(server.stop_while(|| assert_eq!(reader.next(), None)));
 }
 

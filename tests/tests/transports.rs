@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use gslb_tests::dice::Dice;
+use gslb_tests::quic::{Quic, Reply};
 use gslb_tests::resolver::{Resolver, Stream, plain_query, query};
 use gslb_tests::server::Server;
 use gslb_tests::tls::{Believer, encrypt};
@@ -19,6 +20,8 @@ const QUERIES: usize = 10_000;
 /// Asked at once: few enough to be answered within one second, which is part of the question.
 const BATCH: usize = 50;
 const TRIES: usize = 20;
+/// RFC 9250 §4.3.
+const DOQ_PROTOCOL_ERROR: u64 = 2;
 
 const NAMES: [&str; 24] = [
     "example.com.",
@@ -87,11 +90,19 @@ fn all_transports_answer_alike() {
             check_silence(&server, &believer, junk);
             silent += 1;
         }
-        let Answers { udp, tcp, tls, https } =
+        let Answers { udp, tcp, tls, https, quic } =
             ask_all_ways(&mut resolver, &server, &believer, &questions);
         for (index, packet) in questions.iter().enumerate() {
             let (udp, tcp, tls, https) = (&udp[index], &tcp[index], &tls[index], &https[index]);
             assert_eq!(shown(tls), shown(https), "{}", shown(packet));
+            match &quic[index] {
+                Reply::Answer(quic) => assert_eq!(shown(tls), shown(quic), "{}", shown(packet)),
+                // An octet changed may have made an option edns-tcp-keepalive (RFC 9250 §5.5.2).
+                Reply::Closed(code) => {
+                    let may_be = packet.windows(2).any(|code| code == [0, 11]);
+                    assert!(*code == DOQ_PROTOCOL_ERROR && may_be, "{}", shown(packet));
+                }
+            }
             if tls != tcp {
                 assert!(
                     is_padded(tls, tcp),
@@ -118,7 +129,7 @@ fn all_transports_answer_alike() {
     );
     assert!(truncated > QUERIES / 400 && refused > QUERIES / 20 && silent > QUERIES / 100);
     assert!(padded > QUERIES / 40);
-    for transport in ["udp", "tcp", "tls", "https"] {
+    for transport in ["udp", "tcp", "tls", "https", "quic"] {
         let panics = format!("gslb_dns_panics_total{{transport=\"{transport}\"}}");
         assert_eq!(server.metric(&panics).unwrap(), 0.0, "{transport}");
     }
@@ -130,6 +141,7 @@ struct Answers {
     tcp: Vec<Vec<u8>>,
     tls: Vec<Vec<u8>>,
     https: Vec<Vec<u8>>,
+    quic: Vec<Reply>,
 }
 
 /// All over every transport within one second.
@@ -155,8 +167,9 @@ fn ask_all_ways(
             without_id(answer, query)
         };
         let https = questions.iter().map(over_https).collect();
+        let quic = over_quic(believer, address(server.quic()), questions);
         if Timestamp::now().as_second() == before {
-            return Answers { udp, tcp, tls, https };
+            return Answers { udp, tcp, tls, https, quic };
         }
     }
     panic!("a batch never fell within one second");
@@ -170,6 +183,21 @@ fn over_stream<S: Read + Write>(mut stream: Stream<S>, questions: &[Vec<u8>]) ->
         without_id(answer, query)
     });
     answers.collect()
+}
+
+/// Each with the ID 0, which is the only one there (RFC 9250 §4.2.1).
+fn over_quic(believer: &Believer, server: SocketAddr, questions: &[Vec<u8>]) -> Vec<Reply> {
+    let connect = || Quic::connect(believer, server).expect("it is believed");
+    let mut client = connect();
+    let mut ask = |query: &Vec<u8>| {
+        let query = [&[0, 0], &query[2..]].concat();
+        let reply = client.ask(&query).unwrap_or_else(|error| panic!("{error}: {}", shown(&query)));
+        if matches!(reply, Reply::Closed(_)) {
+            client = connect();
+        }
+        reply
+    };
+    questions.iter().map(&mut ask).collect()
 }
 
 fn without_id(mut answer: Vec<u8>, query: &[u8]) -> Vec<u8> {
@@ -202,6 +230,10 @@ fn check_silence(server: &Server, believer: &Believer, junk: &[u8]) {
     let mut https = believer.https(server.https().expect("it answers")).expect("believed");
     https.send(junk).expect("loopback");
     assert_eq!(https.receive().expect("a response").0, 400, "answered: {}", shown(junk));
+
+    let quic = Quic::connect(believer, server.quic().expect("it answers")).expect("believed");
+    let reply = quic.ask(junk).expect("an end");
+    assert_eq!(reply, Reply::Closed(DOQ_PROTOCOL_ERROR), "answered: {}", shown(junk));
 }
 
 /// The same but for a padding option, by which its length is a multiple of 468 (RFC 8467 §4.1).

@@ -51,6 +51,7 @@ pub enum Transport {
     Tcp,
     Tls,
     Https,
+    Quic,
 }
 
 impl Transport {
@@ -61,13 +62,14 @@ impl Transport {
             Transport::Tcp => "tcp",
             Transport::Tls => "tls",
             Transport::Https => "https",
+            Transport::Quic => "quic",
         }
     }
 
     fn is_encrypted(self) -> bool {
         match self {
             Transport::Udp | Transport::Tcp => false,
-            Transport::Tls | Transport::Https => true,
+            Transport::Tls | Transport::Https | Transport::Quic => true,
         }
     }
 
@@ -75,7 +77,7 @@ impl Transport {
     fn is_stream(self) -> bool {
         match self {
             Transport::Udp => false,
-            Transport::Tcp | Transport::Tls | Transport::Https => true,
+            Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic => true,
         }
     }
 }

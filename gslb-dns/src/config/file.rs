@@ -35,6 +35,7 @@ table! {
         rate_limit: Option<RateLimit>,
         tls: Option<Tls>,
         https: Option<Https>,
+        quic: Option<Quic>,
         proxy: Option<Proxy>,
         query_log: Option<QueryLog>,
     }
@@ -63,6 +64,15 @@ table! {
         certificate: At<String>,
         key: At<String>,
         path: Option<At<String>>,
+    }
+}
+
+table! {
+    /// DNS over QUIC.
+    Quic {
+        listen: At<List<At<SocketAddr>>>,
+        certificate: At<String>,
+        key: At<String>,
     }
 }
 

@@ -113,6 +113,8 @@ fn protocol(transport: Transport) -> u64 {
         Transport::Tcp => 2,
         Transport::Tls => 3,
         Transport::Https => 4,
+        // 5 and 6 are DNSCrypt's.
+        Transport::Quic => 7,
     }
 }
 

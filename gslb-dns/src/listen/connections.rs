@@ -18,6 +18,7 @@ use crate::world::TcpLimits;
 
 /// Make one and hand it to every listener: the limits are for all of them together.
 pub struct Connections {
+    most: usize,
     idle: Duration,
     metrics: TcpMetrics,
     held: Mutex<Held>,
@@ -43,7 +44,7 @@ impl Connections {
         let TcpLimits { connections, connections_per_client, idle } = limits;
         let table = Table::new(connections, connections_per_client);
         let held = Mutex::new(Held { table, notices: HashMap::new() });
-        Arc::new(Connections { idle, metrics, held })
+        Arc::new(Connections { most: connections, idle, metrics, held })
     }
 
     pub(super) fn admit(self: &Arc<Self>, client: IpAddr, now: Instant) -> (Seat, Notice) {
@@ -83,7 +84,33 @@ impl Connections {
         self.metrics.accept_errors.inc();
     }
 
-    fn count(&self, eviction: Eviction) {
+    /// All that may be connected at once.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How long a connection may ask nothing, or let us wait.
+    pub(super) fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// A QUIC client was asked to prove its address.
+    pub(super) fn count_retry(&self) {
+        self.metrics.quic_retries.inc();
+    }
+
+    /// An attempt to connect over QUIC was not answered.
+    pub(super) fn count_ignored(&self) {
+        self.metrics.quic_ignored.inc();
+    }
+
+    /// What came of a TLS handshake, as metrics name it.
+    pub(super) fn count_handshake(&self, transport: Transport, result: &str) {
+        self.metrics.handshakes.with_label_values(&[transport.as_str(), result]).inc();
+    }
+
+    /// One was closed, or given up before it had a seat.
+    pub(super) fn count(&self, eviction: Eviction) {
         self.metrics.evicted.with_label_values(&[eviction.as_str()]).inc();
     }
 }
@@ -115,8 +142,12 @@ impl Seat {
 
     /// What came of its TLS handshake, as metrics name it.
     pub fn count_handshake(&self, transport: Transport, result: &str) {
-        let labels = [transport.as_str(), result];
-        self.connections.metrics.handshakes.with_label_values(&labels).inc();
+        self.connections.count_handshake(transport, result);
+    }
+
+    /// It is closed because its client broke a rule of DNS over QUIC, as metrics name it.
+    pub fn count_breach(&self, breach: &str) {
+        self.connections.metrics.quic_breaches.with_label_values(&[breach]).inc();
     }
 
     /// It is closed for a reason of its own.

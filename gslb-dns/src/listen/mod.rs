@@ -4,6 +4,7 @@ pub mod batch;
 pub mod connections;
 mod desk;
 mod proxy;
+pub mod quic;
 mod table;
 pub mod tcp;
 pub mod udp;

@@ -20,6 +20,8 @@ pub struct Edns<'p> {
     pub nsid: bool,
     /// RFC 7830: it was padded, and so should the answer be.
     pub padded: bool,
+    /// RFC 7828: it speaks of a TCP connection, and over QUIC must not.
+    pub keepalive: bool,
     pub subnet: Option<ClientSubnet>,
     pub cookie: Option<Cookie<'p>>,
 }
@@ -50,6 +52,8 @@ pub const OPTION_NSID: u16 = 3;
 pub const OPTION_SUBNET: u16 = 8;
 /// RFC 7873 §4.
 pub const OPTION_COOKIE: u16 = 10;
+/// RFC 7828 §3.1.
+pub const OPTION_KEEPALIVE: u16 = 11;
 /// RFC 8914 §2.
 pub const OPTION_EDE: u16 = 15;
 /// RFC 7830 §3.
@@ -69,6 +73,7 @@ impl<'p> Extended<'p> {
             dnssec_ok: flags & DNSSEC_OK != 0,
             nsid: false,
             padded: false,
+            keepalive: false,
             subnet: None,
             cookie: None,
         };
@@ -90,6 +95,7 @@ impl<'p> Edns<'p> {
             match u16::from_be_bytes([head[0], head[1]]) {
                 OPTION_NSID => self.nsid = true,
                 OPTION_PADDING => self.padded = true,
+                OPTION_KEEPALIVE => self.keepalive = true,
                 OPTION_SUBNET => {
                     // Two subnets say two things of one client.
                     if self.subnet.is_some() {

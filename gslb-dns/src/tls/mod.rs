@@ -15,14 +15,17 @@ pub use self::validity::Validity;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 
 /// RFC 7858 §3.1, as registered with IANA.
 pub const ALPN_DOT: &[u8] = b"dot";
+
+/// RFC 9250 §4.1.1.
+pub const ALPN_DOQ: &[u8] = b"doq";
 
 /// HTTP/2 (RFC 9113 §3.1) and HTTP/1.1 (RFC 7301 §6), in the order in which we like them.
 pub const ALPN_DOH: [&[u8]; 2] = [ALPN_HTTP2, b"http/1.1"];
@@ -55,8 +58,21 @@ pub fn server_config(
     shown: Arc<Shown>,
     alpn: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
+    config_of(&[&TLS13, &TLS12], shown, alpn)
+}
+
+/// The same over QUIC, which knows no TLS before 1.3 (RFC 9001 §4.2).
+pub fn quic_config(shown: Arc<Shown>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    config_of(&[&TLS13], shown, &[ALPN_DOQ])
+}
+
+fn config_of(
+    versions: &[&'static SupportedProtocolVersion],
+    shown: Arc<Shown>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(shown);
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();

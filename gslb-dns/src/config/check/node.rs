@@ -117,13 +117,24 @@ fn operator(written: &At<String>) -> Result<Operator, Problem> {
 }
 
 fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsListeners> {
-    let file::Dns { listen, threads, tcp, cookie_secret, rate_limit, tls, https, proxy, query_log } =
-        raw;
+    let file::Dns {
+        listen,
+        threads,
+        tcp,
+        cookie_secret,
+        rate_limit,
+        tls,
+        https,
+        quic,
+        proxy,
+        query_log,
+    } = raw;
     let listen = listen.and_then(|listen| addresses(&listen, problems));
     let threads = or(threads, None, |threads| problems.one(within(&threads, THREADS)).map(Some));
     let tcp = or(tcp, TCP, |tcp| tcp_limits(tcp, problems));
     let mut others: Vec<_> =
         listen.iter().flatten().map(|address| ("dns.listen", *address)).collect();
+    let quic = or(quic, None, |quic| encrypted::quic(quic, &others, dir, problems).map(Some));
     let tls = or(tls, None, |tls| encrypted::tls(tls, &others, dir, problems).map(Some));
     let of_tls = tls.iter().flatten().flat_map(|tls| &tls.listen);
     others.extend(of_tls.map(|address| ("dns.tls.listen", *address)));
@@ -140,6 +151,7 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
         rate_limit: rate_limit?,
         tls: tls?,
         https: https?,
+        quic: quic?,
         proxies: proxies?,
         query_log: query_log?,
     })
