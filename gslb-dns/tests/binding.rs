@@ -3,12 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
-use std::fs;
+mod small_world;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use gslb_dns::answer::{Asker, MAX_STREAM, MAX_UDP, Transport, answer};
-use gslb_dns::config;
 use gslb_dns::explain::{self, OnBehalf, Request, explain, query};
 use gslb_dns::health::board::Board;
 use gslb_dns::name::{Name, NameKey};
@@ -74,11 +74,8 @@ sites = [
 
 /// One service, `www.example.com`, in a world of five sites.
 fn ground(service: &str) -> Arc<Groundwork> {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("example.com.zone"), ZONE).unwrap();
     let text = format!("{SITES}\n[service.\"www.example.com\"]\n{service}");
-    let world = config::world_from_str(&text, dir.path());
-    Arc::new(Groundwork::new(world.unwrap_or_else(|all| panic!("{all}\n{text}"))))
+    Arc::new(Groundwork::new(small_world::world(&text, ZONE)))
 }
 
 fn snapshot(ground: &Arc<Groundwork>, supposed: &str) -> Snapshot {
@@ -483,12 +480,11 @@ fn what_does_not_fit_a_datagram_is_cut_and_told_over_a_stream() {
             names.join(", ")
         )
     };
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("example.com.zone"), ZONE.replace("HTTPS 0 www", "TXT no")).unwrap();
+    let zone = ZONE.replace("HTTPS 0 www", "TXT no");
     let name = format!("{label}.{label}.{label}.example.com");
     let check = |text: &str, records: usize, is_cut: bool| {
-        let world = config::world_from_str(text, dir.path()).unwrap_or_else(|all| panic!("{all}"));
-        let snapshot = snapshot(&Arc::new(Groundwork::new(world)), "");
+        let ground = Groundwork::new(small_world::world(text, &zone));
+        let snapshot = snapshot(&Arc::new(ground), "");
         let short = ask_over(Transport::Udp, &snapshot, &name, "HTTPS", "81.2.69.0/24");
         let whole = ask_over(Transport::Tcp, &snapshot, &name, "HTTPS", "81.2.69.0/24");
         assert_eq!((short.metadata.truncation, whole.metadata.truncation), (is_cut, false));
@@ -498,7 +494,7 @@ fn what_does_not_fit_a_datagram_is_cut_and_told_over_a_stream() {
     // One record with all parameters and 8 sites' hints is a datagram's; eight of them are not.
     check(&world(512 - 4, false), 1, false);
     check(&world(512 - 4, true), 8, true);
-    let problems = config::world_from_str(&world(512 - 3, false), dir.path()).unwrap_err();
+    let problems = small_world::read(&world(512 - 3, false), &zone).unwrap_err();
     assert!(problems.to_string().contains("takes 513 octets of a record, and 512 is the most"));
 }
 

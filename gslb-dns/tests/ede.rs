@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
+mod small_world;
+
 use std::fmt::Write as _;
-use std::fs;
 use std::sync::Arc;
 
 use gslb_dns::answer::{Asker, MAX_STREAM, Transport, answer};
-use gslb_dns::config;
 use gslb_dns::explain::query;
 use gslb_dns::health::board::{Board, Health};
 use gslb_dns::health::last_known::LastKnown;
@@ -18,12 +18,14 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use jiff::Timestamp;
 
+use small_world::world;
+
 const ZONE: &str = "@ 10 SOA ns h 1 2 3 4 10\n@ 60 NS ns\nns 60 A 198.51.100.53\n";
 
 /// Services `open`, `known`, `empty`, `alias` (which leads to `open`), and `static` with so many addresses;
 /// all their sites are ordered so.
 fn snapshot(addresses: usize, order: Option<Order>) -> Snapshot {
-    let mut text = String::from("[zone.\"example.com\"]\nfile = \"zone\"\n");
+    let mut text = String::from("[zone.\"example.com\"]\nfile = \"example.com.zone\"\n");
     text.push_str("[site.one]\nvips = [\"192.0.2.1\"]\n[site.two]\nvips = [\"192.0.2.2\"]\n");
     let vips: Vec<String> = (0..addresses).map(|last| format!("203.0.113.{last}")).collect();
     for (name, mode) in [
@@ -37,9 +39,6 @@ fn snapshot(addresses: usize, order: Option<Order>) -> Snapshot {
     }
     text.push_str("[service.\"alias.example.com\"]\nwhen_all_down = \"open\"\n");
     text.push_str("sites = [{ site = \"one\", cname = \"open.example.com\" }]\n");
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("zone"), ZONE).unwrap();
-    let world = config::world_from_str(&text, dir.path()).unwrap_or_else(|all| panic!("{all}"));
     let said = order.map(|order| Override {
         site: Glob::new("*"),
         service: Glob::new("*"),
@@ -50,7 +49,7 @@ fn snapshot(addresses: usize, order: Option<Order>) -> Snapshot {
         until: None,
     });
     let said: Vec<&Override> = said.iter().collect();
-    let ground = Arc::new(Groundwork::new(world));
+    let ground = Arc::new(Groundwork::new(world(&text, ZONE)));
     let none = LastKnown::default();
     let board = Board::build(1, &ground.world, &said, &none, Timestamp::UNIX_EPOCH);
     Snapshot::new(ground, board)

@@ -8,9 +8,10 @@
 #![allow(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
+mod small_world;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixListener;
@@ -21,7 +22,6 @@ use std::time::Duration;
 
 use gslb_dns::answer::Transport;
 use gslb_dns::clock::unix_seconds;
-use gslb_dns::config;
 use gslb_dns::cookie::{Secret, Secrets};
 use gslb_dns::explain::query;
 use gslb_dns::health::board::Board;
@@ -210,9 +210,6 @@ when_all_down = "open"
 "#;
 
 fn snapshot(metrics: &Metrics) -> Snapshot {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("example.com.zone"), ZONE).unwrap();
-    let world = config::world_from_str(WORLD, dir.path()).unwrap_or_else(|all| panic!("{all}"));
     let said = |service: &str, site: &str, order: Order| Override {
         site: Glob::new(site),
         service: Glob::new(service),
@@ -227,7 +224,7 @@ fn snapshot(metrics: &Metrics) -> Snapshot {
         said("map.*", "iad", Order::Drain { over: 0 }),
         said("sticky.*", "ams", Order::Weight(0)),
     ];
-    let mut ground = Groundwork::new(world);
+    let mut ground = Groundwork::new(small_world::world(WORLD, ZONE));
     ground.count_in(&metrics.world.ledgers);
     let ground = Arc::new(ground);
     let board = Board::build(

@@ -3,17 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 mod credentials;
+mod listening;
 mod small_zone;
 
-use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use gslb_dns::answer::Transport;
-use gslb_dns::listen::tcp::{Carries, Connections, TcpListener};
-use gslb_dns::metrics::{Metrics, Tally};
-use gslb_dns::publish::Published;
+use gslb_dns::listen::tcp::Carries;
 use gslb_dns::tls::{ALPN_DOH, ALPN_HTTP2, server_config};
 use gslb_dns::world::TcpLimits;
 use http_body_util::{BodyExt as _, Full};
@@ -24,56 +22,37 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::version::TLS13;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{interval, timeout};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use credentials::{Credentials, NAME};
-use small_zone::{answered, query, snapshot};
+use listening::{DEADLINE, PATIENT, SHORT, connect_from, dribble, limits};
+use small_zone::{answered, query};
 
-/// Everything here happens within moments; this is for a machine that is very busy.
-const DEADLINE: Duration = Duration::from_secs(20);
-const PATIENT: Duration = Duration::from_secs(10);
-const SHORT: Duration = Duration::from_millis(300);
 const PATH: &str = "https://dns1.example.com/dns-query";
 const DNS_MESSAGE: (&str, &str) = ("content-type", "application/dns-message");
 
+/// A server, and what shows who it is.
 struct Server {
-    address: SocketAddr,
-    metrics: Metrics,
+    listening: listening::Server,
     credentials: Credentials,
-    stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
 }
 
 impl Server {
     fn start(limits: TcpLimits) -> Server {
         let credentials = Credentials::make();
         let tls = server_config(credentials.shown(), &ALPN_DOH).unwrap();
-        let tally = Arc::new(Tally::new(Transport::Https));
-        let metrics = Metrics::new(vec![Arc::clone(&tally)]);
-        let connections = Connections::new(limits, metrics.tcp.clone());
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_address().unwrap();
-        let (stop, stopping) = watch::channel(false);
         let carries = Carries::DnsInHttps { tls, path: "/dns-query".into() };
-        let serving = tokio::spawn(listener.carrying(carries).serve(
-            Published::new(snapshot()),
-            "test".into(),
-            connections,
-            tally,
-            stopping,
-        ));
-        Server { address, metrics, credentials, stop, serving }
+        let listening = listening::Server::start(carries, vec![], limits);
+        Server { listening, credentials }
     }
 
     /// A connection on which only TLS has been spoken.
     async fn bare(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
         let config = Arc::new(self.credentials.client(&TLS13, &[alpn]));
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
+        let stream = connect_from(1, self.address()).await;
         let shaken = TlsConnector::from(config).connect(NAME.try_into().unwrap(), stream);
         timeout(DEADLINE, shaken).await.unwrap().unwrap()
     }
@@ -91,20 +70,13 @@ impl Server {
         tokio::spawn(connection);
         Client::Http2(sender)
     }
+}
 
-    fn evicted(&self, reason: &str) -> u64 {
-        self.metrics.tcp.evicted.with_label_values(&[reason]).get()
-    }
+impl Deref for Server {
+    type Target = listening::Server;
 
-    /// Waits until what the metrics say is so.
-    async fn until(&self, what: &str, is_so: impl Fn(&Server) -> bool) {
-        let mut ticks = interval(Duration::from_millis(2));
-        let waited = timeout(DEADLINE, async {
-            while !is_so(self) {
-                ticks.tick().await;
-            }
-        });
-        waited.await.unwrap_or_else(|_| panic!("never {what}:\n{}", self.metrics.text()));
+    fn deref(&self) -> &listening::Server {
+        &self.listening
     }
 }
 
@@ -138,10 +110,6 @@ impl Client {
         let (response, body) = self.send(post("www", 1)).await.unwrap();
         assert_eq!((response.status(), body), (StatusCode::OK, expected(1, "www")));
     }
-}
-
-fn limits(idle: Duration) -> TcpLimits {
-    TcpLimits { connections: 100, connections_per_client: 100, idle }
 }
 
 fn expected(id: u16, label: &str) -> Vec<u8> {
@@ -274,19 +242,11 @@ async fn a_connection_that_is_quiet_or_dribbles_is_closed() {
     let mut quiet = server.http2().await;
     quiet.is_served().await;
     server.until("closed", |server| server.evicted("idle") == 1).await;
-    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    server.until_nobody_is_connected().await;
     assert!(quiet.send(post("www", 1)).await.is_err());
     let mut stream = server.bare(b"http/1.1").await;
-    let mut ticks = interval(SHORT / 10);
-    let dribbled = async {
-        for octet in "GET /dns-query HTTP/1.1\r\n".bytes().chain([b'x'; 500]) {
-            ticks.tick().await;
-            stream.write_all(&[octet]).await?;
-            stream.flush().await?;
-        }
-        Ok::<(), std::io::Error>(())
-    };
-    timeout(DEADLINE, dribbled).await.unwrap().expect_err("closed on the way");
+    let head = format!("GET /dns-query HTTP/1.1\r\n{}", "x".repeat(500));
+    dribble(&mut stream, head.as_bytes()).await.expect_err("closed on the way");
     assert_eq!(server.evicted("idle"), 2);
     // A body that never comes whole.
     let mut stream = server.bare(b"http/1.1").await;
@@ -296,7 +256,7 @@ async fn a_connection_that_is_quiet_or_dribbles_is_closed() {
     let mut said = String::new();
     timeout(DEADLINE, stream.read_to_string(&mut said)).await.unwrap().unwrap();
     assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
-    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    server.until_nobody_is_connected().await;
 }
 
 #[tokio::test]
@@ -345,7 +305,7 @@ async fn rapid_resets_end_the_connection() {
     }
     const ENHANCE_YOUR_CALM: u8 = 11;
     assert!(reasons.contains(&ENHANCE_YOUR_CALM), "{reasons:?}");
-    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    server.until_nobody_is_connected().await;
     server.http2().await.is_served().await;
 }
 
@@ -367,9 +327,10 @@ async fn a_stop_ends_every_connection() {
     one.is_served().await;
     two.is_served().await;
     let _silent = server.bare(ALPN_HTTP2).await;
-    server.stop.send_replace(true);
-    timeout(DEADLINE, server.serving).await.unwrap().unwrap();
+    let address = server.address();
+    server.stop();
+    server.listening.ended().await;
     assert!(one.send(post("www", 1)).await.is_err());
     assert!(two.send(post("www", 1)).await.is_err());
-    TcpStream::connect(server.address).await.expect_err("nobody listens");
+    TcpStream::connect(address).await.expect_err("nobody listens");
 }

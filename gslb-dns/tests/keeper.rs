@@ -2,8 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
-use std::fs;
-use std::path::Path;
+mod files;
 
 use gslb_dns::config::{self, Config};
 use gslb_dns::health::board::Duty;
@@ -12,19 +11,12 @@ use gslb_dns::keeper::{By, Keeper};
 use gslb_dns::metrics::Metrics;
 use gslb_dns::orders::OrderWords;
 use jiff::{SignedDuration, Timestamp};
-use tempfile::TempDir;
 
-const NODE: &str = r#"
-name      = "dns1"
-cluster   = "test"
-world     = "world.toml"
-state_dir = "state"
-[dns]
-listen = ["127.0.0.1:0"]
-"#;
+use files::Files;
+
 const WORLD: &str = r#"
 [zone."example.com"]
-file = "zone"
+file = "example.com.zone"
 [site.fra]
 vips = ["198.51.100.10"]
 [site.iad]
@@ -33,19 +25,8 @@ vips = ["192.0.2.10"]
 sites = ["fra", "iad"]
 when_all_down = "open"
 "#;
-const ZONE: &str = "@ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 198.51.100.53\n";
-
-fn files() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for (name, text) in [("node.toml", NODE), ("world.toml", WORLD), ("zone", ZONE)] {
-        fs::write(dir.path().join(name), text).unwrap();
-    }
-    fs::create_dir(dir.path().join("state")).unwrap();
-    dir
-}
-
-fn keeper(dir: &Path, now: Timestamp) -> Keeper {
-    let prepared = config::load(&dir.join("node.toml")).and_then(Config::prepare);
+fn keeper(files: &Files, now: Timestamp) -> Keeper {
+    let prepared = config::load(&files.node()).and_then(Config::prepare);
     let prepared = prepared.unwrap_or_else(|problems| panic!("{problems}"));
     Keeper::start(&prepared.node, prepared.ground, Metrics::new(vec![]).world, now)
 }
@@ -73,16 +54,16 @@ fn hours(of: Timestamp, hours: i64) -> Timestamp {
 
 #[test]
 fn a_clock_that_goes_back_ends_no_drain() {
-    let dir = files();
+    let files = Files::of(WORLD);
     let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-    let mut one = keeper(dir.path(), now);
+    let mut one = keeper(&files, now);
     drain_fra(&mut one, None, now);
     for at in [hours(now, 1), hours(now, -1), Timestamp::UNIX_EPOCH, now] {
         check(&mut one, at, Duty::Drained);
     }
     drop(one);
     // Nor does a machine that starts in 1970 forget it.
-    let mut again = keeper(dir.path(), Timestamp::UNIX_EPOCH);
+    let mut again = keeper(&files, Timestamp::UNIX_EPOCH);
     check(&mut again, Timestamp::UNIX_EPOCH, Duty::Drained);
     // What is ordered meanwhile outranks it, whatever the clock says.
     let words = OrderWords {
@@ -98,9 +79,9 @@ fn a_clock_that_goes_back_ends_no_drain() {
 
 #[test]
 fn a_term_is_counted_by_the_clock_and_holds_again_when_that_was_wrong() {
-    let dir = files();
+    let files = Files::of(WORLD);
     let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-    let mut keeper = keeper(dir.path(), now);
+    let mut keeper = keeper(&files, now);
     drain_fra(&mut keeper, Some("30m"), now);
     check(&mut keeper, now, Duty::Drained);
     check(&mut keeper, hours(now, 1), Duty::Serving);
@@ -111,9 +92,9 @@ fn a_term_is_counted_by_the_clock_and_holds_again_when_that_was_wrong() {
 
 #[test]
 fn whoever_touches_nothing_is_told_of_be_it_to_come_under_way_or_in_force() {
-    let dir = files();
+    let files = Files::of(WORLD);
     let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-    let mut one = keeper(dir.path(), now);
+    let mut one = keeper(&files, now);
     let words = OrderWords {
         order: "drain".into(),
         site: "fra".into(),
@@ -125,8 +106,8 @@ fn whoever_touches_nothing_is_told_of_be_it_to_come_under_way_or_in_force() {
     assert_eq!(one.status(now).attention, [""; 0]);
     drop(one);
     let without_fra = WORLD.replace("\"fra\", ", "");
-    fs::write(dir.path().join("world.toml"), without_fra).unwrap();
-    let keeper = keeper(dir.path(), now);
+    files.put("world.toml", without_fra);
+    let keeper = keeper(&files, now);
     for (at, state) in
         [(now, "5 % gone"), (hours(now, 2), "55 % gone"), (hours(now, 4), "in force")]
     {
@@ -139,14 +120,14 @@ fn whoever_touches_nothing_is_told_of_be_it_to_come_under_way_or_in_force() {
 
 #[test]
 fn a_refused_config_wants_attention_until_a_good_one_is_read() {
-    let dir = files();
+    let files = Files::of(WORLD);
     let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-    let mut keeper = keeper(dir.path(), now);
+    let mut keeper = keeper(&files, now);
     assert_eq!(keeper.status(now).attention, [""; 0]);
     keeper.refuse("world.toml:1: is no TOML", &By::signal(), now);
     let told = "the config on disk is refused, the one before answers: world.toml:1: is no TOML";
     assert_eq!(keeper.status(now).attention, [told]);
-    let next = config::load(&dir.path().join("node.toml")).and_then(Config::prepare);
+    let next = config::load(&files.node()).and_then(Config::prepare);
     keeper.adopt(next.ok().unwrap(), &By::signal(), now);
     assert_eq!(keeper.status(now).attention, [""; 0]);
 }

@@ -2,21 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
-use std::fmt::Write as _;
-use std::fs;
+mod small_world;
 
-use gslb_dns::config;
+use std::fmt::Write as _;
+
 use gslb_dns::ledger::{Entry, Ledgers};
 use gslb_dns::snapshot::Groundwork;
 use gslb_dns::steer::Failing;
+
+use small_world::world;
 
 const ZONE: &str = "@ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 198.51.100.53\n";
 
 /// A world of services, each with its sites: `www: fra iad | api: fra`.
 fn ground(ledgers: &Ledgers, services: &str) -> Groundwork {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("zone"), ZONE).unwrap();
-    let mut text = String::from("[zone.\"example.com\"]\nfile = \"zone\"\n");
+    let mut text = String::from("[zone.\"example.com\"]\nfile = \"example.com.zone\"\n");
     for (octet, site) in ["fra", "iad", "nrt"].iter().enumerate() {
         writeln!(text, "[site.{site}]\nvips = [\"192.0.2.{octet}\"]").unwrap();
     }
@@ -26,8 +26,7 @@ fn ground(ledgers: &Ledgers, services: &str) -> Groundwork {
         writeln!(text, "[service.\"{name}.example.com\"]\nsites = {sites:?}").unwrap();
         writeln!(text, "when_all_down = \"open\"").unwrap();
     }
-    let world = config::world_from_str(&text, dir.path()).unwrap_or_else(|all| panic!("{all}"));
-    let mut ground = Groundwork::new(world);
+    let mut ground = Groundwork::new(world(&text, ZONE));
     ground.count_in(ledgers);
     ground
 }

@@ -2,26 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
-use std::fs;
+mod files;
 
 use gslb_dns::config::{self, Config};
 
-const NODE: &str = r#"
-name      = "test"
-cluster   = "test"
-world     = "world.toml"
-state_dir = "state"
-
-[dns]
-listen = ["127.0.0.1:0"]
-"#;
-
-const ZONE: &str = "
-$TTL 1h
-@    SOA ns1 hostmaster 1 4h 15m 2w 5
-     NS  ns1
-ns1  A   192.0.2.53
-";
+use files::Files;
 
 const WORLD: &str = r#"
 [geoip.overrides]
@@ -83,12 +68,8 @@ when_all_down = "open"
 
 /// Judges one test of a service; each expected text must stand in the problem of its place, in order.
 fn check(service: &str, test: &str, expected: &[&str]) {
-    let dir = tempfile::tempdir().unwrap();
     let world = format!("{WORLD}\n[[service.\"{service}.example.com\".expect]]\n{test}\n");
-    for (file, text) in [("node.toml", NODE), ("world.toml", &world), ("example.com.zone", ZONE)] {
-        fs::write(dir.path().join(file), text).unwrap();
-    }
-    let prepared = config::load(&dir.path().join("node.toml")).and_then(Config::prepare);
+    let prepared = config::load(&Files::of(&world).node()).and_then(Config::prepare);
     let told = match prepared {
         Ok(prepared) => {
             assert_eq!(prepared.tests, 1);

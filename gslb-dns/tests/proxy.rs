@@ -3,87 +3,52 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 mod credentials;
+mod frames;
+mod listening;
 mod small_zone;
 
-use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gslb_dns::answer::Transport;
-use gslb_dns::listen::tcp::{Carries, Connections, TcpListener};
-use gslb_dns::metrics::{Metrics, Tally};
-use gslb_dns::publish::Published;
+use gslb_dns::listen::tcp::Carries;
 use gslb_dns::tls::{ALPN_DOT, server_config};
 use gslb_dns::world::TcpLimits;
 use rustls::version::TLS13;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use credentials::{Credentials, NAME};
-use small_zone::{answered, query, snapshot};
+use frames::{framed, is_served};
+use listening::{DEADLINE, PATIENT, SHORT, connect_from, dribble, limits};
+use small_zone::query;
 
-const DEADLINE: Duration = Duration::from_secs(20);
-const PATIENT: Duration = Duration::from_secs(10);
-const SHORT: Duration = Duration::from_millis(300);
-
-struct Server {
-    address: SocketAddr,
-    metrics: Metrics,
-    credentials: Credentials,
-    _stop: watch::Sender<bool>,
-}
+/// Believes 127.0.0.2 and no other. Two connections for each client.
+struct Server(listening::Server);
 
 impl Server {
-    /// Believes 127.0.0.2 and no other. Two connections for each client.
-    fn start(within_tls: bool, idle: Duration) -> Server {
-        let credentials = Credentials::make();
-        let carries = match within_tls {
-            true => Carries::DnsInTls(server_config(credentials.shown(), &[ALPN_DOT]).unwrap()),
-            false => Carries::Dns,
-        };
-        let tally = Arc::new(Tally::new(carries.transport()));
-        let metrics = Metrics::new(vec![Arc::clone(&tally)]);
-        let limits = TcpLimits { connections: 100, connections_per_client: 2, idle };
-        let connections = Connections::new(limits, metrics.tcp.clone());
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_address().unwrap();
-        let (stop, stopping) = watch::channel(false);
-        let proxies = vec!["127.0.0.2/32".parse().unwrap()].into();
-        tokio::spawn(listener.carrying(carries).believing(proxies).serve(
-            Published::new(snapshot()),
-            "test".into(),
-            connections,
-            tally,
-            stopping,
-        ));
-        Server { address, metrics, credentials, _stop: stop }
+    fn start(carries: Carries, idle: Duration) -> Server {
+        let limits = TcpLimits { connections_per_client: 2, ..limits(idle) };
+        let proxies = vec!["127.0.0.2/32".parse().unwrap()];
+        Server(listening::Server::start(carries, proxies, limits))
     }
 
-    async fn from(&self, last: u8, octets: &[u8]) -> TcpStream {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
-        let connected = socket.connect(self.address);
-        let mut stream = timeout(DEADLINE, connected).await.unwrap().unwrap();
-        stream.set_nodelay(true).unwrap();
+    /// From 127.0.0.`host`, which begins with these octets.
+    async fn from(&self, host: u8, octets: &[u8]) -> TcpStream {
+        let mut stream = connect_from(host, self.address()).await;
         stream.write_all(octets).await.unwrap();
         stream
     }
+}
 
-    fn evicted(&self, reason: &str) -> u64 {
-        self.metrics.tcp.evicted.with_label_values(&[reason]).get()
-    }
+impl Deref for Server {
+    type Target = listening::Server;
 
-    async fn until(&self, what: &str, is_so: impl Fn(&Server) -> bool) {
-        let mut ticks = interval(Duration::from_millis(2));
-        let waited = timeout(DEADLINE, async {
-            while !is_so(self) {
-                ticks.tick().await;
-            }
-        });
-        waited.await.unwrap_or_else(|_| panic!("never {what}:\n{}", self.metrics.text()));
+    fn deref(&self) -> &listening::Server {
+        &self.0
     }
 }
 
@@ -97,17 +62,6 @@ fn header(client: u8) -> Vec<u8> {
 
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-async fn is_served(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), transport: Transport) {
-    let message = query(1, "www");
-    let framed = [&(message.len() as u16).to_be_bytes(), &message[..]].concat();
-    stream.write_all(&framed).await.unwrap();
-    stream.flush().await.unwrap();
-    let expected = answered(1, "www", transport);
-    let mut answer = vec![0; 2 + expected.len()];
-    timeout(DEADLINE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
-    assert_eq!(answer[2..], expected);
-}
-
 async fn is_closed(stream: &mut TcpStream) {
     let read = timeout(DEADLINE, stream.read(&mut [0; 16])).await.expect("an end");
     assert!(matches!(read, Ok(0) | Err(_)), "it said something");
@@ -115,7 +69,7 @@ async fn is_closed(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn the_limits_are_the_clients_and_not_the_proxys() {
-    let server = Server::start(false, PATIENT);
+    let server = Server::start(Carries::Dns, PATIENT);
     let mut streams = Vec::new();
     for client in [1, 1, 2, 2, 3, 3] {
         streams.push(server.from(2, &header(client)).await);
@@ -139,13 +93,13 @@ async fn the_limits_are_the_clients_and_not_the_proxys() {
 
 #[tokio::test]
 async fn a_proxy_that_sends_no_header_is_closed() {
-    let server = Server::start(false, PATIENT);
+    let server = Server::start(Carries::Dns, PATIENT);
     let whole = header(1);
     let mut no_signature = whole.clone();
     no_signature[3] = b' ';
     let mut too_long = whole.clone();
     too_long[14] = 0xff;
-    let asked = [&[0, 29], &query(1, "www")[..]].concat();
+    let asked = framed(&query(1, "www"));
     let v1 = b"PROXY TCP4 198.51.100.1 192.0.2.53 12345 53\r\n".to_vec();
     for bad in [no_signature, too_long, asked, v1] {
         is_closed(&mut server.from(2, &bad).await).await;
@@ -154,12 +108,12 @@ async fn a_proxy_that_sends_no_header_is_closed() {
     // Gone in the middle of it.
     drop(server.from(2, &whole[..20]).await);
     server.until("counted", |server| server.metrics.tcp.proxy_refused.get() == 5).await;
-    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    server.until_nobody_is_connected().await;
 }
 
 #[tokio::test]
 async fn nobody_else_is_believed() {
-    let server = Server::start(false, SHORT);
+    let server = Server::start(Carries::Dns, SHORT);
     let mut stream = server.from(1, &header(1)).await;
     is_closed(&mut stream).await; // Taken for a message of 3338 octets that never came.
     assert_eq!((server.metrics.tcp.proxy_refused.get(), server.evicted("slow")), (0, 1));
@@ -168,18 +122,10 @@ async fn nobody_else_is_believed() {
 
 #[tokio::test]
 async fn a_header_that_never_ends_is_given_up() {
-    let server = Server::start(false, SHORT);
+    let server = Server::start(Carries::Dns, SHORT);
     let mut silent = server.from(2, &[]).await;
     let mut dribbling = server.from(2, &[]).await;
-    let mut ticks = interval(SHORT / 10);
-    let dribbled = async {
-        for octet in header(1) {
-            ticks.tick().await;
-            dribbling.write_all(&[octet]).await?;
-        }
-        Ok::<(), std::io::Error>(())
-    };
-    timeout(DEADLINE, dribbled).await.unwrap().expect_err("closed on the way");
+    dribble(&mut dribbling, &header(1)).await.expect_err("closed on the way");
     is_closed(&mut silent).await;
     server.until("counted", |server| server.evicted("slow") == 2).await;
     // Slowly, and in time.
@@ -192,8 +138,10 @@ async fn a_header_that_never_ends_is_given_up() {
 
 #[tokio::test]
 async fn the_header_stands_before_the_handshake() {
-    let server = Server::start(true, PATIENT);
-    let config = Arc::new(server.credentials.client(&TLS13, &[ALPN_DOT]));
+    let credentials = Credentials::make();
+    let tls = server_config(credentials.shown(), &[ALPN_DOT]).unwrap();
+    let server = Server::start(Carries::DnsInTls(tls), PATIENT);
+    let config = Arc::new(credentials.client(&TLS13, &[ALPN_DOT]));
     for (last, octets) in [(2, header(1)), (2, LOCAL.to_vec()), (1, vec![])] {
         let stream = server.from(last, &octets).await;
         let shaken =
@@ -201,4 +149,19 @@ async fn the_header_stands_before_the_handshake() {
         let mut stream = timeout(DEADLINE, shaken).await.unwrap().unwrap();
         is_served(&mut stream, Transport::Tls).await;
     }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_no_header() {
+    let server = Server::start(Carries::Dns, PATIENT);
+    let mut silent = server.from(2, &[]).await;
+    let mut asking = server.from(2, &header(1)).await;
+    is_served(&mut asking, Transport::Tcp).await;
+    server.until("accepted", |server| server.metrics.tcp.open.get() == 2).await;
+    let began = Instant::now();
+    server.stop();
+    is_closed(&mut silent).await;
+    is_closed(&mut asking).await;
+    server.0.ended().await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
-use std::fs;
+mod files;
+
 use std::ptr;
 use std::sync::Arc;
 
@@ -10,22 +11,15 @@ use geoip::build::{Format, Label, List, ranges_to_mmdb};
 use gslb_dns::config::{self, Prepared};
 use gslb_dns::ids::ServiceId;
 use gslb_dns::snapshot::Groundwork;
-use tempfile::TempDir;
 
-const NODE: &str = r#"
-name      = "dns1"
-cluster   = "test"
-world     = "world.toml"
-state_dir = "state"
-[dns]
-listen = ["127.0.0.1:0"]
-"#;
+use files::Files;
+
 const WORLD: &str = r#"
 [geoip]
 databases = ["places.mmdb", "more.mmdb"]
 overrides = { "192.0.2.0/24" = { country = "NL" } }
 [zone."example.com"]
-file = "zone"
+file = "example.com.zone"
 [site.fra]
 place = { country = "DE" }
 vips = ["198.51.100.10"]
@@ -47,7 +41,6 @@ sites = ["fra", "iad"]
 steer = [{ map = "world" }]
 when_all_down = "open"
 "#;
-const ZONE: &str = "@ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 198.51.100.53\n";
 const PLACES: &str = "81.0.0.0/8,GB\n63.0.0.0/8,US\n";
 const MORE: &str = "175.0.0.0/8,CN\n";
 
@@ -56,44 +49,28 @@ fn database(places: &str) -> Vec<u8> {
     ranges_to_mmdb(&[list], &Label { description: "test", build_epoch: 1 }).unwrap().mmdb
 }
 
-struct Files(TempDir);
-
-impl Files {
-    fn write() -> Files {
-        let files = Files(tempfile::tempdir().unwrap());
-        files.put("node.toml", NODE.as_bytes());
-        files.put("world.toml", WORLD.as_bytes());
-        files.put("zone", ZONE.as_bytes());
-        files.put("places.mmdb", &database(PLACES));
-        files.put("more.mmdb", &database(MORE));
-        files
-    }
-
-    fn put(&self, name: &str, octets: &[u8]) {
-        fs::write(self.0.path().join(name), octets).unwrap();
-    }
-
-    fn load(&self, running: Option<&Groundwork>) -> Groundwork {
-        let world = running.map(|running| &running.world);
-        let config = config::load_beside(&self.0.path().join("node.toml"), world);
-        let prepared = config.and_then(|config| config.prepare_beside(running));
-        let Prepared { ground, .. } = prepared.unwrap_or_else(|problems| panic!("{problems}"));
-        ground
-    }
+fn load(files: &Files, running: Option<&Groundwork>) -> Groundwork {
+    let world = running.map(|running| &running.world);
+    let config = config::load_beside(&files.node(), world);
+    let prepared = config.and_then(|config| config.prepare_beside(running));
+    let Prepared { ground, .. } = prepared.unwrap_or_else(|problems| panic!("{problems}"));
+    ground
 }
 
 /// What the second world shares with the first, after a change to one of the files.
 fn check(file: &str, from: &str, to: &str, databases: [bool; 2], geographies: [bool; 2]) {
-    let files = Files::write();
-    let first = files.load(None);
+    let files = Files::of(WORLD);
+    files.put("places.mmdb", database(PLACES));
+    files.put("more.mmdb", database(MORE));
+    let first = load(&files, None);
     match file {
         "world.toml" => {
             assert!(WORLD.contains(from), "{from}");
-            files.put(file, WORLD.replace(from, to).as_bytes());
+            files.put(file, WORLD.replace(from, to));
         }
-        _ => files.put(file, &database(to)),
+        _ => files.put(file, database(to)),
     }
-    let second = files.load(Some(&first));
+    let second = load(&files, Some(&first));
     let of = |ground: &Groundwork| ground.world.atlas.databases().to_vec();
     let shared: Vec<bool> =
         of(&first).iter().zip(&of(&second)).map(|(one, other)| Arc::ptr_eq(one, other)).collect();
@@ -102,7 +79,7 @@ fn check(file: &str, from: &str, to: &str, databases: [bool; 2], geographies: [b
         [0, 1].map(|id| ptr::eq(first.geography(ServiceId(id)), second.geography(ServiceId(id))));
     assert_eq!(shared, geographies, "geographies: {file} {from}");
     // Whatever is shared, the world is the one that a start would make.
-    assert_eq!(second.world.epoch, files.load(None).world.epoch);
+    assert_eq!(second.world.epoch, load(&files, None).world.epoch);
 }
 
 #[test]

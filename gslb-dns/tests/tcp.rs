@@ -2,125 +2,53 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
+mod frames;
+mod listening;
 mod small_zone;
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
 use gslb_dns::answer::Transport;
-use gslb_dns::listen::tcp::{Connections, TcpListener};
-use gslb_dns::metrics::{Metrics, Tally};
-use gslb_dns::publish::Published;
+use gslb_dns::listen::tcp::Carries;
 use gslb_dns::world::TcpLimits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, timeout};
 
-use small_zone::{answered, query, snapshot};
+use frames::{framed, is_served, receive};
+use listening::{DEADLINE, PATIENT, SHORT, Server, connect_from, dribble, limits};
+use small_zone::{answered, query};
 
-/// Everything here happens within moments; this is for a machine that is very busy.
-const DEADLINE: Duration = Duration::from_secs(20);
-const PATIENT: Duration = Duration::from_secs(10);
-const SHORT: Duration = Duration::from_millis(300);
-
-struct Server {
-    address: SocketAddr,
-    metrics: Metrics,
-    stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
-}
-
-impl Server {
-    fn start(limits: TcpLimits) -> Server {
-        let tally = Arc::new(Tally::new(Transport::Tcp));
-        let metrics = Metrics::new(vec![Arc::clone(&tally)]);
-        let connections = Connections::new(limits, metrics.tcp.clone());
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_address().unwrap();
-        let (stop, stopping) = watch::channel(false);
-        let published = Published::new(snapshot());
-        let serving =
-            tokio::spawn(listener.serve(published, "test".into(), connections, tally, stopping));
-        Server { address, metrics, stop, serving }
-    }
-
-    async fn client(&self) -> Client {
-        self.client_from([127, 0, 0, 1].into()).await
-    }
-
-    async fn client_from(&self, local: IpAddr) -> Client {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::new(local, 0)).unwrap();
-        Client::connect(socket, self.address).await
-    }
-
-    fn evicted(&self, reason: &str) -> u64 {
-        self.metrics.tcp.evicted.with_label_values(&[reason]).get()
-    }
-
-    /// Waits until what the metrics say is so.
-    async fn until(&self, what: &str, is_so: impl Fn(&Server) -> bool) {
-        let mut ticks = interval(Duration::from_millis(2));
-        let waited = timeout(DEADLINE, async {
-            while !is_so(self) {
-                ticks.tick().await;
-            }
-        });
-        waited.await.unwrap_or_else(|_| panic!("never {what}:\n{}", self.metrics.text()));
-    }
-
-    /// Answers without an error so far.
-    fn answers(&self) -> usize {
-        let text = self.metrics.text();
-        let of_tcp = |line: &&str| line.starts_with("gslb_dns_answers_total{rcode=\"NOERROR\"");
-        let line = text.lines().find(of_tcp).unwrap();
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    }
-
-    async fn stop(self) {
-        self.stop.send_replace(true);
-        timeout(DEADLINE, self.serving).await.unwrap().unwrap();
-    }
+fn start(limits: TcpLimits) -> Server {
+    Server::start(Carries::Dns, vec![], limits)
 }
 
 struct Client(TcpStream);
 
 impl Client {
-    async fn connect(socket: TcpSocket, to: SocketAddr) -> Client {
-        let stream = timeout(DEADLINE, socket.connect(to)).await.unwrap().unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client(stream)
+    async fn of(server: &Server) -> Client {
+        Client::from(1, server).await
+    }
+
+    /// From 127.0.0.`host`.
+    async fn from(host: u8, server: &Server) -> Client {
+        Client(connect_from(host, server.address()).await)
     }
 
     async fn send(&mut self, octets: &[u8]) {
         self.0.write_all(octets).await.unwrap();
     }
 
-    /// The next message, or why there is none.
     async fn receive(&mut self) -> io::Result<Vec<u8>> {
-        let message = async {
-            let length = self.0.read_u16().await?;
-            let mut message = vec![0; usize::from(length)];
-            self.0.read_exact(&mut message).await?;
-            Ok(message)
-        };
-        timeout(DEADLINE, message).await.expect("an answer or an end")
-    }
-
-    async fn ask(&mut self, name: &str) -> io::Result<Vec<u8>> {
-        self.0.write_all(&framed(&query(1, name))).await?;
-        self.receive().await
+        receive(&mut self.0).await
     }
 
     async fn is_served(&mut self) {
-        assert_eq!(self.ask("www").await.unwrap(), expected(1, "www"));
+        is_served(&mut self.0, Transport::Tcp).await;
     }
 
     /// The server closes, and says nothing before.
@@ -131,12 +59,12 @@ impl Client {
     }
 }
 
-fn limits(idle: Duration) -> TcpLimits {
-    TcpLimits { connections: 100, connections_per_client: 100, idle }
-}
-
-fn framed(message: &[u8]) -> Vec<u8> {
-    [&(message.len() as u16).to_be_bytes(), message].concat()
+/// Answers without an error so far.
+fn answers(server: &Server) -> usize {
+    let text = server.metrics.text();
+    let of_tcp = |line: &&str| line.starts_with("gslb_dns_answers_total{rcode=\"NOERROR\"");
+    let line = text.lines().find(of_tcp).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 fn expected(id: u16, label: &str) -> Vec<u8> {
@@ -145,12 +73,12 @@ fn expected(id: u16, label: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn queries_are_answered_in_order_however_they_are_cut() {
-    let server = Server::start(limits(PATIENT));
+    let server = start(limits(PATIENT));
     let labels = ["www", "nothing", "big", "www", "big", "www"];
     let stream: Vec<u8> =
         labels.iter().zip(1..).flat_map(|(label, id)| framed(&query(id, label))).collect();
     for piece in [stream.len(), 100, 7, 1] {
-        let mut client = server.client().await;
+        let mut client = Client::of(&server).await;
         for octets in stream.chunks(piece) {
             client.send(octets).await;
         }
@@ -158,7 +86,6 @@ async fn queries_are_answered_in_order_however_they_are_cut() {
             assert_eq!(client.receive().await.unwrap(), expected(id, label), "{label} by {piece}");
         }
     }
-    server.stop().await;
 }
 
 #[tokio::test]
@@ -171,17 +98,17 @@ async fn answers_are_those_of_udp_but_for_the_size() {
 
 #[tokio::test]
 async fn what_is_no_query_closes_after_the_answers_before_it() {
-    let server = Server::start(limits(PATIENT));
+    let server = start(limits(PATIENT));
     let mut response = query(2, "www");
     response[2] |= 0x80;
     for bad in [framed(&response), framed(&[0; 11]), framed(&[])] {
-        let mut client = server.client().await;
+        let mut client = Client::of(&server).await;
         client.send(&[framed(&query(1, "www")), bad].concat()).await;
         assert_eq!(client.receive().await.unwrap(), expected(1, "www"));
         client.is_closed().await;
     }
     // A query that makes no sense is still a query.
-    let mut client = server.client().await;
+    let mut client = Client::of(&server).await;
     client.send(&framed(&[0; 12])).await;
     assert_eq!(client.receive().await.unwrap()[3] & 0xf, 1, "FORMERR");
     client.is_served().await;
@@ -189,76 +116,69 @@ async fn what_is_no_query_closes_after_the_answers_before_it() {
 
 #[tokio::test]
 async fn a_client_that_ends_its_half_gets_its_answers_first() {
-    let server = Server::start(limits(PATIENT));
-    let mut client = server.client().await;
+    let server = start(limits(PATIENT));
+    let mut client = Client::of(&server).await;
     client.send(&framed(&query(1, "www")).repeat(3)).await;
     client.0.shutdown().await.unwrap();
     for _ in 0..3 {
         assert_eq!(client.receive().await.unwrap(), expected(1, "www"));
     }
     client.is_closed().await;
-    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    server.until_nobody_is_connected().await;
 }
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let server = Server::start(limits(SHORT));
+    let server = start(limits(SHORT));
     let began = Instant::now();
-    let mut silent = server.client().await;
-    let mut asked = server.client().await;
+    let mut silent = Client::of(&server).await;
+    let mut asked = Client::of(&server).await;
     asked.is_served().await;
     silent.is_closed().await;
     asked.is_closed().await;
     assert!(began.elapsed() >= SHORT);
     server.until("counted", |server| server.evicted("idle") == 2).await;
     assert_eq!(server.metrics.tcp.accepted.get(), 2);
-    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    server.until_nobody_is_connected().await;
 }
 
 #[tokio::test]
 async fn a_connection_that_dribbles_is_closed() {
-    let server = Server::start(limits(SHORT));
-    let mut client = server.client().await;
+    let server = start(limits(SHORT));
+    let mut client = Client::of(&server).await;
     client.is_served().await;
     // Each octet comes well in time; the query does not.
-    let mut ticks = interval(SHORT / 10);
-    let dribbled = async {
-        for octet in framed(&query(1, "www")).repeat(100) {
-            ticks.tick().await;
-            client.0.write_all(&[octet]).await?;
-        }
-        Ok::<(), io::Error>(())
-    };
-    timeout(DEADLINE, dribbled).await.unwrap().expect_err("closed on the way");
+    let dribbled = dribble(&mut client.0, &framed(&query(1, "www")).repeat(100)).await;
+    dribbled.expect_err("closed on the way");
     assert_eq!(server.evicted("slow"), 1);
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_neither_read_from_nor_kept() {
-    let server = Server::start(limits(SHORT));
-    let client = server.client().await;
+    let server = start(limits(SHORT));
+    let client = Client::of(&server).await;
     let (_unread, mut sending) = client.0.into_split();
     // Far more than the kernel holds of either direction.
     let queries = framed(&query(1, "big")).repeat(1 << 20);
     let sent = timeout(DEADLINE, sending.write_all(&queries)).await.unwrap();
     sent.expect_err("closed on the way");
     assert_eq!(server.evicted("slow"), 1);
-    let held = server.answers() * expected(1, "big").len();
+    let held = answers(&server) * expected(1, "big").len();
     assert!(held < 8 << 20, "{held} octets answered, and none read");
-    server.client().await.is_served().await;
+    Client::of(&server).await.is_served().await;
 }
 
 #[tokio::test]
 async fn a_client_that_has_its_share_loses_its_own_idlest() {
-    let server = Server::start(TcpLimits { connections_per_client: 2, ..limits(PATIENT) });
-    let mut other = server.client_from([127, 0, 0, 2].into()).await;
+    let server = start(TcpLimits { connections_per_client: 2, ..limits(PATIENT) });
+    let mut other = Client::from(2, &server).await;
     other.is_served().await;
-    let mut first = server.client().await;
-    let mut second = server.client().await;
+    let mut first = Client::of(&server).await;
+    let mut second = Client::of(&server).await;
     first.is_served().await;
     second.is_served().await;
     first.is_served().await;
-    let mut third = server.client().await;
+    let mut third = Client::of(&server).await;
     second.is_closed().await;
     for client in [&mut other, &mut first, &mut third] {
         client.is_served().await;
@@ -269,13 +189,13 @@ async fn a_client_that_has_its_share_loses_its_own_idlest() {
 
 #[tokio::test]
 async fn at_the_limit_the_idlest_leaves() {
-    let server = Server::start(TcpLimits { connections: 2, ..limits(PATIENT) });
-    let mut first = server.client_from([127, 0, 0, 1].into()).await;
-    let mut second = server.client_from([127, 0, 0, 2].into()).await;
+    let server = start(TcpLimits { connections: 2, ..limits(PATIENT) });
+    let mut first = Client::from(1, &server).await;
+    let mut second = Client::from(2, &server).await;
     first.is_served().await;
     second.is_served().await;
     first.is_served().await;
-    let mut third = server.client_from([127, 0, 0, 3].into()).await;
+    let mut third = Client::from(3, &server).await;
     second.is_closed().await;
     for client in [&mut first, &mut third] {
         client.is_served().await;
@@ -285,19 +205,10 @@ async fn at_the_limit_the_idlest_leaves() {
 
 #[tokio::test]
 async fn listeners_share_one_limit() {
-    let tally = Arc::new(Tally::new(Transport::Tcp));
-    let metrics = Metrics::new(vec![Arc::clone(&tally)]);
     let limits = TcpLimits { connections: 1, ..limits(PATIENT) };
-    let connections = Connections::new(limits, metrics.tcp.clone());
-    let (_stop, stopping) = watch::channel(false);
+    let server = Server::start_at(&["127.0.0.1:0", "[::1]:0"], Carries::Dns, vec![], limits);
     let mut clients = Vec::new();
-    for address in ["127.0.0.1:0", "[::1]:0"] {
-        let listener = TcpListener::bind(address.parse().unwrap()).unwrap();
-        let address = listener.local_address().unwrap();
-        let (connections, tally) = (Arc::clone(&connections), Arc::clone(&tally));
-        let published = Published::new(snapshot());
-        let name = "test".into();
-        tokio::spawn(listener.serve(published, name, connections, tally, stopping.clone()));
+    for address in &server.addresses {
         let mut client = Client(TcpStream::connect(address).await.unwrap());
         client.is_served().await;
         clients.push(client);
@@ -308,10 +219,10 @@ async fn listeners_share_one_limit() {
 
 #[tokio::test]
 async fn a_panic_costs_its_connection_and_is_counted() {
-    let server = Server::start(limits(PATIENT));
-    let mut neighbour = server.client().await;
+    let server = start(limits(PATIENT));
+    let mut neighbour = Client::of(&server).await;
     neighbour.is_served().await;
-    let mut client = server.client().await;
+    let mut client = Client::of(&server).await;
     client.send(&framed(&query(1, "broken"))).await;
     client.is_closed().await;
     neighbour.is_served().await;
@@ -322,34 +233,35 @@ async fn a_panic_costs_its_connection_and_is_counted() {
 
 #[tokio::test]
 async fn a_stop_answers_what_has_come_and_closes() {
-    let server = Server::start(limits(PATIENT));
-    let address = server.address;
-    let mut asking = server.client().await;
-    let mut silent = server.client().await;
+    let server = start(limits(PATIENT));
+    let address = server.address();
+    let mut asking = Client::of(&server).await;
+    let mut silent = Client::of(&server).await;
     asking.is_served().await;
     silent.is_served().await;
     asking.send(&framed(&query(1, "big")).repeat(3)).await;
     let began = Instant::now();
-    server.stop.send_replace(true);
+    server.stop();
     for _ in 0..3 {
         assert_eq!(asking.receive().await.unwrap(), expected(1, "big"));
     }
     asking.is_closed().await;
     silent.is_closed().await;
-    server.stop().await;
+    server.ended().await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     TcpStream::connect(address).await.expect_err("nobody listens");
 }
 
 #[tokio::test]
 async fn a_stop_waits_for_nobody_for_long() {
-    let server = Server::start(limits(DEADLINE));
-    let (_unread, mut sending) = server.client().await.0.into_split();
+    let server = start(limits(DEADLINE));
+    let (_unread, mut sending) = Client::of(&server).await.0.into_split();
     let flood = framed(&query(1, "big")).repeat(1 << 20);
     let flooding = tokio::spawn(async move { sending.write_all(&flood).await });
-    server.until("answering", |server| server.answers() > 0).await;
+    server.until("answering", |server| answers(server) > 0).await;
     let began = Instant::now();
-    server.stop().await;
+    server.stop();
+    server.ended().await;
     assert!(began.elapsed() < PATIENT, "{:?}", began.elapsed());
     timeout(DEADLINE, flooding).await.unwrap().unwrap().expect_err("closed on the way");
 }
@@ -371,10 +283,13 @@ fn a_server_out_of_descriptors_neither_spins_nor_dies() {
 async fn out_of_descriptors() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum }).unwrap();
-    let server = Server::start(limits(DEADLINE));
+    let server = start(limits(DEADLINE));
     // A descriptor for each client, taken while there are some.
     let mut sockets: Vec<TcpSocket> = (0..3).map(|_| TcpSocket::new_v4().unwrap()).collect();
-    let mut connect = || Client::connect(sockets.pop().unwrap(), server.address);
+    let mut connect = || {
+        let connected = sockets.pop().unwrap().connect(server.address());
+        async { Client(timeout(DEADLINE, connected).await.unwrap().unwrap()) }
+    };
     let hoard = || std::iter::from_fn(|| File::open("/dev/null").ok()).collect::<Vec<_>>();
     let hoarded = hoard();
     assert!(!hoarded.is_empty());

@@ -4,44 +4,37 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 mod credentials;
+mod frames;
+mod listening;
 mod small_zone;
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gslb_dns::answer::Transport;
-use gslb_dns::listen::tcp::{Carries, Connections, TcpListener};
-use gslb_dns::metrics::{Metrics, Tally};
-use gslb_dns::publish::Published;
+use gslb_dns::listen::tcp::Carries;
 use gslb_dns::tls::{ALPN_DOT, Shown, server_config};
 use gslb_dns::world::TcpLimits;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{interval, timeout};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use credentials::{Credentials, NAME};
-use small_zone::{answered, query, snapshot};
+use frames::{framed, is_served, receive};
+use listening::{DEADLINE, PATIENT, SHORT, connect_from, dribble, limits};
+use small_zone::{answered, query};
 
-/// Everything here happens within moments; this is for a machine that is very busy.
-const DEADLINE: Duration = Duration::from_secs(20);
-const PATIENT: Duration = Duration::from_secs(10);
-const SHORT: Duration = Duration::from_millis(300);
-
+/// A server, and what shows who it is.
 struct Server {
-    address: SocketAddr,
-    metrics: Metrics,
+    listening: listening::Server,
     credentials: Credentials,
     shown: Arc<Shown>,
-    stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
 }
 
 impl Server {
@@ -49,20 +42,8 @@ impl Server {
         let credentials = Credentials::make();
         let shown = credentials.shown();
         let carries = Carries::DnsInTls(server_config(Arc::clone(&shown), &[ALPN_DOT]).unwrap());
-        let tally = Arc::new(Tally::new(Transport::Tls));
-        let metrics = Metrics::new(vec![Arc::clone(&tally)]);
-        let connections = Connections::new(limits, metrics.tcp.clone());
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_address().unwrap();
-        let (stop, stopping) = watch::channel(false);
-        let serving = tokio::spawn(listener.carrying(carries).serve(
-            Published::new(snapshot()),
-            "test".into(),
-            connections,
-            tally,
-            stopping,
-        ));
-        Server { address, metrics, credentials, shown, stop, serving }
+        let listening = listening::Server::start(carries, vec![], limits);
+        Server { listening, credentials, shown }
     }
 
     fn config(&self, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
@@ -70,34 +51,32 @@ impl Server {
     }
 
     async fn client(&self) -> Client {
-        Client::shake_hands(self.address, &self.config(&TLS13)).await.unwrap()
+        Client::shake_hands(self.address(), &self.config(&TLS13)).await.unwrap()
     }
 
-    fn evicted(&self, reason: &str) -> u64 {
-        self.metrics.tcp.evicted.with_label_values(&[reason]).get()
+    /// On which nothing has been said yet.
+    async fn bare(&self) -> TcpStream {
+        connect_from(1, self.address()).await
     }
+}
 
-    fn handshakes(&self, result: &str) -> u64 {
-        self.metrics.tcp.handshakes.with_label_values(&["tls", result]).get()
-    }
+impl Deref for Server {
+    type Target = listening::Server;
 
-    /// Waits until what the metrics say is so.
-    async fn until(&self, what: &str, is_so: impl Fn(&Server) -> bool) {
-        let mut ticks = interval(Duration::from_millis(2));
-        let waited = timeout(DEADLINE, async {
-            while !is_so(self) {
-                ticks.tick().await;
-            }
-        });
-        waited.await.unwrap_or_else(|_| panic!("never {what}:\n{}", self.metrics.text()));
+    fn deref(&self) -> &listening::Server {
+        &self.listening
     }
+}
+
+fn handshakes(server: &listening::Server, result: &str) -> u64 {
+    server.metrics.tcp.handshakes.with_label_values(&["tls", result]).get()
 }
 
 struct Client(TlsStream<TcpStream>);
 
 impl Client {
     async fn shake_hands(to: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Client> {
-        let stream = connect(to).await;
+        let stream = connect_from(1, to).await;
         let connector = TlsConnector::from(Arc::clone(config));
         let shaken = connector.connect(NAME.try_into().unwrap(), stream);
         timeout(DEADLINE, shaken).await.expect("a handshake or its end").map(Client)
@@ -108,20 +87,12 @@ impl Client {
         self.0.flush().await.unwrap();
     }
 
-    /// The next message, or why there is none.
     async fn receive(&mut self) -> io::Result<Vec<u8>> {
-        let message = async {
-            let length = self.0.read_u16().await?;
-            let mut message = vec![0; usize::from(length)];
-            self.0.read_exact(&mut message).await?;
-            Ok(message)
-        };
-        timeout(DEADLINE, message).await.expect("an answer or an end")
+        receive(&mut self.0).await
     }
 
     async fn is_served(&mut self) {
-        self.send(&framed(&query(1, "www"))).await;
-        assert_eq!(self.receive().await.unwrap(), expected(1, "www"));
+        is_served(&mut self.0, Transport::Tls).await;
     }
 
     /// The server closes, says so, and says nothing before.
@@ -130,21 +101,6 @@ impl Client {
         // Without close_notify this would be an error.
         assert_eq!(read.unwrap(), 0);
     }
-}
-
-async fn connect(to: SocketAddr) -> TcpStream {
-    let connected = TcpSocket::new_v4().unwrap().connect(to);
-    let stream = timeout(DEADLINE, connected).await.unwrap().unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
-}
-
-fn limits(idle: Duration) -> TcpLimits {
-    TcpLimits { connections: 100, connections_per_client: 100, idle }
-}
-
-fn framed(message: &[u8]) -> Vec<u8> {
-    [&(message.len() as u16).to_be_bytes(), message].concat()
 }
 
 fn expected(id: u16, label: &str) -> Vec<u8> {
@@ -157,7 +113,7 @@ async fn a_thousand_queries_at_once_are_answered_in_order() {
     let labels: Vec<(u16, &str)> =
         (0..1000).zip(["www", "nothing", "www", "big", "www"].into_iter().cycle()).collect();
     for version in [&TLS12, &TLS13] {
-        let client = Client::shake_hands(server.address, &server.config(version)).await.unwrap();
+        let client = Client::shake_hands(server.address(), &server.config(version)).await.unwrap();
         let agreed = client.0.get_ref().1.alpn_protocol();
         assert_eq!(agreed, Some(ALPN_DOT));
         let (mut reading, mut writing) = tokio::io::split(client.0);
@@ -169,11 +125,7 @@ async fn a_thousand_queries_at_once_are_answered_in_order() {
             writing
         });
         for &(id, label) in &labels {
-            let mut message = vec![0; expected(id, label).len()];
-            let length = timeout(DEADLINE, reading.read_u16()).await.unwrap().unwrap();
-            assert_eq!(usize::from(length), message.len(), "{id} {label}");
-            timeout(DEADLINE, reading.read_exact(&mut message)).await.unwrap().unwrap();
-            assert_eq!(message, expected(id, label), "{id} {label}");
+            assert_eq!(receive(&mut reading).await.unwrap(), expected(id, label), "{id} {label}");
         }
         sending.await.unwrap();
     }
@@ -190,40 +142,33 @@ async fn answers_are_those_of_tcp() {
 async fn a_client_of_another_protocol_is_refused() {
     let server = Server::start(limits(PATIENT));
     let other = server.credentials.client(&TLS13, &[b"h2"]).into();
-    assert!(Client::shake_hands(server.address, &other).await.is_err());
+    assert!(Client::shake_hands(server.address(), &other).await.is_err());
     // One that says nothing of protocols is believed, as RFC 7858 clients before RFC 9103 were.
     let silent = server.credentials.client(&TLS13, &[]).into();
-    Client::shake_hands(server.address, &silent).await.unwrap().is_served().await;
-    let mut plain = connect(server.address).await;
+    Client::shake_hands(server.address(), &silent).await.unwrap().is_served().await;
+    let mut plain = server.bare().await;
     plain.write_all(&framed(&query(1, "www"))).await.unwrap();
     let mut octets = Vec::new();
     // An alert, and the end; no answer.
     let _ = timeout(DEADLINE, plain.read_to_end(&mut octets)).await.unwrap();
     assert!(octets.len() < 16, "{octets:02x?}");
-    server.until("counted", |server| server.handshakes("failed") == 2).await;
-    assert_eq!(server.handshakes("full"), 1);
-    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    server.until("counted", |server| handshakes(server, "failed") == 2).await;
+    assert_eq!(handshakes(&server, "full"), 1);
+    server.until_nobody_is_connected().await;
 }
 
 #[tokio::test]
 async fn a_handshake_that_never_ends_is_given_up() {
     let server = Server::start(limits(SHORT));
-    let mut silent = connect(server.address).await;
-    let mut dribbling = connect(server.address).await;
+    let mut silent = server.bare().await;
+    let mut dribbling = server.bare().await;
     // A record that would hold a ClientHello, an octet at a time: each comes well in time.
-    let mut ticks = interval(SHORT / 10);
-    let dribbled = async {
-        for octet in [&[0x16, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &[0; 500]].concat() {
-            ticks.tick().await;
-            dribbling.write_all(&[octet]).await?;
-        }
-        Ok::<(), io::Error>(())
-    };
-    timeout(DEADLINE, dribbled).await.unwrap().expect_err("closed on the way");
+    let hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &[0; 500]].concat();
+    dribble(&mut dribbling, &hello).await.expect_err("closed on the way");
     assert_eq!(timeout(DEADLINE, silent.read(&mut [0; 16])).await.unwrap().unwrap(), 0);
     server.until("counted", |server| server.evicted("handshake") == 2).await;
-    assert_eq!(server.handshakes("failed"), 2);
-    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    assert_eq!(handshakes(&server, "failed"), 2);
+    server.until_nobody_is_connected().await;
 }
 
 #[tokio::test]
@@ -234,7 +179,7 @@ async fn who_never_shakes_hands_counts_against_the_limits() {
     for _ in 0..50 {
         // It asks now and then, so it is never the idlest.
         client.is_served().await;
-        flood.push(connect(server.address).await);
+        flood.push(server.bare().await);
     }
     client.is_served().await;
     server.until("evicted", |server| server.evicted("full") == 50 + 1 - 4).await;
@@ -247,7 +192,7 @@ async fn a_client_that_ends_its_half_gets_its_answers_first() {
     let server = Server::start(limits(PATIENT));
     for version in [&TLS12, &TLS13] {
         let config = server.config(version);
-        let mut client = Client::shake_hands(server.address, &config).await.unwrap();
+        let mut client = Client::shake_hands(server.address(), &config).await.unwrap();
         client.send(&framed(&query(1, "big")).repeat(3)).await;
         client.0.shutdown().await.unwrap();
         for _ in 0..3 {
@@ -255,7 +200,7 @@ async fn a_client_that_ends_its_half_gets_its_answers_first() {
         }
         client.is_told_of_the_end().await;
     }
-    server.until("left", |server| server.metrics.tcp.open.get() == 0).await;
+    server.until_nobody_is_connected().await;
 }
 
 #[tokio::test]
@@ -275,16 +220,8 @@ async fn a_query_an_octet_at_a_time_is_answered_or_too_slow() {
         client.send(&[octet]).await; // A record each.
     }
     assert_eq!(client.receive().await.unwrap(), expected(1, "www"));
-    let mut ticks = interval(SHORT / 10);
-    let dribbled = async {
-        for octet in framed(&query(1, "www")) {
-            ticks.tick().await;
-            client.0.write_all(&[octet]).await?;
-            client.0.flush().await?;
-        }
-        Ok::<(), io::Error>(())
-    };
-    timeout(DEADLINE, dribbled).await.unwrap().expect_err("closed on the way");
+    let dribbled = dribble(&mut client.0, &framed(&query(1, "www"))).await;
+    dribbled.expect_err("closed on the way");
     assert_eq!(server.evicted("slow"), 1);
 }
 
@@ -305,12 +242,12 @@ async fn who_comes_back_resumes() {
     for version in [&TLS12, &TLS13] {
         let config = server.config(version);
         for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
-            let mut client = Client::shake_hands(server.address, &config).await.unwrap();
+            let mut client = Client::shake_hands(server.address(), &config).await.unwrap();
             client.is_served().await; // Tickets come with it.
             assert_eq!(client.0.get_ref().1.handshake_kind(), Some(expected), "{version:?}");
         }
     }
-    assert_eq!((server.handshakes("full"), server.handshakes("resumed")), (2, 2));
+    assert_eq!((handshakes(&server, "full"), handshakes(&server, "resumed")), (2, 2));
 }
 
 #[tokio::test]
@@ -321,9 +258,9 @@ async fn new_connections_are_shown_the_new_certificate() {
     server.shown.swap(renewed.identity());
     before.is_served().await;
     let believes_old = server.config(&TLS13);
-    assert!(Client::shake_hands(server.address, &believes_old).await.is_err());
+    assert!(Client::shake_hands(server.address(), &believes_old).await.is_err());
     let believes_new = renewed.client(&TLS13, &[ALPN_DOT]).into();
-    Client::shake_hands(server.address, &believes_new).await.unwrap().is_served().await;
+    Client::shake_hands(server.address(), &believes_new).await.unwrap().is_served().await;
 }
 
 #[tokio::test]
@@ -331,19 +268,19 @@ async fn a_stop_answers_what_has_come_and_tells_of_the_end() {
     let server = Server::start(limits(PATIENT));
     let mut asking = server.client().await;
     let mut silent = server.client().await;
-    let mut shaking = connect(server.address).await;
+    let mut shaking = server.bare().await;
     asking.is_served().await;
     silent.is_served().await;
     server.until("accepted", |server| server.metrics.tcp.open.get() == 3).await;
     asking.send(&framed(&query(1, "big")).repeat(3)).await;
-    server.stop.send_replace(true);
+    server.stop();
     for _ in 0..3 {
         assert_eq!(asking.receive().await.unwrap(), expected(1, "big"));
     }
     asking.is_told_of_the_end().await;
     silent.is_told_of_the_end().await;
     assert_eq!(timeout(DEADLINE, shaking.read(&mut [0; 16])).await.unwrap().unwrap(), 0);
-    timeout(DEADLINE, server.serving).await.unwrap().unwrap();
+    server.listening.ended().await;
 }
 
 #[tokio::test]
