@@ -1,5 +1,6 @@
 //! A child process that does not outlive its owner: asked to end first, then made to.
 
+use std::fs;
 use std::process::{Child, Command, ExitStatus};
 
 use anyhow::Context as _;
@@ -21,6 +22,19 @@ impl Process {
 
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
+    }
+
+    /// Octets of memory that are its own and in memory.
+    pub fn resident(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()).context("no RssAnon")?;
+        Ok(kib.parse::<u64>()? << 10)
+    }
+
+    /// How many files and sockets it has open.
+    pub fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
     /// Does nothing if it has ended.

@@ -137,6 +137,11 @@ impl Server {
         self.log.wait_for(message)
     }
 
+    /// The process, for what the system knows of it.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     pub fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
         self.process.signal(signal)
     }

@@ -73,10 +73,15 @@ impl Believer {
 
     /// Ends with an error unless the server is believed.
     pub fn connect(&self, server: SocketAddr, protocol: &[u8]) -> anyhow::Result<Within> {
-        let config = self.config(protocol)?;
-        let mut stream = TcpStream::connect(server)?;
+        let stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        self.over(stream, protocol)
+    }
+
+    /// The same over a connection that is there.
+    pub fn over(&self, mut stream: TcpStream, protocol: &[u8]) -> anyhow::Result<Within> {
+        let config = self.config(protocol)?;
         let mut connection = ClientConnection::new(Arc::new(config), NAME.try_into()?)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut stream)?;

@@ -83,17 +83,21 @@ impl Newcomer {
     pub async fn serve(mut self, stream: TcpStream, carries: Carries) {
         match carries {
             Carries::Dns => self.converse(stream).await,
-            Carries::DnsInTls(config) => {
-                if let Some(stream) = self.shake_hands(stream, config).await {
-                    self.converse(stream).await;
-                }
-            }
+            // What TLS keeps is large, and what hyper keeps is larger: others need not hold room for it.
+            Carries::DnsInTls(config) => Box::pin(self.converse_in_tls(stream, config)).await,
             Carries::DnsInHttps { tls, path } => {
-                if let Some(stream) = self.shake_hands(stream, tls).await {
-                    // hyper's state is large, and other connections need not hold room for it.
+                let shaken = Box::pin(self.shake_hands(stream, tls)).await;
+                if let Some(stream) = shaken {
                     Box::pin(self.take_requests(stream, path)).await;
                 }
             }
+        }
+    }
+
+    async fn converse_in_tls(mut self, stream: TcpStream, config: Arc<ServerConfig>) {
+        let shaken = Box::pin(self.shake_hands(stream, config)).await;
+        if let Some(stream) = shaken {
+            self.converse(stream).await;
         }
     }
 
