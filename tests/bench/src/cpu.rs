@@ -1,5 +1,6 @@
 //! Cores, and what `/proc` says a process has cost.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -82,6 +83,24 @@ pub fn resident(pid: u32) -> io::Result<u64> {
     Ok(number(kib)? * 1024)
 }
 
+/// Datagrams that came to an address and found its queue full.
+pub fn dropped(address: SocketAddr) -> anyhow::Result<u64> {
+    let table = fs::read_to_string("/proc/net/udp")?;
+    let lines = table.lines().filter(|line| local_port(line) == Some(address.port()));
+    let drops = lines.map(|line| number(line.split_whitespace().last()));
+    let drops = drops.collect::<io::Result<Vec<u64>>>()?;
+    if drops.is_empty() {
+        bail!("nobody listens on {address}");
+    }
+    Ok(drops.iter().sum())
+}
+
+/// `4: 0100007F:14B4 00000000:0000 07 …`
+fn local_port(line: &str) -> Option<u16> {
+    let (_, port) = line.split_whitespace().nth(1)?.split_once(':')?;
+    u16::from_str_radix(port, 16).ok()
+}
+
 fn ticks(stat: &str) -> io::Result<Duration> {
     // The second field is the program's name and may hold spaces and brackets of its own.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
@@ -98,12 +117,27 @@ fn number(field: Option<&str>) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
 
     #[test]
     fn a_program_name_with_brackets_does_not_shift_the_fields() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 12 30 0 0 20 0 1 0 5 6 7";
         assert_eq!(ticks(stat).unwrap(), Duration::from_millis(420));
+    }
+
+    #[test]
+    fn a_socket_of_ours_has_dropped_what_its_queue_did_not_take() {
+        let [ours, theirs] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let address = ours.local_addr().unwrap();
+        assert_eq!(dropped(address).unwrap(), 0);
+        for _ in 0..10_000 {
+            theirs.send_to(&[0; 100], address).unwrap();
+        }
+        assert!(dropped(address).unwrap() > 1000);
+        drop(ours);
+        assert!(dropped(address).is_err());
     }
 
     #[test]

@@ -80,12 +80,13 @@ impl Load<'_> {
         self.run_while(server, first, |elapsed| elapsed < lasting, interrupt)
     }
 
-    /// The same for as long as there is more to ask, which is told how long it has been.
+    /// The same for as long as there is more to ask, which is told how long it has been, again and again:
+    /// it may send something of its own beside.
     pub fn run_while(
         &self,
         server: SocketAddr,
         first: usize,
-        more: impl Fn(Duration) -> bool,
+        mut more: impl FnMut(Duration) -> bool,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Tally> {
         let mut flight = Flight::new(*self, server, first)?;

@@ -7,6 +7,7 @@
 mod clock;
 mod cpu;
 mod dice;
+mod garbage;
 mod install;
 mod interrupt;
 mod latency;
@@ -56,6 +57,15 @@ enum Suite {
     Reloads {
         #[arg(long, default_value_t = 1000)]
         reloads: u32,
+    },
+    /// Garbage beside good queries: none of those may suffer for it.
+    Garbage {
+        /// For which each kind of garbage comes.
+        #[arg(long, default_value_t = 4.0)]
+        seconds: f64,
+        /// Of what is garbage.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// A server on its core.
     #[command(hide = true)]
@@ -122,6 +132,7 @@ fn main() -> ExitCode {
         None => dns(cli.dns),
         Some(Suite::All(options) | Suite::Dns(options)) => dns(options),
         Some(Suite::Reloads { reloads }) => reload(reloads),
+        Some(Suite::Garbage { seconds, seed }) => garbage(seconds, seed),
         Some(Suite::OnCore { core, program }) => served(peers::become_on_core(core, &program)),
         Some(Suite::Echo { address, width, reply_size }) => {
             served(peers::echo::serve(address, width, reply_size))
@@ -188,6 +199,20 @@ fn reload(reloads: u32) -> anyhow::Result<ExitCode> {
     let reloaded = reloads::measure(&program, cores, dir.path(), reloads, &interrupt)?;
     println!("{}", reloaded.text());
     Ok(if reloaded.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn garbage(seconds: f64, seed: u64) -> anyhow::Result<ExitCode> {
+    let Some(program) = gslb::find()? else {
+        bail!("gslb-dns is not built; build it with: cargo build --release --workspace");
+    };
+    let lasting = Duration::try_from_secs_f64(seconds).context("--seconds")?;
+    let interrupt = Interrupt::watch()?;
+    let cores = Cores::pick()?;
+    let dir = tempfile::tempdir()?;
+    cpu::pin(cores.generator)?;
+    let outcome = garbage::measure(&program, cores, dir.path(), lasting, seed, &interrupt)?;
+    println!("{}", outcome.text());
+    Ok(if outcome.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Dns {

@@ -1,0 +1,350 @@
+//! Garbage beside good queries: of every kind in turn, at half of the rate that the server can answer, whatever
+//! comes back, while good queries come at a quarter of it. None of those may be lost or answered wrong, nothing
+//! may stay in memory, and the table says what a datagram of each kind costs.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::bail;
+use gslb_dns::listen::batch::{Exchange, ReplyFrom};
+
+use crate::cpu::{self, Cores, Spent};
+use crate::dice::Dice;
+use crate::interrupt::Interrupt;
+use crate::latency::Histogram;
+use crate::load::{Load, Pace, Reply, Tally};
+use crate::peers::{Server, gslb};
+use crate::queries::Queries;
+use crate::world::World;
+
+/// Names of the zone.
+const HOSTS: u32 = 1000;
+/// How long the greatest rate is looked for.
+const LIMIT: Duration = Duration::from_secs(2);
+/// Before each measurement.
+const WARM_UP: Duration = Duration::from_millis(500);
+const WINDOW: usize = 128;
+/// Half of what a server's queue takes, as both kinds may come at once.
+const BATCH: usize = 32;
+/// Of the greatest rate.
+const GARBAGE_SHARE: u64 = 2;
+const GOOD_SHARE: u64 = 4;
+/// Different datagrams of one kind, gone round in.
+const PREPARED: usize = 4096;
+/// Octets that memory may grow by in the whole run, for which garbage comes by the million.
+const MOST_GROWTH: u64 = 1 << 20;
+
+/// Octets of a query: what comes before its name, and its OPT record at the end.
+const HEADER: usize = 12;
+const OPT: usize = 11;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// Anything, up to 600 octets.
+    Octets,
+    /// A good query without its end.
+    Cut,
+    /// The same as somebody's answer: it must get none.
+    Response,
+    /// Another opcode, some of which nobody has.
+    Opcode,
+    /// Versions that do not exist, two OPT records, options longer than their record.
+    Edns,
+    /// Client subnets of no family, too long, too short, or with bits past their prefix.
+    Subnet,
+    /// All of them.
+    Mixed,
+}
+
+impl Kind {
+    const ALL: [Kind; 7] = [
+        Kind::Octets,
+        Kind::Cut,
+        Kind::Response,
+        Kind::Opcode,
+        Kind::Edns,
+        Kind::Subnet,
+        Kind::Mixed,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Octets => "random octets",
+            Kind::Cut => "cut short",
+            Kind::Response => "responses",
+            Kind::Opcode => "other opcodes",
+            Kind::Edns => "bad EDNS",
+            Kind::Subnet => "bad client subnet",
+            Kind::Mixed => "all of these",
+        }
+    }
+
+    /// One of the kind, made of a good query with EDNS and no option.
+    fn datagram(self, good: &[u8], dice: &mut Dice) -> Vec<u8> {
+        let mut packet = good.to_vec();
+        match self {
+            Kind::Octets => {
+                packet = (0..dice.below(601)).map(|_| dice.below(256) as u8).collect();
+                // A response is a kind of its own.
+                if let Some(flags) = packet.get_mut(2) {
+                    *flags &= 0x7f;
+                }
+            }
+            // It says that it ends with an OPT record.
+            Kind::Cut => packet.truncate(dice.below(packet.len())),
+            Kind::Response => packet[2] |= 0x80,
+            Kind::Opcode => packet[2] = ((1 + dice.below(15)) << 3) as u8,
+            Kind::Edns => match dice.below(3) {
+                0 => {
+                    let version = packet.len() - 5;
+                    packet[version] = 1 + dice.below(255) as u8;
+                }
+                1 => {
+                    let opt = packet[packet.len() - OPT..].to_vec();
+                    packet.extend(opt);
+                    packet[11] = 2;
+                }
+                _ => {
+                    let length = 5 + dice.below(60_000) as u16;
+                    with_options(&mut packet, &[&[0, 3][..], &length.to_be_bytes(), &[0]].concat());
+                }
+            },
+            Kind::Subnet => {
+                let subnet: &[u8] = match dice.below(5) {
+                    0 => &[0, 3, 24, 0, 192, 0, 2],
+                    1 => &[0, 1, 33, 0, 192, 0, 2, 1, 1],
+                    2 => &[0, 1, 24, 0, 192, 0],
+                    3 => &[0, 1, 20, 0, 192, 0, 0xff],
+                    _ => &[0, 1],
+                };
+                let option = [&[0, 8, 0, subnet.len() as u8], subnet].concat();
+                with_options(&mut packet, &option);
+            }
+            Kind::Mixed => {
+                let kinds = Kind::ALL.len() - 1;
+                return Kind::ALL[dice.below(kinds)].datagram(good, dice);
+            }
+        }
+        packet
+    }
+}
+
+/// Puts options into the empty OPT record at the end of a query.
+fn with_options(packet: &mut Vec<u8>, options: &[u8]) {
+    let length = packet.len() - 2;
+    packet.truncate(length);
+    packet.extend((options.len() as u16).to_be_bytes());
+    packet.extend(options);
+}
+
+/// What comes beside good queries. What is said to it is not read, which costs the server nothing.
+struct Noise {
+    socket: UdpSocket,
+    exchange: Exchange,
+    datagrams: Vec<Vec<u8>>,
+    rate: u64,
+    sent: u64,
+    refused: u64,
+}
+
+impl Noise {
+    fn new(server: SocketAddr, datagrams: Vec<Vec<u8>>, rate: u64) -> anyhow::Result<Noise> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect(server)?;
+        let exchange = Exchange::new(BATCH, ReplyFrom::Socket);
+        Ok(Noise { socket, exchange, datagrams, rate, sent: 0, refused: 0 })
+    }
+
+    /// A batch at most, as good queries are sent too.
+    fn send_what_is_due(&mut self, elapsed: Duration) {
+        let due = (elapsed.as_secs_f64() * self.rate as f64) as u64;
+        let count = due.saturating_sub(self.sent).min(BATCH as u64);
+        for number in self.sent..self.sent + count {
+            let datagram = &self.datagrams[number as usize % self.datagrams.len()];
+            self.exchange.queue(|buffer| {
+                buffer[..datagram.len()].copy_from_slice(datagram);
+                datagram.len()
+            });
+        }
+        let flushed = self.exchange.flush(&self.socket);
+        self.sent += count;
+        self.refused += count - flushed.sent as u64;
+    }
+}
+
+/// What came of it.
+pub struct Outcome {
+    /// Answers a second, asked for as fast as they came.
+    most: u64,
+    /// Good queries without garbage, then beside each kind of it.
+    alone: Row,
+    rows: Vec<(Kind, Row)>,
+    /// Octets of memory when the first good query was answered, and at the end.
+    resident: [u64; 2],
+}
+
+struct Row {
+    garbage: u64,
+    tally: Tally,
+    spent: Duration,
+    took: Duration,
+    /// Datagrams that found the server's queue full.
+    dropped: u64,
+}
+
+impl Row {
+    fn is_well(&self) -> bool {
+        let Tally { answers, lost, wrong, .. } = &self.tally;
+        *answers > 0 && *lost == 0 && *wrong == 0 && self.dropped == 0
+    }
+
+    fn p99(&self) -> f64 {
+        let latency: &Histogram = &self.tally.latency;
+        latency.percentile(0.99).as_secs_f64() * 1e6
+    }
+}
+
+impl Outcome {
+    pub fn passed(&self) -> bool {
+        self.growth() <= MOST_GROWTH
+            && self.alone.is_well()
+            && self.rows.iter().all(|(_, row)| row.is_well() && row.garbage > 0)
+    }
+
+    fn growth(&self) -> u64 {
+        let [before, after] = self.resident;
+        after.saturating_sub(before)
+    }
+
+    /// Microseconds of CPU for a good answer when there is nothing else.
+    fn cost_of_good(&self) -> f64 {
+        self.alone.spent.as_secs_f64() * 1e6 / self.alone.tally.answers.max(1) as f64
+    }
+
+    /// The same for a datagram of garbage: what is spent beyond what the good answers of the row cost alone.
+    fn cost_of_garbage(&self, row: &Row) -> f64 {
+        let good = self.cost_of_good() * row.tally.answers as f64;
+        (row.spent.as_secs_f64() * 1e6 - good) / row.garbage.max(1) as f64
+    }
+
+    pub fn text(&self) -> String {
+        let Outcome { most, alone, rows, resident: [before, after] } = self;
+        let mut text = format!(
+            "{most} answers/s possible; good queries at a {GOOD_SHARE}th of it, garbage at a \
+             {GARBAGE_SHARE}nd\n\n{:<18}{:>10}{:>12}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}{:>7}\n",
+            "beside",
+            "garbage",
+            "answers",
+            "lost",
+            "wrong",
+            "dropped",
+            "p99 us",
+            "us/good",
+            "us/bad",
+            "busy"
+        );
+        let mut line = |name: &str, row: &Row, bad: String| {
+            let Row { garbage, tally, spent, took, dropped } = row;
+            let Tally { answers, lost, wrong, .. } = tally;
+            text += &format!(
+                "{name:<18}{garbage:>10}{answers:>12}{lost:>8}{wrong:>8}{dropped:>9}{:>9.0}{:>9.2}{bad:>9}{:>6.0}%\n",
+                row.p99(),
+                self.cost_of_good(),
+                100.0 * spent.as_secs_f64() / took.as_secs_f64(),
+            );
+        };
+        line("nothing", alone, "-".into());
+        for (kind, row) in rows {
+            line(kind.name(), row, format!("{:.2}", self.cost_of_garbage(row)));
+        }
+        let wrong = [alone].into_iter().chain(rows.iter().map(|(_, row)| row));
+        for wrong in wrong.filter_map(|row| row.tally.first_wrong.as_ref()) {
+            text += &format!("first wrong: {wrong}\n");
+        }
+        text + &format!(
+            "memory {} KiB, then {} KiB: {}",
+            before >> 10,
+            after >> 10,
+            if self.passed() { "pass" } else { "FAIL" }
+        )
+    }
+}
+
+pub fn measure(
+    program: &Path,
+    cores: Cores,
+    dir: &Path,
+    lasting: Duration,
+    seed: u64,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Outcome> {
+    let mut dice = Dice::seeded(seed);
+    let queries = Queries::names(HOSTS, &mut dice)?;
+    let good = queries.packet(0);
+    if good[HEADER - 1] != 1 || good[good.len() - 2..] != [0, 0] {
+        bail!("garbage is made of a query with an OPT record without options at its end");
+    }
+    let start = gslb::start("garbage", program, dir, &World::Static { hosts: HOSTS })?;
+    let server = Server::start(start, cores.server, &queries, interrupt)?;
+    let load = |pace| Load { queries: &queries, reply: Reply::Address, batch: BATCH, pace };
+    let greatest = load(Pace::Window(WINDOW)).run(server.address, 0, LIMIT, interrupt)?;
+    let most = (greatest.answers as f64 / LIMIT.as_secs_f64()) as u64;
+    let paced = load(Pace::Rate(most / GOOD_SHARE));
+    let before = cpu::resident(server.pid())?;
+
+    let beside = |datagrams: Vec<Vec<u8>>, rate: u64| -> anyhow::Result<Row> {
+        let mut noise = Noise::new(server.address, datagrams, rate)?;
+        paced.run(server.address, 0, WARM_UP, interrupt)?;
+        let dropped = cpu::dropped(server.address)?;
+        let spent = Spent::by(server.pid())?;
+        let mut took = Duration::ZERO;
+        let more = |elapsed| {
+            noise.send_what_is_due(elapsed);
+            took = elapsed;
+            elapsed < lasting
+        };
+        let tally = paced.run_while(server.address, 0, more, interrupt)?;
+        Ok(Row {
+            garbage: noise.sent - noise.refused,
+            tally,
+            spent: Spent::by(server.pid())?.since(spent).scheduled,
+            took,
+            dropped: cpu::dropped(server.address)? - dropped,
+        })
+    };
+    let alone = beside(vec![], 0)?;
+    let mut rows = Vec::new();
+    for kind in Kind::ALL {
+        let datagrams = (0..PREPARED).map(|_| kind.datagram(good, &mut dice)).collect();
+        rows.push((kind, beside(datagrams, most / GARBAGE_SHARE)?));
+    }
+    Ok(Outcome { most, alone, rows, resident: [before, cpu::resident(server.pid())?] })
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::Message;
+
+    use super::*;
+
+    /// What an independent decoder makes of it, and what the server must.
+    #[test]
+    fn garbage_is_of_its_kind() {
+        let mut dice = Dice::seeded(7);
+        let queries = Queries::names(HOSTS, &mut dice).unwrap();
+        for kind in Kind::ALL {
+            for _ in 0..1000 {
+                let datagram = kind.datagram(queries.packet(0), &mut dice);
+                assert!(datagram.len() <= 600, "{kind:?}");
+                assert_ne!(datagram, queries.packet(0), "{kind:?}");
+                let is_whole = Message::from_vec(&datagram).is_ok();
+                match kind {
+                    Kind::Cut => assert!(!is_whole, "{datagram:02x?}"),
+                    Kind::Response | Kind::Opcode => assert!(is_whole, "{kind:?} {datagram:02x?}"),
+                    Kind::Octets | Kind::Edns | Kind::Subnet | Kind::Mixed => {}
+                }
+            }
+        }
+    }
+}
