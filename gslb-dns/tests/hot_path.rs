@@ -3,15 +3,11 @@
 //!
 //! The real worker on a real socket, in this thread, so that its own counts are all that is counted.
 
-// An allocator is an unsafe trait. This one forwards to the system's and counts: what it promises, the
-// system's keeps.
-#![allow(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 mod small_world;
+mod spent;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixListener;
@@ -39,76 +35,12 @@ use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::world::{self, Messages, RateLimits, Sample};
 use jiff::Timestamp;
 
+use spent::Spent;
+
 const QUERIES: usize = 1 << 20;
 /// Different packets, gone round in: a multiple of the batch.
 const PACKETS: usize = 64 * 64;
 const BATCH: usize = 64;
-
-thread_local! {
-    static ALLOCATED: Cell<u64> = const { Cell::new(0) };
-    static FREED: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call is passed on as it came, and counting touches no memory but the thread's own.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.with(count);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.with(count);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATED.with(count);
-        unsafe { System.realloc(block, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        FREED.with(count);
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-fn count(counter: &Cell<u64>) {
-    counter.set(counter.get() + 1);
-}
-
-/// What this thread has done so far that the query path must not.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Spent {
-    allocated: u64,
-    freed: u64,
-    locked: u64,
-}
-
-impl Spent {
-    fn so_far() -> Spent {
-        Spent {
-            allocated: ALLOCATED.get(),
-            freed: FREED.get(),
-            locked: lock::taken_by_this_thread(),
-        }
-    }
-
-    /// Adds what `work` spends.
-    fn on<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let before = Spent::so_far();
-        let result = work();
-        let after = Spent::so_far();
-        self.allocated += after.allocated - before.allocated;
-        self.freed += after.freed - before.freed;
-        self.locked += after.locked - before.locked;
-        result
-    }
-}
 
 const ZONE: &str = "
 $TTL 1h
@@ -538,7 +470,19 @@ fn take(worker: &mut Worker<'_>, spent: &mut Spent) {
 /// Water torture: every name is another, and none exists. The server remembers none of them.
 #[test]
 fn a_flood_of_random_names_leaves_nothing_behind() {
-    const FLOOD: usize = 1 << 18;
+    const NXDOMAIN: u8 = 3;
+    flood_with_names_below("example.com", NXDOMAIN);
+}
+
+/// The same where every name exists, and a service answers it.
+#[test]
+fn a_flood_of_random_names_below_a_wildcard_leaves_nothing_behind() {
+    const NOERROR: u8 = 0;
+    flood_with_names_below("pool.example.com", NOERROR);
+}
+
+fn flood_with_names_below(parent: &str, rcode: u8) {
+    const FLOOD: usize = 1 << 17;
     const LABEL: usize = 16;
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -551,9 +495,11 @@ fn a_flood_of_random_names_leaves_nothing_behind() {
     // Most of them are dropped: that costs nothing either.
     let limiter = limiter(2);
     let octets = limiter.octets();
+    let of_services = |text: &str| text.matches("service=\"").count();
+    let before = of_services(&metrics.text());
     let mut worker =
         Worker::new(&server, ReplyFrom::Socket, &published, "test", Some(&limiter), &tally);
-    let name = format!("{}.example.com", "x".repeat(LABEL)).parse().unwrap();
+    let name = format!("{}.{parent}", "x".repeat(LABEL)).parse().unwrap();
     let mut packet = query(&name, "A".parse().unwrap(), None);
     let (mut spent, mut room) = (Spent::default(), [0; 2048]);
     let (mut whole, mut cut) = (vec![], vec![]);
@@ -572,7 +518,7 @@ fn a_flood_of_random_names_leaves_nothing_behind() {
         take(&mut worker, if batch == 0 { &mut warm_up } else { &mut spent });
         client.set_nonblocking(true).unwrap();
         while let Ok(length) = client.recv(&mut room) {
-            assert_eq!(room[3] & 0xf, 3, "NXDOMAIN");
+            assert_eq!(room[3] & 0xf, rcode);
             if room[2] >> 1 & 1 == 1 { &mut cut } else { &mut whole }.push(length);
         }
         client.set_nonblocking(false).unwrap();
@@ -584,8 +530,10 @@ fn a_flood_of_random_names_leaves_nothing_behind() {
         lengths.dedup();
         assert_eq!(lengths.len(), 1, "{lengths:?}");
     }
-    let metrics = metrics.text();
-    assert!(value(&metrics, "gslb_dns_rate_limited_total{outcome=\"dropped\"}") > 0);
+    let after = metrics.text();
+    assert!(value(&after, "gslb_dns_rate_limited_total{outcome=\"dropped\"}") > 0);
+    // No name became a label.
+    assert_eq!(of_services(&after), before);
 }
 
 fn value(metrics: &str, series: &str) -> usize {
