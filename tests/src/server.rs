@@ -10,12 +10,15 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::process::Process;
 use crate::wait::{PATIENCE, until};
+
+/// `tidy` holds it to be all of them.
+const METRICS: &str = include_str!("../../docs/metrics.md");
 
 pub struct Server {
     process: Process,
@@ -108,8 +111,11 @@ impl Server {
         Ok(Page { status: status.parse().with_context(|| head.to_owned())?, body: body.to_owned() })
     }
 
-    /// The value of one metric, written as in the exposition, labels and all; 0 if it is not there.
+    /// The value of one metric, written as in the exposition, labels and all; 0 if it is not there. There
+    /// must be such a metric, or its 0 would say nothing.
     pub fn metric(&self, series: &str) -> anyhow::Result<f64> {
+        let name = series.split('{').next().unwrap_or_default();
+        ensure!(METRICS.contains(&format!("`{name}`")), "docs/metrics.md knows no {name}");
         let Page { status: 200, body } = self.get("/metrics")? else {
             bail!("no metrics");
         };

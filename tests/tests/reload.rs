@@ -252,6 +252,9 @@ fn a_database_that_is_not_what_was_meant_is_refused() {
     assert!(told["fields"]["why"].as_str().unwrap().contains("larger than"), "{told}");
     // Taken away while it answers, and replaced while it is read, again and again.
     fs::remove_file(&database).unwrap();
+    server.signal(Signal::HUP).unwrap();
+    let told = server.wait_for_log("reload refused").unwrap();
+    assert!(told["fields"]["why"].as_str().unwrap().contains("places.mmdb"), "{told}");
     for turn in 0..20 {
         fs::write(&database, if turn % 2 == 0 { &good } else { &elsewhere }).unwrap();
         server.signal(Signal::HUP).unwrap();

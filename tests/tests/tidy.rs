@@ -243,7 +243,11 @@ fn rooms_name_only_the_rooms_before_them() {
             used.insert((room, named));
         }
     }
+    let rooms: BTreeSet<&str> = in_rooms(&sources).map(|(room, _)| room).collect();
     for (index, (room, allowed)) in ARROWS.iter().enumerate() {
+        if !rooms.contains(room) {
+            wrong.push(format!("there is no room {room}: take it out of this test"));
+        }
         for arrow in allowed.split_whitespace() {
             if !ARROWS[..index].iter().any(|(above, _)| *above == arrow) {
                 wrong.push(format!("{room} may name {arrow}, which does not stand above it"));
@@ -295,6 +299,9 @@ fn room_at(path: &str) -> String {
 fn rooms_that_decide_ask_nobody() {
     let sources = sources();
     let mut wrong = vec![];
+    for pure in PURE.iter().filter(|pure| !in_rooms(&sources).any(|(room, _)| room == **pure)) {
+        wrong.push(format!("there is no room {pure}: take it out of this test"));
+    }
     for (room, source) in in_rooms(&sources).filter(|(room, _)| PURE.contains(room)) {
         let code = code(source);
         for impure in IMPURE.iter().filter(|impure| code.contains(**impure)) {
