@@ -171,7 +171,7 @@ fn read_records(mut rest: &[u8], counts: [u16; 4]) -> Result<Option<Extended<'_>
     for (section, &count) in counts.iter().enumerate().skip(1) {
         for _ in 0..count {
             let malformed = Malformed { has_opt: opt.is_some() };
-            let Some((name, fixed, rdata, tail)) = split_record(rest) else {
+            let Some(Front { name, fixed, rdata, rest: tail }) = Front::of(rest) else {
                 return Err(malformed);
             };
             if RecordType(u16::from_be_bytes([fixed[0], fixed[1]])) == RecordType::OPT {
@@ -187,13 +187,24 @@ fn read_records(mut rest: &[u8], counts: [u16; 4]) -> Result<Option<Extended<'_>
     if rest.is_empty() { Ok(opt) } else { Err(Malformed { has_opt: opt.is_some() }) }
 }
 
-/// Name, fixed part and data of the record at the front of `wire`, and what is behind it.
-fn split_record(wire: &[u8]) -> Option<(&[u8], &[u8; 10], &[u8], &[u8])> {
-    let (name, rest) = wire.split_at(skip_name(wire)?);
-    let (fixed, rest) = rest.split_first_chunk::<10>()?;
-    let length = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
-    let (rdata, rest) = rest.split_at_checked(length)?;
-    Some((name, fixed, rdata, rest))
+/// The record at the front of a message's rest.
+struct Front<'p> {
+    name: &'p [u8],
+    /// Type, class, TTL and length.
+    fixed: &'p [u8; 10],
+    rdata: &'p [u8],
+    /// What is behind it.
+    rest: &'p [u8],
+}
+
+impl<'p> Front<'p> {
+    fn of(wire: &'p [u8]) -> Option<Front<'p>> {
+        let (name, rest) = wire.split_at(skip_name(wire)?);
+        let (fixed, rest) = rest.split_first_chunk::<10>()?;
+        let length = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
+        let (rdata, rest) = rest.split_at_checked(length)?;
+        Some(Front { name, fixed, rdata, rest })
+    }
 }
 
 /// Whether a message that is no query of one question has an OPT record all the same. Each question and record
