@@ -124,7 +124,7 @@ fn a_finding_is_shown_with_its_line_and_weight() {
     let world = files().join("bad/static_without_ipv6.toml");
     let prepared = load(&world).and_then(Config::prepare).ok().unwrap();
     let shown = prepared.findings.render(Colour::Never);
-    assert!(shown.starts_with("warning: lists no IPv6 address"), "{shown}");
+    assert!(shown.starts_with("warning: static lists no IPv6 address"), "{shown}");
     assert!(shown.contains("| static"), "{shown}");
     assert!(shown.ends_with("1 warning"), "{shown}");
 }

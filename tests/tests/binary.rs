@@ -33,7 +33,7 @@ fn check_tells_a_good_config_from_a_bad_one() {
     let good = command(&["check"], &world.node());
     assert_eq!(good.code, Some(0), "{good:?}");
     // It has sites without IPv6, so there is something to warn of, and nothing more.
-    assert!(good.stderr.contains("warning: lists no IPv6 address"), "{good:?}");
+    assert!(good.stderr.contains("warning: static lists no IPv6 address"), "{good:?}");
     assert!(!good.stderr.contains("error"), "{good:?}");
     assert!(
         good.stdout.starts_with("no problems: zones 1, services 13, policy tests 0, epoch "),

@@ -141,8 +141,9 @@ fn the_demo_and_the_examples_are_as_they_are_meant() {
     };
     let notes = found_in(&examples);
     // As the example says of itself.
-    let is_it =
-        |note: &String| note.contains("accounts.example.com\".steer[0]: holds for clients in");
+    let is_it = |note: &String| {
+        note.contains("accounts.example.com\".steer[0]: the strict fence holds for clients in")
+    };
     assert!(notes.len() == 1 && notes.iter().all(is_it), "{notes:#?}");
 }
 

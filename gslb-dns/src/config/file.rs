@@ -23,7 +23,7 @@ table! {
         state_dir: At<String>,
         dns: Dns,
         admin: Option<At<Admin>>,
-    }
+    } else World in "world.toml"
 }
 
 table! {
@@ -121,7 +121,7 @@ table! {
         site: Option<Entries<Site>>,
         map: Option<Entries<At<Map>>>,
         service: Option<ByDomain<At<Service>>>,
-    }
+    } else Node in "node.toml"
 }
 
 table! {

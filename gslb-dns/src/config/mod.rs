@@ -151,7 +151,7 @@ fn ambiguous(ground: &Groundwork, spots: &[Spots]) -> Vec<Problem> {
         for (index, candidate) in candidates.filter(|(_, candidate)| candidate.is_dotless) {
             if let Some(relative) = prove::relative_reading(ground, id, index) {
                 problems.push(candidate.spot.problem(format!(
-                    "is read as a whole name, and {relative} is a name here; write that out if it is \
+                    "this cname is read as a whole name, and {relative} is a name here; write that out if it is \
                      meant, else a final dot"
                 )));
             }

@@ -66,6 +66,11 @@ pub trait Read: Sized {
         &[]
     }
 
+    /// The file in which a key belongs that is none of this table.
+    fn home_of(_key: &str) -> Option<&'static str> {
+        None
+    }
+
     /// What stands for a key that is not in its table.
     fn absent(key: &str, table: &Spot, problems: &mut Problems) -> Option<Self> {
         problems.add(table.problem(format!("{key} is missing (expected {})", Self::expected())));
@@ -82,9 +87,10 @@ pub trait Word: Sized {
 }
 
 /// Declares what a table may hold and how it is read. Every key is a field; what may be left out
-/// is an `Option`. A field is `None` when its value could not be read.
+/// is an `Option`. A field is `None` when its value could not be read. The two tables that are whole files name
+/// each other.
 macro_rules! table {
-    ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty,)* } $(else $other:ident in $file:literal)?) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
@@ -104,6 +110,10 @@ macro_rules! table {
                 const KEYS: &[&str] = &[$($crate::config::read::bare(stringify!($key))),*];
                 KEYS
             }
+
+            $(fn home_of(key: &str) -> Option<&'static str> {
+                <$other as $crate::config::read::Read>::keys().contains(&key).then_some($file)
+            })?
 
             fn read(
                 value: &::toml::de::DeValue<'_>,
@@ -195,8 +205,12 @@ pub fn open<'v, 't, T: Read>(
     for (key, _) in table.iter() {
         let name: &str = key.get_ref();
         if !known.contains(&name) {
-            let guess = closest(name, known.iter().copied());
-            let guess = guess.map(|guess| format!("; did you mean {guess}?")).unwrap_or_default();
+            let guess = match T::home_of(name) {
+                Some(file) => format!("; it belongs in {file}"),
+                None => closest(name, known.iter().copied())
+                    .map(|guess| format!("; did you mean {guess}?"))
+                    .unwrap_or_default(),
+            };
             let keys = listed("known keys", known.iter().copied());
             let unknown = spot.key(name, key.span());
             problems.add(unknown.problem(format!("unknown key{guess} ({keys})")));

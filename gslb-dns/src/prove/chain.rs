@@ -410,14 +410,14 @@ impl<'g> Clients<'g> {
         let see = see(&name, "A", example, &suppose);
         let (severity, message) = if walk.is_circle {
             let message = format!(
-                "{when}leads a client such as {example} round in a circle ({name}, {}), and it never gets \
+                "{when}this cname leads a client such as {example} round in a circle ({name}, {}), and it never gets \
                  an address; give one of these services another cname here; {see}",
                 path(walk.names.iter().copied())
             );
             (Severity::Problem, message)
         } else {
             let message = format!(
-                "{when}leads a client such as {example} through more than {MAX_CHAIN} names ({name}, {}), \
+                "{when}this cname leads a client such as {example} through more than {MAX_CHAIN} names ({name}, {}), \
                  and resolvers give up on so many; write one that is nearer its end; {see}",
                 path(walk.names.iter().copied())
             );

@@ -23,7 +23,7 @@ fn silence(case: &Case<'_>, family: Family) -> Result<Option<CaseFinding>, Spent
     let Some((example, lost)) = first_silenced(case, family)? else { return Ok(None) };
     let (rtype, kind) = (family.record_type(), kind(family));
     let message = format!(
-        "lists no {kind} address, and sites of this service have one: {}the {rtype} answer to \
+        "static lists no {kind} address, and sites of this service have one: {}the {rtype} answer to \
          {example} says that there is none, and resolvers remember that for as long as the SOA record asks; \
          add one; {}",
         case.while_lost(lost),
@@ -67,7 +67,7 @@ pub fn never_listed(case: &Case<'_>) -> Result<Vec<CaseFinding>, Spent> {
         }
         let Some(example) = example else { continue };
         let message = format!(
-            "lists an {kind} address that is never answered: no site of this service has one, so it \
+            "static lists an {kind} address that is never answered: no site of this service has one, so it \
              has no {} records; remove it, or give a site one; {}",
             family.record_type(),
             case.see(*family, &example, case.everyone()),

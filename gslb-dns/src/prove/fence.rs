@@ -51,7 +51,7 @@ pub fn not_fenced(case: &Case<'_>) -> Result<Vec<CaseFinding>, Spent> {
     let unknown = unknown.map(|example| format!("whose {kind} nobody knows, such as {example}"));
     let whom: Vec<String> = [elsewhere, unknown].into_iter().flatten().collect();
     let message = format!(
-        "holds for clients in {} alone: those {}, are sent to any site; see to it that this is meant, \
+        "the strict fence holds for clients in {} alone: those {}, are sent to any site; see to it that this is meant, \
          or say where they are in geoip.overrides; {}",
         areas.join(", "),
         whom.join(", and those "),

@@ -80,7 +80,7 @@ fn told(case: &Case<'_>, at: At, index: usize) -> Result<Option<CaseFinding>, Sp
         Step::Fence(_) | Step::Map(_) | Step::Nearest | Step::Failover => "it",
     };
     let message = format!(
-        "can never matter: {step} changes neither sites nor order for any client, with all sites up or \
+        "this step can never matter: {step} changes neither sites nor order for any client, with all sites up or \
          one down; remove it; {}",
         case.see(*family, &example, SiteSet::EMPTY)
     );

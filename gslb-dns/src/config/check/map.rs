@@ -85,7 +85,7 @@ impl Reader<'_> {
         or(written, Vec::new(), |entries| {
             if !self.knows_places && !entries.value.0.is_empty() {
                 problems.add(entries.spot.problem(
-                    "can never matter: no database and no override tells where clients are; \
+                    "these entries can never matter: no database and no override tells where clients are; \
                      add geoip.databases or remove it",
                 ));
             }

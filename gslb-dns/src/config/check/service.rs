@@ -398,7 +398,8 @@ fn take(
     }
     let across_tiers = or(across_tiers, false, |across_tiers| {
         if across_tiers.value && sites == Some(1) {
-            let message = "can never matter with take = 1; take more sites, or remove it";
+            let message =
+                "across_tiers can never matter with take = 1; take more sites, or remove it";
             problems.add(across_tiers.spot.problem(message));
         }
         Some(across_tiers.value)
@@ -427,7 +428,7 @@ fn fail_mode(
             };
             if answers == Some(Answers::Cname) {
                 problems.add(addresses.spot.problem(
-                    "lists addresses, and the service answers with a CNAME; choose another \
+                    "static lists addresses, and the service answers with a CNAME; choose another \
                      when_all_down",
                 ));
             }

@@ -133,14 +133,16 @@ impl Asks<'_> {
         };
         if matches!(step, Step::Fence(_) | Step::Nearest) && !self.around.knows_places {
             return Some(
-                "can never matter: no database and no override tells where clients are; add \
+                "this step can never matter: no database and no override tells where clients are; add \
                  geoip.databases or remove it"
                     .to_owned(),
             );
         }
         let sites = self.sites.as_ref()?;
         if sites.len() == 1 {
-            return Some("can never matter: the service has one site; remove it".to_owned());
+            return Some(
+                "this step can never matter: the service has one site; remove it".to_owned(),
+            );
         }
         let settled_by = before.iter().find(|(written, _)| match written {
             Written::Step(step) => self.settles(*step),
@@ -151,7 +153,7 @@ impl Asks<'_> {
             && !strikes
         {
             return Some(format!(
-                "can never matter: {spot} leaves no two sites alike, so there is nothing to order; \
+                "this step can never matter: {spot} leaves no two sites alike, so there is nothing to order; \
                  remove one of the two"
             ));
         }
@@ -181,7 +183,9 @@ impl Asks<'_> {
         }
         let areas: BTreeSet<_> = sites.iter().filter_map(area_of).collect();
         let only = areas.first().filter(|_| areas.len() == 1)?;
-        Some(format!("can never matter: every site of the service is in {only}; remove it"))
+        Some(format!(
+            "this step can never matter: every site of the service is in {only}; remove it"
+        ))
     }
 
     fn useless_nearest(&self) -> Option<String> {
@@ -197,7 +201,7 @@ impl Asks<'_> {
         let is_alike =
             |site: &&Site| (site.place.location, site.bias) == (first.place.location, first.bias);
         sites.iter().all(is_alike).then(|| {
-            "can never matter: every site of the service stands at the same point; remove it"
+            "this step can never matter: every site of the service stands at the same point; remove it"
                 .to_owned()
         })
     }
@@ -206,12 +210,13 @@ impl Asks<'_> {
         let views = self.views(self.around.maps.at(id.index())?)?;
         if views.iter().all(|view| view.named == 0) {
             return Some(
-                "can never matter: the map names none of the service's sites; remove it".to_owned(),
+                "this step can never matter: the map names none of the service's sites; remove it"
+                    .to_owned(),
             );
         }
         let matters = views.iter().any(|view| view.tiers > 1 || view.strikes());
         (!matters).then(|| {
-            "can never matter: the map gives every client all sites of the service in one tier; \
+            "this step can never matter: the map gives every client all sites of the service in one tier; \
              remove it"
                 .to_owned()
         })
@@ -308,7 +313,7 @@ fn repeated(written: Written, before: &[(Written, Spot)]) -> Option<String> {
         Written::Step(_) | Written::Pace(_) => written,
     };
     let (_, first) = before.iter().find(|(earlier, _)| key(*earlier) == key(written))?;
-    Some(format!("can never matter: {first} is the same step; remove one of them"))
+    Some(format!("this step can never matter: {first} is the same step; remove one of them"))
 }
 
 fn names_of<'s>(sites: impl Iterator<Item = &'s Site>) -> Option<String> {
