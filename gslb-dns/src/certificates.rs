@@ -131,7 +131,7 @@ impl Certificates {
                 && !*is_told
             {
                 let file = credentials.certificate.display();
-                warn!(transport, %file, "{doubt}");
+                warn!(transport, %file, why = doubt, "a certificate is shown that clients will not believe");
             }
             *is_told = doubt.is_some();
         }

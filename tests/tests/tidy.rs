@@ -1,5 +1,5 @@
-//! The shape of the source: sizes, headers, names, which room may name which, and metrics that are
-//! written up.
+//! The shape of the source: sizes, headers, names, which room may name which, and metrics and logs that
+//! are written up.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -335,4 +335,92 @@ fn every_metric_is_written_up() {
         wrong.push(format!("docs/metrics.md: {name} is no metric of gslb-dns/src/metrics.rs"));
     }
     report(&wrong);
+}
+
+/// Whoever is woken by a line of the log finds it in the guide, word for word, and nothing there that is logged
+/// no more.
+#[test]
+fn every_warning_of_the_log_is_written_up() {
+    let guide = fs::read_to_string(top().join("docs/operators-guide.md")).unwrap();
+    let (_, logs) = guide.split_once("\n## Logs\n").expect("a section");
+    let (logs, _) = logs.split_once("\n##").expect("a section behind it");
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ");
+        let (level, messages) = (cells.next()?.to_owned(), cells.next()?.to_owned());
+        Some((level, messages))
+    };
+    let quoted = |text: &str| -> Vec<String> {
+        text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let written: BTreeSet<(String, String)> = logs
+        .lines()
+        .filter_map(row)
+        .flat_map(|(level, messages)| {
+            quoted(&messages).into_iter().map(move |message| (level.clone(), message))
+        })
+        .collect();
+    let mut logged = BTreeSet::new();
+    let mut wrong = vec![];
+    for source in sources().iter().filter(|source| source.path.starts_with("gslb-dns/src")) {
+        for level in ["info", "warn", "error"] {
+            for message in logged_in(&code(source), level) {
+                if message.contains('{') {
+                    wrong.push(format!("{}: {message:?} is no constant message", source.path));
+                }
+                let told = (level.to_owned(), message);
+                if level != "info" && !written.contains(&told) {
+                    let (level, message) = &told;
+                    wrong.push(format!(
+                        "docs/operators-guide.md: does not say what {level} `{message}` means ({})",
+                        source.path
+                    ));
+                }
+                logged.insert(told);
+            }
+        }
+    }
+    assert!(logged.len() > 30, "{logged:?}");
+    for (level, message) in written.difference(&logged) {
+        wrong.push(format!("docs/operators-guide.md: no {level} `{message}` is logged"));
+    }
+    report(&wrong);
+}
+
+/// The messages of a level: the last string within each of its macros' parentheses.
+fn logged_in(code: &str, level: &str) -> Vec<String> {
+    let start = format!("{level}!(");
+    let macros = code.match_indices(&start).filter(|(at, _)| {
+        !code[..*at].ends_with(|before: char| before.is_alphanumeric() || before == '_')
+    });
+    macros.filter_map(|(at, _)| last_string(&code[at + start.len()..])).collect()
+}
+
+/// The last string before the parenthesis that closes, as it is meant.
+fn last_string(code: &str) -> Option<String> {
+    let mut letters = code.chars();
+    let (mut depth, mut last) = (1, None);
+    while depth > 0 {
+        match letters.next()? {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            '"' => last = Some(string(&mut letters)?),
+            _ => {}
+        }
+    }
+    last
+}
+
+fn string(letters: &mut std::str::Chars<'_>) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        match letters.next()? {
+            '"' => return Some(text),
+            '\\' => match letters.next()? {
+                // The line goes on where the next one has its first letter.
+                '\n' => *letters = letters.as_str().trim_start().chars(),
+                escaped => text.push(escaped),
+            },
+            letter => text.push(letter),
+        }
+    }
 }
