@@ -2,7 +2,8 @@
 //!
 //! query:   listen ─▶ query ─▶ zone ─▶ locate ─▶ steer ─▶ answer ─▶ listen
 //! guard:   cookie, rate_limit ─────────────────────────────┘
-//! log:     listen ─▶ dnstap ─▶ query_log (a thread of its own; nothing waits for it)
+//! log:     listen ─▶ dnstap, recording ─▶ query_log (threads of its own; nothing waits for them)
+//! replay:  recording ─▶ replay (answer) ─▶ report
 //! health:  orders, overrides ─▶ board ────────────┘  (in the snapshot: one Arc, swapped whole)
 //! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together
 //!
@@ -40,6 +41,8 @@ pub mod query;
 pub mod query_log;
 pub mod rate_limit;
 pub mod record;
+pub mod recording;
+pub mod replay;
 pub mod run;
 pub mod site_set;
 pub mod snapshot;

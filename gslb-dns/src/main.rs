@@ -1,6 +1,6 @@
 //! `gslb-dns`: arguments, config, run, exit code.
 
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,11 +14,15 @@ use gslb_dns::keeper::{Beliefs, Reread};
 use gslb_dns::orders::OrderWords;
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
-use gslb_dns::world::{AdminDoors, CookieFile};
-use gslb_dns::{certificates, telemetry};
+use gslb_dns::world::{AdminDoors, CookieFile, Node};
+use gslb_dns::{certificates, replay, telemetry};
 
 /// Exit code of an order that is in force and that a restart would not know of.
 const NOT_ON_DISK: u8 = 3;
+
+/// Exit codes of a replay, as diff has them.
+const ANSWERED_OTHERWISE: u8 = 1;
+const REPLAY_FAILED: u8 = 2;
 
 /// Authoritative DNS that answers with the sites fit to serve the client asking.
 #[derive(Parser)]
@@ -73,6 +77,33 @@ enum Command {
         socket: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigFile,
+    },
+    /// Ask recorded queries again, by this config, and tell who is answered otherwise: exit code 0 if nobody is,
+    /// 1 if somebody is, 2 if it could not be done or not all of it could be read.
+    Replay {
+        /// Recordings, or folders of them
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// up=, down=, unknown=, drained= or undrained= and a site or pattern, such as down=fra
+        #[arg(long)]
+        suppose: Vec<String>,
+        /// As if nothing were known of any site, and no operator had said a word
+        #[arg(long)]
+        no_overrides: bool,
+        /// One JSON object, for programs
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Show recorded queries, a line each.
+    Queries {
+        /// Recordings, or folders of them
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// A JSON object a line, for programs
+        #[arg(long)]
+        json: bool,
     },
     /// What the running server believes, and what wants attention.
     Status {
@@ -241,6 +272,14 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             };
             done(&text)
         }
+        Command::Replay { files, suppose, no_overrides, json, config } => {
+            let replayed = replay(&files, &suppose, no_overrides, format(json), &config);
+            Ok(replayed.unwrap_or_else(|error| {
+                eprintln!("gslb-dns: {error:#}");
+                ExitCode::from(REPLAY_FAILED)
+            }))
+        }
+        Command::Queries { files, json } => show_queries(&files, format(json)),
         Command::Status { shown } => done(&shown.at()?.status(format(shown.json))?),
         Command::Overrides { shown } => done(&shown.at()?.overrides(format(shown.json))?),
         Command::Drain { order, over } => order.give("drain", None, over),
@@ -345,13 +384,7 @@ fn explain_from_files(
     let Some(Config { node, world, .. }) = told(config::load(&file.config)) else {
         bail!("the config has problems, so nothing can be explained from it");
     };
-    let (beliefs, reread) = Beliefs::read(&node);
-    if let Reread::Refused(why) | Reread::Lost(why) = reread {
-        bail!("{why}");
-    }
-    if let Some(why) = &beliefs.entries_lost {
-        bail!("{why}");
-    }
+    let beliefs = beliefs(&node)?;
     let ground = Groundwork::new(world);
     // An explanation is of a whole second; an order of this very one is in force already.
     let at = if words.at.is_none() { now() } else { request.at };
@@ -360,7 +393,82 @@ fn explain_from_files(
     Ok(explanation.render(format)?)
 }
 
+fn beliefs(node: &Node) -> anyhow::Result<Beliefs> {
+    let (beliefs, reread) = Beliefs::read(node);
+    if let Reread::Refused(why) | Reread::Lost(why) = reread {
+        bail!("{why}");
+    }
+    match &beliefs.entries_lost {
+        Some(why) => bail!("{why}"),
+        None => Ok(beliefs),
+    }
+}
+
+fn replay(
+    files: &[PathBuf],
+    suppose: &[String],
+    no_overrides: bool,
+    format: Format,
+    file: &ConfigFile,
+) -> anyhow::Result<ExitCode> {
+    let suppose = suppose.iter().map(|word| word.parse()).collect::<Result<_, _>>()?;
+    let files = replay::files(files)?;
+    // Without its policy tests: a world that fails one may be what is asked about.
+    let Some(Config { node, world, .. }) = told(config::load(&file.config)) else {
+        bail!("the config has problems, so nothing can be replayed by it");
+    };
+    let beliefs = if no_overrides { None } else { Some(beliefs(&node)?) };
+    let request = replay::Request {
+        files,
+        config: &file.config,
+        node_name: &node.name,
+        beliefs: beliefs.as_ref(),
+        suppose,
+    };
+    let report = replay::replay(Groundwork::new(world).into(), &request);
+    say(&report.render(format)?)?;
+    Ok(match (report.is_complete(), report.otherwise) {
+        (false, _) => ExitCode::from(REPLAY_FAILED),
+        (true, 0) => ExitCode::SUCCESS,
+        (true, 1..) => ExitCode::from(ANSWERED_OTHERWISE),
+    })
+}
+
+/// All that can be read is shown; what cannot be is an error.
+fn show_queries(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut code = ExitCode::SUCCESS;
+    for file in replay::files(files)? {
+        let shown = replay::open(&file)
+            .map_err(|unreadable| anyhow::Error::from(unreadable.why))
+            .and_then(|mut source| {
+                while let Some(asked) = source.reader.next()? {
+                    let line = match format {
+                        Format::Text => replay::queries_line(&asked),
+                        Format::Json => replay::queries_object(&asked).to_string() + "\n",
+                    };
+                    out.write_all(line.as_bytes()).context(UNSAID)?;
+                }
+                Ok(source.reader.cut())
+            });
+        match shown {
+            Ok(0) => {}
+            Ok(cut) => {
+                eprintln!("gslb-dns: {}: {cut} octets at its end are cut short", file.display())
+            }
+            Err(error) => {
+                eprintln!("gslb-dns: {}: {error:#}", file.display());
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    out.flush().context(UNSAID)?;
+    Ok(code)
+}
+
+const UNSAID: &str = "cannot write to standard output";
+
 /// Prints; a reader who has gone away is an error, not a panic.
 fn say(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+    std::io::stdout().write_all(text.as_bytes()).context(UNSAID)
 }

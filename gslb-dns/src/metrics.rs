@@ -180,6 +180,18 @@ pub struct QueryLogMetrics {
     pub written: IntCounter,
     pub dropped: IntCounter,
     pub connected: IntGauge,
+    pub recording: RecordingMetrics,
+}
+
+#[derive(Clone)]
+pub struct RecordingMetrics {
+    pub written: IntCounter,
+    pub octets: IntCounter,
+    /// Found their thread's ring full.
+    pub dropped_full: IntCounter,
+    /// Could not be written.
+    pub dropped_disk: IntCounter,
+    pub ok: IntGauge,
 }
 
 /// By transport.
@@ -315,7 +327,24 @@ impl Metrics {
                 &["transport"],
             ),
         };
+        let dropped = register.counters(
+            "gslb_dns_recording_dropped_total",
+            "queries not recorded: the writer did not keep up, or the disk did not take them",
+            "reason",
+        );
+        let recording = RecordingMetrics {
+            written: register.counter("gslb_dns_recording_written_total", "queries recorded in files"),
+            octets: register
+                .counter("gslb_dns_recording_written_bytes_total", "octets written to recordings"),
+            dropped_full: dropped.with_label_values(&["full"]),
+            dropped_disk: dropped.with_label_values(&["disk"]),
+            ok: register.gauge(
+                "gslb_dns_recording_ok",
+                "1 while what is asked is recorded; 0 without a recording, or while it cannot be written",
+            ),
+        };
         let query_log = QueryLogMetrics {
+            recording,
             written: register.counter(
                 "gslb_dns_query_log_written_total",
                 "messages of the query log that its reader was given",

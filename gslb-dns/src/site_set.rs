@@ -17,6 +17,15 @@ impl SiteSet {
         SiteSet(1 << candidate)
     }
 
+    pub fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// Whatever they mean: those who have a set as bits once had it as a set.
+    pub fn from_bits(bits: u128) -> SiteSet {
+        SiteSet(bits)
+    }
+
     pub fn contains(self, candidate: usize) -> bool {
         self.0 >> candidate & 1 == 1
     }

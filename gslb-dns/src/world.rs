@@ -75,13 +75,41 @@ pub struct DnsListeners {
     pub query_log: Option<QueryLog>,
 }
 
-/// Where it is told who asks what, by dnstap.
+/// Where it is told who asks what. At least one of the two is there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct QueryLog {
-    /// A unix socket at which a reader listens.
-    pub socket: PathBuf,
     pub sample: Sample,
+    pub dnstap: Option<Dnstap>,
+    pub recording: Option<Recording>,
+}
+
+/// A reader of dnstap messages.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dnstap {
+    /// A unix socket at which it listens.
+    pub socket: PathBuf,
     pub messages: Messages,
+}
+
+/// Files of our own, for replay.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Recording {
+    pub dir: PathBuf,
+    /// Octets with which a file is full, and how old one gets.
+    pub file_octets: u64,
+    pub file_age: Duration,
+    /// Files that are kept, the one being written included.
+    pub files: usize,
+    pub clients: Clients,
+}
+
+/// How much of clients is recorded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Clients {
+    /// Their addresses, and their subnets as sent.
+    Whole,
+    /// Their networks: /24 and /56.
+    Networks,
 }
 
 /// Which share of the queries is told of: so many of 2^32.
@@ -166,6 +194,20 @@ impl Sample {
     pub fn of(share: f64) -> Option<Sample> {
         let parts = share * Sample::ALL.0 as f64;
         (Sample::LEAST..=1.0).contains(&share).then_some(Sample(parts as u64))
+    }
+
+    /// So many of 2^32: what `parts` tells. `None` for more than all, and for none.
+    pub fn of_parts(parts: u64) -> Option<Sample> {
+        (1..=Sample::ALL.0).contains(&parts).then_some(Sample(parts))
+    }
+
+    pub fn parts(self) -> u64 {
+        self.0
+    }
+
+    /// As a share of 1, to six digits: as it is written.
+    pub fn share(self) -> f64 {
+        (self.0 as f64 / Sample::ALL.0 as f64 * 1e6).round() / 1e6
     }
 
     /// Whether a query is of the sample, by an even lot.

@@ -62,7 +62,7 @@ impl Scene {
 
     fn ask(&self, packet: &[u8], address: IpAddr, transport: Transport) -> (Answer, Vec<u8>) {
         let limit = self.limiter.as_ref().map(|limiter| (limiter, self.at));
-        let guard = Guard { secrets: &self.secrets, limit, page: None };
+        let guard = Guard { secrets: &self.secrets, limit, page: None, note: None };
         let asker = Asker { address, transport, now: NOW };
         let mut out = vec![0; if transport == Transport::Udp { MAX_UDP } else { MAX_STREAM }];
         let name = &mut NameKey::default();

@@ -5,9 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
+mod busy_world;
 mod small_world;
 mod spent;
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixListener;
@@ -20,9 +22,6 @@ use gslb_dns::answer::Transport;
 use gslb_dns::clock::unix_seconds;
 use gslb_dns::cookie::{Secret, Secrets};
 use gslb_dns::explain::query;
-use gslb_dns::health::board::Board;
-use gslb_dns::health::last_known::LastKnown;
-use gslb_dns::health::overrides::{Glob, Order, Override};
 use gslb_dns::listen::batch::{Exchange, ReplyFrom};
 use gslb_dns::listen::udp::Worker;
 use gslb_dns::lock;
@@ -31,143 +30,15 @@ use gslb_dns::publish::Published;
 use gslb_dns::query::ClientSubnet;
 use gslb_dns::query_log::QueryLog;
 use gslb_dns::rate_limit::RateLimiter;
-use gslb_dns::snapshot::{Groundwork, Snapshot};
-use gslb_dns::world::{self, Messages, RateLimits, Sample};
-use jiff::Timestamp;
+use gslb_dns::world::{self, Clients, Dnstap, Messages, RateLimits, Recording, Sample};
 
+use busy_world::snapshot;
 use spent::Spent;
 
 const QUERIES: usize = 1 << 20;
 /// Different packets, gone round in: a multiple of the batch.
 const PACKETS: usize = 64 * 64;
 const BATCH: usize = 64;
-
-const ZONE: &str = "
-$TTL 1h
-@       SOA   ns1 hostmaster 1 4h 15m 2w 5
-        NS    ns1
-        NS    ns.sub
-ns1     A     198.51.100.53
-host    A     198.51.100.1
-        AAAA  2001:db8::1
-        TXT   \"some text\"
-blog    CNAME www
-news    CNAME blog
-lost    CNAME nowhere
-*.dev   A     198.51.100.99
-tree    DNAME dev
-sub     NS    ns.sub
-ns.sub  A     198.51.100.54
-many    A     10.0.0.1
-$GENERATE 2-99 many A 10.0.0.$
-; So many that answers wait for memory, and look-ups are fetched ahead.
-$GENERATE 1-20000 n$ A 10.0.0.1
-";
-
-const WORLD: &str = r#"
-[geoip.overrides]
-"81.0.0.0/8"  = { country = "GB" }
-"81.2.0.0/16" = { country = "DE", asn = 64500 }
-"63.0.0.0/8"  = { country = "US", subdivision = "US-CA" }
-"2a00::/12"   = { country = "FR" }
-"127.0.0.0/8" = { country = "NL" }
-
-[zone."example.com"]
-file = "example.com.zone"
-
-[site.fra]
-place  = { country = "DE" }
-vips   = ["198.51.100.10", "2001:db8:f::10"]
-domain = "a"
-[site.ams]
-place  = { country = "NL" }
-vips   = ["198.51.100.20", "2001:db8:f::20"]
-domain = "b"
-[site.iad]
-place  = { country = "US" }
-vips   = ["192.0.2.10", "2001:db8:a::10"]
-domain = "a"
-[site.nrt]
-place = { country = "JP" }
-vips  = ["203.0.113.10"]
-
-[map.world]
-default   = ["iad", "fra", "nrt"]
-continent = { EU = [["fra", "ams"], "iad"] }
-asn       = { 64500 = ["ams"] }
-net       = { "81.2.69.0/24" = ["nrt"], "2a02:d280::/32" = ["nrt", "iad"] }
-
-[service."www.example.com"]
-sites = ["fra", "ams", "iad", "nrt"]
-steer = [{ fence = "continent" }, "nearest"]
-when_all_down = "open"
-https = { alpn = ["h3", "h2"] }
-
-[service."map.example.com"]
-sites = ["fra", "ams", "iad", "nrt"]
-steer = [{ fence = "country", strict = true }, { map = "world" }, "weighted"]
-when_all_down = "last-known"
-
-[service."sticky.example.com"]
-sites = [{ site = "fra", weight = 5 }, "ams", "iad", { site = "nrt", weight = 0 }]
-take  = 3
-when_all_down = "open"
-
-[service."down.example.com"]
-sites = ["fra", "nrt"]
-steer = ["failover"]
-when_all_down = "static"
-static = ["192.0.2.99"]
-https = {}
-
-[service."alt.example.com"]
-sites = [
-  { site = "fra", https = { target = "fra.example.net" } },
-  { site = "ams", https = { target = "ams.example.net", port = 8443 } },
-  { site = "iad", https = { target = "iad.example.net" } },
-]
-steer = [{ fence = "continent" }, "weighted"]
-when_all_down = "open"
-https = { alpn = ["h2"], alternatives = 3 }
-
-[service."*.pool.example.com"]
-sites = ["fra", "iad"]
-steer = ["weighted"]
-when_all_down = "open"
-
-[service."cdn.example.com"]
-sites = [{ site = "fra", cname = "www.example.com" }, { site = "iad", cname = "x.pool.example.com" }]
-steer = [{ fence = "continent" }]
-when_all_down = "open"
-"#;
-
-fn snapshot(metrics: &Metrics) -> Snapshot {
-    let said = |service: &str, site: &str, order: Order| Override {
-        site: Glob::new(site),
-        service: Glob::new(service),
-        order,
-        who: "test".into(),
-        why: "test".into(),
-        since: Timestamp::UNIX_EPOCH,
-        until: None,
-    };
-    let overrides = [
-        said("down.*", "*", Order::Force(gslb_dns::health::board::Health::Down)),
-        said("map.*", "iad", Order::Drain { over: 0 }),
-        said("sticky.*", "ams", Order::Weight(0)),
-    ];
-    let mut ground = Groundwork::new(small_world::world(WORLD, ZONE));
-    ground.count_in(&metrics.world.ledgers);
-    let ground = Arc::new(ground);
-    let board = Board::build(
-        1,
-        &ground.world,
-        &overrides.each_ref(),
-        &LastKnown::default(),
-        Timestamp::UNIX_EPOCH,
-    );
-    Snapshot::new(ground, board)
-}
 
 /// Every name with every type from clients of every kind, and packets that are no queries of ours.
 fn packets() -> Vec<Vec<u8>> {
@@ -418,9 +289,9 @@ fn a_logged_query_costs_no_allocation_and_no_lock() {
     {
         let metrics = Metrics::new(vec![]).query_log;
         let config = world::QueryLog {
-            socket: socket.clone(),
             sample: Sample::of(sample).unwrap(),
-            messages: Messages::Both,
+            dnstap: Some(Dnstap { socket: socket.clone(), messages: Messages::Both }),
+            recording: Some(recording(&dir.path().join("queries"))),
         };
         let mut log = QueryLog::new(config, "test", metrics.clone());
         let tap = log.tap(Transport::Udp, server.local_addr().unwrap(), [1; 8]);
@@ -441,8 +312,20 @@ fn a_logged_query_costs_no_allocation_and_no_lock() {
         drop(writing);
         assert_eq!(metrics.written.get() > 10_000, socket == &read, "{socket:?} {sample}");
         assert_eq!(metrics.dropped.get() > 10_000, is_full, "{socket:?} {sample}");
+        let recorded = metrics.recording.written.get() + metrics.recording.dropped_full.get();
+        let least = QUERIES as f64 / 16.0 * sample / 2.0;
+        assert!(recorded as f64 > least, "{recorded} {socket:?} {sample}");
+        assert_eq!(metrics.recording.dropped_disk.get(), 0);
     }
+    let recorded = fs::read_dir(dir.path().join("queries")).unwrap().count();
+    assert_eq!(recorded, 3, "of each log a file, and no more than are kept");
     reader.join().unwrap();
+}
+
+fn recording(dir: &Path) -> Recording {
+    let file_age = Duration::from_secs(3600);
+    let (dir, clients) = (dir.to_owned(), Clients::Whole);
+    Recording { dir, file_octets: 1 << 20, file_age, files: 3, clients }
 }
 
 /// A reader that takes one log to its end.

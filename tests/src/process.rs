@@ -20,6 +20,10 @@ impl Process {
         Ok(Process { name, child })
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }

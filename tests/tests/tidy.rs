@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &str)] = &[
         "binding cookie ids ledger locate name query rate_limit record site_set snapshot steer world zone",
     ),
     ("explain", "answer binding health ids locate name query record site_set snapshot steer world"),
+    ("recording", "answer health name query record steer world"),
     ("status", "health snapshot steer world"),
     ("policy", "health ids locate query site_set snapshot steer world"),
     ("prove", "answer health ids locate name query record site_set snapshot steer world zone"),
@@ -54,7 +55,10 @@ const ARROWS: &[(&str, &str)] = &[
     ("metrics", "answer cookie ledger query steer"),
     ("certificates", "metrics tls world"),
     ("dnstap", "answer"),
-    ("query_log", "answer clock dnstap metrics world"),
+    (
+        "query_log",
+        "answer clock dnstap health ids ledger metrics name query recording site_set snapshot steer world",
+    ),
     ("publish", "cookie snapshot"),
     (
         "listen",
@@ -64,6 +68,10 @@ const ARROWS: &[(&str, &str)] = &[
         "keeper",
         "audit bounded config cookie entropy health metrics name orders publish snapshot status steer world",
     ),
+    (
+        "replay",
+        "answer explain health keeper ledger name query query_log recording snapshot steer world",
+    ),
     ("admin", "clock explain keeper metrics orders publish status world"),
     (
         "run",
@@ -71,7 +79,7 @@ const ARROWS: &[(&str, &str)] = &[
     ),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 20] = [
+const PURE: [&str; 21] = [
     "name",
     "ids",
     "record",
@@ -92,6 +100,7 @@ const PURE: [&str; 20] = [
     "status",
     "prove",
     "dnstap",
+    "recording",
 ];
 const IMPURE: [&str; 11] = [
     "Instant::now",

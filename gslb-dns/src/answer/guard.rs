@@ -1,13 +1,15 @@
 //! What keeps an answer from being used against others, or a flood from being used against us: cookies
-//! and the limit of answers. Behind it, what is sent is counted. Pure: what they are made with comes in, and the
+//! and the limit of answers. Behind it, what is sent is counted, and noted for who records it. Pure: what they are made with comes in, and the
 //! time by the limiter's clock.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
+use super::resolve::Entries;
 use super::{Asker, Transport};
 use crate::cookie::{self, Judged, Secrets};
 use crate::ledger::Page;
-use crate::query::Cookie;
+use crate::query::{Cookie, Rcode};
 use crate::rate_limit::{Class, RateLimiter, Verdict};
 
 /// What guards the answers to a batch of queries.
@@ -19,6 +21,17 @@ pub struct Guard<'g> {
     pub limit: Option<(&'g RateLimiter, Duration)>,
     /// Where answers of services are counted that are sent whole; nowhere without one.
     pub page: Option<Page<'g>>,
+    /// Where it is told what a query came to, whatever is sent of it.
+    pub note: Option<&'g RefCell<Resolved>>,
+}
+
+/// What a query came to, before anything was sent.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// `None` where it came to nothing: it was no query of class IN.
+    pub rcode: Option<Rcode>,
+    /// Then of no query.
+    pub entries: Entries,
 }
 
 /// What became of an answer over the limit. The variants are metric labels too.
@@ -40,8 +53,9 @@ pub(super) enum Over {
 }
 
 impl Guard<'_> {
-    /// No cookies, no limit, no count.
-    pub const OPEN: Guard<'static> = Guard { secrets: Secrets::NONE, limit: None, page: None };
+    /// No cookies, no limit, no count, no note.
+    pub const OPEN: Guard<'static> =
+        Guard { secrets: Secrets::NONE, limit: None, page: None, note: None };
 
     pub(super) fn judge(&self, cookie: &Cookie<'_>, asker: &Asker) -> Option<Judged> {
         self.secrets.judge(cookie.client(), cookie.server(), asker.address, asker.now)

@@ -13,7 +13,7 @@ mod writer;
 
 use std::net::IpAddr;
 
-pub use self::guard::{Guard, Limited};
+pub use self::guard::{Guard, Limited, Resolved};
 pub use self::resolve::MAX_CHAIN;
 
 use self::ede::Ede;
@@ -125,6 +125,9 @@ pub fn answer_guarded(
     name: &mut NameKey,
     out: &mut [u8],
 ) -> Option<Answer> {
+    if let Some(note) = guard.note {
+        note.borrow_mut().rcode = None;
+    }
     // By reference: a query moved is a query copied.
     match &Query::parse(packet, name) {
         Ok(query) => Some(Reply { guard, snapshot, node_name, query, asker }.write(out)),
@@ -261,6 +264,12 @@ impl Reply<'_, '_> {
             }
         };
         let Resolution { rcode, authoritative, scope, steered } = resolution;
+        if let Some(note) = self.guard.note.filter(|_| self.query.question.class == Class::Internet)
+        {
+            let mut note = note.borrow_mut();
+            note.rcode = Some(rcode);
+            note.entries.clone_from(&entries);
+        }
         let cookie = judged.as_ref().map(|judged| judged.state);
         if let Some(over) = self.guard.over(self.asker, class(rcode), cookie) {
             return self.limited(writer, over, &resolution, opt, cookie);

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::read::{At, ByDomain, Entries, List, NameOr, Word, choose, table};
 use crate::name::Name;
 use crate::query::ClientSubnet;
-use crate::world::{Act, Area, Messages};
+use crate::world::{Act, Area, Clients, Messages};
 
 table! {
     /// `node.toml`.
@@ -37,16 +37,28 @@ table! {
         https: Option<Https>,
         quic: Option<Quic>,
         proxy: Option<Proxy>,
-        query_log: Option<QueryLog>,
+        query_log: Option<At<QueryLog>>,
     }
 }
 
 table! {
     /// Who is told what is asked.
     QueryLog {
-        dnstap: At<String>,
+        dnstap: Option<At<String>>,
+        recording: Option<Recording>,
         sample: Option<At<f64>>,
-        messages: Option<Messages>,
+        messages: Option<At<Messages>>,
+    }
+}
+
+table! {
+    /// What is asked, in files for replay.
+    Recording {
+        dir: At<String>,
+        file_mib: Option<At<i64>>,
+        file_age: Option<At<Duration>>,
+        files: Option<At<i64>>,
+        clients: Option<Clients>,
     }
 }
 
@@ -365,6 +377,14 @@ impl Word for Messages {
             ("responses", Messages::Responses),
         ];
         choose(text, &choices)
+    }
+}
+
+impl Word for Clients {
+    const EXPECTED: &'static str = "\"whole\" or \"networks\"";
+
+    fn word(text: &str) -> Result<Clients, String> {
+        choose(text, &[("whole", Clients::Whole), ("networks", Clients::Networks)])
     }
 }
 

@@ -160,8 +160,8 @@ impl Beliefs {
         self.overrides.iter().chain(self.entries.iter().map(|entry| &entry.said))
     }
 
-    /// How far each override has come.
-    pub(super) fn phases(&self, now: Timestamp) -> Vec<Phase> {
+    /// How far each override has come: while that is the same, so is the board.
+    pub fn phases(&self, now: Timestamp) -> Vec<Phase> {
         self.said().map(|said| said.phase(now)).collect()
     }
 

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::answer::{Answer, Asker, Guard, MAX_STREAM, Transport, answer_guarded};
-use crate::clock::{unix_seconds, unix_time};
+use crate::answer::{Answer, Asker, Guard, MAX_STREAM, Resolved, Transport, answer_guarded};
+use crate::clock::unix_time;
 use crate::lock::Mutex;
 use crate::metrics::Tally;
 use crate::name::NameKey;
 use crate::publish::Published;
-use crate::query_log::Tap;
+use crate::query_log::{Heard, Tap};
 
 thread_local! {
     /// Where an answer is written before its length is known, so that a connection need not hold room
@@ -25,10 +25,23 @@ pub struct Desk {
     pub node_name: Arc<str>,
     pub tally: Arc<Tally>,
     /// All of a listener's connections share it, a copy of some octets at a time.
-    pub tap: Option<Mutex<Tap>>,
+    tap: Option<Mutex<Tap>>,
+    /// Whether the tap asks what an answer came from.
+    wants_resolved: bool,
 }
 
 impl Desk {
+    pub fn new(
+        transport: Transport,
+        published: Published,
+        node_name: Arc<str>,
+        tally: Arc<Tally>,
+        tap: Option<Mutex<Tap>>,
+    ) -> Desk {
+        let wants_resolved = tap.as_ref().is_some_and(|tap| tap.lock().wants_resolved());
+        Desk { transport, published, node_name, tally, tap, wants_resolved }
+    }
+
     /// Answers a message by itself. `None`: it must not be answered.
     pub fn answer_one(&self, message: &[u8], address: IpAddr) -> Option<(Answer, Vec<u8>)> {
         self.answering(address, |answer| {
@@ -47,25 +60,32 @@ impl Desk {
         let secrets = self.published.load_secrets();
         let page = snapshot.ground.page(self.tally.page());
         // Nobody who comes this way is limited: a stream shows that its client is where it says.
-        let guard = Guard { secrets: &secrets, limit: None, page };
-        let asker = Asker { address, transport: self.transport, now: unix_seconds() };
+        let at = unix_time();
+        let resolved = RefCell::<Resolved>::default();
+        let note = self.wants_resolved.then_some(&resolved);
+        let guard = Guard { secrets: &secrets, limit: None, page, note };
+        let asker = Asker { address, transport: self.transport, now: at.as_secs() };
         let mut name = NameKey::ROOT;
         work(&mut |message, room| {
             let node_name = &self.node_name;
             let answer =
                 answer_guarded(&guard, &snapshot, node_name, message, &asker, &mut name, room);
             self.tally.count(answer.as_ref());
-            if let Some(answer) = &answer {
-                self.tell(address, message, &room[..answer.length]);
+            if let (Some(tap), Some(answer)) = (&self.tap, &answer) {
+                let resolved = note.map(RefCell::borrow);
+                tap.lock().tell(&Heard {
+                    client: address,
+                    client_port: None,
+                    at,
+                    query: message,
+                    answer,
+                    octets: &room[..answer.length],
+                    resolved: resolved.as_deref(),
+                    snapshot: &snapshot,
+                });
             }
             answer
         })
-    }
-
-    fn tell(&self, address: IpAddr, query: &[u8], answer: &[u8]) {
-        if let Some(tap) = &self.tap {
-            tap.lock().tell(address, None, unix_time(), query, answer);
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The hottest path of the product: after its start it allocates nothing and takes no lock.
 
+use std::cell::RefCell;
 use std::hint;
 use std::io::{
     self,
@@ -20,14 +21,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::batch::{self, Datagram, Exchange, IpVersion, ReplyFrom};
 use super::proxy::{self, Origin};
-use crate::answer::{Asker, Guard, MAX_UDP, Transport, answer_guarded};
-use crate::clock::{monotonic, unix_seconds, unix_time};
+use crate::answer::{Asker, Guard, MAX_UDP, Resolved, Transport, answer_guarded};
+use crate::clock::{monotonic, unix_time};
 use crate::ids::ServiceId;
 use crate::metrics::{Counts, Tally};
 use crate::name::NameKey;
 use crate::publish::Published;
 use crate::query::{peek_client, peek_name};
-use crate::query_log::Tap;
+use crate::query_log::{Heard, Tap};
 use crate::rate_limit::RateLimiter;
 use crate::snapshot::Groundwork;
 
@@ -136,6 +137,8 @@ pub struct Worker<'w> {
     /// Empty unless there are such.
     proxies: &'w [IpNet],
     tap: Option<Tap>,
+    /// What the last query came to, if the tap wants it.
+    note: RefCell<Resolved>,
 }
 
 impl<'w> Worker<'w> {
@@ -162,6 +165,7 @@ impl<'w> Worker<'w> {
             names: vec![NameKey::ROOT; WIDTH].into(),
             proxies: &[],
             tap: None,
+            note: RefCell::default(),
         }
     }
 
@@ -224,11 +228,13 @@ impl<'w> Worker<'w> {
     /// Answers what is left of a batch.
     fn answer_rest(&mut self, count: usize, sight: impl Sight) {
         let (snapshot, secrets) = self.reader.load();
-        let now = unix_seconds();
-        let limit = self.limiter.map(|limiter| (limiter, monotonic()));
-        let guard = Guard { secrets, limit, page: snapshot.ground.page(self.tally.page()) };
         // One time for the batch, which came and is answered within microseconds.
-        let told_at = self.tap.is_some().then(unix_time).unwrap_or_default();
+        let at = unix_time();
+        let now = at.as_secs();
+        let limit = self.limiter.map(|limiter| (limiter, monotonic()));
+        let page = snapshot.ground.page(self.tally.page());
+        let note = self.tap.as_ref().is_some_and(Tap::wants_resolved).then_some(&self.note);
+        let guard = Guard { secrets, limit, page, note };
         while self.next < count {
             let index = self.next;
             self.next += 1;
@@ -247,9 +253,18 @@ impl<'w> Worker<'w> {
                 self.likely = answer.and_then(|answer| answer.steered).or(self.likely);
                 let length = answer.map_or(0, |answer| answer.length);
                 // What gets no answer at all is no query.
-                if let (Some(tap), Some(_)) = (&mut self.tap, answer) {
-                    let port = Some(datagram.peer.port());
-                    tap.tell(address, port, told_at, datagram.bytes, &out[..length]);
+                if let (Some(tap), Some(answer)) = (&mut self.tap, &answer) {
+                    let resolved = note.map(RefCell::borrow);
+                    tap.tell(&Heard {
+                        client: address,
+                        client_port: Some(datagram.peer.port()),
+                        at,
+                        query: datagram.bytes,
+                        answer,
+                        octets: &out[..length],
+                        resolved: resolved.as_deref(),
+                        snapshot,
+                    });
                 }
                 length
             });

@@ -132,6 +132,10 @@ impl<'p> Cookie<'p> {
 }
 
 impl ClientSubnet {
+    /// «Say nothing of the client».
+    pub const NOBODY: ClientSubnet =
+        ClientSubnet { family: SubnetFamily::None, source: 0, octets: [0; 16] };
+
     /// A subnet as a query would carry it: the address is cut to `source` bits.
     pub fn new(address: IpAddr, source: u8) -> ClientSubnet {
         let (family, octets) = match address {

@@ -1,114 +1,146 @@
-//! Tells a reader who asked what and what was answered, without an answer ever waiting for it.
+//! Tells who asked what and what was answered, without an answer ever waiting for it.
 //!
-//! listen ─▶ tap ─▶ ring ─▶ writer (one thread) ─▶ a unix socket
+//! listen ─▶ tap ─┬▶ ring ─▶ writer (one thread) ─▶ a unix socket   (dnstap)
+//!                └▶ ring ─▶ scribe (one thread) ─▶ files           (recording)
 //!
-//! A `Tap` belongs to one UDP thread, or to one listener for connections. Its ring is allocated once; when it is
-//! full the message is dropped and counted. Neither side of a ring ever waits for the other.
+//! A `Tap` belongs to one UDP thread, or to one listener for connections. Its rings are allocated once; when one is
+//! full what is told is dropped and counted. Neither side of a ring ever waits for the other, nor the reader of the
+//! one log for the disk of the other.
 
+mod files;
+mod frames;
+mod notes;
+mod scribe;
 mod writer;
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rtrb::{Consumer, Producer, RingBuffer};
+use tracing::error;
 
-use crate::answer::Transport;
-use crate::dnstap::{Encoder, Kind, MAX_FRAME, Meeting};
+pub use self::files::recordings_in;
+pub use self::frames::RING;
+
+use self::frames::{FrameLog, Frames};
+use self::notes::{NoteLog, Notes};
+use crate::answer::{Answer, Resolved, Transport};
 use crate::metrics::QueryLogMetrics;
-use crate::world::{self, Messages, Sample};
-
-pub use self::writer::Writing;
-
-/// Octets of each ring: some 5000 messages of ordinary size. A thread at its fastest fills it in some 10 ms,
-/// twice as long as the writer ever lies idle.
-pub const RING: usize = 1 << 20;
-
-const _: () = assert!(RING >= MAX_FRAME, "the largest message fits an empty ring");
+use crate::snapshot::Snapshot;
+use crate::world::{self, Sample};
 
 /// One log before it begins: gives out taps.
 pub struct QueryLog {
-    config: world::QueryLog,
-    identity: Box<str>,
-    metrics: QueryLogMetrics,
-    drains: Vec<Drain>,
+    sample: Sample,
+    frames: Option<FrameLog>,
+    notes: Option<NoteLog>,
 }
 
-/// The writer's end of a ring.
-struct Drain {
-    ring: Consumer<u8>,
-    dropped: Arc<AtomicU64>,
-}
-
-/// Where messages go in.
+/// Where queries go in.
 pub struct Tap {
-    transport: Transport,
-    /// Where we listen.
-    server: SocketAddr,
-    messages: Messages,
     sample: Sample,
     dice: Dice,
-    encoder: Encoder,
-    /// Room for one frame.
-    frame: Vec<u8>,
-    ring: Producer<u8>,
-    /// What found the ring full, until the writer has counted it. Shared with nobody but the writer.
-    dropped: Arc<AtomicU64>,
+    frames: Option<Frames>,
+    notes: Option<Notes>,
+}
+
+/// A query that was answered.
+pub struct Heard<'h> {
+    pub client: IpAddr,
+    /// Unknown where a connection was taken apart before.
+    pub client_port: Option<u16>,
+    /// Since 1970. Its second is that for which the query was answered.
+    pub at: Duration,
+    pub query: &'h [u8],
+    pub answer: &'h Answer,
+    /// As it was sent; empty if it was not.
+    pub octets: &'h [u8],
+    /// What it came to, where the tap wants that.
+    pub resolved: Option<&'h Resolved>,
+    pub snapshot: &'h Snapshot,
 }
 
 impl QueryLog {
     pub fn new(config: world::QueryLog, node_name: &str, metrics: QueryLogMetrics) -> QueryLog {
-        QueryLog { config, identity: node_name.into(), metrics, drains: vec![] }
+        let world::QueryLog { sample, dnstap, recording } = config;
+        let notes = recording
+            .map(|recording| NoteLog::new(recording, sample, node_name, metrics.recording.clone()));
+        QueryLog {
+            sample,
+            frames: dnstap.map(|dnstap| FrameLog::new(dnstap, node_name, metrics)),
+            notes,
+        }
     }
 
     /// `seed` decides which queries are of the sample.
     pub fn tap(&mut self, transport: Transport, server: SocketAddr, seed: [u8; 8]) -> Tap {
-        let (producer, consumer) = RingBuffer::new(RING);
-        let dropped = Arc::new(AtomicU64::new(0));
-        self.drains.push(Drain { ring: consumer, dropped: Arc::clone(&dropped) });
         Tap {
-            transport,
-            server,
-            messages: self.config.messages,
-            sample: self.config.sample,
+            sample: self.sample,
             dice: Dice(u64::from_ne_bytes(seed)),
-            encoder: Encoder::new(&self.identity),
-            frame: Vec::with_capacity(MAX_FRAME),
-            ring: producer,
-            dropped,
+            frames: self.frames.as_mut().map(|log| log.tap(transport, server)),
+            notes: self.notes.as_mut().map(|log| log.tap(transport)),
         }
+    }
+
+    /// Begins to write what the taps take.
+    pub fn start(self) -> io::Result<Writing> {
+        let mut writing = Writing { stop: Arc::default(), threads: vec![] };
+        if let Some(frames) = self.frames {
+            let writer = frames.writer(Arc::clone(&writing.stop));
+            writing.spawn("query-log", || writer.run())?;
+        }
+        if let Some(notes) = self.notes {
+            let stop = Arc::clone(&writing.stop);
+            writing.spawn("recording", || notes.scribe(stop).run())?;
+        }
+        Ok(writing)
     }
 }
 
 impl Tap {
-    /// Tells of a query and its answer; an empty one was not sent. Never waits, never allocates.
-    pub fn tell(
-        &mut self,
-        client: IpAddr,
-        client_port: Option<u16>,
-        at: Duration,
-        query: &[u8],
-        answer: &[u8],
-    ) {
+    /// Tells of a query and its answer. Never waits, never allocates.
+    pub fn tell(&mut self, heard: &Heard<'_>) {
         if !self.sample.holds(self.dice.roll()) {
             return;
         }
-        let (transport, server) = (self.transport, self.server);
-        let meeting = Meeting { transport, client, client_port, server, at };
-        if self.messages != Messages::Responses {
-            self.push(Kind::AuthQuery, &meeting, query);
+        if let Some(frames) = &mut self.frames {
+            frames.tell(heard);
         }
-        if self.messages != Messages::Queries && !answer.is_empty() {
-            self.push(Kind::AuthResponse, &meeting, answer);
+        if let Some(notes) = &mut self.notes {
+            notes.tell(heard);
         }
     }
 
-    fn push(&mut self, kind: Kind, meeting: &Meeting, dns: &[u8]) {
-        self.encoder.write(kind, meeting, dns, &mut self.frame);
-        // All of it or nothing: the writer finds whole frames only.
-        if self.ring.push_entire_slice(&self.frame).is_err() {
-            self.dropped.fetch_add(1, Relaxed);
+    /// Whether it matters what a query came to, beside what was sent.
+    pub fn wants_resolved(&self) -> bool {
+        self.notes.is_some()
+    }
+}
+
+/// A log that is being written. Dropped when its taps are gone, it writes what they left and ends.
+pub struct Writing {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Writing {
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(thread::Builder::new().name(name.into()).spawn(run)?);
+        Ok(())
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        self.threads.iter().for_each(|thread| thread.thread().unpark());
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                error!("a thread of the query log had panicked");
+            }
         }
     }
 }
@@ -126,94 +158,4 @@ impl Dice {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-    use crate::dnstap::stream::whole_frames;
-    use crate::metrics::Metrics;
-
-    fn log(sample: f64, messages: Messages) -> QueryLog {
-        let sample = Sample::of(sample).unwrap();
-        let config = world::QueryLog { socket: PathBuf::from("none"), sample, messages };
-        QueryLog::new(config, "test", Metrics::new(vec![]).query_log)
-    }
-
-    fn tap(log: &mut QueryLog) -> Tap {
-        log.tap(Transport::Udp, "127.0.0.1:53".parse().unwrap(), [7; 8])
-    }
-
-    fn tell(tap: &mut Tap, query: &[u8], answer: &[u8]) {
-        tap.tell([192, 0, 2, 1].into(), Some(53), Duration::from_secs(1), query, answer);
-    }
-
-    /// Frames in the only ring, which is empty afterwards, and how many found no room.
-    fn drained(log: &mut QueryLog) -> (u64, u64) {
-        let Drain { ring, dropped } = &mut log.drains[0];
-        let mut octets = vec![0; ring.slots()];
-        ring.pop_entire_slice(&mut octets).unwrap();
-        let (frames, end) = whole_frames(&octets, octets.len());
-        assert_eq!(end, octets.len(), "the ring holds whole frames");
-        (frames, dropped.swap(0, Relaxed))
-    }
-
-    #[test]
-    fn both_one_or_the_other_is_told() {
-        for (messages, answered, unanswered) in
-            [(Messages::Both, 2, 1), (Messages::Queries, 1, 1), (Messages::Responses, 1, 0)]
-        {
-            let mut log = log(1.0, messages);
-            let mut tap = tap(&mut log);
-            tell(&mut tap, b"query", b"answer");
-            assert_eq!(drained(&mut log), (answered, 0), "{messages:?}");
-            tell(&mut tap, b"query", b"");
-            assert_eq!(drained(&mut log), (unanswered, 0), "{messages:?}");
-        }
-    }
-
-    #[test]
-    fn a_full_ring_drops_and_counts_and_takes_again_when_there_is_room() {
-        let mut log = log(1.0, Messages::Queries);
-        let mut tap = tap(&mut log);
-        tell(&mut tap, &[0; 150], b"");
-        let beside = tap.frame.len() - 150;
-        assert_eq!(drained(&mut log), (1, 0));
-        // Frames of 256 octets fill the ring to the last.
-        let query = vec![0; 256 - beside];
-        let room = RING as u64 / 256;
-        (0..room).for_each(|_| tell(&mut tap, &query, b""));
-        assert_eq!(log.drains[0].ring.slots(), RING);
-        for _ in 0..3 {
-            tell(&mut tap, &query, b"");
-        }
-        assert_eq!(drained(&mut log), (room, 3));
-        // Less than one frame of room is none; the next message may be a shorter one.
-        (1..room).for_each(|_| tell(&mut tap, &query, b""));
-        tell(&mut tap, &[0; 1000], b"");
-        tell(&mut tap, &query[1..], b"");
-        assert_eq!(drained(&mut log), (room, 1));
-        tell(&mut tap, &[0; 65_535], b"");
-        assert_eq!(drained(&mut log), (1, 0));
-    }
-
-    #[test]
-    fn a_sample_is_as_large_as_it_is_said_to_be() {
-        for (share, least, most) in [(0.1, 900, 1100), (0.5, 4800, 5200), (0.01, 60, 140)] {
-            let mut log = log(share, Messages::Queries);
-            let mut tap = tap(&mut log);
-            (0..10_000).for_each(|_| tell(&mut tap, b"query", b""));
-            let (frames, _) = drained(&mut log);
-            assert!((least..=most).contains(&frames), "{share}: {frames}");
-        }
-    }
-
-    #[test]
-    fn query_and_answer_are_of_one_sample() {
-        let mut log = log(0.5, Messages::Both);
-        let mut tap = tap(&mut log);
-        for _ in 0..1000 {
-            tell(&mut tap, b"query", b"answer");
-            assert!([0, 2].contains(&drained(&mut log).0));
-        }
-    }
-}
+mod tests;

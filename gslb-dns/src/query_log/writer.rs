@@ -9,20 +9,20 @@ use std::io::{
     Read as _, Write as _,
 };
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, SockAddr, Socket, Type};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use super::{Drain, QueryLog, RING};
+use super::frames::{Drain, RING};
 use crate::clock::monotonic;
 use crate::dnstap::stream::{Control, whole_frames};
 use crate::metrics::QueryLogMetrics;
-use crate::world;
 
 /// How long the writer lies idle when there was nothing to write: half of what fills a ring.
 const IDLE: Duration = Duration::from_millis(5);
@@ -35,39 +35,9 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long a reader has, after the word to stop, to take what was told before.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// A log that is being written. Dropped when its taps are gone, it writes what they left and ends.
-pub struct Writing {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl QueryLog {
-    /// Begins to write what the taps take.
-    pub fn start(self) -> io::Result<Writing> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let QueryLog { config, identity: _, metrics, drains } = self;
-        let pending = Vec::with_capacity(RING);
-        let writer =
-            Writer { config, metrics, drains, next: 0, pending, sent: 0, stop: Arc::clone(&stop) };
-        let thread = thread::Builder::new().name("query-log".into()).spawn(|| writer.run())?;
-        Ok(Writing { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Writing {
-    fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            if thread.join().is_err() {
-                error!("the thread of the query log had panicked");
-            }
-        }
-    }
-}
-
-struct Writer {
-    config: world::QueryLog,
+pub struct Writer {
+    /// Where the reader listens.
+    socket: PathBuf,
     metrics: QueryLogMetrics,
     drains: Vec<Drain>,
     /// The ring whose turn it is.
@@ -79,11 +49,21 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self) {
+    pub fn new(
+        socket: PathBuf,
+        metrics: QueryLogMetrics,
+        drains: Vec<Drain>,
+        stop: Arc<AtomicBool>,
+    ) -> Writer {
+        let pending = Vec::with_capacity(RING);
+        Writer { socket, metrics, drains, next: 0, pending, sent: 0, stop }
+    }
+
+    pub fn run(mut self) {
         // A reader that stays away is told of once, not every second.
         let mut is_told = false;
         while !self.stop.load(Relaxed) {
-            let file = self.config.socket.display();
+            let file = self.socket.display();
             match self.connect() {
                 Ok(stream) => {
                     info!(%file, "the reader of the query log is there");
@@ -92,7 +72,7 @@ impl Writer {
                     let ended = self.serve(&stream);
                     self.metrics.connected.set(0);
                     if let Err(error) = ended {
-                        let file = self.config.socket.display();
+                        let file = self.socket.display();
                         warn!(%error, %file, "the reader of the query log is gone: trying again every second");
                         is_told = true;
                     }
@@ -116,7 +96,7 @@ impl Writer {
         // Connecting waits as well, if the reader takes nobody (unix(7)).
         socket.set_write_timeout(Some(STOP_POLL))?;
         socket.set_read_timeout(Some(STOP_POLL))?;
-        socket.connect(&SockAddr::unix(&self.config.socket)?)?;
+        socket.connect(&SockAddr::unix(&self.socket)?)?;
         let mut stream = UnixStream::from(std::os::fd::OwnedFd::from(socket));
         // Neither fills the queue of a fresh socket, so they are written whole.
         stream.write_all(&Control::Ready.to_wire())?;

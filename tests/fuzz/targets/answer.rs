@@ -62,7 +62,7 @@ fn ask(
     room: &mut [u8],
     again: &mut [u8],
 ) -> Option<(Answer, Message)> {
-    let guard = Guard { secrets: &SECRETS, limit: None, page: None };
+    let guard = Guard { secrets: &SECRETS, limit: None, page: None, note: None };
     let name = &mut NameKey::default();
     let said = answer_guarded(&guard, snapshot, NODE_NAME, packet, asker, name, room);
     // What stood in the room before must not show.
@@ -98,7 +98,12 @@ fn limited(snapshot: &Snapshot, packet: &[u8], asker: &Asker, room: &mut [u8]) {
         exempt: vec![],
     };
     let limiter = RateLimiter::new(limits, [0; 16]);
-    let guard = Guard { secrets: &SECRETS, limit: Some((&limiter, Duration::ZERO)), page: None };
+    let guard = Guard {
+        secrets: &SECRETS,
+        limit: Some((&limiter, Duration::ZERO)),
+        page: None,
+        note: None,
+    };
     let mut again = || {
         let name = &mut NameKey::default();
         answer_guarded(&guard, snapshot, NODE_NAME, packet, asker, name, room)

@@ -113,8 +113,8 @@ impl QuicListener {
             Ok(endpoint) => endpoint,
             Err(error) => return error!(%error, "a QUIC listener could not start"),
         };
-        let transport = Transport::Quic;
-        let desk = Arc::new(Desk { transport, published, node_name, tally, tap: self.tap });
+        let desk = Desk::new(Transport::Quic, published, node_name, tally, self.tap);
+        let desk = Arc::new(desk);
         let unproved = Arc::new(Semaphore::new(UNPROVED));
         let guests = JoinSet::new();
         let mut reception = Reception { desk, connections, unproved, stop, guests };

@@ -115,7 +115,7 @@ impl TcpListener {
         };
         let (carries, proxies, tap) = (self.carries, self.proxies, self.tap);
         let transport = carries.transport();
-        let desk = Arc::new(Desk { transport, published, node_name, tally, tap });
+        let desk = Arc::new(Desk::new(transport, published, node_name, tally, tap));
         let mut reception =
             Reception { carries, proxies, desk, connections, stop, sessions: JoinSet::new() };
         reception.accept(&socket).await;
