@@ -275,6 +275,7 @@ mod tests {
             tcp,
             cookies: None,
             rate_limit: None,
+            trusted: [].into(),
             tls,
             https: None,
             quic: None,

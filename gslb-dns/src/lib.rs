@@ -46,6 +46,7 @@ pub mod replay;
 pub mod run;
 pub mod site_set;
 pub mod snapshot;
+pub mod stamp;
 pub mod status;
 pub mod steer;
 pub mod telemetry;

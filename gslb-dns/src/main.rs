@@ -66,6 +66,9 @@ enum Command {
         /// At this instant, such as 2026-11-21T09:30:00Z; now if left out
         #[arg(long)]
         at: Option<String>,
+        /// Explain the answer that carried this, as it was: the octets, or the line «OPT=65300: …» of dig or kdig
+        #[arg(long, conflicts_with = "at")]
+        stamp: Option<String>,
         /// One JSON object, for programs
         #[arg(long)]
         json: bool,
@@ -260,12 +263,13 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             resolver,
             suppose,
             at,
+            stamp,
             json,
             server,
             socket,
             config,
         } => {
-            let words = RequestWords { name, qtype, client, resolver, at, suppose };
+            let words = RequestWords { name, qtype, client, resolver, at, stamp, suppose };
             let text = match server.map(At::Server).or(socket.map(At::Socket)) {
                 Some(running) => running.explain(&words, format(json))?,
                 None => explain_from_files(&config, &words, format(json))?,
@@ -386,9 +390,11 @@ fn explain_from_files(
     };
     let beliefs = beliefs(&node)?;
     let ground = Groundwork::new(world);
-    // An explanation is of a whole second; an order of this very one is in force already.
-    let at = if words.at.is_none() { now() } else { request.at };
-    let board = beliefs.board(1, &ground, at);
+    let board = match &request.moment {
+        // An explanation is of a whole second; an order of this very one is in force already.
+        None => beliefs.board(1, &ground, now()),
+        Some(moment) => beliefs.board_of(moment, &ground),
+    };
     let explanation = explain::explain(&Snapshot::new(ground.into(), board), &node.name, &request);
     Ok(explanation.render(format)?)
 }

@@ -5,7 +5,10 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use crate::health::board::Board;
 use crate::ids::ServiceId;
@@ -32,6 +35,8 @@ pub struct Groundwork {
 pub struct Snapshot {
     pub ground: Arc<Groundwork>,
     pub board: Board,
+    /// Networks of clients that are told what they were answered from: nobody, unless `trusting` says so.
+    trusted: Arc<[IpNet]>,
     plans: Vec<Plan>,
 }
 
@@ -126,7 +131,7 @@ impl Groundwork {
     }
 
     /// Whom to answer for: the query's subnet if it can be believed, else the resolver.
-    pub fn client(&self, subnet: Option<&ClientSubnet>, resolver: std::net::IpAddr) -> Client {
+    pub fn client(&self, subnet: Option<&ClientSubnet>, resolver: IpAddr) -> Client {
         subnet
             .and_then(|subnet| Client::subnet(subnet, &self.trust))
             .unwrap_or_else(|| Client::resolver(resolver))
@@ -163,7 +168,18 @@ impl Snapshot {
     pub fn new(ground: Arc<Groundwork>, board: Board) -> Snapshot {
         let world = &ground.world;
         let plans = world.service_ids().map(|id| Plan::new(&ground, &board, id)).collect();
-        Snapshot { plans, ground, board }
+        Snapshot { plans, ground, board, trusted: [].into() }
+    }
+
+    /// Tells clients in these networks what they were answered from.
+    #[must_use]
+    pub fn trusting(self, trusted: Arc<[IpNet]>) -> Snapshot {
+        Snapshot { trusted, ..self }
+    }
+
+    /// Whether a client at this address may know what it was answered from.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|net| net.contains(&address))
     }
 
     pub fn world(&self) -> &World {

@@ -63,6 +63,8 @@ pub struct DnsListeners {
     /// The server makes secrets of its own if the file says nothing.
     pub cookies: Option<CookieFile>,
     pub rate_limit: Option<RateLimits>,
+    /// Networks whose clients are told what they were answered from.
+    pub trusted: Arc<[IpNet]>,
     /// DNS over TLS (RFC 7858).
     pub tls: Option<TlsListeners>,
     /// DNS over HTTPS (RFC 8484).
@@ -249,6 +251,7 @@ impl Node {
             tcp,
             cookies: _,
             rate_limit,
+            trusted: _,
             tls,
             https,
             quic,

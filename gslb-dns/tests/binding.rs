@@ -522,6 +522,8 @@ fn an_explanation_tells_of_every_decision_in_the_record() {
             qtype: RecordType::HTTPS,
             on_behalf: OnBehalf::Subnet("81.2.69.0/24".parse().unwrap(), None),
             at: "2026-11-21T09:30:00Z".parse().unwrap(),
+            moment: None,
+            stamp: None,
             suppose: vec![],
         };
         explain(&snapshot, "test", &request)

@@ -123,6 +123,9 @@ fn a_good_configuration_is_what_was_meant() {
     assert_eq!(node.dns.threads, Some(4));
     assert_eq!(node.dns.tcp.connections, 1000);
     assert_eq!(node.dns.tcp.connections_per_client, 64);
+    let trusted: [ipnet::IpNet; 2] =
+        ["192.0.2.0/24", "2001:db8:7::/48"].map(|net| net.parse().unwrap());
+    assert_eq!(*node.dns.trusted, trusted);
     assert_eq!(node.dns.tcp.idle.as_secs(), 5);
     let cookies = node.dns.cookies.unwrap();
     assert_eq!(cookies.path, files().join("good/cookie.key"));

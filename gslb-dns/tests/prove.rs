@@ -116,7 +116,7 @@ fn words(command: &str) -> RequestWords {
             other => panic!("{other} in {command}"),
         }
     }
-    RequestWords { name, qtype, client, resolver, at: None, suppose }
+    RequestWords { name, qtype, client, resolver, suppose, ..RequestWords::default() }
 }
 
 #[test]

@@ -42,10 +42,11 @@ pub enum At {
 impl At {
     /// The explanation as the server gives it.
     pub fn explain(&self, words: &RequestWords, format: Format) -> anyhow::Result<String> {
-        let RequestWords { name, qtype, client, resolver, at, suppose } = words;
+        let RequestWords { name, qtype, client, resolver, at, stamp, suppose } = words;
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("name", name).append_pair("type", qtype);
-        for (key, value) in [("client", client), ("resolver", resolver), ("at", at)] {
+        let known = [("client", client), ("resolver", resolver), ("at", at), ("stamp", stamp)];
+        for (key, value) in known {
             if let Some(value) = value {
                 query.append_pair(key, value);
             }

@@ -18,6 +18,7 @@ use crate::clock::now;
 use crate::explain::{Format, Request, RequestWords, explain};
 use crate::keeper::AskError;
 use crate::orders::OrderWords;
+use crate::snapshot::Snapshot;
 use crate::status::overrides_text;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -36,7 +37,7 @@ gslb-dns
 /metrics      Prometheus metrics
 /healthz      200 while this process runs
 /v1/explain   ?name=www.example.com&type=A&client=81.2.69.0/24 | &resolver=192.0.2.53
-              [&at=2026-11-21T09:30:00Z] [&suppose=down=fra] [&format=text]
+              [&at=2026-11-21T09:30:00Z | &stamp=…] [&suppose=down=fra] [&format=text]
 /v1/status    what this name server believes, and what wants attention [?format=text]
 /v1/overrides what operators said [?format=text]
 ";
@@ -169,9 +170,20 @@ async fn explained(door: Door, query: String) -> Response<Full<Bytes>> {
         Ok(request) => request,
         Err(error) => return refused(&error.to_string()),
     };
-    // A supposed world is arranged anew, which takes a while for a large one.
+    let then = match request.moment {
+        None => None,
+        Some(moment) => match door.desk.board_of(moment).await {
+            Ok(then) => Some(then),
+            Err(gone) => return unavailable(gone),
+        },
+    };
+    // Another board is arranged anew, which takes a while for a large world.
     let explanation = tokio::task::spawn_blocking(move || {
-        explain(&door.published.load(), &door.node_name, &request)
+        let snapshot = match then {
+            None => door.published.load(),
+            Some((ground, board)) => Arc::new(Snapshot::new(ground, *board)),
+        };
+        explain(&snapshot, &door.node_name, &request)
     });
     let kind = match asked.format {
         Format::Text => TEXT,
@@ -204,6 +216,7 @@ impl Asked {
                 "client" => words.client = Some(value),
                 "resolver" => words.resolver = Some(value),
                 "at" => words.at = Some(value),
+                "stamp" => words.stamp = Some(value),
                 "suppose" => words.suppose.push(value),
                 "format" => {
                     format = Format::named(&value)?;
@@ -211,7 +224,7 @@ impl Asked {
                 other => {
                     return Err(format!(
                         "no parameter {other} (parameters: name, type, client, resolver, at, \
-                         suppose, format)"
+                         stamp, suppose, format)"
                     ));
                 }
             }

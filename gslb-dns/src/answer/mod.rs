@@ -13,6 +13,9 @@ mod writer;
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+use jiff::Timestamp;
+
 pub use self::guard::{Guard, Limited, Resolved};
 pub use self::resolve::MAX_CHAIN;
 
@@ -23,11 +26,13 @@ use self::resolve::{Entries, Resolution, Resolver};
 use self::writer::{Full, Writer};
 use crate::cookie::{self, Judged};
 use crate::ids::ServiceId;
+use crate::locate::ToldBy;
 use crate::name::NameKey;
 use crate::query::{Class, ClientSubnet, Cookie, HEADER, Query, Rcode, Rejection};
 use crate::rate_limit;
 use crate::record::RecordType;
 use crate::snapshot::Snapshot;
+use crate::stamp::{self, Short, Stamp};
 
 /// The largest message over UDP, asked for or not: it crosses any path whole (RFC 9715 §3.2).
 pub const MAX_UDP: usize = 1232;
@@ -162,15 +167,7 @@ impl Bare<'_> {
     ) -> Answer {
         let mut writer = Writer::new(out, question.unwrap_or_default());
         if edns {
-            let plain = Opt {
-                dnssec_ok: false,
-                nsid: None,
-                subnet: None,
-                cookie: None,
-                ede: None,
-                padding: None,
-            };
-            writer.opt(&plain, rcode, 0);
+            writer.opt(&Opt::PLAIN, rcode, 0);
         }
         let flags = flags(rcode, self.recursion_desired) | u16::from(opcode) << 11;
         self.finish(writer, rcode, flags, None)
@@ -185,14 +182,7 @@ impl Bare<'_> {
             cookie::State::New | cookie::State::Valid => Rcode::NoError,
             cookie::State::Expired | cookie::State::Invalid => Rcode::BadCookie,
         };
-        let opt = Opt {
-            dnssec_ok,
-            nsid: None,
-            subnet: None,
-            cookie: Some(&judged.reply),
-            ede: None,
-            padding: None,
-        };
+        let opt = Opt { dnssec_ok, cookie: Some(&judged.reply), ..Opt::PLAIN };
         let mut writer = Writer::new(out, &[]);
         writer.opt(&opt, rcode, 0);
         self.finish(writer, rcode, flags(rcode, self.recursion_desired), Some(judged.state))
@@ -288,6 +278,8 @@ impl Reply<'_, '_> {
         if let Some(opt) = opt {
             let ede = Ede::of(self.snapshot.world(), rcode, self.query.question.qtype, &entries);
             let opt = opt.explained(ede, writer.length(), room);
+            let stamp = self.stamp();
+            let opt = opt.stamped(stamp.as_ref(), writer.length(), room);
             let opt = if self.pads() { opt.padded(writer.length(), room) } else { opt };
             writer.opt(&opt, rcode, scope);
         }
@@ -409,9 +401,33 @@ impl Reply<'_, '_> {
             nsid: edns.nsid.then_some(self.node_name),
             subnet: edns.subnet.as_ref(),
             cookie: judged.map(|judged| &judged.reply),
-            ede: None, // Known only once the answer is.
-            padding: None,
+            ..Opt::PLAIN // The rest is known only once the answer is.
         })
+    }
+
+    /// What this answer is made from, for a client that may know: whoever it says it asks for, and whatever
+    /// brought it.
+    fn stamp(&self) -> Option<[u8; stamp::LENGTH]> {
+        let address = self.asker.address;
+        self.snapshot.trusts(address).then(|| self.stamp_for(address))
+    }
+
+    #[cold]
+    fn stamp_for(&self, address: IpAddr) -> [u8; stamp::LENGTH] {
+        let Snapshot { ground, board, .. } = self.snapshot;
+        let subnet = self.query.edns.as_ref().and_then(|edns| edns.subnet.as_ref());
+        let told = subnet.filter(|_| ground.client(subnet, address).told_by == ToldBy::Subnet);
+        let net = told.and_then(|told| IpNet::new(told.address()?, told.source).ok());
+        let at = i64::try_from(self.asker.now).ok().map(Timestamp::from_second);
+        let stamp = Stamp {
+            epoch: Short::of(&ground.world.epoch.0),
+            board: Short::of(&board.digest.0),
+            orders: board.orders,
+            board_at: board.at,
+            at: at.and_then(Result::ok).unwrap_or_default(),
+            client: net.map_or(stamp::Client::Resolver(address), stamp::Client::Subnet),
+        };
+        stamp.octets()
     }
 }
 

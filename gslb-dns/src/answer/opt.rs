@@ -9,6 +9,7 @@ use crate::query::{
     OPTION_SUBNET, Rcode,
 };
 use crate::record::RecordType;
+use crate::stamp::{self, OPTION_STAMP};
 use crate::world::MAX_NODE_NAME;
 
 /// Owner, type, size, code, version, flags and the length of the options.
@@ -17,7 +18,8 @@ const HEAD: usize = 11;
 const OPTION_HEAD: usize = 4;
 /// A padded answer's length is a multiple of this (RFC 8467 §4.1).
 const BLOCK: usize = 468;
-/// The largest record but for padding, which takes only what is left: every option, an IPv6 address whole.
+/// The largest record but for a stamp and padding, which take only what is left: every option, an IPv6
+/// address whole.
 pub const MOST: usize = HEAD + 4 * OPTION_HEAD + MAX_NODE_NAME + 4 + 16 + COOKIE + ede::LONGEST;
 const _: () = assert!(
     HEADER + MAX_NAME + 4 + MOST <= PLAIN_UDP,
@@ -36,11 +38,24 @@ pub struct Opt<'q> {
     pub cookie: Option<&'q [u8; COOKIE]>,
     /// Why the answer is no ordinary one.
     pub ede: Option<Ede>,
+    /// What the answer was made from.
+    pub stamp: Option<&'q [u8; stamp::LENGTH]>,
     /// Octets of padding, its own head not counted.
     pub padding: Option<u16>,
 }
 
-impl Opt<'_> {
+impl<'q> Opt<'q> {
+    /// Says no more than that EDNS is spoken.
+    pub const PLAIN: Opt<'static> = Opt {
+        dnssec_ok: false,
+        nsid: None,
+        subnet: None,
+        cookie: None,
+        ede: None,
+        stamp: None,
+        padding: None,
+    };
+
     /// Padded so that the message ends at a multiple of `BLOCK`, or at `room` if that is nearer. `before`
     /// octets of the message stand before this record, which has no padding yet.
     pub fn padded(self, before: usize, room: usize) -> Self {
@@ -57,6 +72,17 @@ impl Opt<'_> {
         if before + explained.length() <= room { explained } else { self }
     }
 
+    /// With a stamp, on the same terms.
+    pub fn stamped(
+        self,
+        stamp: Option<&'q [u8; stamp::LENGTH]>,
+        before: usize,
+        room: usize,
+    ) -> Self {
+        let stamped = Opt { stamp, ..self };
+        if before + stamped.length() <= room { stamped } else { self }
+    }
+
     /// Octets that `write` will need.
     pub fn length(&self) -> usize {
         let nsid = self.nsid.map_or(0, |name| OPTION_HEAD + nsid(name).len());
@@ -64,7 +90,8 @@ impl Opt<'_> {
         let cookie = self.cookie.map_or(0, |cookie| OPTION_HEAD + cookie.len());
         let ede = self.ede.map_or(0, |ede| OPTION_HEAD + ede.length());
         let padding = self.padding.map_or(0, |octets| OPTION_HEAD + usize::from(octets));
-        HEAD + nsid + subnet + cookie + ede + padding
+        let stamp = self.stamp.map_or(0, |stamp| OPTION_HEAD + stamp.len());
+        HEAD + nsid + subnet + cookie + ede + stamp + padding
     }
 
     /// Writes the record into `out`, which has `length` octets.
@@ -109,6 +136,11 @@ impl Opt<'_> {
         if let Some(ede) = self.ede {
             let (value, tail) = option(OPTION_EDE, ede.length(), rest);
             ede.write(value);
+            rest = tail;
+        }
+        if let Some(stamp) = self.stamp {
+            let (value, tail) = option(OPTION_STAMP, stamp.len(), rest);
+            value.copy_from_slice(stamp);
             rest = tail;
         }
         // What stood in the room before must not show (RFC 7830 §3).

@@ -397,8 +397,7 @@ fn who_pads_is_padded_where_nobody_else_reads() {
 
 #[test]
 fn padding_takes_only_the_room_that_is_left() {
-    let opt =
-        Opt { dnssec_ok: false, nsid: None, subnet: None, cookie: None, ede: None, padding: None };
+    let opt = Opt::PLAIN;
     let bare = opt.length();
     let check = |before: usize, room, expected| {
         assert_eq!(opt.padded(before, room).padding, expected, "{before} {room}");

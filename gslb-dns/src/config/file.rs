@@ -33,6 +33,7 @@ table! {
         tcp: Option<Tcp>,
         cookie_secret: Option<At<String>>,
         rate_limit: Option<RateLimit>,
+        trusted: Option<At<List<At<IpNet>>>>,
         tls: Option<Tls>,
         https: Option<Https>,
         quic: Option<Quic>,

@@ -4,6 +4,7 @@
 //! The answer itself is what `answer::answer` writes, read back by an independent decoder, so an
 //! explanation cannot drift from it. Pure: equal requests about equal snapshots give equal bytes.
 
+mod stamped;
 mod story;
 mod text;
 
@@ -17,18 +18,21 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::stamped::StampTold;
 pub use self::story::{Contest, Steering};
 
 use self::story::{Part, Story};
 use crate::answer::{Asker, MAX_CHAIN, MAX_STREAM, Transport, answer};
 use crate::binding::{Binding, Targets};
 use crate::health::board::{Supposition, SuppositionError};
+use crate::health::entries::{Moment, Ordered};
 use crate::ids::ServiceId;
 use crate::locate::Client;
 use crate::name::{Name, NameKey};
 use crate::query::{ClientSubnet, OPTION_EDE, OPTION_SUBNET};
 use crate::record::RecordType;
 use crate::snapshot::{Extent, Snapshot};
+use crate::stamp::{self, Stamp, StampError};
 use crate::steer::{Family, common_family};
 use crate::world::Answers;
 
@@ -39,6 +43,10 @@ pub struct Request {
     pub qtype: RecordType,
     pub on_behalf: OnBehalf,
     pub at: Timestamp,
+    /// Whose board is wanted; the present one, if none is said.
+    pub moment: Option<Moment>,
+    /// Of an answer that is to be explained as it was: then `moment` is its board's.
+    pub stamp: Option<Stamp>,
     pub suppose: Vec<Supposition>,
 }
 
@@ -63,6 +71,9 @@ pub struct Explanation {
     pub epoch: String,
     pub board: BoardStamp,
     pub at: Timestamp,
+    /// The stamp of the answer to be explained, and what is not as it was then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<StampTold>,
     pub supposed: Vec<String>,
     pub client: ClientTold,
     /// One for each decision on the way from the name to the records, service by service.
@@ -72,8 +83,11 @@ pub struct Explanation {
 
 #[derive(Debug, Serialize)]
 pub struct BoardStamp {
+    /// 0 if nobody was answered from it: it was made for this explanation, of a moment gone or to come.
     pub number: u64,
     pub digest: String,
+    /// The highest number that an order had been given by then; 0 if there was none.
+    pub override_stamp: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,6 +133,7 @@ pub struct ExtendedError {
 
 /// Explains what `request` would be answered over a stream, where nothing is cut short.
 pub fn explain(snapshot: &Snapshot, node_name: &str, request: &Request) -> Explanation {
+    let stamp = request.stamp.map(|stamp| StampTold::judge(&stamp, request, snapshot));
     let supposed;
     let snapshot = if request.suppose.is_empty() {
         snapshot
@@ -151,8 +166,10 @@ pub fn explain(snapshot: &Snapshot, node_name: &str, request: &Request) -> Expla
         board: BoardStamp {
             number: snapshot.board.number,
             digest: snapshot.board.digest.to_string(),
+            override_stamp: snapshot.board.orders,
         },
         at: request.at,
+        stamp,
         supposed: request.suppose.iter().map(|one| supposed_told(snapshot, one)).collect(),
         client: client_told(snapshot, &client, subnet.as_ref()),
         steering: steering.collect(),
@@ -365,19 +382,29 @@ impl Request {
             .resolver
             .as_ref()
             .map(|resolver| resolver.parse().map_err(|_| RequestError::Resolver(resolver.clone())));
-        let on_behalf = match (&words.client, resolver.transpose()?) {
-            (Some(client), resolver) => OnBehalf::Subnet(prefix(client)?, resolver),
-            (None, Some(resolver)) => OnBehalf::Resolver(resolver),
-            (None, None) => return Err(RequestError::Whom),
+        let stamp: Option<Stamp> = words.stamp.as_ref().map(|stamp| stamp.parse()).transpose()?;
+        let on_behalf = match (&words.client, resolver.transpose()?, &stamp) {
+            (Some(client), resolver, _) => OnBehalf::Subnet(prefix(client)?, resolver),
+            (None, Some(resolver), _) => OnBehalf::Resolver(resolver),
+            (None, None, Some(stamp)) => stamp.client.into(),
+            (None, None, None) => return Err(RequestError::Whom),
         };
-        let at = match &words.at {
-            None => now,
-            Some(at) => at.parse().map_err(|_| RequestError::At(at.clone()))?,
+        let (at, moment) = match (&words.at, &stamp) {
+            (Some(_), Some(_)) => return Err(RequestError::TwoInstants),
+            (None, None) => (now, None),
+            (None, Some(stamp)) => {
+                let ordered = Ordered::UpTo(stamp.orders);
+                (stamp.at, Some(Moment { at: stamp.board_at, ordered }))
+            }
+            (Some(at), None) => {
+                let at = at.parse().map_err(|_| RequestError::At(at.clone()))?;
+                (at, Some(Moment { at, ordered: Ordered::By(at) }))
+            }
         };
         let suppose = words.suppose.iter().map(|word| word.parse()).collect::<Result<_, _>>()?;
         // Answers know whole seconds only.
         let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
-        Ok(Request { name, qtype, on_behalf, at, suppose })
+        Ok(Request { name, qtype, on_behalf, at, moment, stamp, suppose })
     }
 }
 
@@ -389,7 +416,18 @@ pub struct RequestWords {
     pub client: Option<String>,
     pub resolver: Option<String>,
     pub at: Option<String>,
+    /// As a tool printed it.
+    pub stamp: Option<String>,
     pub suppose: Vec<String>,
+}
+
+impl From<stamp::Client> for OnBehalf {
+    fn from(client: stamp::Client) -> OnBehalf {
+        match client {
+            stamp::Client::Subnet(net) => OnBehalf::Subnet(net, None),
+            stamp::Client::Resolver(address) => OnBehalf::Resolver(address),
+        }
+    }
 }
 
 /// How an explanation is written.
@@ -428,11 +466,16 @@ pub enum RequestError {
     #[error("\"{0}\" is not a resolver's address; expected one such as 192.0.2.53")]
     Resolver(String),
     #[error(
-        "for whom? give a client subnet (--client, client=), a resolver's address (--resolver, resolver=), or both"
+        "for whom? give a client subnet (--client, client=), a resolver's address (--resolver, resolver=), or both; \
+         or the stamp of an answer (--stamp, stamp=), which says it"
     )]
     Whom,
     #[error("\"{0}\" is not an instant; expected one such as 2026-11-21T09:30:00Z")]
     At(String),
+    #[error("a stamp says of what instant it is; leave out one of at and stamp")]
+    TwoInstants,
+    #[error(transparent)]
+    Stamp(#[from] StampError),
     #[error(transparent)]
     Suppose(#[from] SuppositionError),
 }

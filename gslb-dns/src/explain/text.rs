@@ -3,18 +3,33 @@
 use std::fmt::Write;
 
 use super::story::{Steering, StepTold};
-use super::{ClientTold, Explanation};
+use super::{BoardStamp, ClientTold, Explanation, StampTold};
 
 /// Columns of the first word on a line.
 const MARGIN: usize = 11;
 
 pub fn text(explanation: &Explanation) -> String {
     let mut page = Page(String::new());
-    let Explanation { name, qtype, node, epoch, board, at, supposed, client, steering, answer } =
-        explanation;
+    let Explanation {
+        name,
+        qtype,
+        node,
+        epoch,
+        board,
+        at,
+        stamp,
+        supposed,
+        client,
+        steering,
+        answer,
+    } = explanation;
     page.title(&format!("{name} {qtype} for {}", client.prefix));
-    page.line("node", &format!("{node}, world {}, board {}", &epoch[..12], board.number));
+    page.line("node", &format!("{node}, world {}", &epoch[..12]));
+    board_line(&mut page, board);
     page.line("time", &at.to_string());
+    if let Some(stamp) = stamp {
+        stamp_lines(&mut page, stamp);
+    }
     if !supposed.is_empty() {
         page.line("supposed", &supposed.join(", "));
     }
@@ -53,6 +68,32 @@ pub fn text(explanation: &Explanation) -> String {
         page.line("ede", told.trim_end_matches(": "));
     }
     page.0
+}
+
+fn board_line(page: &mut Page, board: &BoardStamp) {
+    let BoardStamp { number, digest, override_stamp } = board;
+    let number = match number {
+        0 => "of that time".to_owned(),
+        number => number.to_string(),
+    };
+    let orders = match override_stamp {
+        0 => "no orders".to_owned(),
+        highest => format!("orders up to {highest}"),
+    };
+    page.line("board", &format!("{number}, {digest}, {orders}"));
+}
+
+fn stamp_lines(page: &mut Page, stamp: &StampTold) {
+    let StampTold { epoch, board, override_stamp, board_at, at, client, differs } = stamp;
+    page.line("stamp", &format!("of an answer to {client} at {at}"));
+    let orders = format!("orders up to {override_stamp}");
+    page.line("", &format!("from world {epoch}, board {board} of {board_at}, {orders}"));
+    if differs.is_empty() {
+        page.line("", "world and board are the same here");
+    }
+    for one in differs {
+        page.line("DIFFERS", one);
+    }
 }
 
 fn client_lines(page: &mut Page, client: &ClientTold) {

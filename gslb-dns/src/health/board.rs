@@ -59,6 +59,10 @@ pub struct Board {
     pub number: u64,
     /// The same for the same beliefs, on every server.
     pub digest: BoardDigest,
+    /// The moment that it is of.
+    pub at: Timestamp,
+    /// The highest number that an order had been given by then, or 0.
+    pub orders: u64,
     services: Vec<Beliefs>,
 }
 
@@ -108,10 +112,16 @@ impl Board {
             });
             Beliefs::new(standings.collect(), last_known.of(world, service))
         });
-        Board::of(number, services.collect())
+        Board { at: now, ..Board::of(number, services.collect()) }
     }
 
-    /// A board of the beliefs given.
+    /// This board, made of orders up to this number.
+    #[must_use]
+    pub fn ordered_up_to(self, orders: u64) -> Board {
+        Board { orders, ..self }
+    }
+
+    /// A board of the beliefs given, of no moment.
     pub fn of(number: u64, services: Vec<Beliefs>) -> Board {
         let mut hash = Sha256::new();
         for beliefs in &services {
@@ -119,7 +129,8 @@ impl Board {
         }
         let whole: [u8; 32] = hash.finalize().into();
         let digest = *whole.first_chunk().expect("16 octets stand in 32");
-        Board { number, digest: BoardDigest(digest), services }
+        let (digest, at) = (BoardDigest(digest), Timestamp::UNIX_EPOCH);
+        Board { number, digest, at, orders: 0, services }
     }
 
     /// Nothing is known of any site, and no operator has said a word.
@@ -142,7 +153,8 @@ impl Board {
         let services = world.services.iter().zip(&self.services);
         let supposed =
             services.map(|(service, beliefs)| beliefs.supposing(world, service, suppositions));
-        Board::of(self.number, supposed.collect())
+        let &Board { number, at, orders, .. } = self;
+        Board { at, orders, ..Board::of(number, supposed.collect()) }
     }
 }
 
@@ -367,5 +379,38 @@ impl fmt::Display for Health {
 impl fmt::Display for BoardDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SHA-256, cut to 128 bits, of health, duty, weight (u32) and admit (f64) of each site, a zero, who was fit,
+    /// and 0xff: for each service, in the world's order. Servers of several versions must agree on it.
+    #[test]
+    fn a_digest_is_the_same_everywhere() {
+        let standing = |health, duty, weight, admit| {
+            let admit = Admit::new(admit).unwrap();
+            Standing {
+                health,
+                duty,
+                admit,
+                since: Some(Timestamp::UNIX_EPOCH),
+                ..unwatched(weight)
+            }
+        };
+        let standings = vec![
+            standing(Health::Up, Duty::Serving, 5, 1.0),
+            standing(Health::Down, Duty::Drained, 1, 0.5),
+        ];
+        let board = |number| {
+            let beliefs = Beliefs::new(standings.clone(), SiteSet::EMPTY);
+            Board::of(number, vec![beliefs])
+        };
+        assert_eq!(board(1).digest.to_string(), "ea8ff79f0ba846f4e61d1a694c08a481");
+        // What each server counts for itself, and when it looked, is no part of what is believed.
+        let later = Board { at: Timestamp::MAX, ..board(2).ordered_up_to(9) };
+        assert_eq!(later.digest, board(1).digest);
     }
 }

@@ -42,6 +42,22 @@ pub struct Entries {
     highest: u64,
 }
 
+/// A moment whose board somebody asks for: what time it was, and what had been ordered by then.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Moment {
+    pub at: Timestamp,
+    pub ordered: Ordered,
+}
+
+/// Which orders had been given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ordered {
+    /// Those up to this number.
+    UpTo(u64),
+    /// Those of that time.
+    By(Timestamp),
+}
+
 /// There are `MOST_ENTRIES`, and each may still matter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
@@ -62,6 +78,20 @@ impl Entries {
     /// The highest number ever given.
     pub fn highest(&self) -> u64 {
         self.highest
+    }
+
+    /// Those that had been given at some moment, as far as they are still kept.
+    #[must_use]
+    pub fn as_of(&self, ordered: Ordered) -> Entries {
+        let was_given = |entry: &&Entry| match ordered {
+            Ordered::UpTo(number) => entry.stamp.number <= number,
+            Ordered::By(at) => entry.given <= at,
+        };
+        let highest = match ordered {
+            Ordered::UpTo(number) => number.min(self.highest),
+            Ordered::By(_) => 0,
+        };
+        Entries::restore(highest, self.iter().filter(was_given).cloned().collect())
     }
 
     /// In the order of their stamps: of two about the same, the later one holds.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::health::board::Board;
-use crate::health::entries::{Entries, Entry};
+use crate::health::entries::{Entries, Entry, Moment};
 use crate::health::last_known::LastKnown;
 use crate::health::overrides::{Override, Phase};
 use crate::snapshot::Groundwork;
@@ -169,6 +169,12 @@ impl Beliefs {
         self.board_with(&self.entries, number, ground, now)
     }
 
+    /// The board as it was at some moment, as far as orders decide: the overrides file is taken as it is now, and
+    /// so is who was fit when one last was. Its number is 0, since nobody was ever answered from it.
+    pub fn board_of(&self, moment: &Moment, ground: &Groundwork) -> Board {
+        self.board_with(&self.entries.as_of(moment.ordered), 0, ground, moment.at)
+    }
+
     /// As the board would be with other entries.
     pub(super) fn board_with(
         &self,
@@ -180,6 +186,7 @@ impl Beliefs {
         let by_command = entries.iter().map(|entry| &entry.said);
         let said: Vec<&Override> = self.overrides.iter().chain(by_command).collect();
         Board::build(number, &ground.world, &said, &self.last_known, now)
+            .ordered_up_to(entries.highest())
     }
 
     /// From now on these are the entries. They are written at once, and again until it succeeds.

@@ -15,6 +15,7 @@ pub use self::task::{AskError, Desk, keep};
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tracing::{error, info, warn};
@@ -22,6 +23,8 @@ use tracing::{error, info, warn};
 use self::jar::Jar;
 use crate::audit::{Audit, Outcome};
 use crate::config::{Prepared, Problems, Severity};
+use crate::health::board::Board;
+use crate::health::entries::Moment;
 use crate::health::overrides::{Override, Phase, Unmatched};
 use crate::metrics::WorldMetrics;
 use crate::name::Name;
@@ -47,6 +50,8 @@ pub struct Keeper {
     node: Node,
     beliefs: Beliefs,
     ground: Arc<Groundwork>,
+    /// Whose clients are told what they were answered from, by the last config that was good.
+    trusted: Arc<[IpNet]>,
     published: Published,
     jar: Jar,
     metrics: WorldMetrics,
@@ -84,7 +89,9 @@ impl Keeper {
         let ground = Arc::new(ground);
         let moment = beliefs.entries.not_before(now);
         let board = beliefs.board(1, &ground, moment);
-        let published = Published::new(Snapshot::new(Arc::clone(&ground), board));
+        let trusted = Arc::clone(&node.dns.trusted);
+        let snapshot = Snapshot::new(Arc::clone(&ground), board).trusting(Arc::clone(&trusted));
+        let published = Published::new(snapshot);
         let jar = Jar::open(published.clone(), node.dns.cookies.as_ref(), now);
         let phases = beliefs.phases(moment);
         let (number, is_persisted, retired) = (1, true, vec![]);
@@ -92,6 +99,7 @@ impl Keeper {
             node: node.clone(),
             beliefs,
             ground,
+            trusted,
             published,
             jar,
             metrics,
@@ -151,20 +159,19 @@ impl Keeper {
         self.metrics.reloads.config_ok.set(1);
         let epoch = ground.world.epoch;
         if epoch == self.ground.world.epoch {
+            self.trust(&node.dns.trusted, now);
             self.metrics.reloads.unchanged.inc();
             info!(%epoch, "reloaded: the world is the same");
             self.reloaded(LastReload { at: now, refused: None }, by);
             return self.told(false, &findings, now);
         }
+        self.trusted = Arc::clone(&node.dns.trusted);
         ground.count_in(&self.metrics.ledgers);
         let previous = std::mem::replace(&mut self.ground, Arc::new(ground));
         self.phases = self.beliefs.phases(self.moment(now));
         let board = self.beliefs.board(self.number + 1, &self.ground, self.moment(now));
         let digest = board.digest;
-        self.number += 1;
-        self.since = now;
-        let next = Snapshot::new(Arc::clone(&self.ground), board);
-        self.retired.push(self.published.swap(next));
+        self.publish(board, now);
         self.forget(&previous.world);
         self.tell_world();
         self.settle();
@@ -252,13 +259,35 @@ impl Keeper {
         if board.agrees_with(&self.published.load().board) {
             return;
         }
-        self.number += 1;
-        self.since = now;
         let digest = board.digest;
-        let next = Snapshot::new(Arc::clone(&self.ground), board);
-        self.retired.push(self.published.swap(next));
+        self.publish(board, now);
         info!(board = self.number, %digest, "board changed");
         self.settle();
+    }
+
+    /// Answers from this board of the present world from now on.
+    fn publish(&mut self, board: Board, now: Timestamp) {
+        self.number = board.number;
+        self.since = now;
+        let next = Snapshot::new(Arc::clone(&self.ground), board);
+        let next = next.trusting(Arc::clone(&self.trusted));
+        self.retired.push(self.published.swap(next));
+    }
+
+    /// Tells these clients what they are answered from, in a world that is the same.
+    fn trust(&mut self, trusted: &Arc<[IpNet]>, now: Timestamp) {
+        if *trusted == self.trusted {
+            return;
+        }
+        self.trusted = Arc::clone(trusted);
+        self.phases = self.beliefs.phases(self.moment(now));
+        self.publish(self.beliefs.board(self.number + 1, &self.ground, self.moment(now)), now);
+        self.settle();
+    }
+
+    /// The board of some moment in the present world, and that world.
+    pub fn board_of(&self, moment: &Moment) -> (Arc<Groundwork>, Board) {
+        (Arc::clone(&self.ground), self.beliefs.board_of(moment, &self.ground))
     }
 
     /// What metrics say of overrides.

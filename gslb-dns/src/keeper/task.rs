@@ -15,7 +15,10 @@ use tracing::{error, info};
 use super::command::Refused;
 use super::{By, Keeper, Receipt, Reloaded};
 use crate::config::{self, Prepared};
+use crate::health::board::Board;
+use crate::health::entries::Moment;
 use crate::orders::OrderWords;
+use crate::snapshot::Groundwork;
 use crate::status::{OverrideTold, Status};
 
 /// How often the overrides' file and the time are looked at. A change of the file is in force after two
@@ -42,6 +45,7 @@ enum Question {
     Order(Box<(OrderWords, By)>, Answer<Result<Receipt, Refused>>),
     Overrides(Answer<Vec<OverrideTold>>),
     Status(Answer<Box<Status>>),
+    BoardOf(Moment, Answer<(Arc<Groundwork>, Box<Board>)>),
     /// Somebody asked for a change who may only read.
     TurnedAway(By, Box<str>, Answer<()>),
 }
@@ -83,6 +87,14 @@ impl Desk {
 
     pub async fn status(&self) -> Result<Box<Status>, AskError> {
         self.ask(|answer| Asked::Question(Question::Status(answer))).await
+    }
+
+    /// The board of some moment in the present world, and that world.
+    pub async fn board_of(
+        &self,
+        moment: Moment,
+    ) -> Result<(Arc<Groundwork>, Box<Board>), AskError> {
+        self.ask(|answer| Asked::Question(Question::BoardOf(moment, answer))).await
     }
 
     /// Has it noted that somebody asked for a change who may only read.
@@ -182,6 +194,11 @@ fn answer(keeper: &mut Keeper, woken: Woken, now: fn() -> Timestamp) {
         }
         Woken::Question(Question::Overrides(answer)) if answer.is_closed() => {}
         Woken::Question(Question::Status(answer)) if answer.is_closed() => {}
+        Woken::Question(Question::BoardOf(_, answer)) if answer.is_closed() => {}
+        Woken::Question(Question::BoardOf(moment, answer)) => {
+            let (ground, board) = keeper.board_of(&moment);
+            let _ = answer.send((ground, Box::new(board)));
+        }
         Woken::Question(Question::Overrides(answer)) => {
             let _ = answer.send(keeper.overrides(now()));
         }

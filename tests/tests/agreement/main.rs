@@ -287,6 +287,8 @@ impl Scene<'_> {
                 Some(client) => OnBehalf::Subnet(client, Some(US)),
             },
             at,
+            moment: None,
+            stamp: None,
             suppose: vec![],
         };
         explain(self.snapshot, NODE_NAME, &request)
@@ -363,25 +365,21 @@ impl Scene<'_> {
             "--json".into(),
         ];
         let node = self.drawn.world.node().display().to_string();
-        // The board that a command makes for itself is its first.
-        let of_files = Snapshot::new(
-            Arc::clone(&self.snapshot.ground),
-            self.drawn.world.snapshot(&self.snapshot.ground, 1, at.parse()?)?.board,
-        );
+        // The board of a moment that is asked for has no number: nobody was answered from it.
+        let then = self.drawn.world.snapshot(&self.snapshot.ground, 0, at.parse()?)?;
         let server = self.admin.to_string();
-        for (snapshot, source) in [
-            (&of_files, ["--config".to_owned(), node]),
-            (self.snapshot, ["--server".to_owned(), server]),
-        ] {
+        for source in [["--config".to_owned(), node], ["--server".to_owned(), server]] {
             let request = Request {
                 name: input.name.parse()?,
                 qtype: input.qtype.to_string().parse()?,
                 on_behalf,
                 at: Timestamp::from_second(at.parse::<Timestamp>()?.as_second())?,
+                moment: None,
+                stamp: None,
                 suppose: vec![],
             };
             let expected =
-                serde_json::to_string_pretty(&explain(snapshot, NODE_NAME, &request))? + "\n";
+                serde_json::to_string_pretty(&explain(&then, NODE_NAME, &request))? + "\n";
             let words = [&["explain".to_owned()][..], &words, &whom, &source].concat();
             let finished = server::run(&words)?;
             assert_eq!((finished.code, &*finished.stderr), (Some(0), ""), "{words:?}");
@@ -466,6 +464,8 @@ fn a_lot_drawn_by_a_subnet_that_says_nothing_is_not_everybodys() {
             qtype: "A".parse().unwrap(),
             on_behalf: OnBehalf::Subnet(client.parse().unwrap(), None),
             at: Timestamp::now(),
+            moment: None,
+            stamp: None,
             suppose: vec![],
         };
         let answer = explain(&snapshot, NODE_NAME, &request).answer;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::cookie::cookie_file;
 use super::query_log::query_log;
-use super::rate_limit::rate_limits;
+use super::rate_limit::{networks, rate_limits};
 use super::{encrypted, or, path, within};
 use crate::config::duration;
 use crate::config::file;
@@ -123,6 +123,7 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
         tcp,
         cookie_secret,
         rate_limit,
+        trusted,
         tls,
         https,
         quic,
@@ -142,6 +143,7 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
     let proxies = or(proxy, vec![], |file::Proxy { from }| proxies(&from?, problems));
     let cookies = or(cookie_secret, None, |file| cookie_file(&file, dir, problems).map(Some));
     let rate_limit = or(rate_limit, None, |limits| rate_limits(limits, problems).map(Some));
+    let trusted = or(trusted, vec![], |trusted| self::trusted(&trusted, problems));
     let query_log = or(query_log, None, |log| self::query_log(log, dir, problems).map(Some));
     Some(DnsListeners {
         listen: listen?,
@@ -149,6 +151,7 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
         tcp: tcp?,
         cookies: cookies?,
         rate_limit: rate_limit?,
+        trusted: trusted?.into(),
         tls: tls?,
         https: https?,
         quic: quic?,
@@ -169,6 +172,17 @@ fn proxies(from: &At<List<At<IpNet>>>, problems: &mut Problems) -> Option<Vec<Ip
         }
     }
     from.value.iter().map(|net| net.as_ref().map(|net| net.value)).collect()
+}
+
+/// Networks whose clients are told what they were answered from.
+fn trusted(trusted: &At<List<At<IpNet>>>, problems: &mut Problems) -> Option<Vec<IpNet>> {
+    let networks = networks(trusted, problems);
+    for At { value, spot } in trusted.value.iter().flatten() {
+        if value.prefix_len() == 0 {
+            problems.add(spot.problem(format!("{value} is everybody; list your own networks")));
+        }
+    }
+    networks
 }
 
 /// That an address is another listener's already.

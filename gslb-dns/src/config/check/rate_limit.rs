@@ -18,7 +18,7 @@ const SLIP: RangeInclusive<i64> = 0..=10;
 /// 8 octets each: 8 KiB to 128 MiB.
 const SLOTS: RangeInclusive<i64> = 1024..=16_777_216;
 /// Looked through for every answer.
-const MOST_EXEMPT: usize = 64;
+const MOST_NETWORKS: usize = 64;
 
 const DEFAULT_IPV4_PREFIX: u8 = 24;
 const DEFAULT_IPV6_PREFIX: u8 = 56;
@@ -60,15 +60,19 @@ pub(super) fn rate_limits(raw: file::RateLimit, problems: &mut Problems) -> Opti
     })
 }
 
-fn networks(exempt: &At<List<At<IpNet>>>, problems: &mut Problems) -> Option<Vec<IpNet>> {
-    let found = exempt.value.len();
-    if found > MOST_EXEMPT {
-        let message = format!("lists {found} networks, and {MOST_EXEMPT} is the most");
-        problems.add(exempt.spot.problem(message));
+/// Each once, and not too many.
+pub(super) fn networks(
+    written: &At<List<At<IpNet>>>,
+    problems: &mut Problems,
+) -> Option<Vec<IpNet>> {
+    let found = written.value.len();
+    if found > MOST_NETWORKS {
+        let message = format!("lists {found} networks, and {MOST_NETWORKS} is the most");
+        problems.add(written.spot.problem(message));
         return None;
     }
     let mut networks = Vec::new();
-    for network in exempt.value.iter().flatten() {
+    for network in written.value.iter().flatten() {
         if networks.contains(&network.value) {
             let message = format!("{} is listed twice; remove one", network.value);
             problems.add(network.spot.problem(message));
