@@ -281,6 +281,7 @@ mod tests {
             quic: None,
             proxies: vec![],
             query_log: None,
+            talkers: false,
         };
         let (name, cluster) = ("dns1".into(), "test".into());
         let (world, state_dir) = (PathBuf::new(), PathBuf::new());

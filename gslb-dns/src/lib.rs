@@ -4,6 +4,7 @@
 //! guard:   cookie, rate_limit ─────────────────────────────┘
 //! log:     listen ─▶ dnstap, recording ─▶ query_log (threads of its own; nothing waits for them)
 //! replay:  recording ─▶ replay (answer) ─▶ report
+//! talkers: listen ─▶ talkers ─▶ gather ─▶ admin (a sample, counted by each thread for itself)
 //! health:  orders, overrides ─▶ board ────────────┘  (in the snapshot: one Arc, swapped whole)
 //! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together
 //!
@@ -23,6 +24,7 @@ pub mod dnstap;
 pub mod duration;
 pub mod entropy;
 pub mod explain;
+pub mod gather;
 pub mod health;
 pub mod ids;
 pub mod keeper;
@@ -49,6 +51,7 @@ pub mod snapshot;
 pub mod stamp;
 pub mod status;
 pub mod steer;
+pub mod talkers;
 pub mod telemetry;
 pub mod tls;
 pub mod world;

@@ -118,6 +118,11 @@ enum Command {
         #[command(flatten)]
         shown: Shown,
     },
+    /// Who asks most, and for what, in the last minute.
+    Talkers {
+        #[command(flatten)]
+        shown: Shown,
+    },
     /// Take a site out of service: nobody new is sent there.
     Drain {
         #[command(flatten)]
@@ -286,6 +291,7 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Queries { files, json } => show_queries(&files, format(json)),
         Command::Status { shown } => done(&shown.at()?.status(format(shown.json))?),
         Command::Overrides { shown } => done(&shown.at()?.overrides(format(shown.json))?),
+        Command::Talkers { shown } => done(&shown.at()?.talkers(format(shown.json))?),
         Command::Drain { order, over } => order.give("drain", None, over),
         Command::Undrain { order } => order.give("undrain", None, None),
         Command::Force { state, order } => order.give("force", Some(state), None),

@@ -19,9 +19,10 @@ use tracing::{error, info};
 use crate::admin::{self, AdminSocket, Door};
 use crate::answer::Transport;
 use crate::certificates::{self, Certificates, Unreadable};
-use crate::clock::now;
+use crate::clock::{now, unix_seconds};
 use crate::config::Prepared;
 use crate::entropy;
+use crate::gather::{self, Gatherer};
 use crate::keeper::{self, By, Desk, Keeper};
 use crate::listen::quic::QuicListener;
 use crate::listen::tcp::{Carries, Connections, TcpListener};
@@ -30,6 +31,7 @@ use crate::metrics::{Metrics, Tally};
 use crate::notify::ServiceManager;
 use crate::query_log::{QueryLog, Writing};
 use crate::rate_limit::RateLimiter;
+use crate::talkers;
 use crate::tls;
 use crate::world::{DnsListeners, Node};
 
@@ -164,6 +166,10 @@ impl Server {
             Some(log) => sockets.tapped(log),
             None => sockets,
         };
+        let (sockets, talkers) = match node.dns.talkers {
+            true => sockets.counting(),
+            false => (sockets, None),
+        };
         let (stop, stopping) = watch::channel(false);
         let (desk, questions) = Desk::new();
         let mut server = Server {
@@ -190,6 +196,7 @@ impl Server {
             published: keeper.published().clone(),
             metrics: metrics.clone(),
             desk,
+            talkers: talkers.clone(),
             operators: node.admin.operators.clone().into(),
         };
         let connections = Connections::new(node.dns.tcp, metrics.tcp.clone());
@@ -225,6 +232,9 @@ impl Server {
         let of_keeper = Arc::clone(&reread);
         server.spawn(certificates::keep(certificates, reread, now, stopping.clone()));
         server.spawn(keeper::keep(keeper, file, questions, now, of_keeper, stopping.clone()));
+        if let Some(talkers) = talkers {
+            server.spawn(gather::gather(talkers, stopping.clone()));
+        }
         if let Some(socket) = sockets.admin_socket {
             server.spawn(admin::serve_socket(socket, door.clone(), stopping.clone()));
         }
@@ -472,6 +482,21 @@ impl Sockets {
         });
         let quic = quic.collect();
         Sockets { dns, tls, https, quic, ..self }
+    }
+
+    /// Has every UDP thread count who asks most.
+    fn counting(self) -> (Sockets, Option<Gatherer>) {
+        let mut outlets = vec![];
+        let mut counting = |udp: UdpListener| {
+            let (counter, outlet) = talkers::counter(entropy::octets(), unix_seconds());
+            outlets.push(outlet);
+            udp.counting(counter)
+        };
+        let dns = self.dns.into_iter().map(|(address, udp, tcp)| {
+            (address, udp.into_iter().map(&mut counting).collect(), tcp)
+        });
+        let dns = dns.collect();
+        (Sockets { dns, ..self }, Some(Gatherer::new(outlets)))
     }
 }
 

@@ -75,6 +75,8 @@ pub struct DnsListeners {
     pub proxies: Vec<IpNet>,
     /// Who is told what is asked and answered: nobody, unless the file says so.
     pub query_log: Option<QueryLog>,
+    /// Whether it is counted who asks most, and for what.
+    pub talkers: bool,
 }
 
 /// Where it is told who asks what. At least one of the two is there.
@@ -257,6 +259,7 @@ impl Node {
             quic,
             proxies,
             query_log,
+            talkers,
         } = dns;
         let differs = [
             ("name", *name != next.name),
@@ -271,6 +274,7 @@ impl Node {
             ("dns.quic", *quic != next.dns.quic),
             ("dns.proxy", *proxies != next.dns.proxies),
             ("dns.query_log", *query_log != next.dns.query_log),
+            ("dns.talkers", *talkers != next.dns.talkers),
             ("admin.listen", admin.listen != next.admin.listen),
             ("admin.socket", admin.socket != next.admin.socket),
             ("admin.operators", admin.operators != next.admin.operators),

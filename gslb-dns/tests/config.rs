@@ -153,6 +153,7 @@ fn a_good_configuration_is_what_was_meant() {
     // The port that TLS has, for that is TCP.
     assert_eq!(node.dns.quic.unwrap().listen, ["[::]:853".parse().unwrap()]);
     assert_eq!(node.dns.proxies.len(), 2);
+    assert!(!node.dns.talkers);
     assert_eq!(node.admin.listen.map(|admin| admin.to_string()), Some("127.0.0.1:8080".to_owned()));
 
     let sites: Vec<String> = world
@@ -230,6 +231,7 @@ fn a_secret_that_everybody_can_read_is_noticed() {
         fs::set_permissions(path("cookie.key"), fs::Permissions::from_mode(mode)).unwrap();
         let config = config::load(&path("node.toml")).unwrap_or_else(|all| panic!("{all}"));
         assert_eq!(config.node.dns.cookies.unwrap().is_open, is_open, "{mode:o}");
+        assert!(config.node.dns.talkers, "it is counted who asks most, unless the file says no");
         // What is not said of errors holds for answers.
         assert_eq!(config.node.dns.rate_limit.unwrap().errors_per_second, 7);
     }

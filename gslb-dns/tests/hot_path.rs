@@ -1,5 +1,5 @@
 //! The promise of the UDP path: after its start it allocates nothing, frees nothing and takes no lock, with
-//! cookies and limits too, and whatever names are asked for.
+//! cookies, limits and the count of talkers too, and whatever names are asked for.
 //!
 //! The real worker on a real socket, in this thread, so that its own counts are all that is counted.
 
@@ -30,6 +30,7 @@ use gslb_dns::publish::Published;
 use gslb_dns::query::ClientSubnet;
 use gslb_dns::query_log::QueryLog;
 use gslb_dns::rate_limit::RateLimiter;
+use gslb_dns::talkers::{self, History, Outcome, SAMPLED, WINDOW};
 use gslb_dns::world::{self, Clients, Dnstap, Messages, RateLimits, Recording, Sample};
 
 use busy_world::snapshot;
@@ -225,7 +226,8 @@ fn a_query_costs_no_allocation_and_no_lock() {
         asker.header = header;
         let mut worker =
             Worker::new(&server, ReplyFrom::Socket, &published, "test", limiter, &tally)
-                .believing(proxies);
+                .believing(proxies)
+                .counting(talkers::counter([5; 8], unix_seconds()).0);
         // The first batch warms up what a thread sets up once.
         asker.send(0);
         take(&mut worker, &mut Spent::default());
@@ -266,6 +268,48 @@ fn a_query_costs_no_allocation_and_no_lock() {
     assert_eq!(value(&metrics, "gslb_dns_panics_total{transport=\"udp\"}"), 0);
     assert!(asker.truncated > 0);
     assert!(asker.bound.iter().all(|met| *met > QUERIES / 200), "HTTPS: {:?}", asker.bound);
+}
+
+/// A thread's windows come and go, with whoever asks and whatever is asked for, and with a history that comes to fetch
+/// them or does not.
+#[test]
+fn a_counter_of_talkers_costs_no_allocation_and_no_lock() {
+    const ASKED: u32 = 1 << 14;
+    let metrics = Metrics::new(vec![]);
+    let ground = Arc::clone(&snapshot(&metrics).ground);
+    let packets = packets();
+    for fetched in [true, false] {
+        let (mut counter, outlet) = talkers::counter([6; 8], 0);
+        let mut history = History::new(vec![outlet], 0);
+        let (mut spent, mut due) = (Spent::default(), 0);
+        for window in 0..20 {
+            spent.on(|| {
+                for number in 0..ASKED {
+                    if counter.is_due() {
+                        due += 1;
+                        let client = Ipv4Addr::from_bits(number.wrapping_mul(0x9e37_79b9));
+                        let packet = &packets[number as usize % PACKETS];
+                        let zones = &ground.zones;
+                        counter.count(zones, client.into(), packet, Outcome::default());
+                    }
+                }
+                counter.hand_over((window + 1) * WINDOW);
+            });
+            if fetched {
+                history.gather();
+            }
+        }
+        assert_eq!(spent, Spent::default());
+        assert_eq!(due, 20 * ASKED / SAMPLED);
+        history.gather();
+        let report = history.report(20 * WINDOW);
+        let met = report.names.talkers.len();
+        assert!(met > 15 || !fetched, "{report:?}");
+        counter.count(&ground.zones, Ipv4Addr::LOCALHOST.into(), &packets[0], Outcome::default());
+        counter.hand_over(21 * WINDOW);
+        history.gather();
+        assert_eq!(history.report(21 * WINDOW).lost_windows > 0, !fetched);
+    }
 }
 
 /// The same with a query log, be it read, full or sampled.

@@ -56,6 +56,7 @@ const ARROWS: &[(&str, &str)] = &[
         "config",
         "binding bounded cookie duration health ids name policy prove query record site_set snapshot tls world zone",
     ),
+    ("talkers", "answer name query zone"),
     ("metrics", "answer cookie ledger query steer"),
     ("certificates", "metrics tls world"),
     ("dnstap", "answer"),
@@ -64,9 +65,10 @@ const ARROWS: &[(&str, &str)] = &[
         "answer clock dnstap health ids ledger metrics name query recording site_set snapshot steer world",
     ),
     ("publish", "cookie snapshot"),
+    ("gather", "clock lock talkers"),
     (
         "listen",
-        "answer clock ids lock metrics name publish query query_log rate_limit snapshot tls world",
+        "answer clock ids lock metrics name publish query query_log rate_limit snapshot talkers tls world",
     ),
     (
         "keeper",
@@ -76,10 +78,10 @@ const ARROWS: &[(&str, &str)] = &[
         "replay",
         "answer explain health keeper ledger name query query_log recording snapshot steer world",
     ),
-    ("admin", "clock explain keeper metrics orders publish snapshot status world"),
+    ("admin", "clock explain gather keeper metrics orders publish snapshot status world"),
     (
         "run",
-        "admin answer certificates clock config entropy keeper listen metrics notify query_log rate_limit tls world",
+        "admin answer certificates clock config entropy gather keeper listen metrics notify query_log rate_limit talkers tls world",
     ),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
@@ -106,6 +108,7 @@ const PURE: [&str; 21] = [
     "prove",
     "dnstap",
     "recording",
+    "talkers",
 ];
 const IMPURE: [&str; 11] = [
     "Instant::now",

@@ -64,6 +64,10 @@ impl At {
         self.ask(&Asked::get(&format!("/v1/overrides?format={}", format.as_str())), TIMEOUT)
     }
 
+    pub fn talkers(&self, format: Format) -> anyhow::Result<String> {
+        self.ask(&Asked::get(&format!("/v1/talkers?format={}", format.as_str())), TIMEOUT)
+    }
+
     /// `on_behalf_of`: for whom root gives the order.
     pub fn order(&self, words: &OrderWords, on_behalf_of: Option<&str>) -> anyhow::Result<Receipt> {
         let body = serde_json::to_vec(words)?;

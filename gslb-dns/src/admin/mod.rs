@@ -30,6 +30,7 @@ use tracing::{debug, warn};
 
 pub use self::socket::AdminSocket;
 
+use crate::gather::Gatherer;
 use crate::keeper::Desk;
 use crate::metrics::Metrics;
 use crate::publish::Published;
@@ -53,6 +54,8 @@ pub struct Door {
     pub published: Published,
     pub metrics: Metrics,
     pub desk: Desk,
+    /// Who asks most, if that is counted.
+    pub talkers: Option<Gatherer>,
     /// Who may change things, besides root and our own user.
     pub operators: Arc<[Operator]>,
 }

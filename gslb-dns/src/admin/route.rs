@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::net::unix::UCred;
 use tokio::time::timeout;
 
-use super::role::Role;
+use super::role::{Peer, Role};
 use super::{Door, socket};
 use crate::clock::now;
 use crate::explain::{Format, Request, RequestWords, explain};
@@ -40,6 +40,7 @@ gslb-dns
               [&at=2026-11-21T09:30:00Z | &stamp=…] [&suppose=down=fra] [&format=text]
 /v1/status    what this name server believes, and what wants attention [?format=text]
 /v1/overrides what operators said [?format=text]
+/v1/talkers   who asks most, and for what [?format=text]; clients only at the admin socket
 ";
 
 pub async fn route(
@@ -65,6 +66,7 @@ pub async fn route(
             Ok(all) => shown(&query, &all, |all| overrides_text(all)),
             Err(gone) => unavailable(gone),
         },
+        (&(Method::GET | Method::HEAD), "/v1/talkers") => talkers(door, peer, &query).await,
         (&(Method::GET | Method::HEAD), other) => {
             let text = format!("no page {other}; there are these:\n\n{INDEX}");
             page(StatusCode::NOT_FOUND, TEXT, text)
@@ -91,17 +93,13 @@ async fn change(
                    node.toml), which knows who gives them";
         return error(StatusCode::FORBIDDEN, why);
     };
-    // Names may be asked of a directory far away, which must not hold up others.
-    let operators = Arc::clone(&door.operators);
-    let named = tokio::task::spawn_blocking(move || socket::peer(credentials, &operators));
-    let Ok(Ok(peer)) = timeout(NAMING, named).await else {
+    let Some(peer) = named(&door, credentials).await else {
         let why = "the system does not say who you are: its directory of users does not answer";
         return error(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let claims = request.headers().get(ON_BEHALF).and_then(|name| name.to_str().ok());
     let by = peer.by(claims);
-    let own_uid = nix::unistd::geteuid().as_raw();
-    if peer.role(own_uid, &door.operators) != Role::Operator {
+    if role(&door, &peer) != Role::Operator {
         let why = format!(
             "{} may only read; root, the server's own user and those in [admin] operators of \
              node.toml may change things",
@@ -130,6 +128,34 @@ async fn change(
         Ok(Err(why)) => error(StatusCode::CONFLICT, &why.to_string()),
         Err(gone) => unavailable(gone),
     }
+}
+
+/// Who asks at the socket, as the system knows them; `None` if it does not say.
+async fn named(door: &Door, credentials: UCred) -> Option<Peer> {
+    // Names may be asked of a directory far away, which must not hold up others.
+    let operators = Arc::clone(&door.operators);
+    let named = tokio::task::spawn_blocking(move || socket::peer(credentials, &operators));
+    timeout(NAMING, named).await.ok()?.ok()
+}
+
+fn role(door: &Door, peer: &Peer) -> Role {
+    peer.role(nix::unistd::geteuid().as_raw(), &door.operators)
+}
+
+/// Clients' networks are for operators alone: everybody who can reach the address may read there.
+async fn talkers(door: Door, peer: Option<UCred>, query: &str) -> Response<Full<Bytes>> {
+    let Some(gatherer) = &door.talkers else {
+        let why = "nobody counts who asks most: dns.talkers is false in node.toml";
+        return error(StatusCode::NOT_FOUND, why);
+    };
+    let peer = match peer {
+        Some(credentials) => named(&door, credentials).await,
+        None => None,
+    };
+    let may_see = peer.is_some_and(|peer| role(&door, &peer) == Role::Operator);
+    let report = gatherer.report();
+    let report = if may_see { report } else { report.nameless() };
+    shown(query, &report, |report| report.text())
 }
 
 /// As JSON, or as text where `format=text` asks for it.

@@ -39,6 +39,7 @@ table! {
         quic: Option<Quic>,
         proxy: Option<Proxy>,
         query_log: Option<At<QueryLog>>,
+        talkers: Option<bool>,
     }
 }
 

@@ -31,6 +31,7 @@ use crate::query::{peek_client, peek_name};
 use crate::query_log::{Heard, Tap};
 use crate::rate_limit::RateLimiter;
 use crate::snapshot::Groundwork;
+use crate::talkers::{Counter, Outcome};
 
 /// Datagrams taken at a time. Wide enough to share a system call among many under load; at two lanes of
 /// buffers the batch still fits the second-level cache.
@@ -52,6 +53,7 @@ pub struct UdpListener {
     reply_from: ReplyFrom,
     proxies: Arc<[IpNet]>,
     tap: Option<Tap>,
+    talkers: Option<Counter>,
 }
 
 impl UdpListener {
@@ -78,7 +80,8 @@ impl UdpListener {
         } else {
             ReplyFrom::Socket
         };
-        Ok(UdpListener { socket, reply_from, proxies: [].into(), tap: None })
+        let proxies = [].into();
+        Ok(UdpListener { socket, reply_from, proxies, tap: None, talkers: None })
     }
 
     /// Datagrams from these networks begin with a header of the PROXY protocol, and all of them must.
@@ -89,6 +92,11 @@ impl UdpListener {
     /// Tells the query log what is asked and answered.
     pub fn tapped(self, tap: Tap) -> UdpListener {
         UdpListener { tap: Some(tap), ..self }
+    }
+
+    /// Counts who asks most.
+    pub fn counting(self, talkers: Counter) -> UdpListener {
+        UdpListener { talkers: Some(talkers), ..self }
     }
 
     pub fn local_address(&self) -> io::Result<SocketAddr> {
@@ -108,6 +116,7 @@ impl UdpListener {
             Worker::new(&self.socket, self.reply_from, published, node_name, limiter, tally)
                 .believing(&self.proxies);
         worker.tap = self.tap;
+        worker.talkers = self.talkers;
         while !stop.load(Relaxed) {
             worker.turn(Exchange::receive);
         }
@@ -139,6 +148,7 @@ pub struct Worker<'w> {
     tap: Option<Tap>,
     /// What the last query came to, if the tap wants it.
     note: RefCell<Resolved>,
+    talkers: Option<Counter>,
 }
 
 impl<'w> Worker<'w> {
@@ -166,6 +176,7 @@ impl<'w> Worker<'w> {
             proxies: &[],
             tap: None,
             note: RefCell::default(),
+            talkers: None,
         }
     }
 
@@ -179,6 +190,11 @@ impl<'w> Worker<'w> {
         Worker { tap: Some(tap), ..self }
     }
 
+    /// Counts who asks most.
+    pub fn counting(self, talkers: Counter) -> Worker<'w> {
+        Worker { talkers: Some(talkers), ..self }
+    }
+
     /// Receives and answers one batch; tells how many packets there were.
     pub fn turn(
         &mut self,
@@ -189,6 +205,10 @@ impl<'w> Worker<'w> {
             Err(error) => {
                 // Whoever is not asked must not keep an old world in memory either.
                 self.reader.load();
+                // What was counted before all fell silent is to be known too.
+                if let Some(talkers) = &mut self.talkers {
+                    talkers.hand_over(unix_seconds());
+                }
                 // Nothing came in time, or a signal did; anything else, such as no memory, may last.
                 if !matches!(error.kind(), WouldBlock | TimedOut | Interrupted) {
                     thread::park_timeout(ERROR_PAUSE);
@@ -231,6 +251,9 @@ impl<'w> Worker<'w> {
         // One time for the batch, which came and is answered within microseconds.
         let at = unix_time();
         let now = at.as_secs();
+        if let Some(talkers) = &mut self.talkers {
+            talkers.hand_over(now);
+        }
         let limit = self.limiter.map(|limiter| (limiter, monotonic()));
         let page = snapshot.ground.page(self.tally.page());
         let note = self.tap.as_ref().is_some_and(Tap::wants_resolved).then_some(&self.note);
@@ -251,6 +274,12 @@ impl<'w> Worker<'w> {
                     answer_guarded(&guard, snapshot, node_name, datagram.bytes, &asker, name, out);
                 self.counts.count(answer.as_ref());
                 self.likely = answer.and_then(|answer| answer.steered).or(self.likely);
+                if let (Some(talkers), Some(answer)) = (&mut self.talkers, &answer)
+                    && talkers.is_due()
+                {
+                    let outcome = Outcome::of(answer);
+                    talkers.count(&snapshot.ground.zones, address, datagram.bytes, outcome);
+                }
                 let length = answer.map_or(0, |answer| answer.length);
                 // What gets no answer at all is no query.
                 if let (Some(tap), Some(answer)) = (&mut self.tap, &answer) {

@@ -26,14 +26,7 @@ impl Zone {
     /// Finds what stands at `key`, which must lie within the zone. At most as many probes as the
     /// zone's deepest name has labels, whatever is asked.
     pub fn search(&self, key: &NameKey) -> Match {
-        let mut labels = key.labels().min(self.deepest);
-        let encloser = loop {
-            match self.store.find(key.suffix(labels)) {
-                Some(node) => break node,
-                None if labels <= self.apex_labels => return Match::Nothing,
-                None => labels -= 1,
-            }
-        };
+        let Some((encloser, labels)) = self.enclose(key) else { return Match::Nothing };
         let exact = labels == key.labels();
         match self.store.cut(encloser) {
             Cut::Delegation(at) if exact && at == encloser => Match::DelegationExactly(at),
@@ -42,6 +35,23 @@ impl Zone {
             Cut::None if exact => Match::Node(encloser),
             Cut::None if self.set(encloser, RecordType::DNAME).is_some() => Match::Rename(encloser),
             Cut::None => self.store.wildcard(encloser).map_or(Match::Nothing, Match::Wildcard),
+        }
+    }
+
+    /// The deepest name of the zone at or above `key`, which must lie within the zone.
+    pub fn closest_encloser(&self, key: &NameKey) -> NodeId {
+        self.enclose(key).map_or(self.top, |(encloser, _)| encloser)
+    }
+
+    /// The same, and how many labels it has.
+    fn enclose(&self, key: &NameKey) -> Option<(NodeId, usize)> {
+        let mut labels = key.labels().min(self.deepest);
+        loop {
+            match self.store.find(key.suffix(labels)) {
+                Some(node) => return Some((node, labels)),
+                None if labels <= self.apex_labels => return None,
+                None => labels -= 1,
+            }
         }
     }
 

@@ -129,6 +129,7 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
         quic,
         proxy,
         query_log,
+        talkers,
     } = raw;
     let listen = listen.and_then(|listen| addresses(&listen, problems));
     let threads = or(threads, None, |threads| problems.one(within(&threads, THREADS)).map(Some));
@@ -145,6 +146,7 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
     let rate_limit = or(rate_limit, None, |limits| rate_limits(limits, problems).map(Some));
     let trusted = or(trusted, vec![], |trusted| self::trusted(&trusted, problems));
     let query_log = or(query_log, None, |log| self::query_log(log, dir, problems).map(Some));
+    let talkers = or(talkers, true, Some);
     Some(DnsListeners {
         listen: listen?,
         threads: threads?,
@@ -157,6 +159,7 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
         quic: quic?,
         proxies: proxies?,
         query_log: query_log?,
+        talkers: talkers?,
     })
 }
 
