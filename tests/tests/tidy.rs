@@ -85,7 +85,7 @@ const ARROWS: &[(&str, &str)] = &[
     ),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 21] = [
+const PURE: [&str; 23] = [
     "name",
     "ids",
     "record",

@@ -19,6 +19,12 @@ pub const RECEIVE_ROOM: usize = 1472;
 pub const SEND_ROOM: usize = 1232;
 /// Octets of ancillary data: one `in6_pktinfo`, the largest we ask for, with its header and padding.
 const CONTROL_WORDS: usize = 6;
+/// Octets of an `in_pktinfo`, with its header and padding.
+// SAFETY: computes a length, and touches nothing.
+const SOURCE_ROOM: usize =
+    unsafe { libc::CMSG_SPACE(mem::size_of::<libc::in_pktinfo>() as u32) } as usize;
+
+const _: () = assert!(SOURCE_ROOM <= CONTROL_WORDS * mem::size_of::<u64>(), "the block holds it");
 
 /// Which local address a reply leaves from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,6 +66,8 @@ enum Recipient {
     Sender(usize),
     /// The peer that the socket is connected to.
     Connected,
+    /// Whom the slot itself names, and from where it is to come.
+    Given,
 }
 
 /// One direction: headers, and the buffers they point to. The pointers are set anew for each call, from
@@ -148,6 +156,21 @@ impl Exchange {
         self.queued.push(Recipient::Connected);
     }
 
+    /// Queues a datagram to `to`, which is to come from `source`: an address of this host, while the socket is bound to
+    /// the wildcard. For who has to ask as many do.
+    pub fn queue_from(
+        &mut self,
+        source: Ipv4Addr,
+        to: SocketAddrV4,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) {
+        let slot = self.queued.len();
+        self.replies.vectors[slot].iov_len = write(self.replies.buffer(slot));
+        name_peer(&mut self.replies.peers[slot], to);
+        name_source(&mut self.replies.controls[slot], source);
+        self.queued.push(Recipient::Given);
+    }
+
     /// Sends what is queued. Never waits: a peer that cannot be reached costs the others nothing.
     pub fn flush(&mut self, socket: &UdpSocket) -> Flushed {
         self.address();
@@ -188,11 +211,24 @@ impl Exchange {
         let received = &mut self.received;
         for (header, recipient) in self.replies.headers.iter_mut().zip(&self.queued) {
             let header = &mut header.msg_hdr;
-            header.msg_name = ptr::null_mut();
-            header.msg_namelen = 0;
+            let index = match *recipient {
+                Recipient::Sender(index) => index,
+                // The slot's own, at which it has been aimed.
+                Recipient::Given => {
+                    header.msg_namelen = mem::size_of::<libc::sockaddr_in>() as u32;
+                    header.msg_controllen = SOURCE_ROOM;
+                    continue;
+                }
+                Recipient::Connected => {
+                    header.msg_name = ptr::null_mut();
+                    header.msg_namelen = 0;
+                    header.msg_control = ptr::null_mut();
+                    header.msg_controllen = 0;
+                    continue;
+                }
+            };
             header.msg_control = ptr::null_mut();
             header.msg_controllen = 0;
-            let Recipient::Sender(index) = *recipient else { continue };
             let from = &received.headers[index].msg_hdr;
             header.msg_name = (&raw mut received.peers[index]).cast();
             header.msg_namelen = from.msg_namelen;
@@ -310,6 +346,29 @@ fn peer(storage: &libc::sockaddr_storage) -> SocketAddr {
     }
 }
 
+fn name_peer(storage: &mut libc::sockaddr_storage, peer: SocketAddrV4) {
+    let storage: *mut libc::sockaddr_storage = storage;
+    // SAFETY: the storage is aligned for and longer than the structure, and ours alone.
+    let inet = unsafe { &mut *storage.cast::<libc::sockaddr_in>() };
+    inet.sin_family = libc::AF_INET as u16;
+    inet.sin_port = peer.port().to_be();
+    inet.sin_addr.s_addr = peer.ip().to_bits().to_be();
+}
+
+fn name_source(control: &mut [u64; CONTROL_WORDS], source: Ipv4Addr) {
+    let header: *mut libc::cmsghdr = control.as_mut_ptr().cast();
+    // SAFETY: the block is aligned, longer than both structures together, and ours alone.
+    unsafe {
+        (*header).cmsg_len = libc::CMSG_LEN(mem::size_of::<libc::in_pktinfo>() as u32) as usize;
+        (*header).cmsg_level = libc::IPPROTO_IP;
+        (*header).cmsg_type = libc::IP_PKTINFO;
+        let info = &mut *libc::CMSG_DATA(header).cast::<libc::in_pktinfo>();
+        info.ipi_ifindex = 0;
+        info.ipi_spec_dst.s_addr = source.to_bits().to_be();
+        info.ipi_addr.s_addr = 0;
+    }
+}
+
 /// Lets routing choose the interface of a reply, except for a link-local address, which means
 /// nothing without its interface.
 fn forget_interface(control: &mut [u64; CONTROL_WORDS]) {
@@ -377,6 +436,33 @@ mod tests {
         check("127.0.0.1:0", "127.0.0.1", IpVersion::V4, ReplyFrom::Socket);
         check("0.0.0.0:0", "127.0.0.77", IpVersion::V4, ReplyFrom::Asked);
         check("[::]:0", "::1", IpVersion::V6, ReplyFrom::Asked);
+    }
+
+    #[test]
+    fn one_socket_asks_from_as_many_addresses_as_it_is_told() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let SocketAddr::V4(to) = server.local_addr().unwrap() else { panic!("an IPv4 socket") };
+        let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut exchange = Exchange::new(4, ReplyFrom::Socket);
+        let sources: [Ipv4Addr; 3] =
+            [[127, 1, 2, 3], [127, 200, 0, 9], [127, 0, 0, 1]].map(Ipv4Addr::from);
+        for source in sources {
+            exchange.queue_from(source, to, |buffer| {
+                buffer[..4].copy_from_slice(&source.octets());
+                4
+            });
+        }
+        assert_eq!(exchange.flush(&client), Flushed { sent: 3, refused: 0 });
+        for source in sources {
+            let mut buffer = [0; 16];
+            let (length, from) = server.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..length], from.ip()), (&source.octets()[..], source.into()));
+            // And what is answered comes back to it.
+            server.send_to(&buffer[..length], from).unwrap();
+            assert_eq!(client.recv(&mut buffer).unwrap(), 4);
+        }
     }
 
     #[test]

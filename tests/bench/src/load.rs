@@ -1,11 +1,11 @@
-//! The load generator: asks prepared queries of one server from one connected socket.
+//! The load generator: asks prepared queries of one server from one socket, as one client or as many.
 //!
 //! Closed loop keeps a window of queries in flight and shows what an answer costs a busy server; open
 //! loop asks at a given rate, whatever comes back, and shows how long an answer takes.
 
 use std::hint::spin_loop;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -30,6 +30,7 @@ const SPINS: usize = 4;
 #[derive(Clone, Copy)]
 pub struct Load<'q> {
     pub queries: &'q Queries,
+    pub clients: Clients,
     pub reply: Reply,
     /// Queries given to the kernel at once.
     pub batch: usize,
@@ -42,6 +43,16 @@ pub enum Pace {
     Window(usize),
     /// Open loop: so many queries per second.
     Rate(u64),
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Clients {
+    /// One address, by a connected socket.
+    One,
+    /// So many networks of 127.0.0.0/8 (/24), at most 65,535. Each asks the same queries in every round, next to each
+    /// other in no order.
+    Networks(u32),
 }
 
 /// What a reply should be.
@@ -119,6 +130,8 @@ impl Load<'_> {
 struct Flight<'q> {
     load: Load<'q>,
     socket: UdpSocket,
+    /// Where the socket is not connected to it.
+    server: Option<SocketAddrV4>,
     exchange: Exchange,
     slots: Box<[Slot]>,
     in_flight: usize,
@@ -136,12 +149,24 @@ enum Slot {
 
 impl<'q> Flight<'q> {
     fn new(load: Load<'q>, server: SocketAddr, first: usize) -> anyhow::Result<Flight<'q>> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.connect(server)?;
+        let (socket, server) = match (load.clients, server) {
+            (Clients::One, server) => {
+                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+                socket.connect(server)?;
+                (socket, None)
+            }
+            (Clients::Networks(_), SocketAddr::V4(server)) => {
+                (UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?, Some(server))
+            }
+            (Clients::Networks(_), SocketAddr::V6(server)) => {
+                bail!("{server}: many clients ask by IPv4 alone")
+            }
+        };
         socket2::SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
         Ok(Flight {
             load,
             socket,
+            server,
             exchange: Exchange::new(load.batch, ReplyFrom::Socket),
             slots: vec![Slot::Free; 1 << 16].into_boxed_slice(),
             in_flight: 0,
@@ -182,11 +207,18 @@ impl<'q> Flight<'q> {
             }
             *slot = Slot::Waiting { query: query as u32, due: due_at(self.asked) };
             let packet = self.load.queries.packet(query);
-            self.exchange.queue(|buffer| {
+            let write = |buffer: &mut [u8]| {
                 buffer[..packet.len()].copy_from_slice(packet);
                 buffer[..2].copy_from_slice(&id.to_be_bytes());
                 packet.len()
-            });
+            };
+            match self.server {
+                None => self.exchange.queue(write),
+                Some(server) => {
+                    let source = self.load.clients.source(query as u32);
+                    self.exchange.queue_from(source, server, write);
+                }
+            }
             self.asked += 1;
             self.in_flight += 1;
         }
@@ -241,6 +273,20 @@ impl<'q> Flight<'q> {
         self.slots.fill(Slot::Free);
         self.tally.lost += self.in_flight as u64;
         self.in_flight = 0;
+    }
+}
+
+impl Clients {
+    /// From where a query comes.
+    fn source(self, query: u32) -> Ipv4Addr {
+        match self {
+            Clients::One => Ipv4Addr::LOCALHOST,
+            Clients::Networks(networks) => {
+                let mixed = query.wrapping_mul(0x9E37_79B9);
+                let network = ((u64::from(mixed) * u64::from(networks)) >> 32) as u32 + 1;
+                Ipv4Addr::from_bits(127 << 24 | network << 8 | ((mixed & 0x7F) + 1))
+            }
+        }
     }
 }
 

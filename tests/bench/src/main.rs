@@ -115,6 +115,9 @@ struct Dns {
     /// Measure the peers alone; no budget is judged.
     #[arg(long)]
     peers_only: bool,
+    /// Another gslb-dns, such as one built before a change: measured in the same rounds, and judged by nobody.
+    #[arg(long, value_name = "PROGRAM")]
+    against: Option<PathBuf>,
     /// First install the peers' Debian packages (as root; starts no service).
     #[arg(long)]
     install: bool,
@@ -174,7 +177,8 @@ fn dns(options: Dns) -> anyhow::Result<ExitCode> {
     };
     let method = options.method()?;
     println!("{}", conditions(&method, cores, &gdnsd)?);
-    let bench = Bench { method, cores, program, database, dir: dir.path(), interrupt };
+    let against = options.against.clone();
+    let bench = Bench { method, cores, program, against, database, dir: dir.path(), interrupt };
     let mut passed = true;
     for work in works {
         let outcome = bench.run(work)?;
@@ -218,8 +222,9 @@ fn garbage(seconds: f64, seed: u64) -> anyhow::Result<ExitCode> {
 impl Dns {
     fn works(&self, ours_too: bool) -> Vec<Work> {
         let wanted = if self.work.is_empty() { Work::ALL.to_vec() } else { self.work.clone() };
-        // Without gslb-dns nothing is left of the work that compares it with itself.
-        wanted.into_iter().filter(|&work| ours_too || work != Work::Million).collect()
+        // Without gslb-dns nothing is left of the works that compare it with itself.
+        let is_ours = |work| matches!(work, Work::Million | Work::Guarded);
+        wanted.into_iter().filter(|&work| ours_too || !is_ours(work)).collect()
     }
 
     fn method(&self) -> anyhow::Result<Method> {

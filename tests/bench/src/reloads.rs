@@ -13,7 +13,7 @@ use gslb_dns::admin::client::At;
 use crate::clock;
 use crate::cpu::Cores;
 use crate::interrupt::Interrupt;
-use crate::load::{Load, Pace, Reply};
+use crate::load::{Clients, Load, Pace, Reply};
 use crate::peers::{Server, gslb};
 use crate::queries::Queries;
 use crate::world::{ORIGIN, SERVICE, World};
@@ -71,7 +71,7 @@ pub fn measure(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Reloaded> {
     let queries = Queries::of_service()?;
-    let start = gslb::start("reloads", program, dir, &World::Static { hosts: 1 })?;
+    let start = gslb::start("reloads", program, dir, &World::Static { hosts: 1 }, gslb::PLAIN)?;
     let home = dir.join("reloads");
     fs::write(home.join("world.toml"), world(WORLDS[0]))?;
     let config = home.join("node.toml");
@@ -81,7 +81,13 @@ pub fn measure(
 
     let start = crate::peers::Start { reply: Reply::OneWorld, ..start };
     let server = Server::start(start, cores.server, &queries, interrupt)?;
-    let load = |pace| Load { queries: &queries, reply: Reply::OneWorld, batch: BATCH, pace };
+    let load = |pace| Load {
+        queries: &queries,
+        clients: Clients::One,
+        reply: Reply::OneWorld,
+        batch: BATCH,
+        pace,
+    };
     let greatest = load(Pace::Window(WINDOW)).run(server.address, 0, LIMIT, interrupt)?;
     let most = (greatest.answers as f64 / LIMIT.as_secs_f64()) as u64;
     let rate = most / SHARE;

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::cpu::Spent;
 use crate::interrupt::Interrupt;
 use crate::latency::Histogram;
-use crate::load::{Load, Pace, Tally};
+use crate::load::{Clients, Load, Pace, Tally};
 use crate::peers::Server;
 use crate::queries::Queries;
 use crate::stats::Summary;
@@ -31,6 +31,7 @@ pub struct Method {
 pub struct Entrant<'q> {
     pub server: Server,
     pub queries: &'q Queries,
+    pub clients: Clients,
 }
 
 /// What one server did, round by round.
@@ -83,8 +84,9 @@ impl Method {
         record: &mut Record,
         interrupt: &Interrupt,
     ) -> anyhow::Result<()> {
-        let Entrant { server, queries } = entrant;
-        let load = Load { queries, reply: server.reply, batch: self.batch, pace: self.pace };
+        let &Entrant { ref server, queries, clients } = entrant;
+        let (reply, batch, pace) = (server.reply, self.batch, self.pace);
+        let load = Load { queries, clients, reply, batch, pace };
         // The same queries for all in one round, others in the next.
         let first = round * queries.len() / self.rounds;
         load.run(server.address, first, WARM_UP, interrupt)?;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use crate::cpu::{self, Cores};
 use crate::dice::Dice;
 use crate::interrupt::Interrupt;
+use crate::load::Clients;
 use crate::peers::{Server, echo, gdnsd, gslb, hickory};
 use crate::places::Places;
 use crate::queries::Queries;
@@ -16,6 +17,10 @@ use crate::world::World;
 
 const SMALL_ZONE: u32 = 1_000;
 const MILLION: u32 = 1_000_000;
+/// So many that no table of talkers holds them, and that the limiter's slots lie all over its own.
+const NETWORKS: u32 = 30_000;
+/// How another build is called.
+const AGAINST: &str = "against";
 /// Datagrams the echo takes at once: as many as a thread of gslb-dns.
 const ECHO_WIDTH: usize = 64;
 
@@ -27,6 +32,8 @@ pub enum Work {
     Geo,
     /// A static name of a zone of a million, against the small zone.
     Million,
+    /// A static name asked from many networks, with limiting and the count of talkers, against itself with neither.
+    Guarded,
 }
 
 /// What gslb-dns may cost, as a multiple of a peer in the same run.
@@ -60,6 +67,8 @@ pub struct Bench<'a> {
     pub cores: Cores,
     /// gslb-dns; without it only the peers are measured.
     pub program: Option<PathBuf>,
+    /// Another build of it.
+    pub against: Option<PathBuf>,
     /// The country database.
     pub database: PathBuf,
     /// Ours to write in.
@@ -76,13 +85,14 @@ pub struct Outcome {
 }
 
 impl Work {
-    pub const ALL: [Work; 3] = [Work::Static, Work::Geo, Work::Million];
+    pub const ALL: [Work; 4] = [Work::Static, Work::Geo, Work::Million, Work::Guarded];
 
     pub fn name(self) -> &'static str {
         match self {
             Work::Static => "static",
             Work::Geo => "geo",
             Work::Million => "million",
+            Work::Guarded => "guarded",
         }
     }
 
@@ -91,6 +101,7 @@ impl Work {
         match self {
             Work::Static | Work::Geo => "gslb-dns",
             Work::Million => "million-names",
+            Work::Guarded => "guarded",
         }
     }
 
@@ -99,6 +110,7 @@ impl Work {
         match self {
             Work::Static | Work::Geo => &["gdnsd", "echo"],
             Work::Million => &["small-zone"],
+            Work::Guarded => &["bare"],
         }
     }
 
@@ -113,6 +125,9 @@ impl Work {
             ],
             Work::Million => {
                 &[Budget { peer: "small-zone", median: 1.2, upper: None, stakes: Stakes::Gate }]
+            }
+            Work::Guarded => {
+                &[Budget { peer: "bare", median: 1.05, upper: None, stakes: Stakes::Gate }]
             }
         }
     }
@@ -133,6 +148,7 @@ impl Bench<'_> {
                 self.compare(work, &world, &queries)
             }
             Work::Million => self.grow(),
+            Work::Guarded => self.guard(),
         }
     }
 
@@ -143,7 +159,10 @@ impl Bench<'_> {
         let start = |start| Server::start(start, self.cores.server, queries, &self.interrupt);
         let mut servers = Vec::new();
         if let Some(program) = &self.program {
-            servers.push(start(gslb::start(work.judged(), program, &dir, world)?)?);
+            servers.push(start(gslb::start(work.judged(), program, &dir, world, gslb::PLAIN)?)?);
+        }
+        if let Some(against) = &self.against {
+            servers.push(start(gslb::start(AGAINST, against, &dir, world, gslb::PLAIN)?)?);
         }
         servers.push(start(gdnsd::start(&dir, world)?)?);
         // Answers are not all of one size; the echo's is that of the server judged.
@@ -152,8 +171,10 @@ impl Bench<'_> {
         if matches!(world, World::Static { .. }) {
             servers.push(start(hickory::start(&dir, world)?)?);
         }
-        let entrants: Vec<Entrant<'_>> =
-            servers.into_iter().map(|server| Entrant { server, queries }).collect();
+        let entrants: Vec<Entrant<'_>> = servers
+            .into_iter()
+            .map(|server| Entrant { server, queries, clients: Clients::One })
+            .collect();
         Ok(Outcome {
             work,
             records: self.method.measure(&entrants, &self.interrupt)?,
@@ -175,15 +196,43 @@ impl Bench<'_> {
         for (name, hosts, queries) in
             [(work.judged(), MILLION, &many), (work.references()[0], SMALL_ZONE, &few)]
         {
-            let start = gslb::start(name, program, &dir, &World::Static { hosts })?;
+            let start = gslb::start(name, program, &dir, &World::Static { hosts }, gslb::PLAIN)?;
             let server = Server::start(start, self.cores.server, queries, &self.interrupt)?;
             notes.push(format!(
                 "{name}: first answer {:.2} s after the start, {} MiB resident",
                 server.ready_in.as_secs_f64(),
                 cpu::resident(server.pid())? >> 20
             ));
-            entrants.push(Entrant { server, queries });
+            entrants.push(Entrant { server, queries, clients: Clients::One });
         }
+        Ok(Outcome { work, records: self.method.measure(&entrants, &self.interrupt)?, notes })
+    }
+
+    /// gslb-dns with limiting and talkers against itself with neither.
+    fn guard(&self) -> anyhow::Result<Outcome> {
+        let work = Work::Guarded;
+        let program = self.program.as_ref().context("gslb-dns is not built")?;
+        let dir = self.dir.join(work.name());
+        std::fs::create_dir(&dir)?;
+        let queries = Queries::names(SMALL_ZONE, &mut self.dice())?;
+        let world = World::Static { hosts: SMALL_ZONE };
+        let bare = work.references()[0];
+        let mut servers = vec![
+            (work.judged(), program, gslb::GUARDED),
+            ("limit-alone", program, gslb::LIMIT_ALONE),
+            ("talkers-alone", program, gslb::TALKERS_ALONE),
+            (bare, program, gslb::BARE),
+        ];
+        servers.extend(self.against.as_ref().map(|against| (AGAINST, against, gslb::PLAIN)));
+        let mut entrants = Vec::new();
+        for (name, program, guards) in servers {
+            let start = gslb::start(name, program, &dir, &world, guards)?;
+            let server = Server::start(start, self.cores.server, &queries, &self.interrupt)?;
+            let clients = Clients::Networks(NETWORKS);
+            entrants.push(Entrant { server, queries: &queries, clients });
+        }
+        let notes =
+            vec![format!("asked from {NETWORKS} networks alike, for {SMALL_ZONE} names alike")];
         Ok(Outcome { work, records: self.method.measure(&entrants, &self.interrupt)?, notes })
     }
 

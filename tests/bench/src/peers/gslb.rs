@@ -14,12 +14,24 @@ pub fn find() -> anyhow::Result<Option<PathBuf>> {
     Ok(path.exists().then_some(path))
 }
 
-/// Writes its files below `dir` and says how to start it, under a name of the run's choice.
+/// As it is unless its file says otherwise.
+pub const PLAIN: &str = "";
+/// Nobody is limited, and nobody's queries are counted. What is answered is counted always.
+pub const BARE: &str = "talkers = false\n";
+/// Everybody is limited, though nobody reaches the limit, and it is counted who asks most.
+pub const GUARDED: &str = "talkers = true\n[dns.rate_limit]\nanswers_per_second = 1000\n";
+/// One of both.
+pub const LIMIT_ALONE: &str = "talkers = false\n[dns.rate_limit]\nanswers_per_second = 1000\n";
+pub const TALKERS_ALONE: &str = "talkers = true\n";
+
+/// Writes its files below `dir` and says how to start it, under a name of the run's choice. `guards`: keys of
+/// `[dns]`, and tables in it.
 pub fn start<'a>(
     name: &'static str,
     program: &Path,
     dir: &'a Path,
     world: &World,
+    guards: &str,
 ) -> anyhow::Result<Start<'a>> {
     let address = free_address()?;
     let home = dir.join(name);
@@ -35,7 +47,7 @@ pub fn start<'a>(
     fs::write(home.join("world.toml"), text)?;
     let node = format!(
         "name = \"bench\"\ncluster = \"bench\"\nworld = \"world.toml\"\n\
-         state_dir = \"{}\"\n\n[dns]\nlisten = [\"{address}\"]\nthreads = 1\n",
+         state_dir = \"{}\"\n\n[dns]\nlisten = [\"{address}\"]\nthreads = 1\n{guards}",
         state.display()
     );
     let config = home.join("node.toml");
