@@ -1,11 +1,28 @@
 //! Files as operators leave them: never more of one than a stated limit, and never a pipe.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
-/// The whole file, if it is one and has at most `limit` octets.
+use nix::unistd::{Uid, User};
+
+/// The whole file, if it is one and has at most `limit` octets. An error says as whom it may not be read.
 pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read(path, limit).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => {
+            io::Error::new(ErrorKind::PermissionDenied, format!("{error}, as user {}", who()))
+        }
+        _ => error,
+    })
+}
+
+/// Whom the system takes us for, when it comes to files.
+fn who() -> String {
+    let uid = Uid::effective();
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // Asked before opening: to open a pipe is to wait for its writer.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));

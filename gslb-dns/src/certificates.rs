@@ -285,7 +285,7 @@ mod tests {
         };
         let (name, cluster) = ("dns1".into(), "test".into());
         let (world, state_dir) = (PathBuf::new(), PathBuf::new());
-        Node { name, cluster, world, state_dir, dns, admin: AdminDoors::default() }
+        Node { name, cluster, world, state_dir, account: None, dns, admin: AdminDoors::default() }
     }
 
     fn pair(until: i32) -> (String, String) {

@@ -37,6 +37,7 @@ pub mod name;
 pub mod notify;
 pub mod orders;
 pub mod policy;
+pub mod privileges;
 pub mod prove;
 pub mod publish;
 pub mod query;

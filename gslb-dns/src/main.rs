@@ -15,7 +15,7 @@ use gslb_dns::orders::OrderWords;
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::world::{AdminDoors, CookieFile, Node};
-use gslb_dns::{certificates, replay, telemetry};
+use gslb_dns::{certificates, privileges, replay, telemetry};
 
 /// Exit code of an order that is in force and that a restart would not know of.
 const NOT_ON_DISK: u8 = 3;
@@ -233,6 +233,9 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
                 LogFormat::Text => telemetry::log_as_text()?,
                 LogFormat::Json => telemetry::log_as_json()?,
             }
+            let household = config::load_household(&config.config);
+            let (account, dirs) = household.unzip();
+            privileges::begin(account.as_ref(), &dirs.unwrap_or_default())?;
             let shell = Shell::open()?;
             let Some(prepared) = load(&config) else {
                 return Ok(ExitCode::FAILURE);
@@ -242,6 +245,12 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config } => {
+            // What that user may not read is a problem, though root may.
+            if let Some((account, _)) = config::load_household(&config.config)
+                && let Err(error) = privileges::look_as(&account)
+            {
+                eprintln!("warning: {error:#}");
+            }
             let Some(Prepared { node, ground, tests, findings, .. }) = load(&config) else {
                 return Ok(ExitCode::FAILURE);
             };

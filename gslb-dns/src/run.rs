@@ -29,6 +29,7 @@ use crate::listen::tcp::{Carries, Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
 use crate::notify::ServiceManager;
+use crate::privileges::{self, PrivilegeError};
 use crate::query_log::{QueryLog, Writing};
 use crate::rate_limit::RateLimiter;
 use crate::talkers;
@@ -42,10 +43,9 @@ const LOCK_FILE: &str = "lock";
 /// Tries to find one free port for both transports when port 0 is asked for.
 const PORT_TRIES: usize = 16;
 
-/// What a server runs on. Opened before the config is read: from then on a SIGHUP does not end the process,
-/// however long the reading takes.
+/// Opened before the config is read: from then on a SIGHUP does not end the process, however long the reading
+/// takes. No thread runs yet: what one thread gives up of its privileges another would keep.
 pub struct Shell {
-    runtime: Runtime,
     hang_up: Signal,
 }
 
@@ -106,6 +106,8 @@ pub enum StartError {
     StateDirTaken { dir: String },
     #[error(transparent)]
     Certificate(#[from] Unreadable),
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
     #[error("cannot prepare for TLS")]
     Tls(#[source] rustls::Error),
 }
@@ -123,29 +125,35 @@ struct Sockets {
 
 impl Shell {
     pub fn open() -> Result<Shell, StartError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(RUNTIME_THREADS)
-            .thread_name("runtime")
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
-        let hang_up = {
-            let _entered = runtime.enter();
-            signal(SignalKind::hangup()).map_err(StartError::Signals)?
-        };
-        Ok(Shell { runtime, hang_up })
+        // What it hears it tells every runtime of the process, also those made later.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(StartError::Thread)?;
+        let _entered = runtime.enter();
+        let hang_up = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+        Ok(Shell { hang_up })
     }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .thread_name("runtime")
+        .enable_all()
+        .build()
 }
 
 impl Server {
     /// Starts to answer. All sockets are bound before the first answer.
     pub fn start(shell: Shell, prepared: Prepared) -> Result<Server, StartError> {
-        let Shell { runtime, hang_up } = shell;
+        let Shell { hang_up } = shell;
         let Prepared { file, node, ground, tests: _, findings } = prepared;
         let state_lock = take_state_dir(&node)?;
-        let (sockets, signals) = {
+        let sockets = Sockets::bind(&node)?;
+        privileges::seal()?;
+        let runtime = runtime().map_err(StartError::Thread)?;
+        let signals = {
             let _entered = runtime.enter();
-            (Sockets::bind(&node)?, Signals::listen(hang_up).map_err(StartError::Signals)?)
+            Signals::listen(hang_up).map_err(StartError::Signals)?
         };
         let dns: Vec<SocketAddr> = sockets.dns.iter().map(|(address, ..)| *address).collect();
         let threads: usize = sockets.dns.iter().map(|(_, udp, _)| udp.len()).sum();

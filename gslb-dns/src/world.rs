@@ -29,8 +29,18 @@ pub struct Node {
     pub cluster: Box<str>,
     pub world: PathBuf,
     pub state_dir: PathBuf,
+    /// Whom a server becomes that is started as root.
+    pub account: Option<Account>,
     pub dns: DnsListeners,
     pub admin: AdminDoors,
+}
+
+/// Names as the system knows them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Account {
+    pub user: Box<str>,
+    /// The user's own, if the file says nothing.
+    pub group: Option<Box<str>>,
 }
 
 /// Where people and their tools are let in.
@@ -244,9 +254,9 @@ impl DnsListeners {
 
 impl Node {
     /// The keys in which another `node.toml` differs that were used once, at the start: sockets, threads,
-    /// the state directory and the name.
+    /// the state directory, the user and the name.
     pub fn needs_restart_for(&self, next: &Node) -> Vec<&'static str> {
-        let Node { name, cluster, world: _, state_dir, dns, admin } = self;
+        let Node { name, cluster, world: _, state_dir, account, dns, admin } = self;
         let DnsListeners {
             listen,
             threads,
@@ -265,6 +275,7 @@ impl Node {
             ("name", *name != next.name),
             ("cluster", *cluster != next.cluster),
             ("state_dir", *state_dir != next.state_dir),
+            ("user", *account != next.account),
             ("dns.listen", *listen != next.dns.listen),
             ("dns.threads", *threads != next.dns.threads),
             ("dns.tcp", *tcp != next.dns.tcp),

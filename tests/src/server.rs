@@ -94,6 +94,10 @@ impl Server {
         self.admin
     }
 
+    pub fn pid(&mut self) -> u32 {
+        self.process.child().id()
+    }
+
     pub fn get(&self, path: &str) -> anyhow::Result<Page> {
         self.request("GET", path)
     }

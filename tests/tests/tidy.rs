@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("binding", "name"),
     ("zone", "binding bounded ids name record"),
     ("world", "binding cookie ids name record zone"),
+    ("privileges", "world"),
     ("rate_limit", "world"),
     ("query", "name record"),
     ("locate", "ids query site_set world"),
@@ -81,7 +82,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("admin", "clock explain gather keeper metrics orders publish snapshot status world"),
     (
         "run",
-        "admin answer certificates clock config entropy gather keeper listen metrics notify query_log rate_limit talkers tls world",
+        "admin answer certificates clock config entropy gather keeper listen metrics notify privileges query_log rate_limit talkers tls world",
     ),
 ];
 /// Rooms that decide, and so neither ask the time nor act.

@@ -21,6 +21,8 @@ table! {
         cluster: At<String>,
         world: At<String>,
         state_dir: At<String>,
+        user: Option<At<String>>,
+        group: Option<At<String>>,
         dns: Dns,
         admin: Option<At<Admin>>,
     } else World in "world.toml"

@@ -29,7 +29,7 @@ use crate::ids::ServiceId;
 use crate::policy;
 use crate::prove::{self, At, Effort, Finding, Question};
 use crate::snapshot::Groundwork;
-use crate::world::{AdminDoors, Node, World};
+use crate::world::{Account, AdminDoors, Node, World};
 
 /// Octets of a configuration file: far more than anybody writes, far less than would hurt.
 const LONGEST_TEXT: u64 = 256 << 20;
@@ -210,6 +210,14 @@ pub fn load_admin(node_file: &Path) -> Result<AdminDoors, Problems> {
     };
     problems.sort();
     problems.or(doors)
+}
+
+/// Whom a server started as root becomes before it reads anything else, and the folders that it has made for
+/// that user. `None` if `node.toml` names nobody, or cannot be read, which reading it whole then tells.
+pub fn load_household(node_file: &Path) -> Option<(Account, Vec<PathBuf>)> {
+    let source = source(node_file).ok()?;
+    let document = Document::parse(&source, &mut Problems::default());
+    check::household(&document, folder(node_file))
 }
 
 /// Reads a world by itself; its policy tests are not run.

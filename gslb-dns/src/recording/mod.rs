@@ -121,11 +121,12 @@ fn transport_code(transport: Transport) -> u8 {
         Transport::Tcp => 1,
         Transport::Tls => 2,
         Transport::Https => 3,
+        Transport::Quic => 4,
     }
 }
 
-const TRANSPORTS: [Transport; 4] =
-    [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Https];
+const TRANSPORTS: [Transport; 5] =
+    [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Https, Transport::Quic];
 const EDNS: [Edns; 3] = [Edns::None, Edns::Plain, Edns::WantsDnssec];
 const SENT: [Sent; 3] = [Sent::Whole, Sent::Cut, Sent::Limited];
 

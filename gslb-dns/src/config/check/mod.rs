@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::expect::Stated;
 use self::names::numbered;
-pub use self::node::{admin, node};
+pub use self::node::{admin, household, node};
 use self::service::Draft;
 pub use self::service::Spots;
 use super::epoch::Digest;

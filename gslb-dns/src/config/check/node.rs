@@ -15,7 +15,7 @@ use crate::config::duration;
 use crate::config::file;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, Document, List};
-use crate::world::{AdminDoors, DnsListeners, MAX_NODE_NAME, Node, Operator, TcpLimits};
+use crate::world::{Account, AdminDoors, DnsListeners, MAX_NODE_NAME, Node, Operator, TcpLimits};
 
 /// Threads for one address: more than any machine has cores.
 const THREADS: RangeInclusive<i64> = 1..=1024;
@@ -33,11 +33,12 @@ const TCP: TcpLimits =
 /// Turns `node.toml` into what runs. `None` if anything is wrong.
 pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Option<Node> {
     let raw: file::Node = document.read(problems)?;
-    let file::Node { name, cluster, world, state_dir, dns, admin } = raw;
+    let file::Node { name, cluster, world, state_dir, user, group, dns, admin } = raw;
     let name = name.and_then(|name| problems.one(label(name)));
     let cluster = cluster.and_then(|cluster| problems.one(label(cluster)));
     let world = world.and_then(|world| problems.one(path(&world, dir)));
     let state_dir = state_dir.and_then(|state_dir| problems.one(path(&state_dir, dir)));
+    let account = self::account(user, group, problems);
     let dns = dns.and_then(|dns| listeners(dns, dir, problems));
     let others = dns.as_ref().map(DnsListeners::stream_addresses).unwrap_or_default();
     let admin = or(admin, AdminDoors::default(), |admin| doors(admin, dir, &others, problems));
@@ -46,6 +47,7 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
         cluster: cluster?,
         world: world?,
         state_dir: state_dir?,
+        account: account?,
         dns: dns?,
         admin: admin?,
     })
@@ -56,6 +58,53 @@ pub fn admin(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Op
     let mut elsewhere = Problems::default();
     let raw: file::Node = document.read(&mut elsewhere)?;
     or(raw.admin, AdminDoors::default(), |admin| doors(admin, dir, &[], problems))
+}
+
+/// Whom to become, and the folders in which that user must be able to write; what is wrong is not told. `None`
+/// unless it is known whom.
+pub fn household(document: &Document<'_>, dir: &Path) -> Option<(Account, Vec<PathBuf>)> {
+    let mut elsewhere = Problems::default();
+    let raw: file::Node = document.read(&mut elsewhere)?;
+    let account = account(raw.user, raw.group, &mut elsewhere)??;
+    let state_dir = raw.state_dir.and_then(|state_dir| path(&state_dir, dir).ok());
+    let socket = raw.admin.flatten().and_then(|admin| admin.value.socket.flatten());
+    let socket = socket.and_then(|socket| path(&socket, dir).ok());
+    let of_socket = socket.as_deref().and_then(Path::parent).map(Path::to_owned);
+    Some((account, state_dir.into_iter().chain(of_socket).collect()))
+}
+
+/// The outer `None` if anything is wrong.
+fn account(
+    user: Option<Option<At<String>>>,
+    group: Option<Option<At<String>>>,
+    problems: &mut Problems,
+) -> Option<Option<Account>> {
+    let (user, group) = (user?, group?);
+    if let (None, Some(group)) = (&user, &group) {
+        problems.add(group.spot.problem("stands without user; name the user too, or remove it"));
+        return None;
+    }
+    let name = |written: &At<String>, problems: &mut Problems| {
+        let is_name = is_name(&written.value);
+        if !is_name {
+            problems.add(written.spot.problem(format!(
+                "{:?} is no name; expected one that the system knows, such as \"gslb-dns\"",
+                written.value
+            )));
+        }
+        is_name.then(|| Box::from(&*written.value))
+    };
+    let user = user.map(|user| name(&user, problems));
+    let group = group.map(|group| name(&group, problems));
+    match (user, group) {
+        (None, _) => Some(None),
+        (Some(user), None) => Some(Some(Account { user: user?, group: None })),
+        (Some(user), Some(group)) => Some(Some(Account { user: user?, group: Some(group?) })),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(|one| one.is_whitespace() || one.is_control())
 }
 
 fn doors(
@@ -108,7 +157,7 @@ fn operator(written: &At<String>) -> Result<Operator, Problem> {
         Some(name) => (name, true),
         None => (value.as_str(), false),
     };
-    if name.is_empty() || name.chars().any(|one| one.is_whitespace() || one.is_control()) {
+    if !is_name(name) {
         return Err(spot.problem(format!(
             "{value:?} is no name; expected a user such as \"alice\", or a group such as \"@ops\""
         )));
