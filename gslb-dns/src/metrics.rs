@@ -180,18 +180,10 @@ pub struct QueryLogMetrics {
     pub written: IntCounter,
     pub dropped: IntCounter,
     pub connected: IntGauge,
-    pub recording: RecordingMetrics,
-}
-
-#[derive(Clone)]
-pub struct RecordingMetrics {
-    pub written: IntCounter,
-    pub octets: IntCounter,
-    /// Found their thread's ring full.
-    pub dropped_full: IntCounter,
-    /// Could not be written.
-    pub dropped_disk: IntCounter,
-    pub ok: IntGauge,
+    pub recorded: IntCounter,
+    /// By reason: `full`, their thread's ring; or `disk`.
+    pub unrecorded: IntCounterVec,
+    pub recording_ok: IntGauge,
 }
 
 /// By transport.
@@ -327,24 +319,15 @@ impl Metrics {
                 &["transport"],
             ),
         };
-        let dropped = register.counters(
-            "gslb_dns_recording_dropped_total",
-            "queries not recorded: the writer did not keep up, or the disk did not take them",
-            "reason",
-        );
-        let recording = RecordingMetrics {
-            written: register.counter("gslb_dns_recording_written_total", "queries recorded in files"),
-            octets: register
-                .counter("gslb_dns_recording_written_bytes_total", "octets written to recordings"),
-            dropped_full: dropped.with_label_values(&["full"]),
-            dropped_disk: dropped.with_label_values(&["disk"]),
-            ok: register.gauge(
-                "gslb_dns_recording_ok",
-                "1 while what is asked is recorded; 0 without a recording, or while it cannot be written",
-            ),
-        };
         let query_log = QueryLogMetrics {
-            recording,
+            recorded: register.counter("gslb_dns_recording_written_total", "queries recorded"),
+            unrecorded: register.counters(
+                "gslb_dns_recording_dropped_total",
+                "queries not recorded, because there was no room or the disk did not take them",
+                "reason",
+            ),
+            recording_ok: register
+                .gauge("gslb_dns_recording_ok", "1 while what is asked is recorded"),
             written: register.counter(
                 "gslb_dns_query_log_written_total",
                 "messages of the query log that its reader was given",

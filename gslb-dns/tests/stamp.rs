@@ -139,7 +139,8 @@ fn a_stamp_is_for_trusted_senders_of_queries_with_edns() {
             assert_eq!(stamp.board, stamp::Short::of(&snapshot.board.digest.0));
         }
     };
-    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Https] {
+    use Transport::{Https, Quic, Tcp, Tls, Udp};
+    for transport in [Udp, Tcp, Tls, Https, Quic] {
         let over = Sender { transport, ..OVER_UDP };
         check(over, Some("resolver 192.0.2.53"));
         check(Sender { address: "2001:db8:7::1", ..over }, Some("resolver 2001:db8:7::1"));

@@ -325,8 +325,8 @@ fn a_full_disk_costs_no_answer_and_what_is_lost_is_counted() {
     server.wait_for_log("queries cannot be recorded").unwrap();
     // Nobody waits meanwhile, and the log says nothing more.
     ask(5000);
-    let seen =
-        PathBuf::from(format!("/proc/{}/root", server.process().id())).join(dir.strip_prefix("/").unwrap());
+    let seen = PathBuf::from(format!("/proc/{}/root", server.process().id()))
+        .join(dir.strip_prefix("/").unwrap());
     fs::remove_file(seen.join("filler")).unwrap();
     until("the disk takes them again", || {
         ask(500);

@@ -22,7 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::batch::{self, Datagram, Exchange, IpVersion, ReplyFrom};
 use super::proxy::{self, Origin};
 use crate::answer::{Asker, Guard, MAX_UDP, Resolved, Transport, answer_guarded};
-use crate::clock::{monotonic, unix_time};
+use crate::clock::{monotonic, unix_seconds, unix_time};
 use crate::ids::ServiceId;
 use crate::metrics::{Counts, Tally};
 use crate::name::NameKey;

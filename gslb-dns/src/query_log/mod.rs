@@ -66,8 +66,8 @@ pub struct Heard<'h> {
 impl QueryLog {
     pub fn new(config: world::QueryLog, node_name: &str, metrics: QueryLogMetrics) -> QueryLog {
         let world::QueryLog { sample, dnstap, recording } = config;
-        let notes = recording
-            .map(|recording| NoteLog::new(recording, sample, node_name, metrics.recording.clone()));
+        let notes =
+            recording.map(|recording| NoteLog::new(recording, sample, node_name, metrics.clone()));
         QueryLog {
             sample,
             frames: dnstap.map(|dnstap| FrameLog::new(dnstap, node_name, metrics)),

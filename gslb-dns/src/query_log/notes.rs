@@ -16,7 +16,7 @@ use crate::answer::{MAX_CHAIN, MAX_STREAM, Transport};
 use crate::health::board::BoardDigest;
 use crate::ids::ServiceId;
 use crate::ledger::Entry;
-use crate::metrics::RecordingMetrics;
+use crate::metrics::QueryLogMetrics;
 use crate::recording::{Header, Sent};
 use crate::site_set::SiteSet;
 use crate::snapshot::{Groundwork, Snapshot};
@@ -40,7 +40,7 @@ const _: () = assert!(RING >= 2 * MAX_NOTE, "a turn and the largest query fit an
 pub struct NoteLog {
     config: Recording,
     header: Header,
-    metrics: RecordingMetrics,
+    metrics: QueryLogMetrics,
     drains: Vec<Drain>,
 }
 
@@ -91,7 +91,7 @@ impl NoteLog {
         config: Recording,
         sample: Sample,
         node_name: &str,
-        metrics: RecordingMetrics,
+        metrics: QueryLogMetrics,
     ) -> NoteLog {
         // When it starts, and by which world, is known with the first query.
         let (node, clients) = (node_name.into(), config.clients);
@@ -275,7 +275,7 @@ mod tests {
             files: 2,
             clients: Clients::Whole,
         };
-        NoteLog::new(config, Sample::ALL, "test", Metrics::new(vec![]).query_log.recording)
+        NoteLog::new(config, Sample::ALL, "test", Metrics::new(vec![]).query_log)
     }
 
     #[test]

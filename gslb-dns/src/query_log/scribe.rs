@@ -16,7 +16,7 @@ use super::files::Files;
 use super::notes::{self, Drain, Note};
 use crate::answer::Transport;
 use crate::clock::{monotonic, now};
-use crate::metrics::RecordingMetrics;
+use crate::metrics::QueryLogMetrics;
 use crate::name::NameKey;
 use crate::query;
 use crate::recording::{BlockWriter, Edns, Header, Outcome, OutcomeRef, Part, Query, State};
@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 pub struct Scribe {
     header: Header,
-    metrics: RecordingMetrics,
+    metrics: QueryLogMetrics,
     rings: Vec<Ring>,
     files: Files,
     block: BlockWriter,
@@ -101,7 +101,7 @@ impl Scribe {
     pub fn new(
         config: Recording,
         header: Header,
-        metrics: RecordingMetrics,
+        metrics: QueryLogMetrics,
         drains: Vec<Drain>,
         stop: Arc<AtomicBool>,
     ) -> Scribe {
@@ -122,7 +122,7 @@ impl Scribe {
     }
 
     pub fn run(mut self) {
-        self.metrics.ok.set(1);
+        self.metrics.recording_ok.set(1);
         loop {
             // Asked first: what is told before the word to stop is written.
             let is_last = self.stop.load(Relaxed);
@@ -147,7 +147,10 @@ impl Scribe {
     fn empty(&mut self, index: usize) -> bool {
         let Drain { transport, ring, dropped, .. } = &mut self.rings[index].drain;
         let transport = *transport;
-        self.metrics.dropped_full.inc_by(dropped.swap(0, Relaxed));
+        let dropped = dropped.swap(0, Relaxed);
+        if dropped > 0 {
+            self.metrics.unrecorded.with_label_values(&["full"]).inc_by(dropped);
+        }
         let mut taken = std::mem::take(&mut self.taken);
         taken.resize(ring.slots(), 0);
         // So many octets stand there, and only we take any away.
@@ -230,26 +233,24 @@ impl Scribe {
         let clock = monotonic();
         let is_waiting = self.trouble.as_ref().is_some_and(|trouble| clock < trouble.retry_at);
         let block = self.block.finish().filter(|_| !is_waiting);
-        match block.map(|block| (block.len(), self.files.append(&self.header, block, now(), clock)))
-        {
-            Some((octets, Ok(()))) => {
-                self.metrics.written.inc_by(queries);
-                self.metrics.octets.inc_by(octets as u64);
+        match block.map(|block| self.files.append(&self.header, block, now(), clock)) {
+            Some(Ok(())) => {
+                self.metrics.recorded.inc_by(queries);
                 if self.trouble.take().is_some() {
-                    self.metrics.ok.set(1);
+                    self.metrics.recording_ok.set(1);
                     info!(dir = %self.files.dir(), "queries are recorded again");
                 }
             }
-            Some((_, Err(error))) => {
-                self.metrics.dropped_disk.inc_by(queries);
+            Some(Err(error)) => {
+                self.metrics.unrecorded.with_label_values(&["disk"]).inc_by(queries);
                 if self.trouble.is_none() {
-                    self.metrics.ok.set(0);
+                    self.metrics.recording_ok.set(0);
                     let dir = self.files.dir();
                     warn!(%error, %dir, "queries cannot be recorded: answering on, and trying again every second");
                 }
                 self.trouble = Some(Trouble { retry_at: clock + RETRY });
             }
-            None => self.metrics.dropped_disk.inc_by(queries),
+            None => self.metrics.unrecorded.with_label_values(&["disk"]).inc_by(queries),
         }
         self.block.clear();
         self.state = None;

@@ -335,7 +335,7 @@ fn a_block_that_lies_is_refused() {
     check(0, &[&state, outcome, query], "larger than any, or empty");
     check(1, &[&state, outcome, &query[..11]], CUT);
     check(1, &[&[0x17]], UNKNOWN); // A state with flags.
-    check(1, &[&[4]], UNKNOWN); // A transport that nobody knows.
+    check(1, &[&[5]], UNKNOWN); // A transport that nobody knows.
     check(1, &[&[0x18]], UNKNOWN); // Neither without EDNS nor with.
     check(1, &[&[0xc0]], UNKNOWN);
     check(1, &[&[0, 1]], UNKNOWN); // Before 1970.

@@ -13,7 +13,7 @@ use crate::cpu::{self, Cores, Spent};
 use crate::dice::Dice;
 use crate::interrupt::Interrupt;
 use crate::latency::Histogram;
-use crate::load::{Load, Pace, Reply, Tally};
+use crate::load::{Clients, Load, Pace, Reply, Tally};
 use crate::peers::{Server, gslb};
 use crate::queries::Queries;
 use crate::world::World;
@@ -285,9 +285,15 @@ pub fn measure(
     if good[HEADER - 1] != 1 || good[good.len() - 2..] != [0, 0] {
         bail!("garbage is made of a query with an OPT record without options at its end");
     }
-    let start = gslb::start("garbage", program, dir, &World::Static { hosts: HOSTS })?;
+    let start = gslb::start("garbage", program, dir, &World::Static { hosts: HOSTS }, gslb::PLAIN)?;
     let server = Server::start(start, cores.server, &queries, interrupt)?;
-    let load = |pace| Load { queries: &queries, reply: Reply::Address, batch: BATCH, pace };
+    let load = |pace| Load {
+        queries: &queries,
+        clients: Clients::One,
+        reply: Reply::Address,
+        batch: BATCH,
+        pace,
+    };
     let greatest = load(Pace::Window(WINDOW)).run(server.address, 0, LIMIT, interrupt)?;
     let most = (greatest.answers as f64 / LIMIT.as_secs_f64()) as u64;
     let paced = load(Pace::Rate(most / GOOD_SHARE));
