@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod name;
 pub mod notify;
 pub mod orders;
+pub mod passed;
 pub mod policy;
 pub mod privileges;
 pub mod prove;

@@ -12,6 +12,7 @@ use gslb_dns::config::{self, Colour, Config, Prepared, Problems};
 use gslb_dns::explain::{self, Format, Request, RequestWords};
 use gslb_dns::keeper::{Beliefs, Reread};
 use gslb_dns::orders::OrderWords;
+use gslb_dns::passed::Passed;
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::world::{AdminDoors, CookieFile, Node};
@@ -229,6 +230,8 @@ fn main() -> ExitCode {
 fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config, log_format } => {
+            // While nobody else reads the environment.
+            let passed = Passed::from_environment()?;
             match log_format {
                 LogFormat::Text => telemetry::log_as_text()?,
                 LogFormat::Json => telemetry::log_as_json()?,
@@ -236,7 +239,7 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             let household = config::load_household(&config.config);
             let (account, dirs) = household.unzip();
             privileges::begin(account.as_ref(), &dirs.unwrap_or_default())?;
-            let shell = Shell::open()?;
+            let shell = Shell::open(passed)?;
             let Some(prepared) = load(&config) else {
                 return Ok(ExitCode::FAILURE);
             };

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -29,6 +29,7 @@ use crate::listen::tcp::{Carries, Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
 use crate::notify::ServiceManager;
+use crate::passed::{Passed, PassedError};
 use crate::privileges::{self, PrivilegeError};
 use crate::query_log::{QueryLog, Writing};
 use crate::rate_limit::RateLimiter;
@@ -47,6 +48,7 @@ const PORT_TRIES: usize = 16;
 /// takes. No thread runs yet: what one thread gives up of its privileges another would keep.
 pub struct Shell {
     hang_up: Signal,
+    passed: Passed,
 }
 
 /// A running name server; dropping it stops it.
@@ -108,6 +110,8 @@ pub enum StartError {
     Certificate(#[from] Unreadable),
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
+    #[error(transparent)]
+    Passed(#[from] PassedError),
     #[error("cannot prepare for TLS")]
     Tls(#[source] rustls::Error),
 }
@@ -124,13 +128,14 @@ struct Sockets {
 }
 
 impl Shell {
-    pub fn open() -> Result<Shell, StartError> {
+    /// `passed` are sockets to use instead of our own.
+    pub fn open(passed: Passed) -> Result<Shell, StartError> {
         // What it hears it tells every runtime of the process, also those made later.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Thread)?;
         let _entered = runtime.enter();
         let hang_up = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
-        Ok(Shell { hang_up })
+        Ok(Shell { hang_up, passed })
     }
 }
 
@@ -145,10 +150,10 @@ fn runtime() -> io::Result<Runtime> {
 impl Server {
     /// Starts to answer. All sockets are bound before the first answer.
     pub fn start(shell: Shell, prepared: Prepared) -> Result<Server, StartError> {
-        let Shell { hang_up } = shell;
+        let Shell { hang_up, passed } = shell;
         let Prepared { file, node, ground, tests: _, findings } = prepared;
         let state_lock = take_state_dir(&node)?;
-        let sockets = Sockets::bind(&node)?;
+        let sockets = Sockets::bind(&node, passed)?;
         privileges::seal()?;
         let runtime = runtime().map_err(StartError::Thread)?;
         let signals = {
@@ -431,38 +436,40 @@ impl Signals {
 }
 
 impl Sockets {
-    fn bind(node: &Node) -> Result<Sockets, StartError> {
+    /// Takes what is passed, and binds the rest.
+    fn bind(node: &Node, mut passed: Passed) -> Result<Sockets, StartError> {
         let DnsListeners { listen, threads, tls, https, quic, .. } = &node.dns;
         let threads =
             threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-        let dns = listen.iter().map(|&address| bind_dns(address, threads));
+        let dns = listen.iter().map(|&address| bind_dns(address, threads, &mut passed));
+        let dns = dns.collect::<Result<_, _>>()?;
         let admin = node.admin.listen.map(|address| {
-            std::net::TcpListener::bind(address)
+            let given = passed.tcp(address);
+            given
+                .map_or_else(|| std::net::TcpListener::bind(address), Ok)
                 .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
                 .map_err(|source| StartError::Listen { what: "the admin door", address, source })
         });
         let admin_socket = node.admin.socket.as_ref().map(|path| {
             let file = path.display().to_string();
-            AdminSocket::bind(path).map_err(|source| StartError::AdminSocket { file, source })
+            let given = passed.unix(path);
+            let socket = given.map_or_else(|| AdminSocket::bind(path), AdminSocket::of);
+            socket.map_err(|source| StartError::AdminSocket { file, source })
         });
         let tls = tls.as_ref().map(|tls| &tls.listen[..]).unwrap_or_default();
         let https = https.as_ref().map(|https| &https.listen[..]).unwrap_or_default();
+        let (admin, admin_socket) = (admin.transpose()?, admin_socket.transpose()?);
+        let tls = bind_streams("DNS over TLS", tls, &mut passed)?;
+        let https = bind_streams("DNS over HTTPS", https, &mut passed)?;
         let quic = quic.iter().flat_map(|quic| &quic.listen).map(|&address| {
             let what = "DNS over QUIC";
-            QuicListener::bind(address).map_err(|source| StartError::Listen {
-                what,
-                address,
-                source,
-            })
+            let given = passed.udp_alone(address);
+            let listener = given.map_or_else(|| QuicListener::bind(address), QuicListener::of);
+            listener.map_err(|source| StartError::Listen { what, address, source })
         });
-        Ok(Sockets {
-            dns: dns.collect::<Result<_, _>>()?,
-            tls: bind_streams("DNS over TLS", tls)?,
-            https: bind_streams("DNS over HTTPS", https)?,
-            quic: quic.collect::<Result<_, _>>()?,
-            admin: admin.transpose()?,
-            admin_socket: admin_socket.transpose()?,
-        })
+        let quic = quic.collect::<Result<_, _>>()?;
+        passed.none_left()?;
+        Ok(Sockets { dns, tls, https, quic, admin, admin_socket })
     }
 }
 
@@ -511,9 +518,12 @@ impl Sockets {
 fn bind_streams(
     what: &'static str,
     addresses: &[SocketAddr],
+    passed: &mut Passed,
 ) -> Result<Vec<TcpListener>, StartError> {
     let bind = |&address| {
-        TcpListener::bind(address).map_err(|source| StartError::Listen { what, address, source })
+        let socket = passed.tcp(address);
+        let listener = socket.map_or_else(|| TcpListener::bind(address), TcpListener::of);
+        listener.map_err(|source| StartError::Listen { what, address, source })
     };
     addresses.iter().map(bind).collect()
 }
@@ -525,9 +535,19 @@ fn addresses_of(listeners: &[TcpListener]) -> Vec<SocketAddr> {
 fn bind_dns(
     address: SocketAddr,
     threads: usize,
+    passed: &mut Passed,
 ) -> Result<(SocketAddr, Vec<UdpListener>, TcpListener), StartError> {
     let tcp_error = |source| StartError::Listen { what: "TCP", address, source };
     let udp_error = |source| StartError::Listen { what: "UDP", address, source };
+    let (udp, tcp) = (passed.udp(address), passed.tcp(address));
+    if !udp.is_empty() || tcp.is_some() {
+        let tcp = tcp.map_or_else(|| TcpListener::bind(address), TcpListener::of);
+        let udp = match &udp[..] {
+            [] => (0..threads).map(|_| UdpListener::bind(address)).collect(),
+            udp => share(udp, threads),
+        };
+        return Ok((address, udp.map_err(udp_error)?, tcp.map_err(tcp_error)?));
+    }
     let mut tries = 1..=PORT_TRIES;
     loop {
         let tcp = TcpListener::bind(address).map_err(tcp_error)?;
@@ -539,6 +559,12 @@ fn bind_dns(
             Err(source) => return Err(udp_error(source)),
         }
     }
+}
+
+/// Sockets among threads, each to one at least: what comes to one that nobody reads is lost.
+fn share(sockets: &[UdpSocket], threads: usize) -> io::Result<Vec<UdpListener>> {
+    let each = sockets.iter().cycle().take(threads.max(sockets.len()));
+    each.map(|socket| UdpListener::of(socket.try_clone()?)).collect()
 }
 
 /// Two servers that write to one directory would each undo what the other remembers. A directory that

@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("duration", ""),
     ("audit", ""),
     ("notify", ""),
+    ("passed", ""),
     ("tls", "bounded"),
     ("ids", ""),
     ("site_set", ""),
@@ -82,7 +83,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("admin", "clock explain gather keeper metrics orders publish snapshot status world"),
     (
         "run",
-        "admin answer certificates clock config entropy gather keeper listen metrics notify privileges query_log rate_limit talkers tls world",
+        "admin answer certificates clock config entropy gather keeper listen metrics notify passed privileges query_log rate_limit talkers tls world",
     ),
 ];
 /// Rooms that decide, and so neither ask the time nor act.

@@ -11,6 +11,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use geoip::build::{Format, Label, List, ranges_to_mmdb};
 use gslb_dns::config;
+use gslb_dns::passed::Passed;
 use gslb_dns::run::{HangUp, Server, Shell, StartError};
 use tempfile::TempDir;
 
@@ -59,13 +60,13 @@ fn start(dir: &TempDir) -> anyhow::Result<Server> {
         let prepared = config::load(&node).and_then(config::Config::prepare);
         prepared.map_err(|problems| anyhow::anyhow!("{problems}"))
     };
-    match Server::start(Shell::open()?, load()?) {
+    match Server::start(Shell::open(Passed::default())?, load()?) {
         Err(StartError::Listen { address, .. }) => {
             println!("{address} is taken: using free ports instead");
             let text =
                 PORTS.iter().fold(FILES[0].1.to_owned(), |text, (from, to)| text.replace(from, to));
             fs::write(&node, text)?;
-            Ok(Server::start(Shell::open()?, load()?)?)
+            Ok(Server::start(Shell::open(Passed::default())?, load()?)?)
         }
         other => Ok(other?),
     }

@@ -15,9 +15,10 @@ use crate::world::Operator;
 /// Owner and group may connect; what they may do there is their role's.
 const MODE: u32 = 0o660;
 
-/// A socket in the file system, which goes with it.
+/// A socket in the file system, which goes with it if we made it.
 pub struct AdminSocket {
-    path: PathBuf,
+    /// If it is ours to remove.
+    path: Option<PathBuf>,
     pub listener: UnixListener,
 }
 
@@ -50,14 +51,22 @@ impl AdminSocket {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, Permissions::from_mode(MODE))?;
         listener.set_nonblocking(true)?;
-        Ok(AdminSocket { path: path.to_owned(), listener })
+        Ok(AdminSocket { path: Some(path.to_owned()), listener })
+    }
+
+    /// Of one that listens already. Who may connect is up to whoever made it.
+    pub fn of(listener: UnixListener) -> io::Result<AdminSocket> {
+        listener.set_nonblocking(true)?;
+        Ok(AdminSocket { path: None, listener })
     }
 }
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            // Somebody may have removed it already.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

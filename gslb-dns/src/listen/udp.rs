@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use ipnet::IpNet;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::batch::{self, Datagram, Exchange, IpVersion, ReplyFrom};
 use super::proxy::{self, Origin};
@@ -59,20 +59,24 @@ pub struct UdpListener {
 impl UdpListener {
     /// Binds with `SO_REUSEPORT`: the kernel spreads clients over the sockets of one address.
     pub fn bind(address: SocketAddr) -> io::Result<UdpListener> {
-        let (domain, version) = match address {
-            SocketAddr::V4(_) => (Domain::IPV4, IpVersion::V4),
-            SocketAddr::V6(_) => (Domain::IPV6, IpVersion::V6),
-        };
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_reuse_port(true)?;
-        if domain == Domain::IPV6 {
+        if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // As much as the system allows (`net.core.rmem_max`).
-        socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
-        socket.set_read_timeout(Some(STOP_POLL))?;
         socket.bind(&address.into())?;
-        let socket = UdpSocket::from(socket);
+        UdpListener::of(socket.into())
+    }
+
+    /// Of a socket that is bound already. Listeners may share one, as copies of its descriptor: whoever is free
+    /// takes what has come.
+    pub fn of(socket: UdpSocket) -> io::Result<UdpListener> {
+        let address = socket.local_addr()?;
+        let version = if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
+        // As much as the system allows (`net.core.rmem_max`).
+        SockRef::from(&socket).set_recv_buffer_size(RECEIVE_QUEUE)?;
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(STOP_POLL))?;
         batch::ignore_path_mtu(&socket, version)?;
         let reply_from = if address.ip().is_unspecified() {
             batch::ask_for_destination(&socket, version)?;

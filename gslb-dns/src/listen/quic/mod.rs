@@ -21,7 +21,7 @@ use quinn::{
     Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime,
     TransportConfig, VarInt,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
@@ -79,11 +79,16 @@ impl QuicListener {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // As much as the system allows (`net.core.rmem_max`).
-        socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
-        socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        Ok(QuicListener { socket: socket.into(), tap: None })
+        QuicListener::of(socket.into())
+    }
+
+    /// Of a socket that is bound already.
+    pub fn of(socket: net::UdpSocket) -> io::Result<QuicListener> {
+        // As much as the system allows (`net.core.rmem_max`).
+        SockRef::from(&socket).set_recv_buffer_size(RECEIVE_QUEUE)?;
+        socket.set_nonblocking(true)?;
+        Ok(QuicListener { socket, tap: None })
     }
 
     /// Tells the query log what is asked and answered.

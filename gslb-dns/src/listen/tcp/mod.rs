@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -65,19 +65,20 @@ impl TcpListener {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // Connections inherit these three.
-        socket.set_send_buffer_size(KERNEL_QUEUE)?;
-        socket.set_recv_buffer_size(KERNEL_QUEUE)?;
-        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-        socket.set_nonblocking(true)?;
+        prepare(&SockRef::from(&socket))?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener {
-            socket: socket.into(),
-            carries: Carries::Dns,
-            proxies: [].into(),
-            tap: None,
-        })
+        Ok(TcpListener::listening(socket.into()))
+    }
+
+    /// Of a socket that listens already.
+    pub fn of(socket: net::TcpListener) -> io::Result<TcpListener> {
+        prepare(&SockRef::from(&socket))?;
+        Ok(TcpListener::listening(socket))
+    }
+
+    fn listening(socket: net::TcpListener) -> TcpListener {
+        TcpListener { socket, carries: Carries::Dns, proxies: [].into(), tap: None }
     }
 
     /// What its connections carry: plain DNS unless this says otherwise.
@@ -122,6 +123,14 @@ impl TcpListener {
         drop(socket); // From here on clients are refused, and try another server.
         reception.finish().await;
     }
+}
+
+fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
+    // Connections inherit these three.
+    socket.set_send_buffer_size(KERNEL_QUEUE)?;
+    socket.set_recv_buffer_size(KERNEL_QUEUE)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    socket.set_nonblocking(true)
 }
 
 /// One listener's sessions.
