@@ -302,6 +302,8 @@ pub struct World {
     pub maps: Vec<Map>,
     pub services: Vec<Service>,
     pub zones: Vec<Arc<Zone>>,
+    /// What each of the zones was made of; none in a world that no file was read for.
+    pub zone_origins: Vec<Arc<ZoneOrigin>>,
     pub atlas: Arc<Atlas>,
     /// SHA-256 of the files that the atlas's databases were read from, in their order.
     pub database_hashes: Vec<[u8; 32]>,
@@ -309,6 +311,28 @@ pub struct World {
     pub ecs_private: bool,
     /// The prefixes of `[geoip] overrides`: client subnets inside them are believed.
     pub overrides: Vec<IpNet>,
+}
+
+/// What a zone was made of. One that would be made of the same is the same, and the next world shares it.
+#[derive(Debug)]
+pub struct ZoneOrigin {
+    /// The master file and what it includes, in the order they were opened, with the SHA-256 of each.
+    pub files: Vec<(PathBuf, [u8; 32])>,
+    pub services: Vec<Bound>,
+    /// Apexes of the zones within it, whose names are not its own to judge.
+    pub within: Vec<Name>,
+    /// What is to be told of it though it is sound: a file of `files`, a line, and what.
+    pub warnings: Vec<(u32, u32, String)>,
+}
+
+/// All of a service that its zone depends on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bound {
+    pub id: ServiceId,
+    pub name: Name,
+    pub answers: Option<Answers>,
+    /// For how long it may be answered that there is nothing, with `empty`.
+    pub empty: Option<Ttl>,
 }
 
 /// SHA-256 of a world's canonical form with those of every file it names.
@@ -457,11 +481,18 @@ impl World {
             maps: vec![],
             services: vec![],
             zones: vec![Arc::new(zone)],
+            zone_origins: vec![],
             atlas: Arc::new(Atlas::new(vec![], Overrides::none())),
             database_hashes: vec![],
             ecs_private: false,
             overrides: vec![],
         }
+    }
+
+    /// The zone of an apex, with what it was made of.
+    pub fn made_zone(&self, apex: &Name) -> Option<(&Arc<Zone>, &Arc<ZoneOrigin>)> {
+        let mut made = self.zones.iter().zip(&self.zone_origins);
+        made.find(|(zone, _)| zone.apex() == apex)
     }
 
     pub fn site(&self, id: SiteId) -> &Site {

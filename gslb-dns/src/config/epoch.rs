@@ -29,12 +29,8 @@ impl Digest {
         digest
     }
 
-    /// Counts a file in. Whoever calls does so in an order that follows from the world alone.
-    pub fn file(&mut self, role: Role, key: &str, contents: &[u8]) {
-        self.hashed_file(role, key, &content_hash(contents));
-    }
-
-    /// The same of a file whose contents were hashed before.
+    /// Counts a file in by the hash of its contents. Whoever calls does so in an order that follows from the
+    /// world alone.
     pub fn hashed_file(&mut self, role: Role, key: &str, hash: &[u8; 32]) {
         self.bytes(match role {
             Role::Database => b"database",

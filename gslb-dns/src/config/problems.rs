@@ -114,12 +114,6 @@ impl Problems {
         self.list.extend(problems.list);
     }
 
-    /// The same, each weighing as much.
-    pub(super) fn weighing(self, severity: Severity) -> Problems {
-        let list = self.list.into_iter().map(|problem| problem.weighing(severity));
-        Problems { list: list.collect() }
-    }
-
     /// Takes note of an error; `None` then says that it was told.
     pub(super) fn one<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
         result.map_err(|problem| self.add(problem)).ok()

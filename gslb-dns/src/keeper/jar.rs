@@ -91,6 +91,7 @@ mod tests {
             maps: vec![],
             services: vec![],
             zones: vec![],
+            zone_origins: vec![],
             atlas: Arc::new(geoip::Atlas::new(vec![], geoip::Overrides::none())),
             database_hashes: vec![],
             ecs_private: false,

@@ -20,6 +20,7 @@ mod site;
 mod steer;
 mod target;
 mod zone;
+mod zone_text;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -65,15 +66,15 @@ pub fn world(
 
     let mut digest = Digest::of(&document.table);
     let geoip = geoip::places(geoip, dir, running, &mut digest, problems);
-    let zones = zone::read(zone, dir, &mut digest, problems);
+    let zones = zone::read(zone, dir, running, &mut digest, problems);
     let sites = site::sites(site, problems);
     let maps = map::maps(map, &sites.names, geoip.are_known, problems);
     let around = service::Around { sites: &sites, maps: &maps, knows_places: geoip.are_known };
     let drafts = service::drafts(service, &around, problems);
     let mut warnings = Problems::default();
-    let zones = zones.settle(&drafts, problems, &mut warnings);
-    if let Some(zones) = &zones {
-        target::check(&drafts, zones, problems);
+    let zones = zones.settle(&drafts, running, problems, &mut warnings);
+    if let Some(settled) = &zones {
+        target::check(&drafts, &settled.zones, problems);
     }
 
     let mut stated = Vec::new();
@@ -94,12 +95,14 @@ pub fn world(
         draft.service
     });
     let services = services.collect::<Option<_>>()?;
+    let zone::Settled { zones, origins } = zones?;
     let world = World {
         epoch: digest.epoch(),
         sites: sites.list.into_iter().collect::<Option<_>>()?,
         maps: maps.list.into_iter().collect::<Option<_>>()?,
         services,
-        zones: zones?,
+        zones,
+        zone_origins: origins,
         atlas: geoip.atlas?.into(),
         database_hashes: geoip.database_hashes,
         ecs_private: geoip.ecs_private?,

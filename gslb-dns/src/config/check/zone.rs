@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::path;
 use super::service::Draft;
+use super::zone_text::{Text, source, taken_over};
 use crate::config::closest::listed;
 use crate::config::duration;
-use crate::config::epoch::{Digest, Role};
+use crate::config::epoch::{Digest, Role, content_hash};
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Source, Spot};
 use crate::config::read::{At, Entries};
@@ -16,7 +17,7 @@ use crate::ids::ServiceId;
 use crate::name::Name;
 use crate::prove::{self, Severity};
 use crate::record::{Record, RecordType};
-use crate::world::Answers;
+use crate::world::{Answers, Bound, World, ZoneOrigin};
 use crate::zone::Zone;
 use crate::zone::master::{self, Master};
 
@@ -33,12 +34,22 @@ pub struct Zones {
 struct Read {
     apex: At<Name>,
     /// `None` if something is wrong with it, which has been told.
-    master: Option<Master>,
+    text: Option<Text>,
+    /// The files of it, each with its hash.
+    files: Vec<(PathBuf, [u8; 32])>,
+}
+
+/// All zones, built, and what each was made of.
+#[derive(Default)]
+pub struct Settled {
+    pub zones: Vec<Arc<Zone>>,
+    pub origins: Vec<Arc<ZoneOrigin>>,
 }
 
 pub fn read(
     entries: Entries<file::Zone>,
     dir: &Path,
+    running: Option<&World>,
     digest: &mut Digest,
     problems: &mut Problems,
 ) -> Zones {
@@ -52,55 +63,33 @@ pub fn read(
             problems.add(apex.spot.twice(&zones.list[*first].apex.spot, &apex.value));
             continue;
         }
-        let master = raw.and_then(|file::Zone { file }| {
+        let text = raw.and_then(|file::Zone { file }| {
             let file = file?;
             let path = problems.one(path(&file, dir))?;
-            read_master(&file, &path, &apex.value, problems)
+            Text::read(file, &path, &apex.value, running, problems)
         });
-        for (index, (_, contents)) in master.iter().flat_map(|read| &read.files).enumerate() {
-            digest.file(Role::Zone, &format!("{} {index}", apex.value), contents);
+        let files = text.iter().flat_map(Text::files);
+        let files: Vec<(PathBuf, [u8; 32])> =
+            files.map(|(path, contents)| (path.clone(), content_hash(contents))).collect();
+        for (index, (_, hash)) in files.iter().enumerate() {
+            digest.hashed_file(Role::Zone, &format!("{} {index}", apex.value), hash);
         }
         zones.by_apex.insert(apex.value.clone(), zones.list.len());
-        zones.list.push(Read { apex, master });
+        zones.list.push(Read { apex, text, files });
     }
     zones
 }
 
-fn read_master(
-    file: &At<String>,
-    path: &Path,
-    apex: &Name,
-    problems: &mut Problems,
-) -> Option<Master> {
-    let found = match master::read(path, apex) {
-        Ok(master) => return Some(master),
-        Err(found) => found,
-    };
-    let mut sources: HashMap<PathBuf, Arc<Source>> = HashMap::new();
-    for master::Problem { file: within, line, message } in found {
-        problems.add(match line {
-            0 if within == path => file.spot.problem(format!("{} {message}", path.display())),
-            0 => Problem::of_file(&within, message),
-            line => {
-                let source = sources.entry(within).or_insert_with_key(|within| {
-                    // Only to show the line: where it cannot be read again, its number is enough.
-                    source(within, &std::fs::read(within).unwrap_or_default())
-                });
-                Problem::of_line(source, line as usize, message)
-            }
-        });
-    }
-    None
-}
-
 impl Zones {
-    /// Puts each service into its zone, and builds the zones if nothing is wrong with them.
+    /// Puts each service into its zone, and builds the zones if nothing is wrong with them. One that would be as
+    /// it is in the running world is taken from there, not even parsed.
     pub fn settle(
-        self,
+        mut self,
         services: &[Draft],
+        running: Option<&World>,
         problems: &mut Problems,
         warnings: &mut Problems,
-    ) -> Option<Vec<Arc<Zone>>> {
+    ) -> Option<Settled> {
         let mut within: Vec<Vec<(ServiceId, &Draft)>> = vec![Vec::new(); self.list.len()];
         for (index, service) in services.iter().enumerate() {
             // There are no more services than ids: `numbered` has counted them.
@@ -110,18 +99,61 @@ impl Zones {
                 None => problems.add(self.outside(service)),
             }
         }
+        let made_of: Vec<ZoneOrigin> =
+            within.iter().enumerate().map(|(zone, services)| self.origin(zone, services)).collect();
+        let taken = self.list.iter().zip(&made_of).map(|(read, made_of)| {
+            taken_over(read.text.as_ref()?, &read.apex.value, made_of, running)
+        });
+        let mut taken: Vec<Option<(Arc<Zone>, Arc<ZoneOrigin>)>> = taken.collect();
+        for (read, _) in self.list.iter_mut().zip(&taken).filter(|(_, taken)| taken.is_none()) {
+            let text = read.text.take();
+            read.text =
+                text.and_then(|text| text.parse(&read.apex.value, problems)).map(Text::Parsed);
+        }
         let servers: Vec<Vec<(usize, Name)>> =
             (0..self.list.len()).map(|zone| self.servers(zone)).collect();
-        let zones = self.list.into_iter().zip(within).zip(servers);
-        let built = zones
-            .map(|((zone, services), servers)| zone.build(&services, &servers, problems, warnings));
-        built.collect::<Vec<_>>().into_iter().collect()
+        let mut settled = Some(Settled::default());
+        for (index, (read, made_of)) in self.list.into_iter().zip(made_of).enumerate() {
+            let made = match taken[index].take() {
+                Some((zone, origin)) => {
+                    read.tell_again(&origin, warnings);
+                    Some((zone, origin))
+                }
+                None => read.build(&within[index], &servers[index], made_of, problems, warnings),
+            };
+            settled = settled.zip(made).map(|(mut settled, (zone, origin))| {
+                settled.zones.push(zone);
+                settled.origins.push(origin);
+                settled
+            });
+        }
+        settled
+    }
+
+    /// What a zone will be made of, but for what is to be told of it.
+    fn origin(&self, zone: usize, services: &[(ServiceId, &Draft)]) -> ZoneOrigin {
+        let Read { apex, files, .. } = &self.list[zone];
+        let bound = services.iter().map(|(id, draft)| Bound {
+            id: *id,
+            name: draft.name.value.clone(),
+            answers: draft.answers,
+            empty: draft.empty.as_ref().and(draft.ttl),
+        });
+        let others = self.list.iter().map(|other| &other.apex.value);
+        let within = others.filter(|other| *other != &apex.value && other.is_within(&apex.value));
+        ZoneOrigin {
+            files: files.clone(),
+            services: bound.collect(),
+            within: within.cloned().collect(),
+            warnings: vec![],
+        }
     }
 
     /// The records that name a zone's servers, and those that it has to tell the addresses of: none that lie
     /// in a zone within it.
     fn servers(&self, zone: usize) -> Vec<(usize, Name)> {
-        let Read { apex, master } = &self.list[zone];
+        let Read { apex, text, .. } = &self.list[zone];
+        let master = text.as_ref().and_then(Text::master);
         let records = master.iter().flat_map(|master| &master.records).enumerate();
         let servers = records
             .filter(|(_, record)| record.rtype == RecordType::NS && record.owner == apex.value);
@@ -159,11 +191,12 @@ impl Read {
         self,
         services: &[(ServiceId, &Draft)],
         servers: &[(usize, Name)],
+        mut made_of: ZoneOrigin,
         problems: &mut Problems,
         warnings: &mut Problems,
-    ) -> Option<Arc<Zone>> {
-        let Read { apex, master } = self;
-        let Master { records, files, places } = master?;
+    ) -> Option<(Arc<Zone>, Arc<ZoneOrigin>)> {
+        let Read { apex, text, files: _ } = self;
+        let Some(Text::Parsed(Master { records, files, places })) = text else { return None };
         let file = File { files: &files, places: &places };
         let cuts = Cuts::of(&records, &apex.value);
         let mut at_services: HashMap<&Name, &Draft> = HashMap::new();
@@ -190,15 +223,33 @@ impl Read {
         file.tell(faults, &apex.spot, problems);
         let zone = zone.ok()?;
         let faults = servers.iter().filter_map(|(index, server)| {
-            Some((Some(*index), prove::server_fault(&zone, server)?))
+            let master::Place { file, line } = places[*index];
+            Some((file, line, prove::server_fault(&zone, server)?))
         });
-        let mut told = Problems::default();
-        file.tell(faults.collect(), &apex.spot, &mut told);
-        warnings.add_all(told.weighing(Severity::Warning));
+        made_of.warnings = faults.collect();
+        tell_warnings(&made_of, &files, warnings);
         for (_, service) in services {
             problems.one(check_empty(service, &zone, soa.map(|soa| file.shown(soa))));
         }
-        Some(Arc::new(zone))
+        Some((Arc::new(zone), Arc::new(made_of)))
+    }
+
+    /// What there was to be told of a zone that is taken over.
+    fn tell_again(&self, origin: &ZoneOrigin, warnings: &mut Problems) {
+        let files = self.text.as_ref().map_or(&[][..], Text::files);
+        tell_warnings(origin, files, warnings);
+    }
+}
+
+fn tell_warnings(origin: &ZoneOrigin, files: &[(PathBuf, Vec<u8>)], warnings: &mut Problems) {
+    let mut sources: HashMap<u32, Arc<Source>> = HashMap::new();
+    for (file, line, message) in &origin.warnings {
+        let source = sources.entry(*file).or_insert_with(|| {
+            let (path, contents) = &files[*file as usize];
+            source(path, contents)
+        });
+        let warning = Problem::of_line(source, *line as usize, message.as_str());
+        warnings.add(warning.weighing(Severity::Warning));
     }
 }
 
@@ -343,8 +394,4 @@ impl File<'_> {
             problems.add(Problem::of_line(source, line as usize, message));
         }
     }
-}
-
-fn source(path: &Path, contents: &[u8]) -> Arc<Source> {
-    Arc::new(Source::new(path, String::from_utf8_lossy(contents).into_owned()))
 }

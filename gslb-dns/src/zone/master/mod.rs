@@ -95,9 +95,13 @@ pub fn read(path: &Path, origin: &Name) -> Result<Master, Vec<Problem>> {
         let message = format!("cannot be read: {error}");
         vec![Problem { file: path.into(), line: 0, message }]
     };
-    let mut open = |path: &Path| bounded::read_file(path, LIMITS.text as u64);
-    let text = open(path).map_err(unreadable)?;
-    entry::read_zone(path, text, origin, LIMITS, &mut open)
+    let text = read_text(path).map_err(unreadable)?;
+    entry::read_zone(path, text, origin, LIMITS, &mut read_text)
+}
+
+/// The contents of one file, not parsed.
+pub fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    bounded::read_file(path, LIMITS.text as u64)
 }
 
 /// The same for text at hand; `open` reads $INCLUDEd files. Their paths are as written, joined to
