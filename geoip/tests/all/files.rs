@@ -225,7 +225,8 @@ fn a_damaged_file_is_refused_or_still_answers() {
         assert!(matches!(located.source, Source::Databases(_) | Source::Nowhere));
         answered += 1;
     }
-    assert!(refused > 20 && answered > 20, "{refused} refused, {answered} answered");
+    // Both were met, or nothing was shown. One in nine or so is answered; fewer than one in thirty is met never.
+    assert!(refused > 100 && answered > 5, "{refused} refused, {answered} answered");
 }
 
 /// An error and its causes, as the tool prints them.
