@@ -9,13 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::validity::Validity;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::metrics::CertificateMetrics;
-use crate::tls::{Fault, Identity, Shown, Validity};
+use crate::tls::{Fault, Identity, Shown};
 use crate::world::{Credentials, Node};
 
 /// How often files are looked at, from outside. A new certificate is shown after two looks.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::clock::unix_seconds;
 use crate::lock::Mutex;
 use crate::talkers::{History, Outlet, Report};
+use common::clock::unix_seconds;
 
 /// A thread can go without it for two windows.
 const EVERY: Duration = Duration::from_secs(1);

@@ -8,13 +8,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::duration;
 use crate::health::board::{Beliefs, Board, Duty, Health, Standing};
 use crate::health::overrides::{Glob, Order, Override, Unmatched};
 use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
 use crate::steer::{Family, able};
 use crate::world::{Act, Service, World};
+use common::duration;
 
 /// Octets of a reason: a sentence or two, and the number of a ticket.
 const LONGEST_WHY: usize = 500;

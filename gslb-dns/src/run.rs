@@ -19,9 +19,7 @@ use tracing::{error, info};
 use crate::admin::{self, AdminSocket, Door};
 use crate::answer::Transport;
 use crate::certificates::{self, Certificates, Unreadable};
-use crate::clock::{now, unix_seconds};
 use crate::config::Prepared;
-use crate::entropy;
 use crate::gather::{self, Gatherer};
 use crate::keeper::{self, By, Desk, Keeper};
 use crate::listen::quic::QuicListener;
@@ -36,6 +34,8 @@ use crate::rate_limit::RateLimiter;
 use crate::talkers;
 use crate::tls;
 use crate::world::{DnsListeners, Node};
+use common::clock::{now, unix_seconds};
+use common::entropy;
 
 /// Threads for TCP, the admin door and the keeper.
 const RUNTIME_THREADS: usize = 2;

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use common::clock::unix_seconds;
 use gslb_dns::answer::Transport;
-use gslb_dns::clock::unix_seconds;
 use gslb_dns::cookie::{Secret, Secrets};
 use gslb_dns::explain::query;
 use gslb_dns::listen::batch::{Exchange, ReplyFrom};

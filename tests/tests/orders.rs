@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use gslb_dns::clock::now;
+use common::clock::now;
 use gslb_tests::peers;
 use gslb_tests::resolver::{Resolver, query};
 use gslb_tests::server::{Finished, Server, program, run};

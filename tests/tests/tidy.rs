@@ -15,31 +15,29 @@ const NAMELESS: [&str; 7] = ["util", "utils", "helpers", "misc", "types", "manag
 /// What each room and file of `gslb-dns/src` may name in `crate::`: only rooms above it.
 const ARROWS: &[(&str, &str)] = &[
     ("name", ""),
-    ("clock", ""),
-    ("entropy", ""),
     ("cookie", ""),
     ("lock", ""),
     ("telemetry", ""),
-    ("bounded", ""),
-    ("duration", ""),
     ("audit", ""),
     ("notify", ""),
     ("passed", ""),
-    ("tls", "bounded"),
+    ("tls", ""),
     ("ids", ""),
+    ("inbox", ""),
+    ("verdict", ""),
     ("site_set", ""),
     ("stamp", ""),
     ("record", "name"),
     ("binding", "name"),
-    ("zone", "binding bounded ids name record"),
+    ("zone", "binding ids name record"),
     ("world", "binding cookie ids name record zone"),
     ("privileges", "world"),
     ("rate_limit", "world"),
     ("query", "name record"),
     ("locate", "ids query site_set world"),
-    ("health", "duration ids site_set world"),
+    ("health", "ids site_set world"),
     ("steer", "health ids locate name record site_set world"),
-    ("orders", "duration health ids site_set steer world"),
+    ("orders", "health ids site_set steer world"),
     ("ledger", "ids lock site_set steer world"),
     ("snapshot", "health ids ledger locate query steer world zone"),
     (
@@ -56,7 +54,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("prove", "answer health ids locate name query record site_set snapshot steer world zone"),
     (
         "config",
-        "binding bounded cookie duration health ids name policy prove query record site_set snapshot tls world zone",
+        "binding cookie health ids name policy prove query record site_set snapshot tls world zone",
     ),
     ("talkers", "answer name query zone"),
     ("metrics", "answer cookie ledger query steer"),
@@ -64,31 +62,33 @@ const ARROWS: &[(&str, &str)] = &[
     ("dnstap", "answer"),
     (
         "query_log",
-        "answer clock dnstap health ids ledger metrics name query recording site_set snapshot steer world",
+        "answer dnstap health ids ledger metrics name query recording site_set snapshot steer world",
     ),
     ("publish", "cookie snapshot"),
-    ("gather", "clock lock talkers"),
+    ("gather", "lock talkers"),
     (
         "listen",
-        "answer clock ids lock metrics name publish query query_log rate_limit snapshot talkers tls world",
+        "answer ids lock metrics name publish query query_log rate_limit snapshot talkers tls world",
     ),
     (
         "keeper",
-        "audit bounded config cookie entropy health metrics name orders publish snapshot status steer world",
+        "audit config cookie health metrics name orders publish snapshot status steer world",
     ),
     (
         "replay",
         "answer explain health keeper ledger name query query_log recording snapshot steer world",
     ),
-    ("admin", "clock explain gather keeper metrics orders publish snapshot status world"),
+    ("admin", "explain gather keeper metrics orders publish snapshot status world"),
     (
         "run",
-        "admin answer certificates clock config entropy gather keeper listen metrics notify passed privileges query_log rate_limit talkers tls world",
+        "admin answer certificates config gather keeper listen metrics notify passed privileges query_log rate_limit talkers tls world",
     ),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 23] = [
+const PURE: [&str; 25] = [
     "name",
+    "inbox",
+    "verdict",
     "ids",
     "record",
     "site_set",
@@ -141,7 +141,7 @@ fn top() -> PathBuf {
 
 fn sources() -> Vec<Source> {
     let mut sources = vec![];
-    for package in ["geoip", "gslb-dns", "deploy", "tests"] {
+    for package in ["common", "geoip", "gslb-dns", "probe", "deploy", "tests"] {
         collect(&top().join(package), &mut sources);
     }
     assert!(sources.len() > 100, "{} files: is this the right place?", sources.len());

@@ -14,12 +14,12 @@ use tokio::time::timeout;
 
 use super::role::{Peer, Role};
 use super::{Door, socket};
-use crate::clock::now;
 use crate::explain::{Format, Request, RequestWords, explain};
 use crate::keeper::AskError;
 use crate::orders::OrderWords;
 use crate::snapshot::Snapshot;
 use crate::status::overrides_text;
+use common::clock::now;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";

@@ -22,14 +22,14 @@ pub use crate::prove::Severity;
 use self::check::{Checked, Spots, Stated};
 use self::problems::Source;
 use self::read::Document;
-use crate::bounded;
-use crate::duration;
 use crate::health::board::Board;
 use crate::ids::ServiceId;
 use crate::policy;
 use crate::prove::{self, At, Effort, Finding, Question};
 use crate::snapshot::Groundwork;
 use crate::world::{Account, AdminDoors, Node, World};
+use common::bounded;
+use common::duration;
 
 /// Octets of a configuration file: far more than anybody writes, far less than would hurt.
 const LONGEST_TEXT: u64 = 256 << 20;

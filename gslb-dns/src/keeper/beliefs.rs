@@ -4,17 +4,18 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use common::bounded;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::config;
 use crate::health::board::Board;
 use crate::health::entries::{Entries, Entry, Moment};
 use crate::health::last_known::LastKnown;
 use crate::health::overrides::{Override, Phase};
 use crate::snapshot::Groundwork;
 use crate::world::Node;
-use crate::{bounded, config};
 
 /// In the state directory: what operators say of sites, read again whenever it changes.
 pub const OVERRIDES_FILE: &str = "overrides.toml";

@@ -22,7 +22,6 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::batch::{self, Datagram, Exchange, IpVersion, ReplyFrom};
 use super::proxy::{self, Origin};
 use crate::answer::{Asker, Guard, MAX_UDP, Resolved, Transport, answer_guarded};
-use crate::clock::{monotonic, unix_seconds, unix_time};
 use crate::ids::ServiceId;
 use crate::metrics::{Counts, Tally};
 use crate::name::NameKey;
@@ -32,6 +31,7 @@ use crate::query_log::{Heard, Tap};
 use crate::rate_limit::RateLimiter;
 use crate::snapshot::Groundwork;
 use crate::talkers::{Counter, Outcome};
+use common::clock::{monotonic, unix_seconds, unix_time};
 
 /// Datagrams taken at a time. Wide enough to share a system call among many under load; at two lanes of
 /// buffers the batch still fits the second-level cache.

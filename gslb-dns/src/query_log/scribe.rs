@@ -15,13 +15,13 @@ use tracing::{info, warn};
 use super::files::Files;
 use super::notes::{self, Drain, Note};
 use crate::answer::Transport;
-use crate::clock::{monotonic, now};
 use crate::metrics::QueryLogMetrics;
 use crate::name::NameKey;
 use crate::query;
 use crate::recording::{BlockWriter, Edns, Header, Outcome, OutcomeRef, Part, Query, State};
 use crate::snapshot::Groundwork;
 use crate::world::{Epoch, Recording};
+use common::clock::{monotonic, now};
 
 /// How long the scribe lies idle when there was nothing to write: half of what fills a ring.
 const IDLE: Duration = Duration::from_millis(5);

@@ -20,9 +20,9 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::{info, warn};
 
 use super::frames::{Drain, RING};
-use crate::clock::monotonic;
 use crate::dnstap::stream::{Control, whole_frames};
 use crate::metrics::QueryLogMetrics;
+use common::clock::monotonic;
 
 /// How long the writer lies idle when there was nothing to write: half of what fills a ring.
 const IDLE: Duration = Duration::from_millis(5);

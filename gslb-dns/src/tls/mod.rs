@@ -7,10 +7,8 @@
 //! somebody else may install.
 
 mod identity;
-mod validity;
 
 pub use self::identity::{Fault, Identity};
-pub use self::validity::Validity;
 
 use std::sync::Arc;
 

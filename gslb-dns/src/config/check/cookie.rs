@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::path;
-use crate::bounded;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::At;
 use crate::cookie::{MAX_SECRETS, SECRET, Secret, Secrets};
 use crate::world::CookieFile;
+use common::bounded;
 
 /// Octets of the file: room for comments.
 const LONGEST: u64 = 64 << 10;

@@ -10,12 +10,12 @@ use geoip::{Atlas, Database, MAX_DATABASE_BYTES, Overrides, Place};
 use ipnet::IpNet;
 
 use super::{or, path, place, within};
-use crate::bounded;
 use crate::config::epoch::{Digest, Role, content_hash};
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, Entries, List};
 use crate::world::World;
+use common::bounded;
 
 pub struct Places {
     /// Whether anything tells where clients are, be it sound or not.

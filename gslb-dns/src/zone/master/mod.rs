@@ -22,9 +22,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::bounded;
 use crate::name::Name;
 use crate::record::Record;
+use common::bounded;
 
 /// One problem in a master file.
 #[derive(Clone, Debug, Eq, PartialEq)]

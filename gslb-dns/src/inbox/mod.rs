@@ -1,0 +1,3 @@
+//! What producers tell this name server, as far as it still holds.
+
+pub mod stream;
