@@ -1,0 +1,133 @@
+//! A program that the probe's operator wrote down: exit code 0 is up, its first line says why.
+//!
+//! Runs in a process group of its own with nothing of our environment, and limits of its own; when the look ends,
+//! in time or not, so does the whole group.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use common::check::External;
+use common::clock;
+use common::report::Reason;
+use common::target::Target;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
+
+use super::{Failure, Notes, failed, since};
+
+/// Octets of a program's output that are read.
+const MOST_OUTPUT: u64 = 4096;
+/// Programs at a time; others wait, within their own timeout.
+pub const MOST_RUNNING: usize = 32;
+/// What each may take: octets of memory and of a file, descriptors, processes of one user are left alone.
+const MOST_MEMORY: u64 = 512 << 20;
+const MOST_FILE: u64 = 1 << 20;
+const MOST_DESCRIPTORS: u64 = 64;
+
+/// The programs that checks may name.
+#[derive(Debug)]
+pub struct Programs {
+    by_name: BTreeMap<String, Program>,
+    running: Semaphore,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Program {
+    pub path: PathBuf,
+    pub arguments: Vec<String>,
+}
+
+impl Programs {
+    pub fn new(by_name: BTreeMap<String, Program>) -> Programs {
+        Programs { by_name, running: Semaphore::new(MOST_RUNNING) }
+    }
+
+    pub(super) async fn look(
+        &self,
+        target: &Target,
+        address: IpAddr,
+        check: &External,
+        notes: &mut Notes,
+    ) -> Result<(), Failure> {
+        let Some(program) = self.by_name.get(&check.program) else {
+            let detail = format!("this probe's config has no [program.{}]", check.program);
+            return Err(Failure::new(Reason::Probe, detail));
+        };
+        let _permit = self.running.acquire().await.expect("nobody closes it");
+        let began = clock::monotonic();
+        let mut command = Command::new(&program.path);
+        command
+            .args(&program.arguments)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("GSLB_ADDRESS", address.to_string())
+            .env("GSLB_PORT", target.port.to_string())
+            .env("GSLB_HOST", &target.host)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0);
+        let path = program.path.display();
+        let unrun =
+            |error: std::io::Error| Failure::new(Reason::Probe, format!("running {path}: {error}"));
+        let mut group = Group::of(command.spawn().map_err(unrun)?);
+        group.limit();
+        let mut output = Vec::new();
+        if let Some(stdout) = group.child.stdout.take() {
+            let mut stdout = stdout.take(MOST_OUTPUT);
+            stdout
+                .read_to_end(&mut output)
+                .await
+                .map_err(|error| failed("reading its output", &error))?;
+        }
+        let status = group.child.wait().await.map_err(unrun)?;
+        notes.phases.first_byte = since(began);
+        if status.success() {
+            return Ok(());
+        }
+        let output = String::from_utf8_lossy(&output);
+        let said = output.lines().next().unwrap_or_default();
+        let detail = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
+        Err(Failure::new(Reason::Program, detail))
+    }
+}
+
+/// A program and what it started.
+struct Group {
+    child: Child,
+    leader: Option<Pid>,
+}
+
+impl Group {
+    fn of(child: Child) -> Group {
+        let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Group { child, leader }
+    }
+
+    /// A program that ends before this needs no limits.
+    fn limit(&self) {
+        let of = |most| Rlimit { current: Some(most), maximum: Some(most) };
+        for (resource, most) in [
+            (Resource::As, MOST_MEMORY),
+            (Resource::Fsize, MOST_FILE),
+            (Resource::Nofile, MOST_DESCRIPTORS),
+            (Resource::Core, 0),
+        ] {
+            let _ = prlimit(self.leader, resource, of(most));
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its number is its own until it was waited for; then only what it left behind is in the group.
+        if let Some(leader) = self.leader {
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
