@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::clock::unix_seconds;
 use tokio::sync::watch;
 
 use crate::lock::Mutex;
 use crate::talkers::{History, Outlet, Report};
-use common::clock::unix_seconds;
 
 /// A thread can go without it for two windows.
 const EVERY: Duration = Duration::from_secs(1);

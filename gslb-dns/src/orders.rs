@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use common::duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,6 @@ use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
 use crate::steer::{Family, able};
 use crate::world::{Act, Service, World};
-use common::duration;
 
 /// Octets of a reason: a sentence or two, and the number of a ticket.
 const LONGEST_WHY: usize = 500;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
+use common::clock::{now, unix_seconds};
+use common::entropy;
 use ipnet::IpNet;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,8 +36,6 @@ use crate::rate_limit::RateLimiter;
 use crate::talkers;
 use crate::tls;
 use crate::world::{DnsListeners, Node};
-use common::clock::{now, unix_seconds};
-use common::entropy;
 
 /// Threads for TCP, the admin door and the keeper.
 const RUNTIME_THREADS: usize = 2;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::clock::now;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
@@ -19,7 +20,6 @@ use crate::keeper::AskError;
 use crate::orders::OrderWords;
 use crate::snapshot::Snapshot;
 use crate::status::overrides_text;
-use common::clock::now;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";

@@ -16,6 +16,8 @@ mod read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::bounded;
+
 pub use self::problems::{Colour, Problem, Problems};
 pub use crate::prove::Severity;
 
@@ -28,8 +30,6 @@ use crate::policy;
 use crate::prove::{self, At, Effort, Finding, Question};
 use crate::snapshot::Groundwork;
 use crate::world::{Account, AdminDoors, Node, World};
-use common::bounded;
-use common::duration;
 
 /// Octets of a configuration file: far more than anybody writes, far less than would hurt.
 const LONGEST_TEXT: u64 = 256 << 20;

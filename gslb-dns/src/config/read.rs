@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::duration;
 use geoip::{Continent, Country, Subdivision};
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -16,7 +17,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::closest::{advice, closest, listed};
-use super::duration;
 use super::problems::{Problem, Problems, Source, Spot};
 use crate::name::Name;
 

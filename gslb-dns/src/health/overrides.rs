@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use common::duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::board::Health;
 use crate::world::{Service, Site, World};
-use common::duration;
 
 /// One thing an operator said. Of those that match and are in force, the last wins for each kind (drains
 /// add up, until an undrain): those

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::entropy;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::cookie::{Secret, Secrets};
 use crate::publish::Published;
 use crate::world::CookieFile;
-use common::entropy;
 
 /// How long a secret of our own makes cookies: RFC 7873 §7.1 wants no more than 26 hours.
 const OWN_FOR: Duration = Duration::from_hours(24);

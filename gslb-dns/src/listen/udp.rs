@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use common::clock::{monotonic, unix_seconds, unix_time};
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -31,7 +32,6 @@ use crate::query_log::{Heard, Tap};
 use crate::rate_limit::RateLimiter;
 use crate::snapshot::Groundwork;
 use crate::talkers::{Counter, Outcome};
-use common::clock::{monotonic, unix_seconds, unix_time};
 
 /// Datagrams taken at a time. Wide enough to share a system call among many under load; at two lanes of
 /// buffers the batch still fits the second-level cache.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use common::clock::{monotonic, now};
 use tracing::{info, warn};
 
 use super::files::Files;
@@ -21,7 +22,6 @@ use crate::query;
 use crate::recording::{BlockWriter, Edns, Header, Outcome, OutcomeRef, Part, Query, State};
 use crate::snapshot::Groundwork;
 use crate::world::{Epoch, Recording};
-use common::clock::{monotonic, now};
 
 /// How long the scribe lies idle when there was nothing to write: half of what fills a ring.
 const IDLE: Duration = Duration::from_millis(5);

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use common::clock::monotonic;
 use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::{info, warn};
@@ -22,7 +23,6 @@ use tracing::{info, warn};
 use super::frames::{Drain, RING};
 use crate::dnstap::stream::{Control, whole_frames};
 use crate::metrics::QueryLogMetrics;
-use common::clock::monotonic;
 
 /// How long the writer lies idle when there was nothing to write: half of what fills a ring.
 const IDLE: Duration = Duration::from_millis(5);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use common::bounded;
 use common::validity::Validity;
 use rustls::Error;
 use rustls::InconsistentKeys::KeyMismatch;
@@ -11,7 +12,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::provider;
-use common::bounded;
 
 /// Octets of a PEM file: a chain of four has some 8 KiB.
 const LONGEST_FILE: u64 = 1 << 20;

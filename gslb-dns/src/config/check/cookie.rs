@@ -4,12 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use common::bounded;
+
 use super::path;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::At;
 use crate::cookie::{MAX_SECRETS, SECRET, Secret, Secrets};
 use crate::world::CookieFile;
-use common::bounded;
 
 /// Octets of the file: room for comments.
 const LONGEST: u64 = 64 << 10;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::bounded;
 use geoip::{Atlas, Database, MAX_DATABASE_BYTES, Overrides, Place};
 use ipnet::IpNet;
 
@@ -15,7 +16,6 @@ use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, Entries, List};
 use crate::world::World;
-use common::bounded;
 
 pub struct Places {
     /// Whether anything tells where clients are, be it sound or not.

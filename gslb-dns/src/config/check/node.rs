@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use common::duration;
 use ipnet::IpNet;
 
 use super::cookie::cookie_file;
 use super::query_log::query_log;
 use super::rate_limit::{networks, rate_limits};
 use super::{encrypted, or, path, within};
-use crate::config::duration;
 use crate::config::file;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, Document, List};

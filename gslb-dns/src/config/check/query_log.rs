@@ -4,9 +4,10 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
+use common::duration;
+
 use super::node::socket_path;
 use super::{or, path, within};
-use crate::config::duration;
 use crate::config::file;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::At;

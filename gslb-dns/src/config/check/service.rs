@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use common::duration;
+
 use super::binding::{self, Checked, Target as SiteTarget};
 use super::names::Named;
 use super::{addresses, or, steer, within};
 use crate::binding::Binding;
-use crate::config::duration;
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, Entries, List, NameOr};

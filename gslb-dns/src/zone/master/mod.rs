@@ -22,9 +22,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use common::bounded;
+
 use crate::name::Name;
 use crate::record::Record;
-use common::bounded;
 
 /// One problem in a master file.
 #[derive(Clone, Debug, Eq, PartialEq)]
