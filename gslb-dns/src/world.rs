@@ -79,8 +79,8 @@ pub struct DnsListeners {
     pub tls: Option<TlsListeners>,
     /// DNS over HTTPS (RFC 8484).
     pub https: Option<HttpsListeners>,
-    /// DNS over QUIC (RFC 9250).
-    pub quic: Option<QuicListeners>,
+    /// DNS over QUIC (RFC 9250): of UDP, at addresses that DNS itself has not.
+    pub quic: Option<TlsListeners>,
     /// Whose connections begin with a header of the PROXY protocol.
     pub proxies: Vec<IpNet>,
     /// Who is told what is asked and answered: nobody, unless the file says so.
@@ -148,13 +148,6 @@ pub struct HttpsListeners {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlsListeners {
-    pub listen: Vec<SocketAddr>,
-    pub credentials: Credentials,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct QuicListeners {
-    /// Of UDP, which DNS itself must not have.
     pub listen: Vec<SocketAddr>,
     pub credentials: Credentials,
 }

@@ -38,7 +38,7 @@ table! {
         trusted: Option<At<List<At<IpNet>>>>,
         tls: Option<Tls>,
         https: Option<Https>,
-        quic: Option<Quic>,
+        quic: Option<Tls>,
         proxy: Option<Proxy>,
         query_log: Option<At<QueryLog>>,
         talkers: Option<bool>,
@@ -84,16 +84,7 @@ table! {
 }
 
 table! {
-    /// DNS over QUIC.
-    Quic {
-        listen: At<List<At<SocketAddr>>>,
-        certificate: At<String>,
-        key: At<String>,
-    }
-}
-
-table! {
-    /// DNS over TLS.
+    /// DNS over TLS, and over QUIC, which has it within.
     Tls {
         listen: At<List<At<SocketAddr>>>,
         certificate: At<String>,

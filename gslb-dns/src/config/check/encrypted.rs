@@ -9,7 +9,7 @@ use crate::config::file;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, List};
 use crate::tls::{Fault, Identity};
-use crate::world::{Credentials, HttpsListeners, QuicListeners, TlsListeners};
+use crate::world::{Credentials, HttpsListeners, TlsListeners};
 
 /// What RFC 8484 writes in its examples, and most clients ask unless they are told otherwise.
 const HTTPS_PATH: &str = "/dns-query";
@@ -18,6 +18,8 @@ const LONGEST_PATH: usize = 255;
 /// Addresses of other listeners, by key.
 type Others<'a> = &'a [(&'static str, SocketAddr)];
 
+/// Of DNS over TLS, or over QUIC. `others` are listeners of the same protocol, TCP or UDP: those of the other may have
+/// the same address.
 pub fn tls(
     raw: file::Tls,
     others: Others<'_>,
@@ -41,19 +43,6 @@ pub fn https(
     let credentials = credentials(certificate, key, dir, problems);
     let path = or(path, HTTPS_PATH.into(), |path| problems.one(uri_path(path)));
     Some(HttpsListeners { listen: listen?, credentials: credentials?, path: path? })
-}
-
-/// `others` are listeners of UDP: those of TCP may have the same address.
-pub fn quic(
-    raw: file::Quic,
-    others: Others<'_>,
-    dir: &Path,
-    problems: &mut Problems,
-) -> Option<QuicListeners> {
-    let file::Quic { listen, certificate, key } = raw;
-    let listen = listen.and_then(|listen| free(&listen, others, problems));
-    let credentials = credentials(certificate, key, dir, problems);
-    Some(QuicListeners { listen: listen?, credentials: credentials? })
 }
 
 /// As requests have it, so nothing in it may need an escape.

@@ -185,7 +185,7 @@ fn listeners(raw: file::Dns, dir: &Path, problems: &mut Problems) -> Option<DnsL
     let tcp = or(tcp, TCP, |tcp| tcp_limits(tcp, problems));
     let mut others: Vec<_> =
         listen.iter().flatten().map(|address| ("dns.listen", *address)).collect();
-    let quic = or(quic, None, |quic| encrypted::quic(quic, &others, dir, problems).map(Some));
+    let quic = or(quic, None, |quic| encrypted::tls(quic, &others, dir, problems).map(Some));
     let tls = or(tls, None, |tls| encrypted::tls(tls, &others, dir, problems).map(Some));
     let of_tls = tls.iter().flatten().flat_map(|tls| &tls.listen);
     others.extend(of_tls.map(|address| ("dns.tls.listen", *address)));
