@@ -72,12 +72,13 @@ fn check(transport: &str, connections: usize, most_of_one: u64) {
         }))
     };
     let process = server.process();
-    let descriptors = process.descriptors().unwrap();
-    // What a first connection has made once for all is no cost of the others.
+    // What a first connection has made once for all is no cost of the others, and what the server opens only
+    // after it has said that it is ready is open by then.
     let first = served(connect, Ipv4Addr::new(127, 3, 0, 1));
     until_open(&server, 1);
     drop(first);
     until_open(&server, 0);
+    let descriptors = process.descriptors().unwrap();
     let resident = process.resident().unwrap();
 
     let mut idlest = served(connect, client(0));
@@ -174,14 +175,14 @@ fn until_open(server: &Server, connections: usize) {
     .unwrap();
 }
 
-/// The admin door's connection is closed a moment after its answer.
+/// The admin door's connection is closed a moment after its answer: it may be among those counted, or not.
 fn until_held(server: &Server, descriptors: usize) {
     let mut held = 0;
-    until("it holds as many descriptors as it should", || {
+    until("it holds no more descriptors than it should", || {
         held = server.process().descriptors()?;
-        Ok((held == descriptors).then_some(()))
+        Ok((held <= descriptors).then_some(()))
     })
-    .with_context(|| format!("{held}, and not {descriptors}"))
+    .with_context(|| format!("{held}, and {descriptors} at most"))
     .unwrap();
 }
 
