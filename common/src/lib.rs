@@ -1,11 +1,12 @@
 //! What two daemons of this project need alike: who they are to each other, what is checked, how a run of results
 //! becomes a state, and the reports in which that travels.
 //!
-//! check ─▶ target ─▶ (a probe looks) ─▶ streak ─▶ report ─▶ (a name server judges)
+//! check ─▶ target ─▶ assignment ─▶ (a probe looks) ─▶ streak ─▶ report ─▶ (a name server judges)
 //!
-//! `check`, `target`, `streak`, `report` and `principal` are pure: no socket, no clock, no lock, no global. `clock`,
+//! `check`, `target`, `assignment`, `streak`, `report` and `principal` are pure: no socket, no clock, no lock, no global. `clock`,
 //! `entropy` and `bounded` are the shells' doors to time, chance and files; `duration` is how people write one.
 
+pub mod assignment;
 pub mod bounded;
 pub mod check;
 pub mod clock;
@@ -13,7 +14,6 @@ pub mod duration;
 pub mod entropy;
 pub mod principal;
 pub mod report;
-
 pub mod streak;
 pub mod target;
 pub mod validity;
