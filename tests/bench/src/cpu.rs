@@ -75,10 +75,19 @@ impl Spent {
 
 /// Resident memory of a process in octets.
 pub fn resident(pid: u32) -> io::Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// What of that stands in no file: a page of the program that is read for the first time is no growth.
+pub fn anonymous(pid: u32) -> io::Result<u64> {
+    memory(pid, "RssAnon:")
+}
+
+fn memory(pid: u32, which: &str) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(which))
         .and_then(|rest| rest.split_whitespace().next());
     Ok(number(kib)? * 1024)
 }

@@ -60,8 +60,11 @@ enum Suite {
     },
     /// Garbage beside good queries: none of those may suffer for it.
     Garbage {
-        /// For which each kind of garbage comes.
-        #[arg(long, default_value_t = 4.0)]
+        /// Rounds; in each every kind has its turn.
+        #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// For which each kind of garbage comes in each round.
+        #[arg(long, default_value_t = 0.5)]
         seconds: f64,
         /// Of what is garbage.
         #[arg(long, default_value_t = 1)]
@@ -135,7 +138,7 @@ fn main() -> ExitCode {
         None => dns(cli.dns),
         Some(Suite::All(options) | Suite::Dns(options)) => dns(options),
         Some(Suite::Reloads { reloads }) => reload(reloads),
-        Some(Suite::Garbage { seconds, seed }) => garbage(seconds, seed),
+        Some(Suite::Garbage { rounds, seconds, seed }) => garbage(rounds, seconds, seed),
         Some(Suite::OnCore { core, program }) => served(peers::become_on_core(core, &program)),
         Some(Suite::Echo { address, width, reply_size }) => {
             served(peers::echo::serve(address, width, reply_size))
@@ -205,7 +208,7 @@ fn reload(reloads: u32) -> anyhow::Result<ExitCode> {
     Ok(if reloaded.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn garbage(seconds: f64, seed: u64) -> anyhow::Result<ExitCode> {
+fn garbage(rounds: u32, seconds: f64, seed: u64) -> anyhow::Result<ExitCode> {
     let Some(program) = gslb::find()? else {
         bail!("gslb-dns is not built; build it with: cargo build --release --workspace");
     };
@@ -214,7 +217,8 @@ fn garbage(seconds: f64, seed: u64) -> anyhow::Result<ExitCode> {
     let cores = Cores::pick()?;
     let dir = tempfile::tempdir()?;
     cpu::pin(cores.generator)?;
-    let outcome = garbage::measure(&program, cores, dir.path(), lasting, seed, &interrupt)?;
+    let outcome =
+        garbage::measure(&program, cores, dir.path(), (rounds, lasting), seed, &interrupt)?;
     println!("{}", outcome.text());
     Ok(if outcome.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
