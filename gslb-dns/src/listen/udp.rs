@@ -29,7 +29,7 @@ use crate::name::NameKey;
 use crate::publish::Published;
 use crate::query::{peek_client, peek_name};
 use crate::query_log::{Heard, Tap};
-use crate::rate_limit::RateLimiter;
+use crate::rate_limit::{Class, RateLimiter};
 use crate::snapshot::Groundwork;
 use crate::talkers::{Counter, Outcome};
 
@@ -246,6 +246,9 @@ impl<'w> Worker<'w> {
     fn look_ahead(&mut self, count: usize, sight: impl Sight) {
         let (snapshot, _) = self.reader.load();
         let likely = self.likely.take();
+        if let Some(limiter) = self.limiter {
+            hint::black_box(fetch_limits(limiter, &self.exchange, count, sight));
+        }
         fetch_ahead(&snapshot.ground, &self.exchange, count, likely, &mut self.names, sight);
     }
 
@@ -338,6 +341,18 @@ impl Sight for Proxied<'_> {
         };
         Some(Datagram { bytes, peer })
     }
+}
+
+/// Fetches from memory what was answered to these clients: nearly all that the limit costs is waiting for that, and
+/// processors wait for all of a batch at once.
+fn fetch_limits(
+    limiter: &RateLimiter,
+    exchange: &Exchange,
+    count: usize,
+    sight: impl Sight,
+) -> u64 {
+    let clients = (0..count).filter_map(|index| sight.of(exchange.datagram(index)));
+    clients.fold(0, |read, datagram| read ^ limiter.warm(datagram.peer.ip(), Class::Answer))
 }
 
 /// Fetches from memory what the answers to a batch will read, if there is so much of it that they would wait.
