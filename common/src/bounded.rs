@@ -1,7 +1,9 @@
-//! Files as operators leave them: never more of one than a stated limit, and never a pipe.
+//! Files as operators leave them: never more of one than a stated limit, and never a pipe; and whether one has
+//! changed.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nix::unistd::{Uid, User};
@@ -33,4 +35,29 @@ fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("larger than {limit} octets")));
     }
     Ok(octets)
+}
+
+/// What a file looks like from outside: changes when it is written, replaced, or reached by another link.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    /// When its owner, mode or links were changed last.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// `None` if there is no such file, or none that we may see.
+    pub fn of(path: &Path) -> Option<Stamp> {
+        let file = fs::metadata(path).ok()?;
+        Some(Stamp {
+            device: file.dev(),
+            inode: file.ino(),
+            length: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
 }

@@ -3,15 +3,18 @@
 //!
 //! check ─▶ target ─▶ assignment ─▶ (a probe looks) ─▶ streak ─▶ report ─▶ (a name server judges)
 //!
-//! `check`, `target`, `assignment`, `streak`, `report` and `principal` are pure: no socket, no clock, no lock, no global. `clock`,
-//! `entropy` and `bounded` are the shells' doors to time, chance and files; `duration` is how people write one.
+//! `check`, `target`, `assignment`, `streak`, `report`, `principal`, `der` and `validity` are pure: no socket, no
+//! clock, no lock, no global. `clock`, `entropy` and `bounded` are the shells' doors to time, chance and files;
+//! `duration` is how people write one.
 
 pub mod assignment;
 pub mod bounded;
 pub mod check;
 pub mod clock;
+pub mod der;
 pub mod duration;
 pub mod entropy;
+pub mod identity;
 pub mod principal;
 pub mod report;
 pub mod streak;

@@ -3,12 +3,11 @@
 //!
 //! The shell around `tls`: it owns the paths and is told the time. One of it, in a task of its own.
 
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::bounded::Stamp;
+use common::identity::{Fault, Identity};
 use common::validity::Validity;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
@@ -16,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::metrics::CertificateMetrics;
-use crate::tls::{Fault, Identity, Shown};
+use crate::tls::Shown;
 use crate::world::{Credentials, Node};
 
 /// How often files are looked at, from outside. A new certificate is shown after two looks.
@@ -44,17 +43,6 @@ struct Kept {
 
 /// What a certificate and a key file look like from outside.
 type Stamps = [Option<Stamp>; 2];
-
-/// Changes when a file is written, replaced, or reached by another link.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-    /// When its owner, mode or links were changed last.
-    changed: (i64, i64),
-}
 
 /// A certificate or key that was good when the config was checked and is no more.
 #[derive(Debug, thiserror::Error)]
@@ -198,17 +186,7 @@ fn read_of(credentials: &Credentials) -> Result<Identity, (String, String)> {
 }
 
 fn stamps(credentials: &Credentials) -> Stamps {
-    let stamp = |path: &Path| {
-        let stamp_of = |file: Metadata| Stamp {
-            device: file.dev(),
-            inode: file.ino(),
-            length: file.len(),
-            modified: (file.mtime(), file.mtime_nsec()),
-            changed: (file.ctime(), file.ctime_nsec()),
-        };
-        fs::metadata(path).ok().map(stamp_of)
-    };
-    [stamp(&credentials.certificate), stamp(&credentials.key)]
+    [Stamp::of(&credentials.certificate), Stamp::of(&credentials.key)]
 }
 
 /// Lets certificates be looked at twice a second, and read when asked to.
@@ -246,7 +224,8 @@ pub async fn keep(
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::fs;
+    use std::path::{Path, PathBuf};
 
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
     use tempfile::TempDir;

@@ -9,12 +9,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::identity::Identity;
 use gslb_dns::answer::Transport;
 use gslb_dns::listen::connections::Connections;
 use gslb_dns::listen::quic::QuicListener;
 use gslb_dns::metrics::{Metrics, Tally};
 use gslb_dns::publish::Published;
-use gslb_dns::tls::{ALPN_DOQ, Identity, Shown, quic_config};
+use gslb_dns::tls::{ALPN_DOQ, Shown, quic_config};
 use gslb_dns::world::TcpLimits;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{

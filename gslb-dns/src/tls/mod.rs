@@ -1,19 +1,13 @@
 //! Who we are to clients that ask over TLS: a certificate and its key, as `config` and `run` read them from
 //! files, and as connections show them.
 //!
-//! files ─▶ identity (read, judged) ─▶ Shown (swapped whole) ─▶ every handshake from then on
-//!
-//! One provider of cryptography, aws-lc-rs, named wherever one is needed: nothing hangs on a global that
-//! somebody else may install.
-
-mod identity;
-
-pub use self::identity::{Fault, Identity};
+//! files ─▶ common::identity (read, judged) ─▶ Shown (swapped whole) ─▶ every handshake from then on
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use common::identity::{Identity, provider};
+use rustls::crypto::aws_lc_rs;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
@@ -35,12 +29,12 @@ pub struct Shown(ArcSwap<CertifiedKey>);
 
 impl Shown {
     pub fn new(identity: Identity) -> Arc<Shown> {
-        Arc::new(Shown(ArcSwap::new(identity.into_key())))
+        Arc::new(Shown(ArcSwap::new(identity.key())))
     }
 
     /// Connections that are open keep what they were shown.
     pub fn swap(&self, identity: Identity) {
-        self.0.store(identity.into_key());
+        self.0.store(identity.key());
     }
 }
 
@@ -76,8 +70,4 @@ fn config_of(
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(Arc::new(config))
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
 }

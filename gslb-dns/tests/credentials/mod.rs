@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use gslb_dns::tls::{Identity, Shown};
+use common::identity::Identity;
+use gslb_dns::tls::Shown;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use common::identity::{Fault, Identity};
+
 use super::node::{addresses, taken};
 use super::{or, path};
 use crate::config::file;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, List};
-use crate::tls::{Fault, Identity};
 use crate::world::{Credentials, HttpsListeners, TlsListeners};
 
 /// What RFC 8484 writes in its examples, and most clients ask unless they are told otherwise.

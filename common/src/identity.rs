@@ -1,28 +1,35 @@
-//! A certificate chain and its key from two PEM files, judged before anybody is shown them.
+//! A certificate chain and its key from two PEM files, judged before anybody is shown them; and the one provider
+//! of cryptography.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use common::bounded;
-use common::validity::Validity;
 use rustls::Error;
 use rustls::InconsistentKeys::KeyMismatch;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::provider;
+use crate::bounded;
+use crate::validity::Validity;
 
 /// Octets of a PEM file: a chain of four has some 8 KiB.
-const LONGEST_FILE: u64 = 1 << 20;
+pub const LONGEST_FILE: u64 = 1 << 20;
 /// The tag of an ASN.1 SEQUENCE, with which DER begins and PEM never does.
 const DER: u8 = 0x30;
 
-/// What can be shown to clients.
-#[derive(Debug)]
+/// The one provider of cryptography, named wherever one is needed: nothing hangs on a global that somebody else
+/// may install.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// What can be shown to peers.
+#[derive(Clone, Debug)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
-    /// Of the server's own certificate.
+    /// Of the daemon's own certificate.
     pub validity: Validity,
 }
 
@@ -54,7 +61,7 @@ impl Identity {
         let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
             Error::InconsistentKeys(KeyMismatch) => Fault::Key(
                 "is not the key of the certificate, or that is not the first of its file: put the \
-                 server's own certificate before those that vouch for it"
+                 daemon's own certificate before those that vouch for it"
                     .to_owned(),
             ),
             Error::InvalidCertificate(error) => {
@@ -65,12 +72,14 @@ impl Identity {
         Ok(Identity { key: Arc::new(key), validity })
     }
 
-    pub(super) fn into_key(self) -> Arc<CertifiedKey> {
-        self.key
+    /// The chain, the own certificate first, and what signs for it.
+    pub fn key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key)
     }
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+/// All of a PEM file, in its order; at least one.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("is damaged: {error}"))?;
@@ -85,7 +94,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+/// The first of a PEM file.
+pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     use rustls::pki_types::pem::Error::NoItemsFound;
     let holds = |text: &str| pem.windows(text.len()).any(|window| window == text.as_bytes());
     if holds("ENCRYPTED") {
