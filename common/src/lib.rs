@@ -3,6 +3,8 @@
 //!
 //! check ─▶ target ─▶ assignment ─▶ (a probe looks) ─▶ streak ─▶ report ─▶ (a name server judges)
 //!
+//! identity, principal ─▶ mtls (what a daemon shows, and whom it believes) ─▶ every connection between daemons
+//!
 //! `check`, `target`, `assignment`, `streak`, `report`, `principal`, `der` and `validity` are pure: no socket, no
 //! clock, no lock, no global. `clock`, `entropy` and `bounded` are the shells' doors to time, chance and files;
 //! `duration` is how people write one.
@@ -15,6 +17,7 @@ pub mod der;
 pub mod duration;
 pub mod entropy;
 pub mod identity;
+pub mod mtls;
 pub mod principal;
 pub mod report;
 pub mod streak;
