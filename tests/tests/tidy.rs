@@ -54,7 +54,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("prove", "answer health ids locate name query record site_set snapshot steer world zone"),
     (
         "config",
-        "binding cookie health ids name policy prove query record site_set snapshot tls world zone",
+        "binding cookie health ids name policy prove query record site_set snapshot world zone",
     ),
     ("talkers", "answer name query zone"),
     ("metrics", "answer cookie ledger query steer"),
