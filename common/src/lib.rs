@@ -6,14 +6,15 @@
 //! identity, principal ─▶ mtls (what a daemon shows, and whom it believes) ─▶ every connection between daemons
 //!
 //! `check`, `target`, `assignment`, `streak`, `report`, `principal`, `der` and `validity` are pure: no socket, no
-//! clock, no lock, no global. `clock`, `entropy` and `bounded` are the shells' doors to time, chance and files;
-//! `duration` is how people write one.
+//! clock, no lock, no global. `clock`, `entropy`, `bounded` and `durable` are the shells' doors to time, chance and
+//! files; `duration` is how people write one.
 
 pub mod assignment;
 pub mod bounded;
 pub mod check;
 pub mod clock;
 pub mod der;
+pub mod durable;
 pub mod duration;
 pub mod entropy;
 pub mod identity;

@@ -1,10 +1,10 @@
 //! What is believed of sites, and the files that it comes from and is kept in.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use common::bounded;
+use common::{bounded, durable};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -150,7 +150,7 @@ impl Beliefs {
     /// Keeps a good overrides file for a later start.
     pub(super) fn keep_overrides(&mut self) -> io::Result<()> {
         if let (true, Some(Ok(octets))) = (self.unkept, &self.judged) {
-            write_durably(&self.state_dir.join(LAST_GOOD_FILE), octets)?;
+            durable::write(&self.state_dir.join(LAST_GOOD_FILE), octets)?;
         }
         self.unkept = false;
         Ok(())
@@ -207,7 +207,7 @@ impl Beliefs {
             let overrides = self.entries.iter().cloned().collect();
             let kept = Kept { version: VERSION, highest: self.entries.highest(), overrides };
             let text = serde_json::to_vec_pretty(&kept)?;
-            write_durably(&path, &text)?;
+            durable::write(&path, &text)?;
         }
         self.unwritten = false;
         Ok(())
@@ -218,7 +218,7 @@ impl Beliefs {
         let after = self.last_known.after(&ground.world, board);
         if after != self.last_known {
             let text = serde_json::to_vec_pretty(&after)?;
-            write_durably(&self.state_dir.join(LAST_KNOWN_FILE), &text)?;
+            durable::write(&self.state_dir.join(LAST_KNOWN_FILE), &text)?;
             self.last_known = after;
         }
         Ok(())
@@ -283,14 +283,4 @@ fn read_last_known(path: &Path) -> LastKnown {
         warn!(%error, file = %path.display(), "what was last known could not be read: starting without");
         LastKnown::default()
     })
-}
-
-/// Whole or not at all, and still there after a power cut.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
