@@ -1,6 +1,7 @@
 //! A certificate chain and its key from two PEM files, judged before anybody is shown them; and the one provider
 //! of cryptography.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,6 +39,13 @@ pub struct Identity {
 pub enum Fault {
     Certificate(String),
     Key(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Fault::Certificate(why) | Fault::Key(why)) = self;
+        f.write_str(why)
+    }
 }
 
 impl Identity {

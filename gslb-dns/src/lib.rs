@@ -6,6 +6,7 @@
 //! replay:  recording ─▶ replay (answer) ─▶ report
 //! talkers: listen ─▶ talkers ─▶ gather ─▶ admin (a sample, counted by each thread for itself)
 //! health:  orders, overrides ─▶ board ────────────┘  (in the snapshot: one Arc, swapped whole)
+//! pki:     pki (a CA of one's own; no server runs any of it)
 //! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together
 //!
 //! Rooms that decide (`zone`, `locate`, `steer`, `health`, `orders`, `cookie`, `rate_limit`, `answer`, `prove` and
@@ -34,6 +35,7 @@ pub mod name;
 pub mod notify;
 pub mod orders;
 pub mod passed;
+pub mod pki;
 pub mod policy;
 pub mod privileges;
 pub mod prove;

@@ -13,6 +13,7 @@ use gslb_dns::explain::{self, Format, Request, RequestWords};
 use gslb_dns::keeper::{Beliefs, Reread};
 use gslb_dns::orders::OrderWords;
 use gslb_dns::passed::Passed;
+use gslb_dns::pki::Pki;
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::world::{AdminDoors, CookieFile, Node};
@@ -151,6 +152,8 @@ enum Command {
         #[command(flatten)]
         order: Order,
     },
+    /// A CA of one's own, for the daemons of a cluster.
+    Pki(Pki),
     /// Have the running server read its config again; exit code 1 if it refuses it.
     Reload {
         #[command(flatten)]
@@ -308,6 +311,7 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Undrain { order } => order.give("undrain", None, None),
         Command::Force { state, order } => order.give("force", Some(state), None),
         Command::Weight { weight, order } => order.give("weight", Some(weight), None),
+        Command::Pki(pki) => done(&pki.run(now())?),
         Command::Reload { door } => {
             let told = door.at()?.reload(on_behalf_of().as_deref())?;
             done(&told.text())

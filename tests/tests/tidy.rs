@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("audit", ""),
     ("notify", ""),
     ("passed", ""),
+    ("pki", ""),
     ("tls", ""),
     ("ids", ""),
     ("inbox", ""),
