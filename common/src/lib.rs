@@ -6,21 +6,25 @@
 //! identity, principal ─▶ mtls (what a daemon shows, and whom it believes) ─▶ every connection between daemons
 //!
 //! `check`, `target`, `assignment`, `streak`, `report`, `principal`, `der` and `validity` are pure: no socket, no
-//! clock, no lock, no global. `clock`, `entropy`, `bounded` and `durable` are the shells' doors to time, chance and
-//! files; `duration` is how people write one.
+//! clock, no lock, no global. `config` reads what operators write and tells what is wrong with it. `clock`, `entropy`,
+//! `bounded` and `durable` are the shells' doors to time, chance and files, `telemetry` and `notify` to the log and
+//! the service manager; `duration` is how people write one.
 
 pub mod assignment;
 pub mod bounded;
 pub mod check;
 pub mod clock;
+pub mod config;
 pub mod der;
 pub mod durable;
 pub mod duration;
 pub mod entropy;
 pub mod identity;
 pub mod mtls;
+pub mod notify;
 pub mod principal;
 pub mod report;
 pub mod streak;
 pub mod target;
+pub mod telemetry;
 pub mod validity;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::clock::now;
+use common::telemetry;
 use gslb_dns::admin::client::At;
 use gslb_dns::config::{self, Colour, Config, Prepared, Problems};
 use gslb_dns::explain::{self, Format, Request, RequestWords};
@@ -17,7 +18,7 @@ use gslb_dns::pki::Pki;
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::world::{AdminDoors, CookieFile, Node};
-use gslb_dns::{certificates, privileges, replay, telemetry};
+use gslb_dns::{certificates, privileges, replay};
 
 /// Exit code of an order that is in force and that a restart would not know of.
 const NOT_ON_DISK: u8 = 3;

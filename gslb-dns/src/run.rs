@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use common::clock::{now, unix_seconds};
 use common::entropy;
+use common::notify::ServiceManager;
 use ipnet::IpNet;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,7 +29,6 @@ use crate::listen::quic::QuicListener;
 use crate::listen::tcp::{Carries, Connections, TcpListener};
 use crate::listen::udp::UdpListener;
 use crate::metrics::{Metrics, Tally};
-use crate::notify::ServiceManager;
 use crate::passed::{Passed, PassedError};
 use crate::privileges::{self, PrivilegeError};
 use crate::query_log::{QueryLog, Writing};
@@ -399,7 +399,7 @@ impl Streams {
 impl Drop for Server {
     /// Answers what stands in the queues, then ends.
     fn drop(&mut self) {
-        self.service_manager.stopping();
+        self.service_manager.stopping("answering what stands in the queues");
         self.stop_udp.store(true, Relaxed);
         // Every receiver may be gone already; then there is nobody to tell.
         let _ = self.stop.send(true);

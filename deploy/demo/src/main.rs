@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
     if std::env::args().len() > 1 {
         anyhow::bail!("the demo takes no arguments: it prints what to try, and Ctrl-C ends it");
     }
-    gslb_dns::telemetry::log_as_text()?;
+    common::telemetry::log_as_text()?;
     let dir = tempfile::Builder::new().prefix("gslb-demo-").tempdir()?;
     write_world(&dir)?;
     let mut server = start(&dir)?;

@@ -5,11 +5,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use geoip::{Continent, Country, Subdivision};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::read::{At, ByDomain, Entries, List, NameOr, Word, choose, table};
+use super::words::{Continent, Country, Subdivision};
 use crate::name::Name;
 use crate::query::ClientSubnet;
 use crate::world::{Act, Area, Clients, Messages};

@@ -6,20 +6,16 @@
 //! Reads files when asked and nothing else: no socket, no clock.
 
 mod check;
-mod closest;
 mod epoch;
 mod file;
 pub mod overrides;
-pub mod problems;
-mod read;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::bounded;
-
-pub use self::problems::{Colour, Problem, Problems};
-pub use crate::prove::Severity;
+pub use common::config::problems::{self, Colour, Problem, Problems, Severity};
+use common::config::{closest, read};
 
 use self::check::{Checked, Spots, Stated};
 use self::problems::Source;
@@ -30,9 +26,6 @@ use crate::policy;
 use crate::prove::{self, At, Effort, Finding, Question};
 use crate::snapshot::Groundwork;
 use crate::world::{Account, AdminDoors, Node, World};
-
-/// Octets of a configuration file: far more than anybody writes, far less than would hurt.
-const LONGEST_TEXT: u64 = 256 << 20;
 
 /// All that a name server is told.
 #[derive(Debug)]
@@ -169,7 +162,7 @@ pub fn load(node_file: &Path) -> Result<Config, Problems> {
 /// The same beside a world that runs, with which is shared what has not changed.
 pub fn load_beside(node_file: &Path, running: Option<&World>) -> Result<Config, Problems> {
     let mut problems = Problems::default();
-    let source = source(node_file).map_err(|message| {
+    let source = Source::read(node_file).map_err(|message| {
         problems.add(Problem::of_file(node_file, message));
         std::mem::take(&mut problems)
     })?;
@@ -180,7 +173,7 @@ pub fn load_beside(node_file: &Path, running: Option<&World>) -> Result<Config, 
     // The world is read whatever else is wrong, so that its problems are told along.
     let world = document.string("world").and_then(|world| {
         let path = dir.join(&world.value);
-        match self::source(&path) {
+        match Source::read(&path) {
             Ok(source) => self::world(&source, folder(&path), running, &mut problems),
             Err(message) => {
                 problems.add(world.spot.problem(format!("{} {message}", path.display())));
@@ -198,7 +191,7 @@ pub fn load_beside(node_file: &Path, running: Option<&World>) -> Result<Config, 
 /// order must not wait for a certificate to be mended.
 pub fn load_admin(node_file: &Path) -> Result<AdminDoors, Problems> {
     let mut problems = Problems::default();
-    let doors = match source(node_file) {
+    let doors = match Source::read(node_file) {
         Ok(source) => {
             let document = Document::parse(&source, &mut problems);
             check::admin(&document, folder(node_file), &mut problems)
@@ -215,7 +208,7 @@ pub fn load_admin(node_file: &Path) -> Result<AdminDoors, Problems> {
 /// Whom a server started as root becomes before it reads anything else, and the folders that it has made for
 /// that user. `None` if `node.toml` names nobody, or cannot be read, which reading it whole then tells.
 pub fn load_household(node_file: &Path) -> Option<(Account, Vec<PathBuf>)> {
-    let source = source(node_file).ok()?;
+    let source = Source::read(node_file).ok()?;
     let document = Document::parse(&source, &mut Problems::default());
     check::household(&document, folder(node_file))
 }
@@ -223,7 +216,7 @@ pub fn load_household(node_file: &Path) -> Option<(Account, Vec<PathBuf>)> {
 /// Reads a world by itself; its policy tests are not run.
 pub fn load_world(world_file: &Path) -> Result<World, Problems> {
     let mut problems = Problems::default();
-    let world = match source(world_file) {
+    let world = match Source::read(world_file) {
         Ok(source) => world(&source, folder(world_file), None, &mut problems),
         Err(message) => {
             problems.add(Problem::of_file(world_file, message));
@@ -258,16 +251,4 @@ fn world(
 /// The folder that paths in a file start from.
 fn folder(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new(""))
-}
-
-/// Reads a file of text; the error is the message without the path.
-fn source(path: &Path) -> Result<Arc<Source>, String> {
-    let bytes = bounded::read_file(path, LONGEST_TEXT)
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
-        format!("is not UTF-8: line {line} holds an octet that is no text")
-    })?;
-    Ok(Arc::new(Source::new(path, text)))
 }

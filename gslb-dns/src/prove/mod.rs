@@ -19,6 +19,8 @@ mod steps;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use common::config::Severity;
+
 pub use self::chain::relative_reading;
 pub use self::effort::Effort;
 pub use self::servers::server_fault;
@@ -30,17 +32,6 @@ use crate::health::board::Board;
 use crate::ids::ServiceId;
 use crate::snapshot::Groundwork;
 use crate::world::Service;
-
-/// How much a finding weighs.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Severity {
-    /// Nobody can mean it: the world is refused.
-    Problem,
-    /// Somebody will be answered worse than they could be.
-    Warning,
-    /// What a policy means for some clients, and likely is meant to.
-    Note,
-}
 
 /// Where in a service the cause is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

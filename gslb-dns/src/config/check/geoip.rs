@@ -164,9 +164,9 @@ fn check_canaries(
             continue;
         };
         let expected = Place {
-            continent,
-            country: country.map(|country| country.value),
-            subdivision: subdivision.map(|part| part.value),
+            continent: continent.map(|continent| continent.0),
+            country: country.map(|country| country.value.0),
+            subdivision: subdivision.map(|part| part.value.0),
             asn,
             ..Place::default()
         };

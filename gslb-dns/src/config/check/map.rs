@@ -12,6 +12,7 @@ use super::{or, place};
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, Entries, NameOr, Word};
+use crate::config::words::{Continent, Country, Subdivision};
 use crate::ids::SiteId;
 use crate::world::{Map, Tiers};
 
@@ -53,9 +54,9 @@ impl Reader<'_> {
             ));
         }
         let default = or(default, None, |tiers| self.tiers(&tiers, problems).map(Some));
-        let continent = self.by_place(continent, problems);
-        let country = self.by_place(country, problems);
-        let subdivision = self.by_place(subdivision, problems);
+        let continent: Option<Vec<(Continent, Tiers)>> = self.by_place(continent, problems);
+        let country: Option<Vec<(Country, Tiers)>> = self.by_place(country, problems);
+        let subdivision: Option<Vec<(Subdivision, Tiers)>> = self.by_place(subdivision, problems);
         let asn: Option<Vec<(Asn, Tiers)>> = self.by_place(asn, problems);
         let net = or(net, Vec::new(), |entries| {
             for (written, _) in &entries.value.0 {
@@ -68,9 +69,9 @@ impl Reader<'_> {
         Some(Map {
             name: name.value.as_str().into(),
             default: default?,
-            continent: continent?,
-            country: country?,
-            subdivision: subdivision?,
+            continent: continent?.into_iter().map(|(key, tiers)| (key.0, tiers)).collect(),
+            country: country?.into_iter().map(|(key, tiers)| (key.0, tiers)).collect(),
+            subdivision: subdivision?.into_iter().map(|(key, tiers)| (key.0, tiers)).collect(),
             asn: asn?.into_iter().map(|(Asn(asn), tiers)| (asn, tiers)).collect(),
             net: net?,
         })

@@ -22,8 +22,10 @@ mod target;
 mod zone;
 mod zone_text;
 
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+pub use common::config::settle::within;
+use common::config::settle::{or, path};
 
 pub use self::expect::Stated;
 use self::names::numbered;
@@ -32,8 +34,8 @@ use self::service::Draft;
 pub use self::service::Spots;
 use super::epoch::Digest;
 use super::file;
-use super::problems::{Problem, Problems};
-use super::read::{At, ByDomain, Document, Entries};
+use super::problems::Problems;
+use super::read::{ByDomain, Document, Entries};
 use crate::ids::ServiceId;
 use crate::world::World;
 
@@ -113,31 +115,4 @@ pub fn world(
 
 fn by_domain<T>(table: Option<ByDomain<T>>) -> Option<Entries<T>> {
     table.map(|ByDomain(entries)| entries)
-}
-
-/// What is made of a key that may be left out: its default then, and `None` if it could not be
-/// read, which has been told.
-fn or<T, U>(read: Option<Option<T>>, default: U, check: impl FnOnce(T) -> Option<U>) -> Option<U> {
-    match read? {
-        Some(given) => check(given),
-        None => Some(default),
-    }
-}
-
-/// A number that is not too large or small.
-pub fn within<T: TryFrom<i64>>(number: &At<i64>, range: RangeInclusive<i64>) -> Result<T, Problem> {
-    let found = number.value;
-    let fits = range.contains(&found).then(|| T::try_from(found).ok()).flatten();
-    let (least, most) = range.into_inner();
-    fits.ok_or_else(|| {
-        number.spot.problem(format!("found {found}, expected a number from {least} to {most}"))
-    })
-}
-
-/// A path as written, seen from the folder of the file it is written in.
-fn path(written: &At<String>, dir: &Path) -> Result<PathBuf, Problem> {
-    if written.value.is_empty() {
-        return Err(written.spot.problem("is empty (expected a path)"));
-    }
-    Ok(dir.join(&written.value))
 }

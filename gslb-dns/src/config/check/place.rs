@@ -2,12 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use geoip::{Continent, Coordinates, Country, Place, Subdivision};
+use geoip::{Coordinates, Place};
 
 use super::{or, within};
 use crate::config::file;
 use crate::config::problems::{Problems, Spot};
 use crate::config::read::At;
+use crate::config::words::{Continent, Country, Subdivision};
 
 /// AS numbers: 0 and the last are reserved (RFC 7607, RFC 7300).
 pub const ASNS: RangeInclusive<i64> = 1..=u32::MAX as i64 - 1;
@@ -49,7 +50,7 @@ impl Written {
         let Written { continent, country, subdivision, city, lat, lon, asn } = self;
         let location = location(lat, lon, problems);
         if let (Some(Some(country)), Some(Some(part))) = (&country, &subdivision)
-            && part.value.country() != country.value
+            && part.value.0.country() != country.value.0
         {
             problems.add(part.spot.problem(format!(
                 "{} is not in {}, which is the country here; change one of them",
@@ -57,9 +58,9 @@ impl Written {
             )));
         }
         let place = Place {
-            continent: continent?,
-            country: country?.map(|country| country.value),
-            subdivision: subdivision?.map(|part| part.value),
+            continent: continent?.map(|Continent(continent)| continent),
+            country: country?.map(|country| country.value.0),
+            subdivision: subdivision?.map(|part| part.value.0),
             city: city?.map(Into::into),
             location: location?,
             asn: asn?,

@@ -1,4 +1,4 @@
-//! From TOML to the types in `file`, reporting everything that does not fit.
+//! From TOML to the types that mirror a file, reporting everything that does not fit.
 //!
 //! serde stops at the first thing it cannot take; an operator wants them all. So a value that
 //! cannot be read becomes `None` in its place, with its problem told, and reading goes on.
@@ -9,16 +9,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::duration;
-use geoip::{Continent, Country, Subdivision};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
+pub use toml::de::DeValue;
 
 use super::closest::{advice, closest, listed};
 use super::problems::{Problem, Problems, Source, Spot};
-use crate::name::Name;
+use crate::duration;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -89,6 +88,7 @@ pub trait Word: Sized {
 /// Declares what a table may hold and how it is read. Every key is a field; what may be left out
 /// is an `Option`. A field is `None` when its value could not be read. The two tables that are whole files name
 /// each other.
+#[macro_export]
 macro_rules! table {
     ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty,)* } $(else $other:ident in $file:literal)?) => {
         $(#[$doc])*
@@ -116,7 +116,7 @@ macro_rules! table {
             })?
 
             fn read(
-                value: &::toml::de::DeValue<'_>,
+                value: &$crate::config::read::DeValue<'_>,
                 spot: &$crate::config::problems::Spot,
                 problems: &mut $crate::config::problems::Problems,
             ) -> Option<Self> {
@@ -133,7 +133,7 @@ macro_rules! table {
         }
     };
 }
-pub(super) use table;
+pub use crate::table;
 
 /// What the parser says of everything behind a `]` that is missing.
 const UNCLOSED: &str = "missing comma between array elements";
@@ -525,14 +525,6 @@ impl Word for Duration {
     }
 }
 
-impl Word for Name {
-    const EXPECTED: &'static str = "a domain name such as \"www.example.com\"";
-
-    fn word(text: &str) -> Result<Name, String> {
-        text.parse().map_err(|error| format!("{text:?} is not a domain name: {error}"))
-    }
-}
-
 impl Word for IpAddr {
     const EXPECTED: &'static str = "an IP address such as \"192.0.2.1\" or \"2001:db8::1\"";
 
@@ -563,29 +555,5 @@ impl Word for IpNet {
             return Err(format!("{text:?} has host bits set; did you mean \"{}\"?", net.trunc()));
         }
         Ok(net)
-    }
-}
-
-impl Word for Continent {
-    const EXPECTED: &'static str = "a continent such as \"EU\"";
-
-    fn word(text: &str) -> Result<Continent, String> {
-        text.parse::<Continent>().map_err(|error| error.to_string())
-    }
-}
-
-impl Word for Country {
-    const EXPECTED: &'static str = "a country such as \"DE\"";
-
-    fn word(text: &str) -> Result<Country, String> {
-        text.parse::<Country>().map_err(|error| error.to_string())
-    }
-}
-
-impl Word for Subdivision {
-    const EXPECTED: &'static str = "a part of a country such as \"US-CA\"";
-
-    fn word(text: &str) -> Result<Subdivision, String> {
-        text.parse::<Subdivision>().map_err(|error| error.to_string())
     }
 }

@@ -6,7 +6,7 @@ use std::io::stderr;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Levels, such as `info`, or `gslb_dns::keeper=debug,info`.
+/// Levels, such as `info`, or `gslb_dns::keeper=debug,info`; rooms of `probe` begin with `probe::`.
 const FILTER_VARIABLE: &str = "GSLB_LOG";
 const DEFAULT: &str = "info";
 /// What QUIC's library would log, strangers cause, and it has their addresses; unless somebody asks for it.

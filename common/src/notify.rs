@@ -1,6 +1,6 @@
 //! Tells the service manager how far we are (sd_notify(3)): ready, ending.
 //!
-//! No watchdog: a keeper that hangs is no reason to end threads that still answer.
+//! No watchdog: one part that hangs is no reason to end the others, which still serve.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
@@ -27,13 +27,13 @@ impl ServiceManager {
         ServiceManager(opened.inspect_err(tell_failure).ok())
     }
 
-    /// Everything is bound, and queries are answered.
+    /// Everything is bound, and the daemon does its work.
     pub fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={status}"));
     }
 
-    pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=answering what stands in the queues");
+    pub fn stopping(&self, status: &str) {
+        self.tell(&format!("STOPPING=1\nSTATUS={status}"));
     }
 
     fn tell(&self, state: &str) {

@@ -1,7 +1,7 @@
 //! What is wrong with a configuration: every problem, each with its file, line and key. What is only to be
 //! warned of is told in the same way.
 //!
-//! Filled by `read` and `check`, shown by whoever asked for the configuration.
+//! Filled by `read` and by each daemon's own judgement, shown by whoever asked for the configuration.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,7 +10,21 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use crate::prove::Severity;
+use crate::bounded;
+
+/// Octets of a configuration file: far more than anybody writes, far less than would hurt.
+pub const LONGEST_TEXT: u64 = 256 << 20;
+
+/// How much a problem weighs.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Severity {
+    /// Nobody can mean it: the configuration is refused.
+    Problem,
+    /// Somebody will be served worse than they could be.
+    Warning,
+    /// What it means for some, and likely is meant to.
+    Note,
+}
 
 /// A file as it was read.
 #[derive(Debug)]
@@ -106,22 +120,22 @@ impl Problems {
         self.list.iter().filter(move |problem| problem.severity == severity)
     }
 
-    pub(super) fn add(&mut self, problem: Problem) {
+    pub fn add(&mut self, problem: Problem) {
         self.list.push(problem);
     }
 
-    pub(super) fn add_all(&mut self, problems: Problems) {
+    pub fn add_all(&mut self, problems: Problems) {
         self.list.extend(problems.list);
     }
 
     /// Takes note of an error; `None` then says that it was told.
-    pub(super) fn one<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
+    pub fn one<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
         result.map_err(|problem| self.add(problem)).ok()
     }
 
     /// The problems of one configuration file in the order of its lines, then those of the files
     /// it names as they were found.
-    pub(super) fn sort(&mut self) {
+    pub fn sort(&mut self) {
         self.list.sort_by_key(|problem| match &problem.place {
             Place::Span { span, .. } => (0, span.start),
             Place::File(_) | Place::Line { .. } => (1, 0),
@@ -129,7 +143,7 @@ impl Problems {
     }
 
     /// What was checked, if nothing is wrong with it.
-    pub(super) fn or<T>(self, checked: Option<T>) -> Result<T, Problems> {
+    pub fn or<T>(self, checked: Option<T>) -> Result<T, Problems> {
         match checked {
             Some(checked) if self.is_empty() => Ok(checked),
             Some(_) | None => {
@@ -142,27 +156,23 @@ impl Problems {
 
 impl Problem {
     /// About a file as a whole.
-    pub(super) fn of_file(path: &Path, message: impl Into<String>) -> Problem {
+    pub fn of_file(path: &Path, message: impl Into<String>) -> Problem {
         let place = Place::File(path.to_owned());
         Problem { place, key: "".into(), message: message.into(), severity: Severity::Problem }
     }
 
     /// About one line, counted from 1.
-    pub(super) fn of_line(
-        source: &Arc<Source>,
-        line: usize,
-        message: impl Into<String>,
-    ) -> Problem {
+    pub fn of_line(source: &Arc<Source>, line: usize, message: impl Into<String>) -> Problem {
         let place = Place::Line { source: source.clone(), line };
         Problem { place, key: "".into(), message: message.into(), severity: Severity::Problem }
     }
 
     /// The same, weighing as much.
-    pub(super) fn weighing(self, severity: Severity) -> Problem {
+    pub fn weighing(self, severity: Severity) -> Problem {
         Problem { severity, ..self }
     }
 
-    pub(super) fn severity(&self) -> Severity {
+    pub fn severity(&self) -> Severity {
         self.severity
     }
 
@@ -230,31 +240,31 @@ impl std::error::Error for Problems {}
 
 impl Spot {
     /// Some part of a file that is no key's.
-    pub(super) fn at(source: Arc<Source>, span: Range<usize>) -> Spot {
+    pub fn at(source: Arc<Source>, span: Range<usize>) -> Spot {
         Spot { source, span, key: "".into() }
     }
 
     /// A key of this table, standing at `span`.
-    pub(super) fn key(&self, key: &str, span: Range<usize>) -> Spot {
+    pub fn key(&self, key: &str, span: Range<usize>) -> Spot {
         let dot = if self.key.is_empty() { "" } else { "." };
         let key = format!("{}{dot}{}", self.key, shown_key(key));
         Spot { source: self.source.clone(), span, key: key.into() }
     }
 
     /// An item of this list, counted from 0.
-    pub(super) fn item(&self, index: usize, span: Range<usize>) -> Spot {
+    pub fn item(&self, index: usize, span: Range<usize>) -> Spot {
         let key = format!("{}[{index}]", self.key);
         Spot { source: self.source.clone(), span, key: key.into() }
     }
 
     /// That the same thing stands at both: told of the later one.
-    pub(super) fn twice(&self, other: &Spot, what: impl fmt::Display) -> Problem {
+    pub fn twice(&self, other: &Spot, what: impl fmt::Display) -> Problem {
         let is_later = self.span.start > other.span.start;
         let (earlier, later) = if is_later { (other, self) } else { (self, other) };
         later.problem(format!("{what} is here twice, as {earlier} as well; remove one"))
     }
 
-    pub(super) fn problem(&self, message: impl Into<String>) -> Problem {
+    pub fn problem(&self, message: impl Into<String>) -> Problem {
         let place = Place::Span { source: self.source.clone(), span: self.span.clone() };
         Problem {
             place,
@@ -264,7 +274,7 @@ impl Spot {
         }
     }
 
-    pub(super) fn line(&self) -> usize {
+    pub fn line(&self) -> usize {
         self.source.line_of(self.span.start)
     }
 }
@@ -282,18 +292,30 @@ fn shown_key(key: &str) -> String {
 }
 
 impl Source {
-    pub(super) fn new(path: &Path, text: String) -> Source {
+    /// Reads a file of text; the error is the message without the path.
+    pub fn read(path: &Path) -> Result<Arc<Source>, String> {
+        let bytes = bounded::read_file(path, LONGEST_TEXT)
+            .map_err(|error| format!("cannot be read: {error}"))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+            format!("is not UTF-8: line {line} holds an octet that is no text")
+        })?;
+        Ok(Arc::new(Source::new(path, text)))
+    }
+
+    pub fn new(path: &Path, text: String) -> Source {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect();
         Source { path: path.to_owned(), text, lines }
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Where the heading or key that stands again at `offset` stands first, if it can be told from the text.
-    pub(super) fn first_of(&self, offset: usize) -> Option<String> {
+    pub fn first_of(&self, offset: usize) -> Option<String> {
         let line = self.line_of(offset);
         let shown = |line: usize| {
             let text = &self.text[self.start_of(line)..self.start_of(line + 1)];
