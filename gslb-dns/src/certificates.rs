@@ -160,7 +160,15 @@ pub fn doubts(node: &Node, now: Timestamp) -> Vec<String> {
         let doubt = doubt(identity.validity, now)?;
         Some(format!("dns.{transport}: {}: {doubt}", credentials.certificate.display()))
     };
-    node.dns.credentials().into_iter().filter_map(doubt_of).collect()
+    let mut doubts: Vec<String> = node.dns.credentials().into_iter().filter_map(doubt_of).collect();
+    if let Some(control) = &node.control
+        && let Ok(credentials) = common::mtls::Credentials::read(&control.files)
+    {
+        let file = control.files.certificate.display();
+        let of_control = credentials.doubts(now.as_second());
+        doubts.extend(of_control.iter().map(|doubt| format!("control: {file}: {doubt}")));
+    }
+    doubts
 }
 
 fn doubt(validity: Validity, now: Timestamp) -> Option<&'static str> {
@@ -265,7 +273,8 @@ mod tests {
         };
         let (name, cluster) = ("dns1".into(), "test".into());
         let (world, state_dir) = (PathBuf::new(), PathBuf::new());
-        Node { name, cluster, world, state_dir, account: None, dns, admin: AdminDoors::default() }
+        let (account, control, admin) = (None, None, AdminDoors::default());
+        Node { name, cluster, world, state_dir, account, dns, control, admin }
     }
 
     fn pair(until: i32) -> (String, String) {

@@ -7,6 +7,7 @@
 //! talkers: listen ─▶ talkers ─▶ gather ─▶ admin (a sample, counted by each thread for itself)
 //! health:  orders, overrides ─▶ board ────────────┘  (in the snapshot: one Arc, swapped whole)
 //! pki:     pki (a CA of one's own; no server runs any of it)
+//! reports: control (told by probes, bounded, in the order of their marks)
 //! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together
 //!
 //! Rooms that decide (`zone`, `locate`, `steer`, `health`, `orders`, `cookie`, `rate_limit`, `answer`, `prove` and
@@ -18,6 +19,7 @@ pub mod audit;
 pub mod binding;
 pub mod certificates;
 pub mod config;
+pub mod control;
 pub mod cookie;
 pub mod dnstap;
 pub mod explain;

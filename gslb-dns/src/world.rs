@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::mtls::Files;
 use geoip::{Atlas, Continent, Country, Overrides, Place, Subdivision};
 use ipnet::IpNet;
 
@@ -32,7 +33,16 @@ pub struct Node {
     /// Whom a server becomes that is started as root.
     pub account: Option<Account>,
     pub dns: DnsListeners,
+    /// Without it there are no probes.
+    pub control: Option<Control>,
     pub admin: AdminDoors,
+}
+
+/// Where probes tell what they saw, and how either side knows the other.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Control {
+    pub listen: SocketAddr,
+    pub files: Files,
 }
 
 /// Names as the system knows them.
@@ -249,7 +259,7 @@ impl Node {
     /// The keys in which another `node.toml` differs that were used once, at the start: sockets, threads,
     /// the state directory, the user and the name.
     pub fn needs_restart_for(&self, next: &Node) -> Vec<&'static str> {
-        let Node { name, cluster, world: _, state_dir, account, dns, admin } = self;
+        let Node { name, cluster, world: _, state_dir, account, dns, control, admin } = self;
         let DnsListeners {
             listen,
             threads,
@@ -279,6 +289,7 @@ impl Node {
             ("dns.proxy", *proxies != next.dns.proxies),
             ("dns.query_log", *query_log != next.dns.query_log),
             ("dns.talkers", *talkers != next.dns.talkers),
+            ("control", *control != next.control),
             ("admin.listen", admin.listen != next.admin.listen),
             ("admin.socket", admin.socket != next.admin.socket),
             ("admin.operators", admin.operators != next.admin.operators),

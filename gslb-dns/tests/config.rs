@@ -154,6 +154,10 @@ fn a_good_configuration_is_what_was_meant() {
     assert_eq!(node.dns.quic.unwrap().listen, ["[::]:853".parse().unwrap()]);
     assert_eq!(node.dns.proxies.len(), 2);
     assert!(!node.dns.talkers);
+    let control = node.control.unwrap();
+    assert_eq!(control.listen, "0.0.0.0:8453".parse().unwrap());
+    assert_eq!(control.files.certificate, files().join("good/control.pem"));
+    assert_eq!(control.files.crl, Some(files().join("good/crl.pem")));
     assert_eq!(node.admin.listen.map(|admin| admin.to_string()), Some("127.0.0.1:8080".to_owned()));
 
     let sites: Vec<String> = world

@@ -27,6 +27,7 @@ pub struct Server {
     tls: Option<SocketAddr>,
     https: Option<SocketAddr>,
     quic: Option<SocketAddr>,
+    control: Option<SocketAddr>,
     admin: SocketAddr,
 }
 
@@ -67,7 +68,8 @@ impl Server {
         // `[]` where the node has none.
         let (tls, https) = (address("tls").ok(), address("https").ok());
         let quic = address("quic").ok();
-        Ok(Server { process, log, dns, tls, https, quic, admin })
+        let control = address("control").ok();
+        Ok(Server { process, log, dns, tls, https, quic, control, admin })
     }
 
     /// UDP and TCP.
@@ -88,6 +90,11 @@ impl Server {
     /// DNS over QUIC, if the node has it.
     pub fn quic(&self) -> Option<SocketAddr> {
         self.quic
+    }
+
+    /// Where producers tell what they saw, if the node has that.
+    pub fn control(&self) -> Option<SocketAddr> {
+        self.control
     }
 
     pub fn admin(&self) -> SocketAddr {

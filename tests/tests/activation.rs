@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use gslb_tests::gdnsd::free_address;
 use gslb_tests::peers;
+use gslb_tests::pki::Ca;
 use gslb_tests::resolver::{Resolver, Stream, plain_query};
 use gslb_tests::server::{Server, program};
-use gslb_tests::world::{EVERY_STEP, World};
+use gslb_tests::world::{EVERY_STEP, NODE_NAME, World};
 use hickory_proto::rr::{Name, RecordType};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -66,13 +67,19 @@ fn what_is_passed_is_used() {
     let udp = UdpSocket::bind(address).unwrap();
     let tcp = TcpListener::bind(address).unwrap();
     let admin = UnixListener::bind(world.path("admin.sock")).unwrap();
-    let (command, given) = passing(&[&udp, &admin, &tcp]);
+    let control = TcpListener::bind("127.0.0.1:0").unwrap();
+    let control_address = control.local_addr().unwrap();
+    let holder = Ca::new("ca").issue(&format!("gslb://test/dns/{NODE_NAME}"));
+    let node = fs::read_to_string(world.node()).unwrap();
+    fs::write(world.node(), node + &holder.control(control_address)).unwrap();
+    let (command, given) = passing(&[&udp, &admin, &tcp, &control]);
     // Had it bound its own, these would have been in its way.
     let mut server = Server::start_as(command, &world.node()).unwrap();
-    drop(given);
-    assert_eq!(server.dns(), address);
+    drop((given, control));
+    assert_eq!((server.dns(), server.control()), (address, Some(control_address)));
+    drop(TcpStream::connect(control_address).unwrap());
     // Nobody that it might start would have them.
-    for number in 3..=5 {
+    for number in 3..=6 {
         let told = fs::read_to_string(format!("/proc/{}/fdinfo/{number}", server.pid())).unwrap();
         let flags = told.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
         let flags = u32::from_str_radix(flags, 8).unwrap();

@@ -58,6 +58,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("talkers", "answer name query zone"),
     ("metrics", "answer cookie ledger query steer"),
     ("certificates", "metrics tls world"),
+    ("control", "inbox lock metrics world"),
     ("dnstap", "answer"),
     (
         "query_log",
@@ -80,7 +81,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("admin", "explain gather keeper metrics orders publish snapshot status world"),
     (
         "run",
-        "admin answer certificates config gather keeper listen metrics passed privileges query_log rate_limit talkers tls world",
+        "admin answer certificates config control gather keeper listen metrics passed privileges query_log rate_limit talkers tls world",
     ),
 ];
 /// Rooms that decide, and so neither ask the time nor act.

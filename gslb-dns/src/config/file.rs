@@ -24,6 +24,7 @@ table! {
         user: Option<At<String>>,
         group: Option<At<String>>,
         dns: Dns,
+        control: Option<Control>,
         admin: Option<At<Admin>>,
     } else World in "world.toml"
 }
@@ -109,6 +110,17 @@ table! {
         slip: Option<At<i64>>,
         slots: Option<At<i64>>,
         exempt: Option<At<List<At<IpNet>>>>,
+    }
+}
+
+table! {
+    /// Where probes speak to us, and how either side knows the other.
+    Control {
+        listen: At<SocketAddr>,
+        ca: At<String>,
+        certificate: At<String>,
+        key: At<String>,
+        crl: Option<At<String>>,
     }
 }
 

@@ -28,6 +28,23 @@ pub struct Metrics {
     pub world: WorldMetrics,
     pub certificates: CertificateMetrics,
     pub query_log: QueryLogMetrics,
+    pub control: ControlMetrics,
+}
+
+/// Of the listener for probes, agents and other name servers.
+#[derive(Clone)]
+pub struct ControlMetrics {
+    pub connections: IntGauge,
+    /// By result, as `control::visit` names them.
+    pub handshakes: IntCounterVec,
+    /// By reason, as `control::seats` names them.
+    pub closed: IntCounterVec,
+    pub accept_errors: IntCounter,
+    /// By outcome, as `control::route` names them.
+    pub reports: IntCounterVec,
+    pub assignments: IntCounterVec,
+    /// By vantage: Unix time, in seconds.
+    pub probe_expiry: IntGaugeVec,
 }
 
 #[derive(Clone)]
@@ -196,7 +213,42 @@ impl Metrics {
                 "1 while a reader of the query log is connected",
             ),
         };
-        Metrics { registry, tcp, world, certificates, query_log }
+        let control = ControlMetrics {
+            connections: register.gauge(
+                "gslb_dns_control_connections",
+                "connections open now at the control listener, handshakes under way included",
+            ),
+            handshakes: register.counters(
+                "gslb_dns_control_handshakes_total",
+                "handshakes at the control listener, by what came of them",
+                "result",
+            ),
+            closed: register.counters(
+                "gslb_dns_control_closed_total",
+                "connections of the control listener that we closed, by reason",
+                "reason",
+            ),
+            accept_errors: register.counter(
+                "gslb_dns_control_accept_errors_total",
+                "accept(2) failures at the control listener, such as no descriptor left",
+            ),
+            reports: register.counters(
+                "gslb_dns_control_reports_total",
+                "reports that producers told, by what became of them",
+                "outcome",
+            ),
+            assignments: register.counters(
+                "gslb_dns_control_assignments_total",
+                "times that producers asked what to look at, by what they were told",
+                "outcome",
+            ),
+            probe_expiry: register.gauges(
+                "gslb_dns_control_probe_certificate_expiry_timestamp_seconds",
+                "Unix time at which the certificate of a probe that is connected ceases to hold",
+                &["vantage"],
+            ),
+        };
+        Metrics { registry, tcp, world, certificates, query_log, control }
     }
 
     /// Prometheus text exposition, version 0.0.4.

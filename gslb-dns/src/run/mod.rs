@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 
 use common::clock::now;
 use common::entropy;
+use common::mtls::CredentialsError;
 use common::notify::ServiceManager;
 use ipnet::IpNet;
 use tokio::runtime::Runtime;
@@ -26,6 +27,7 @@ use crate::admin::{self, Door};
 use crate::answer::Transport;
 use crate::certificates::{self, Certificates, Unreadable};
 use crate::config::Prepared;
+use crate::control::{Assigned, Control};
 use crate::gather;
 use crate::keeper::{self, By, Desk, Keeper};
 use crate::listen::quic::QuicListener;
@@ -56,6 +58,7 @@ pub struct Server {
     tls: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
     quic: Vec<SocketAddr>,
+    control: Option<SocketAddr>,
     admin: Option<SocketAddr>,
     udp: Vec<JoinHandle<()>>,
     stop_udp: Arc<AtomicBool>,
@@ -107,6 +110,8 @@ pub enum StartError {
     StateDirTaken { dir: String },
     #[error(transparent)]
     Certificate(#[from] Unreadable),
+    #[error(transparent)]
+    Control(#[from] CredentialsError),
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
     #[error(transparent)]
@@ -178,6 +183,7 @@ impl Server {
             tls: addresses_of(&sockets.tls),
             https: addresses_of(&sockets.https),
             quic: sockets.quic.iter().filter_map(|quic| quic.local_address().ok()).collect(),
+            control: None,
             admin: sockets.admin.as_ref().and_then(|socket| socket.local_addr().ok()),
             udp: vec![],
             stop_udp: Arc::new(AtomicBool::new(false)),
@@ -229,6 +235,13 @@ impl Server {
                 server.spawn(streams.serve_quic(listener, &tls, &tally));
             }
         }
+        if let Some((socket, control)) = sockets.control.zip(node.control.as_ref()) {
+            let assigned = Assigned::nothing(door.published.load().world());
+            let (of_control, shown) = (metrics.control.clone(), metrics.certificates.clone());
+            let (listener, _behind) = Control::open(&control.files, assigned, of_control, shown)?;
+            server.control = socket.local_addr().ok();
+            server.spawn(listener.serve(socket, stopping.clone()));
+        }
         let reread = Arc::new(Notify::new());
         let of_keeper = Arc::clone(&reread);
         server.spawn(certificates::keep(certificates, reread, now, stopping.clone()));
@@ -251,6 +264,7 @@ impl Server {
             tls = ?server.tls,
             https = ?server.https,
             quic = ?server.quic,
+            control = ?server.control,
             admin = ?server.admin,
             "ready"
         );
@@ -277,6 +291,11 @@ impl Server {
     /// The same for DNS over QUIC.
     pub fn quic_addresses(&self) -> &[SocketAddr] {
         &self.quic
+    }
+
+    /// Where probes tell what they saw.
+    pub fn control_address(&self) -> Option<SocketAddr> {
+        self.control
     }
 
     /// The address of the dashboard, metrics and JSON.

@@ -1,7 +1,7 @@
 //! Every socket of the server: what a service manager passed is taken, the rest is bound.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener as TcpSocket, UdpSocket};
 use std::thread;
 
 use common::clock::unix_seconds;
@@ -29,7 +29,8 @@ pub(super) struct Sockets {
     pub(super) tls: Vec<TcpListener>,
     pub(super) https: Vec<TcpListener>,
     pub(super) quic: Vec<QuicListener>,
-    pub(super) admin: Option<std::net::TcpListener>,
+    pub(super) control: Option<TcpSocket>,
+    pub(super) admin: Option<TcpSocket>,
     pub(super) admin_socket: Option<AdminSocket>,
 }
 
@@ -41,13 +42,10 @@ impl Sockets {
             threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let dns = listen.iter().map(|&address| bind_dns(address, threads, &mut passed));
         let dns = dns.collect::<Result<_, _>>()?;
-        let admin = node.admin.listen.map(|address| {
-            let given = passed.tcp(address);
-            given
-                .map_or_else(|| std::net::TcpListener::bind(address), Ok)
-                .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-                .map_err(|source| StartError::Listen { what: "the admin door", address, source })
-        });
+        let control = node.control.as_ref().map(|control| control.listen);
+        let control = control.map(|address| bind_one("control", address, &mut passed));
+        let admin = node.admin.listen;
+        let admin = admin.map(|address| bind_one("the admin door", address, &mut passed));
         let admin_socket = node.admin.socket.as_ref().map(|path| {
             let file = path.display().to_string();
             let given = passed.unix(path);
@@ -56,7 +54,8 @@ impl Sockets {
         });
         let tls = tls.as_ref().map(|tls| &tls.listen[..]).unwrap_or_default();
         let https = https.as_ref().map(|https| &https.listen[..]).unwrap_or_default();
-        let (admin, admin_socket) = (admin.transpose()?, admin_socket.transpose()?);
+        let (control, admin) = (control.transpose()?, admin.transpose()?);
+        let admin_socket = admin_socket.transpose()?;
         let tls = bind_streams("DNS over TLS", tls, &mut passed)?;
         let https = bind_streams("DNS over HTTPS", https, &mut passed)?;
         let quic = quic.iter().flat_map(|quic| &quic.listen).map(|&address| {
@@ -67,7 +66,7 @@ impl Sockets {
         });
         let quic = quic.collect::<Result<_, _>>()?;
         passed.none_left()?;
-        Ok(Sockets { dns, tls, https, quic, admin, admin_socket })
+        Ok(Sockets { dns, tls, https, quic, control, admin, admin_socket })
     }
 }
 
@@ -111,6 +110,17 @@ impl Sockets {
         let dns = dns.collect();
         (Sockets { dns, ..self }, Some(Gatherer::new(outlets)))
     }
+}
+
+fn bind_one(
+    what: &'static str,
+    address: SocketAddr,
+    passed: &mut Passed,
+) -> Result<TcpSocket, StartError> {
+    let socket = passed.tcp(address).map_or_else(|| TcpSocket::bind(address), Ok);
+    socket
+        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+        .map_err(|source| StartError::Listen { what, address, source })
 }
 
 fn bind_streams(

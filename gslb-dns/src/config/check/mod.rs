@@ -5,6 +5,7 @@
 
 mod addresses;
 mod binding;
+mod control;
 mod cookie;
 mod encrypted;
 mod expect;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::duration;
 use ipnet::IpNet;
 
+use super::control::control;
 use super::cookie::cookie_file;
 use super::query_log::query_log;
 use super::rate_limit::{networks, rate_limits};
@@ -33,14 +34,18 @@ const TCP: TcpLimits =
 /// Turns `node.toml` into what runs. `None` if anything is wrong.
 pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Option<Node> {
     let raw: file::Node = document.read(problems)?;
-    let file::Node { name, cluster, world, state_dir, user, group, dns, admin } = raw;
+    let file::Node { name, cluster, world, state_dir, user, group, dns, control, admin } = raw;
     let name = name.and_then(|name| problems.one(label(name)));
     let cluster = cluster.and_then(|cluster| problems.one(label(cluster)));
     let world = world.and_then(|world| problems.one(path(&world, dir)));
     let state_dir = state_dir.and_then(|state_dir| problems.one(path(&state_dir, dir)));
     let account = self::account(user, group, problems);
     let dns = dns.and_then(|dns| listeners(dns, dir, problems));
-    let others = dns.as_ref().map(DnsListeners::stream_addresses).unwrap_or_default();
+    let mut others = dns.as_ref().map(DnsListeners::stream_addresses).unwrap_or_default();
+    let us = name.as_deref().zip(cluster.as_deref());
+    let control = or(control, None, |raw| self::control(raw, us, &others, dir, problems).map(Some));
+    let of_control = control.iter().flatten().map(|control| ("control.listen", control.listen));
+    others.extend(of_control);
     let admin = or(admin, AdminDoors::default(), |admin| doors(admin, dir, &others, problems));
     Some(Node {
         name: name?,
@@ -49,6 +54,7 @@ pub fn node(document: &Document<'_>, dir: &Path, problems: &mut Problems) -> Opt
         state_dir: state_dir?,
         account: account?,
         dns: dns?,
+        control: control?,
         admin: admin?,
     })
 }

@@ -1,0 +1,336 @@
+//! Who may ask what, and what is said to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::principal::{Kind, Principal};
+use common::report::{LARGEST, MOST_TARGETS, Mark};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use super::{Assigned, Door, report};
+use crate::inbox::stream::{Oddity, Reception};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const REPORT: &str = "/v1/report";
+const ASSIGNMENT: &str = "/v1/assignment";
+/// Octets of a text that tells of what a producer sent.
+const LONGEST_TEXT: usize = 512;
+/// Of a body that nobody wants.
+const DISCARDED_FOR: Duration = Duration::from_secs(2);
+/// For those who found no room.
+const SOON: Duration = Duration::from_secs(1);
+
+type Reply = Response<Full<Bytes>>;
+
+/// What a request asks.
+#[derive(Debug, Eq, PartialEq)]
+enum Asked {
+    Report,
+    /// With the epoch of the assignment that is known already.
+    Assignment(Option<String>),
+}
+
+/// Why a request is not granted. All but the first two are of reports.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Refusal {
+    NoSuchPath,
+    /// With the one that there is.
+    NoSuchMethod(&'static str),
+    /// Asked too often; in how long it is heard again.
+    TooFast(Duration),
+    OtherCluster {
+        theirs: Box<str>,
+        ours: Box<str>,
+    },
+    NoReporter,
+    NoAgents,
+    NoVantage(Box<str>),
+    /// The report says that it is another's.
+    NotYours {
+        key: &'static str,
+        expected: String,
+    },
+    AlreadyTelling,
+    TooLarge,
+    TooMany,
+    Unreadable(String),
+    /// It did not come in time.
+    Late,
+    CutShort,
+    Busy,
+    /// A defect of ours.
+    Failed,
+}
+
+/// Answers one request of a principal.
+pub async fn route(door: &Door, peer: &Arc<Principal>, request: Request<Incoming>) -> Reply {
+    let (head, mut body) = request.into_parts();
+    let reply = answer(door, peer, &head, &mut body).await;
+    if !body.is_end_stream() {
+        tokio::spawn(timeout(DISCARDED_FOR, discard(body)));
+    }
+    reply
+}
+
+/// What comes behind a refusal is read on for a while: a client whose stream is reset while it sends may lose the
+/// answer (curl does).
+async fn discard(mut body: Incoming) {
+    let mut octets = 0;
+    while let Some(Ok(frame)) = body.frame().await
+        && octets <= LARGEST
+    {
+        octets += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
+
+async fn answer(door: &Door, peer: &Arc<Principal>, head: &Parts, body: &mut Incoming) -> Reply {
+    let allowed = door.meters.lock().ask(peer, Instant::now()).map_err(Refusal::TooFast);
+    let asked = asked(&head.method, head.uri.path(), head.uri.query().unwrap_or_default());
+    let assigned = door.assigned();
+    let entitled = || entitled(&door.us, peer, &assigned);
+    match asked {
+        Err(refusal) => allowed.err().unwrap_or(refusal).reply(),
+        Ok(Asked::Assignment(known)) => {
+            let (outcome, reply) = match allowed.and_then(|()| entitled()) {
+                Ok(()) => assignment(&assigned, known.as_deref()),
+                Err(refusal) => (refusal.as_str(), refusal.reply()),
+            };
+            door.metrics.assignments.with_label_values(&[outcome]).inc();
+            reply
+        }
+        Ok(Asked::Report) => {
+            let received = match allowed.and_then(|()| entitled()) {
+                Ok(()) => report::receive(door, peer, body).await,
+                Err(refusal) => Err(refusal),
+            };
+            let (outcome, reply) = match received {
+                // The epoch of now: the world may have changed while the report was weighed.
+                Ok((head, reception)) => received_as(head.mark, reception, &door.assigned()),
+                Err(refusal) => (refusal.as_str(), refusal.reply()),
+            };
+            door.metrics.reports.with_label_values(&[outcome]).inc();
+            reply
+        }
+    }
+}
+
+fn asked(method: &Method, path: &str, query: &str) -> Result<Asked, Refusal> {
+    match (path, method) {
+        (REPORT, &Method::POST) => Ok(Asked::Report),
+        (REPORT, _) => Err(Refusal::NoSuchMethod("POST")),
+        (ASSIGNMENT, &Method::GET) => {
+            // Parameters of later versions are none of ours.
+            let mut parameters = form_urlencoded::parse(query.as_bytes());
+            let epoch = parameters.find(|(key, _)| key == "epoch");
+            Ok(Asked::Assignment(epoch.map(|(_, epoch)| epoch.into_owned())))
+        }
+        (ASSIGNMENT, _) => Err(Refusal::NoSuchMethod("GET")),
+        (_, _) => Err(Refusal::NoSuchPath),
+    }
+}
+
+/// Whether this world knows what to make of who asks.
+fn entitled(us: &Principal, peer: &Principal, assigned: &Assigned) -> Result<(), Refusal> {
+    let Principal { cluster, kind, name } = peer;
+    if *cluster != us.cluster {
+        return Err(Refusal::OtherCluster { theirs: cluster.clone(), ours: us.cluster.clone() });
+    }
+    match kind {
+        Kind::Probe if assigned.vantages.contains(name) => Ok(()),
+        Kind::Probe => Err(Refusal::NoVantage(name.clone())),
+        Kind::Agent => Err(Refusal::NoAgents),
+        Kind::Dns => Err(Refusal::NoReporter),
+    }
+}
+
+fn assignment(assigned: &Assigned, known: Option<&str>) -> (&'static str, Reply) {
+    if known == Some(&*assigned.epoch.to_string()) {
+        return ("unchanged", empty(StatusCode::NOT_MODIFIED));
+    }
+    ("sent", reply(StatusCode::OK, JSON, assigned.octets.clone()))
+}
+
+fn received_as(mark: Mark, reception: Reception, assigned: &Assigned) -> (&'static str, Reply) {
+    let Mark { inc, seq } = mark;
+    match reception {
+        Reception::Taken(oddity) => {
+            let outcome = match oddity {
+                Oddity::None => "taken",
+                Oddity::Restarted => "restarted",
+                Oddity::WrongDigest => "wrong_digest",
+            };
+            let epoch = assigned.epoch.to_string();
+            (outcome, json(StatusCode::OK, &json!({ "inc": inc, "seq": seq, "epoch": epoch })))
+        }
+        // Nothing may follow it (RFC 9110 §15.3.6).
+        Reception::SendWhole => ("send_whole", empty(StatusCode::RESET_CONTENT)),
+        Reception::Behind(Mark { inc, seq }) => {
+            ("behind", json(StatusCode::CONFLICT, &json!({ "inc": inc, "seq": seq })))
+        }
+        Reception::Duplicate(Mark { inc, seq }) => {
+            let told = json!({ "inc": inc, "seq": seq, "duplicate": true });
+            ("duplicate", json(StatusCode::CONFLICT, &told))
+        }
+        Reception::TooMany => (Refusal::TooMany.as_str(), Refusal::TooMany.reply()),
+    }
+}
+
+impl Refusal {
+    /// As metrics name it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Refusal::NoSuchPath | Refusal::NoSuchMethod(_) => "unknown",
+            Refusal::TooFast(_) | Refusal::AlreadyTelling => "too_fast",
+            Refusal::OtherCluster { .. }
+            | Refusal::NoReporter
+            | Refusal::NoAgents
+            | Refusal::NoVantage(_)
+            | Refusal::NotYours { .. } => "forbidden",
+            Refusal::TooLarge | Refusal::TooMany => "too_large",
+            Refusal::Unreadable(_) => "unreadable",
+            Refusal::Late => "late",
+            Refusal::CutShort => "cut_short",
+            Refusal::Busy => "busy",
+            Refusal::Failed => "failed",
+        }
+    }
+
+    fn reply(&self) -> Reply {
+        let (status, text) = self.told();
+        let text = one_line(text) + "\n";
+        let mut reply = reply(status, TEXT, text.into());
+        let headers = reply.headers_mut();
+        let wait = match self {
+            Refusal::TooFast(wait) => Some(*wait),
+            Refusal::AlreadyTelling | Refusal::Busy => Some(SOON),
+            _ => None,
+        };
+        if let Some(wait) = wait {
+            headers.insert(RETRY_AFTER, whole_seconds(wait).into());
+        }
+        if let Refusal::NoSuchMethod(method) = *self {
+            headers.insert(ALLOW, HeaderValue::from_static(method));
+        }
+        reply
+    }
+
+    fn told(&self) -> (StatusCode, String) {
+        let said = |text: &str| text.to_owned();
+        match self {
+            Refusal::NoSuchPath => (
+                StatusCode::NOT_FOUND,
+                said(
+                    "nothing is here; there are POST /v1/report and GET /v1/assignment?epoch=EPOCH",
+                ),
+            ),
+            Refusal::NoSuchMethod(method) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("this path takes {method} and nothing else"),
+            ),
+            Refusal::TooFast(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                said("asked too often; a producer tells at most one report each 50 ms"),
+            ),
+            Refusal::AlreadyTelling => (
+                StatusCode::TOO_MANY_REQUESTS,
+                said("other reports of yours are under way; wait for what becomes of one"),
+            ),
+            Refusal::OtherCluster { theirs, ours } => (
+                StatusCode::FORBIDDEN,
+                format!(
+                    "your certificate is of cluster {theirs}, and this name server of {ours}; tell \
+                     the name servers of {theirs}, or have a certificate issued for {ours}"
+                ),
+            ),
+            Refusal::NoReporter => (
+                StatusCode::FORBIDDEN,
+                said(
+                    "your certificate is a name server's, which tells nobody what it saw and is \
+                     assigned nothing; use a probe's",
+                ),
+            ),
+            Refusal::NoAgents => (
+                StatusCode::FORBIDDEN,
+                said(
+                    "this name server's world has no agents, so it takes no report of one; stop the agent",
+                ),
+            ),
+            Refusal::NoVantage(name) => (
+                StatusCode::FORBIDDEN,
+                format!(
+                    "this name server's world has no vantage {name}; add it to world.toml and \
+                     reload, or stop this probe"
+                ),
+            ),
+            Refusal::NotYours { key, expected } => (
+                StatusCode::FORBIDDEN,
+                format!(
+                    "the report's {key} is not {expected}, as your certificate has it; give the \
+                     producer the {key} of its certificate, or a certificate of its own"
+                ),
+            ),
+            Refusal::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "a report has at most {LARGEST} octets; look at fewer targets, or split them among probes"
+                ),
+            ),
+            Refusal::TooMany => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "a producer tells of at most {MOST_TARGETS} targets; look at fewer, or split them among probes"
+                ),
+            ),
+            Refusal::Unreadable(why) => (StatusCode::UNPROCESSABLE_ENTITY, why.clone()),
+            Refusal::Late => (
+                StatusCode::REQUEST_TIMEOUT,
+                said("the report took too long to come; send it again"),
+            ),
+            Refusal::CutShort => (StatusCode::BAD_REQUEST, said("the report was cut short")),
+            Refusal::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                said(
+                    "no room for a report just now, and perhaps it was taken all the same; send the next one",
+                ),
+            ),
+            Refusal::Failed => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                said("the report could not be read, which is a defect"),
+            ),
+        }
+    }
+}
+
+fn one_line(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// Rounded up, and never 0: that would be at once.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Reply {
+    reply(status, JSON, value.to_string().into())
+}
+
+fn empty(status: StatusCode) -> Reply {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+fn reply(status: StatusCode, kind: &'static str, octets: Bytes) -> Reply {
+    let mut response = Response::new(Full::new(octets));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
