@@ -50,7 +50,9 @@ pub fn json(index: &Index, now: Timestamp) -> String {
 
 fn in_order(index: &Index) -> impl Iterator<Item = &Issued> {
     let mut issued: Vec<&Issued> = index.issued.iter().collect();
-    issued.sort_by_key(|issued| (issued.until, issued.serial));
+    issued.sort_by(|one, other| {
+        (one.until, &one.principal, one.serial).cmp(&(other.until, &other.principal, other.serial))
+    });
     issued.into_iter()
 }
 

@@ -331,6 +331,18 @@ fn serial_numbers_are_positive_and_read_as_others_write_them() {
 }
 
 #[test]
+fn what_ends_at_once_is_listed_by_name() {
+    let story = Story::begin();
+    let names = ["ams", "fra", "iad", "lhr", "nrt", "syd"];
+    for name in names.iter().rev() {
+        story.issue(Kind::Probe, name, start());
+    }
+    let text = show::text(story.open(start()).index(), start());
+    let listed: Vec<&str> = text.lines().skip(1).map(|line| &line[line.len() - 3..]).collect();
+    assert_eq!(listed, names);
+}
+
+#[test]
 fn everything_issued_is_shown() {
     let story = Story::begin();
     story.issue(Kind::Dns, "dns1", start());
