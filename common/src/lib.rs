@@ -3,7 +3,7 @@
 //!
 //! check ─▶ target ─▶ assignment ─▶ (a probe looks) ─▶ streak ─▶ report ─▶ (a name server judges)
 //!
-//! identity, principal ─▶ mtls (what a daemon shows, and whom it believes) ─▶ every connection between daemons
+//! identity, principal ─▶ mtls (what a daemon shows, and whom it believes) ─▶ every connection between daemons ─▶ renewal
 //!
 //! `check`, `target`, `assignment`, `streak`, `report`, `principal`, `der` and `validity` are pure: no socket, no
 //! clock, no lock, no global. `config` reads what operators write and tells what is wrong with it. `clock`, `entropy`,
@@ -23,6 +23,7 @@ pub mod identity;
 pub mod mtls;
 pub mod notify;
 pub mod principal;
+pub mod renewal;
 pub mod report;
 pub mod streak;
 pub mod target;

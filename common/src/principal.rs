@@ -21,6 +21,8 @@ pub struct Principal {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
+    /// The CA itself, when it brings name servers what they wait for. No daemon is ever given such a certificate.
+    Ca,
     /// A name server.
     Dns,
     Probe,
@@ -30,7 +32,7 @@ pub enum Kind {
 
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PrincipalError {
-    #[error("{0:?} is not gslb://CLUSTER/KIND/NAME, where KIND is dns, probe or agent")]
+    #[error("{0:?} is not gslb://CLUSTER/KIND/NAME, where KIND is ca, dns, probe or agent")]
     Form(String),
     #[error(transparent)]
     Name(#[from] NameError),
@@ -63,10 +65,11 @@ fn is_name(word: &str) -> bool {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Dns, Kind::Probe, Kind::Agent];
+    pub const ALL: [Kind; 4] = [Kind::Ca, Kind::Dns, Kind::Probe, Kind::Agent];
 
     pub fn as_str(self) -> &'static str {
         match self {
+            Kind::Ca => "ca",
             Kind::Dns => "dns",
             Kind::Probe => "probe",
             Kind::Agent => "agent",
@@ -108,9 +111,12 @@ mod tests {
 
     #[test]
     fn a_principal_is_its_uri() {
-        for uri in
-            ["gslb://example/probe/ams", "gslb://a/dns/ns1.example.net", "gslb://9/agent/fra_a"]
-        {
+        for uri in [
+            "gslb://example/probe/ams",
+            "gslb://a/dns/ns1.example.net",
+            "gslb://9/agent/fra_a",
+            "gslb://a/ca/pki",
+        ] {
             assert_eq!(uri.parse::<Principal>().unwrap().to_string(), uri);
         }
     }

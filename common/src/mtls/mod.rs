@@ -11,7 +11,7 @@
 mod authority;
 mod kept;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::kept::Kept;
 
@@ -56,8 +56,7 @@ pub struct Files {
 #[derive(Debug)]
 pub struct Credentials {
     principal: Principal,
-    validity: Validity,
-    own: CertificateDer<'static>,
+    identity: Identity,
     authority: Authority,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
@@ -167,8 +166,7 @@ impl Credentials {
         Ok(Credentials {
             server: server_config(clients, shown()),
             client: client_config(servers, shown()),
-            own: own.clone(),
-            validity: identity.validity,
+            identity,
             principal,
             authority,
         })
@@ -181,7 +179,22 @@ impl Credentials {
 
     /// Until when our own certificate holds: unix time, in seconds.
     pub fn not_after(&self) -> i64 {
-        self.validity.not_after
+        self.validity().not_after
+    }
+
+    /// From when until when our own certificate holds.
+    pub fn validity(&self) -> Validity {
+        self.identity.validity
+    }
+
+    /// What we show.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether the others know that we are not to be believed.
+    pub fn is_own_revoked(&self) -> bool {
+        self.identity.key().cert.first().is_none_or(|own| self.is_revoked(own))
     }
 
     /// Asks every client for a certificate of the CA that is not revoked. Who it is, `principal_of` says.
@@ -203,10 +216,11 @@ impl Credentials {
 
     /// At that unix time, in seconds.
     pub fn doubts(&self, now: i64) -> Vec<Doubt> {
+        let Validity { not_before, not_after } = self.validity();
         let doubts = [
-            (now < self.validity.not_before, Doubt::NotYet),
-            (now > self.validity.not_after, Doubt::Expired),
-            (self.is_revoked(&self.own), Doubt::Revoked),
+            (now < not_before, Doubt::NotYet),
+            (now > not_after, Doubt::Expired),
+            (self.is_own_revoked(), Doubt::Revoked),
             (self.authority.next_update().is_some_and(|next| now > next), Doubt::ListOutOfDate),
         ];
         doubts.into_iter().filter_map(|(holds, doubt)| holds.then_some(doubt)).collect()

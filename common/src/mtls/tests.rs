@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
     RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::client::ClientSessionMemoryCache;
@@ -15,23 +15,23 @@ use tempfile::TempDir;
 
 use super::*;
 
-struct Ca {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
+pub(crate) struct Ca {
+    pub(crate) issuer: Issuer<'static, KeyPair>,
+    pub(crate) pem: String,
 }
 
 /// What a leaf is made of.
 #[derive(Clone, Copy)]
-struct Leaf<'a> {
-    uris: &'a [&'a str],
-    dns: &'a [&'a str],
-    serial: u64,
-    usages: &'a [ExtendedKeyUsagePurpose],
-    from: i32,
-    until: i32,
+pub(crate) struct Leaf<'a> {
+    pub(crate) uris: &'a [&'a str],
+    pub(crate) dns: &'a [&'a str],
+    pub(crate) serial: u64,
+    pub(crate) usages: &'a [ExtendedKeyUsagePurpose],
+    pub(crate) from: i32,
+    pub(crate) until: i32,
 }
 
-const PROBE: Leaf<'static> = Leaf {
+pub(crate) const PROBE: Leaf<'static> = Leaf {
     uris: &["gslb://test/probe/ams"],
     dns: &[],
     serial: 7,
@@ -39,13 +39,13 @@ const PROBE: Leaf<'static> = Leaf {
     from: 2020,
     until: 2090,
 };
-const DNS: Leaf<'static> =
+pub(crate) const DNS: Leaf<'static> =
     Leaf { uris: &["gslb://test/dns/dns1"], dns: &["dns1"], serial: 8, ..PROBE };
 /// 2026-11-21.
-const NOW: i64 = 1_795_219_200;
+pub(crate) const NOW: i64 = 1_795_219_200;
 
 impl Ca {
-    fn new(name: &str) -> Ca {
+    pub(crate) fn new(name: &str) -> Ca {
         let mut params = CertificateParams::new([]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -55,8 +55,7 @@ impl Ca {
         Ca { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Certificate and key.
-    fn issue(&self, leaf: &Leaf<'_>) -> (String, String) {
+    fn params(leaf: &Leaf<'_>) -> CertificateParams {
         let mut params = CertificateParams::new([]).unwrap();
         let uris = leaf.uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap()));
         let dns = leaf.dns.iter().map(|name| SanType::DnsName((*name).try_into().unwrap()));
@@ -65,11 +64,21 @@ impl Ca {
         params.extended_key_usages = leaf.usages.to_vec();
         params.not_before = date_time_ymd(leaf.from, 1, 1);
         params.not_after = date_time_ymd(leaf.until, 1, 1);
-        let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+        params
     }
 
-    fn revoke(&self, serials: &[u64], next_update: i32) -> String {
+    /// Certificate and key.
+    pub(crate) fn issue(&self, leaf: &Leaf<'_>) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        (self.certify(leaf, &key), key.serialize_pem())
+    }
+
+    /// For whoever has the key to that public key.
+    pub(crate) fn certify(&self, leaf: &Leaf<'_>, key: &impl PublicKeyData) -> String {
+        Ca::params(leaf).signed_by(key, &self.issuer).unwrap().pem()
+    }
+
+    pub(crate) fn revoke(&self, serials: &[u64], next_update: i32) -> String {
         let revoked_certs = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2021, 1, 1),
@@ -89,10 +98,10 @@ impl Ca {
 }
 
 /// A folder with files of credentials.
-struct Folder(TempDir);
+pub(crate) struct Folder(pub(crate) TempDir);
 
 impl Folder {
-    fn new(ca: &str, (certificate, key): (String, String), crl: &str) -> Folder {
+    pub(crate) fn new(ca: &str, (certificate, key): (String, String), crl: &str) -> Folder {
         let folder = Folder(tempfile::tempdir().unwrap());
         for (file, text) in
             [("ca.pem", ca), ("own.pem", &certificate), ("own.key", &key), ("crl.pem", crl)]
@@ -103,19 +112,19 @@ impl Folder {
     }
 
     /// Beside, then renamed, as whoever renews certificates does it.
-    fn write(&self, file: &str, text: &str) {
+    pub(crate) fn write(&self, file: &str, text: &str) {
         let beside = self.0.path().join("new");
         fs::write(&beside, text).unwrap();
         fs::rename(beside, self.0.path().join(file)).unwrap();
     }
 
-    fn files(&self) -> Files {
+    pub(crate) fn files(&self) -> Files {
         let [ca, certificate, key, crl] =
             ["ca.pem", "own.pem", "own.key", "crl.pem"].map(|file| self.0.path().join(file));
         Files { ca, certificate, key, crl: Some(crl) }
     }
 
-    fn read(&self) -> Credentials {
+    pub(crate) fn read(&self) -> Credentials {
         Credentials::read(&self.files()).unwrap()
     }
 }

@@ -185,8 +185,9 @@ impl<'r> Report<'r> {
         let body = match kind {
             Kind::Probe => Body::Probe(said(body)?),
             Kind::Agent => Body::Agent(body),
-            Kind::Dns => {
-                return Err(Unreadable::Malformed("a name server tells nobody what it saw".into()));
+            Kind::Ca | Kind::Dns => {
+                let who = if kind == Kind::Dns { "a name server" } else { "a CA" };
+                return Err(Unreadable::Malformed(format!("{who} tells nobody what it saw")));
             }
         };
         Ok(Report { head, body })

@@ -146,7 +146,7 @@ fn entitled(us: &Principal, peer: &Principal, assigned: &Assigned) -> Result<(),
         Kind::Probe if assigned.vantages.contains(name) => Ok(()),
         Kind::Probe => Err(Refusal::NoVantage(name.clone())),
         Kind::Agent => Err(Refusal::NoAgents),
-        Kind::Dns => Err(Refusal::NoReporter),
+        Kind::Ca | Kind::Dns => Err(Refusal::NoReporter),
     }
 }
 
