@@ -35,6 +35,7 @@ pub mod lock;
 pub mod metrics;
 pub mod name;
 pub mod orders;
+pub mod parked;
 pub mod passed;
 pub mod pki;
 pub mod policy;

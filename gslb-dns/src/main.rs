@@ -14,7 +14,7 @@ use gslb_dns::explain::{self, Format, Request, RequestWords};
 use gslb_dns::keeper::{Beliefs, Reread};
 use gslb_dns::orders::OrderWords;
 use gslb_dns::passed::Passed;
-use gslb_dns::pki::Pki;
+use gslb_dns::pki::{Done, Pki};
 use gslb_dns::run::{HangUp, Server, Shell};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use gslb_dns::world::{AdminDoors, CookieFile, Node};
@@ -312,7 +312,14 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Undrain { order } => order.give("undrain", None, None),
         Command::Force { state, order } => order.give("force", Some(state), None),
         Command::Weight { weight, order } => order.give("weight", Some(weight), None),
-        Command::Pki(pki) => done(&pki.run(now())?),
+        Command::Pki(pki) => {
+            let Done { text, failures } = pki.run(now())?;
+            say(&text)?;
+            for failure in &failures {
+                eprintln!("gslb-dns: {failure}");
+            }
+            Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Command::Reload { door } => {
             let told = door.at()?.reload(on_behalf_of().as_deref())?;
             done(&told.text())

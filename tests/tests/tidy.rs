@@ -18,8 +18,9 @@ const ARROWS: &[(&str, &str)] = &[
     ("cookie", ""),
     ("lock", ""),
     ("audit", ""),
+    ("parked", ""),
     ("passed", ""),
-    ("pki", ""),
+    ("pki", "parked"),
     ("tls", ""),
     ("ids", ""),
     ("inbox", ""),
@@ -85,8 +86,9 @@ const ARROWS: &[(&str, &str)] = &[
     ),
 ];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 25] = [
+const PURE: [&str; 26] = [
     "name",
+    "parked",
     "inbox",
     "verdict",
     "ids",

@@ -62,6 +62,10 @@ impl Ca {
         Ok(Ca { issuer: Issuer::new(params, KeyPair::from_pem(key_pem)?), certificate })
     }
 
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
     /// The certificate that an entry of the index speaks of, as PEM, for whoever has the key to that public key.
     pub fn issue(&self, issued: &Issued, key: &impl PublicKeyData) -> Result<String, PkiError> {
         let Issued { serial, principal, dns_names, from, until, revoked: _ } = issued;

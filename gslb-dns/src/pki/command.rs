@@ -1,14 +1,24 @@
 //! What is said on the command line, and what is answered.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use common::mtls::Credentials;
 use common::principal::Kind;
 use jiff::Timestamp;
 
 use super::PkiError;
 use super::directory::{CA_FILE, DAYS, Directory, KEY_FILE, LIST_FILE, Wanted};
 use super::show;
+use super::visit::{Server, Signed, visit};
+
+/// What was done, and what was not.
+#[derive(Debug)]
+pub struct Done {
+    pub text: String,
+    pub failures: Vec<String>,
+}
 
 /// `gslb-dns pki …`
 #[derive(Args)]
@@ -53,6 +63,12 @@ enum Command {
     },
     /// Make the revocation list anew, before it is out of date. Every other command does so half way.
     Crl,
+    /// Go to name servers, sign what daemons have parked there, and bring it back.
+    Renew {
+        /// NAME=ADDRESS:PORT of a name server's control listener; may be repeated
+        #[arg(long = "server", required = true)]
+        servers: Vec<Server>,
+    },
     /// What was issued, until when it holds, and what was taken back.
     List {
         /// For programs
@@ -71,9 +87,12 @@ enum Daemon {
 
 impl Pki {
     /// Does it, and tells what was done.
-    pub fn run(self, now: Timestamp) -> Result<String, PkiError> {
+    pub fn run(self, now: Timestamp) -> Result<Done, PkiError> {
         let Pki { dir, command } = self;
-        match command {
+        let text = match command {
+            Command::Renew { servers } => {
+                return renew(&mut Directory::open(&dir, now)?, &servers, now);
+            }
             Command::Init { cluster } => {
                 let made = Directory::init(&dir, &cluster, now)?;
                 let path = |file| made.path(file).display().to_string();
@@ -121,8 +140,33 @@ impl Pki {
                     false => show::text(directory.index(), now),
                 })
             }
+        };
+        text.map(|text| Done { text, failures: vec![] })
+    }
+}
+
+/// One name server that is away keeps nobody from being renewed by the others.
+fn renew(directory: &mut Directory, servers: &[Server], now: Timestamp) -> Result<Done, PkiError> {
+    let visitor = Credentials::read(&directory.visitor(now)?)
+        .map_err(|error| PkiError::Refused(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| PkiError::Refused(error.to_string()))?;
+    let mut done = Done { text: String::new(), failures: vec![] };
+    let mut signed = Signed::new();
+    for server in servers {
+        match runtime.block_on(visit(directory, &visitor, server, &mut signed)) {
+            Ok(told) if told.is_empty() => {
+                let _ = writeln!(done.text, "{server}: nobody waits");
+            }
+            Ok(told) => {
+                for line in told {
+                    let _ = writeln!(done.text, "{server}: {line}");
+                }
+            }
+            Err(error) => done.failures.push(format!("{server}: {error}")),
         }
     }
+    Ok(done)
 }
 
 impl From<Daemon> for Kind {

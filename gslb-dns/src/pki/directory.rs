@@ -10,7 +10,7 @@ use common::principal::{Kind, Principal};
 use common::{bounded, durable, entropy};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{KeyPair, PublicKeyData};
-use rustls::pki_types::DnsName;
+use rustls::pki_types::{CertificateDer, DnsName};
 
 use super::PkiError;
 use super::ca::{BACKDATED, Ca};
@@ -125,6 +125,11 @@ impl Directory {
         &self.index
     }
 
+    /// The CA's own.
+    pub(super) fn certificate(&self) -> &CertificateDer<'static> {
+        self.ca.certificate()
+    }
+
     pub fn path(&self, file: &str) -> PathBuf {
         self.path.join(file)
     }
@@ -142,22 +147,26 @@ impl Directory {
         let key = to.join(format!("{}.key", principal.name));
         free(&certificate, &key, &principal)?;
         let pair = KeyPair::generate()?;
-        let (issued, pem) = self.sign(principal, wanted, &pair, now)?;
+        let others: Vec<Box<str>> =
+            wanted.dns_names.iter().map(|name| name.as_str().into()).collect();
+        let lasts = SignedDuration::from_hours(i64::from(wanted.days) * 24);
+        let (issued, pem) = self.sign(principal, &others, lasts, &pair, now)?;
         durable::write_secret(&key, pair.serialize_pem().as_bytes()).map_err(PkiError::of(&key))?;
         durable::write(&certificate, pem.as_bytes()).map_err(PkiError::of(&certificate))?;
         Ok((issued, certificate, key))
     }
 
-    /// A certificate, as PEM, that the index knows of.
-    fn sign(
+    /// A certificate, as PEM, that the index knows of. `others` are a name server's names beside its own.
+    pub(super) fn sign(
         &mut self,
         principal: Principal,
-        wanted: &Wanted,
+        others: &[Box<str>],
+        lasts: SignedDuration,
         key: &impl PublicKeyData,
         now: Timestamp,
     ) -> Result<(Issued, String), PkiError> {
         let from = whole(now) - BACKDATED;
-        let until = whole(now) + SignedDuration::from_hours(i64::from(wanted.days) * 24);
+        let until = whole(now) + lasts;
         if until > self.index.ca_until {
             let end = self.index.ca_until;
             return Err(PkiError::Refused(format!(
@@ -168,8 +177,7 @@ impl Directory {
         if principal.kind == Kind::Dns {
             dns_names.push(principal.name.clone());
         }
-        let others = wanted.dns_names.iter().map(|name| name.as_str().into());
-        dns_names.extend(others.filter(|name| *name != principal.name));
+        dns_names.extend(others.iter().filter(|name| **name != principal.name).cloned());
         let serial = Serial::of(entropy::octets());
         let issued = Issued { serial, principal, dns_names, from, until, revoked: None };
         let pem = self.ca.issue(&issued, key)?;

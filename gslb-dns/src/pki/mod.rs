@@ -2,6 +2,8 @@
 //!
 //! command ─▶ directory (locked, written durably) ─▶ index (what was issued) + ca (what signs)
 //!
+//! renew: visit (to name servers) ─▶ renewal (who is believed) ─▶ directory
+//!
 //! The index is written before what it speaks of, so that no certificate is ever out that it does not know, and no
 //! revocation is told that a crash could take back.
 
@@ -9,11 +11,13 @@ mod ca;
 mod command;
 mod directory;
 mod index;
+mod renewal;
 mod show;
 #[cfg(test)]
 mod tests;
+mod visit;
 
-pub use self::command::Pki;
+pub use self::command::{Done, Pki};
 
 use std::io;
 use std::path::{Path, PathBuf};

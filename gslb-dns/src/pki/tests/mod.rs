@@ -1,5 +1,7 @@
 //! A CA from its making to its list, as daemons read what it issues.
 
+mod renewal;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -10,12 +12,12 @@ use common::principal::Kind;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
-use super::PkiError;
-use super::directory::{
+use crate::pki::PkiError;
+use crate::pki::directory::{
     CA_FILE, DAYS, Directory, INDEX_FILE, KEY_FILE, LIST_FILE, MOST_DAYS, Wanted,
 };
-use super::index::{Index, Issued, LONGEST_WHY, List, MOST_ISSUED, Serial, VERSION};
-use super::show;
+use crate::pki::index::{Index, Issued, LONGEST_WHY, List, MOST_ISSUED, Serial, VERSION};
+use crate::pki::show;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
