@@ -179,8 +179,9 @@ async fn who_asks_for_nothing_that_is_here_is_told_what_is() {
     let ca = Ca::new("ca");
     let listening = Listening::start(&ca, Limits::OURS);
     let client = listening.connect(&ca.issue(VANTAGE)).await;
-    for path in ["/", "/v1/reports", "/v1/report/", "/metrics", "/v1/renew"] {
-        let there_are = "there are POST /v1/report and GET /v1/assignment?epoch=EPOCH";
+    for path in ["/", "/v1/reports", "/v1/report/", "/metrics", "/v1/renew/"] {
+        let there_are =
+            "there are POST /v1/report, GET /v1/assignment?epoch=EPOCH and POST /v1/renew";
         check(&client.ask(&format!("GET {path}"), "").await, 404, there_are);
     }
     for (line, allow) in [
@@ -188,6 +189,8 @@ async fn who_asks_for_nothing_that_is_here_is_told_what_is() {
         ("PUT /v1/report", "POST"),
         ("POST /v1/assignment", "GET"),
         ("DELETE /v1/assignment", "GET"),
+        ("GET /v1/renew", "POST"),
+        ("PUT /v1/renewals", "GET, POST"),
     ] {
         let answered = client.ask(line, "").await;
         check(&answered, 405, &format!("this path takes {allow} and nothing else"));

@@ -10,14 +10,22 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use common::clock::now;
 use common::mtls::{ALPN, Credentials, Files, principal_of};
+use common::renewal::{LONGEST_REQUEST, Renewing};
+use data_encoding::BASE64;
+use gslb_dns::parked::desk::LONGEST_SAYING;
+use gslb_tests::control::Client;
 use gslb_tests::peers;
 use gslb_tests::process::Process;
-use gslb_tests::server::{Finished, run};
+use gslb_tests::server::{Finished, Server, run};
 use gslb_tests::wait::PATIENCE;
+use gslb_tests::world::{EVERY_STEP, NODE_NAME, World};
+use jiff::SignedDuration;
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_rustls::TlsConnector;
 
 struct Pki(TempDir);
 
@@ -45,15 +53,18 @@ impl Pki {
         finished
     }
 
-    fn credentials(&self, name: &str) -> Credentials {
+    fn files(&self, name: &str) -> Files {
         let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
-        Credentials::read(&Files {
+        Files {
             ca: self.path("ca.pem"),
             certificate: self.path(&certificate),
             key: self.path(&key),
             crl: Some(self.path("crl.pem")),
-        })
-        .unwrap()
+        }
+    }
+
+    fn credentials(&self, name: &str) -> Credentials {
+        Credentials::read(&self.files(name)).unwrap()
     }
 
     fn openssl(&self, words: &str) -> Command {
@@ -156,6 +167,29 @@ fn openssl_believes_what_is_issued_until_it_is_revoked() {
     assert!(crl.contains(&format!("Serial Number: {serial}")), "{serial} is not in\n{crl}");
 }
 
+#[test]
+fn openssl_reads_what_a_daemon_asks_for() {
+    if peers::missing(has_no_openssl()) {
+        return;
+    }
+    let pki = Pki::init();
+    pki.say("issue probe ams");
+    let renewing = Renewing::open(&pki.files("ams")).unwrap();
+    let asked = renewing.request(&pki.credentials("ams")).unwrap();
+    let asked: Value = serde_json::from_slice(&asked).unwrap();
+    let request = BASE64.decode(asked["request"].as_str().unwrap().as_bytes()).unwrap();
+    fs::write(pki.path("ams.csr"), request).unwrap();
+    let output = pki.openssl("req -inform der -in ams.csr -verify -noout -text").output().unwrap();
+    let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && told.contains("verify OK"), "{told}");
+    assert!(told.contains("URI:gslb://test/probe/ams"), "{told}");
+    // Nobody is there to be visited: that is told, and is no success.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let told = pki.ask(&format!("renew --server dns1={nobody}"));
+    assert_eq!((told.code, &*told.stdout), (Some(1), ""));
+    assert!(told.stderr.contains(&format!("dns1={nobody}: Connection refused")), "{}", told.stderr);
+}
+
 /// `openssl s_client` shows our server a certificate, and what became of it there.
 fn dialed_by_openssl(pki: &Pki, name: &str) -> Result<String, String> {
     let server = pki.credentials("dns1").server();
@@ -255,4 +289,110 @@ fn we_show_openssl_our_certificate_and_believe_its_own() {
     pki.say("revoke dns1 --why stolen");
     let told = dials_openssl(&pki, "dns1").unwrap_err();
     assert!(told.contains("Revoked"), "{told}");
+}
+
+impl Pki {
+    /// As if the daemon's certificate had been issued 29 days ago, for 30: so the CA sees that it is due.
+    fn age(&self, name: &str) {
+        let path = self.path("index.json");
+        let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let ends = format!("/{name}");
+        let issued = index["issued"].as_array_mut().unwrap();
+        let one = issued.iter_mut().find(|one| one["principal"].as_str().unwrap().ends_with(&ends));
+        let (one, day) = (one.unwrap(), SignedDuration::from_hours(24));
+        one["from"] = (now() - day * 29).to_string().into();
+        one["until"] = (now() + day).to_string().into();
+        fs::write(path, index.to_string()).unwrap();
+    }
+
+    /// A connection to a name server's control listener, as whoever has those files.
+    async fn dial(&self, server: &Server, files: &Files) -> Client {
+        let stream = tokio::net::TcpStream::connect(server.control().unwrap()).await.unwrap();
+        let connector = TlsConnector::from(Credentials::read(files).unwrap().client());
+        Client::over(connector.connect(NODE_NAME.try_into().unwrap(), stream).await.unwrap()).await
+    }
+}
+
+/// From a daemon that asks, by the real listener, to the CA on its host and back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_is_renewed_by_way_of_a_name_server() {
+    let pki = Pki::init();
+    pki.say(&format!("issue dns {NODE_NAME}"));
+    pki.say("issue probe ams --days 2");
+    pki.say("issue agent fra");
+    pki.age("ams");
+    let world = World::write(&EVERY_STEP).unwrap();
+    let Files { ca, certificate, key, crl } = pki.files(NODE_NAME);
+    let control = format!(
+        "\n[control]\nlisten = \"127.0.0.1:0\"\nca = {ca:?}\ncertificate = {certificate:?}\nkey = {key:?}\ncrl = {:?}\n",
+        crl.unwrap()
+    );
+    fs::write(world.node(), fs::read_to_string(world.node()).unwrap() + &control).unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    let waiting = || server.metric("gslb_dns_control_renewals_waiting").unwrap();
+    let renew = format!("renew --server {NODE_NAME}={}", server.control().unwrap());
+
+    let files = [pki.files("ams"), pki.files("fra")];
+    let renewing = [0, 1].map(|at| Renewing::open(&files[at]).unwrap());
+    let before = [0, 1].map(|at| Credentials::read(&files[at]).unwrap());
+    let requests = [0, 1].map(|at| renewing[at].request(&before[at]).unwrap());
+    let ams = pki.dial(&server, &files[0]).await;
+    let fra = pki.dial(&server, &files[1]).await;
+    let ask =
+        async |client: &Client, at: usize| client.ask("POST /v1/renew", requests[at].clone()).await;
+    for _ in 0..2 {
+        assert_eq!(ask(&ams, 0).await.status, 202);
+        assert_eq!(ask(&fra, 1).await.status, 202);
+        assert_eq!(waiting(), 2.0);
+    }
+
+    // Nobody asks for another, sees what waits, or brings it something.
+    assert_eq!(ask(&ams, 1).await.status, 403);
+    assert_eq!(ams.ask("GET /v1/renewals", "").await.status, 403);
+    assert_eq!(ams.ask("POST /v1/renewals", "{}").await.status, 403);
+    let refused = ams.ask("DELETE /v1/renewals", "").await;
+    assert_eq!((refused.status, refused.header("allow")), (405, "GET, POST"));
+    let most = " ".repeat(LONGEST_REQUEST);
+    assert_eq!(ams.ask("POST /v1/renew", most.clone()).await.status, 422);
+    assert_eq!(ams.ask("POST /v1/renew", most + " ").await.status, 413);
+
+    let told = pki.say(&renew).stdout;
+    assert!(told.contains("renewed gslb://test/probe/ams, until "), "{told}");
+    assert!(told.contains("refused gslb://test/agent/fra: its certificate holds until"), "{told}");
+    assert_eq!(waiting(), 0.0);
+    let answered = ask(&ams, 0).await;
+    assert_eq!(answered.status, 200, "{answered:?}");
+    assert_eq!(answered.header("content-type"), "application/pem-certificate-chain");
+    renewing[0].take(&before[0], answered.body.as_bytes()).unwrap();
+    let after = Credentials::read(&files[0]).unwrap();
+    assert!(after.not_after() > before[0].not_after());
+    let refused = ask(&fra, 1).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.body.starts_with("the CA refuses: its certificate holds"), "{refused:?}");
+    // The next certificate is let in as the old one was.
+    let ams = pki.dial(&server, &files[0]).await;
+    assert_eq!(ams.ask("GET /v1/assignment", "").await.status, 403); // A world without vantages.
+    let told = pki.say(&renew).stdout;
+    assert!(told.contains("nobody waits"), "{told}");
+
+    // What the CA shows is good for its errand alone.
+    let visitor = Files {
+        certificate: pki.path(".visitor.pem"),
+        key: pki.path(".visitor.key"),
+        ..pki.files("ams")
+    };
+    let visitor = pki.dial(&server, &visitor).await;
+    assert_eq!(visitor.ask("GET /v1/renewals", "").await.json(), json!({ "waiting": [] }));
+    assert_eq!(visitor.ask("POST /v1/renewals", " ".repeat(LONGEST_SAYING + 1)).await.status, 413);
+    for line in ["POST /v1/renew", "POST /v1/report", "GET /v1/assignment"] {
+        assert_eq!(visitor.ask(line, "{}").await.status, 403, "{line}");
+    }
+    // One for what was brought to whom waits, one for the other.
+    let count = |outcome| {
+        let name = format!("gslb_dns_control_renewals_total{{outcome=\"{outcome}\"}}");
+        server.metric(&name).unwrap()
+    };
+    assert_eq!((count("parked"), count("brought"), count("answered")), (4.0, 2.0, 1.0));
+    assert_eq!((count("refused"), count("too_large"), count("forbidden")), (1.0, 2.0, 4.0));
+    assert!(server.stop().unwrap().success());
 }

@@ -59,7 +59,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("talkers", "answer name query zone"),
     ("metrics", "answer cookie ledger query steer"),
     ("certificates", "metrics tls world"),
-    ("control", "inbox lock metrics world"),
+    ("control", "inbox lock metrics parked world"),
     ("dnstap", "answer"),
     (
         "query_log",

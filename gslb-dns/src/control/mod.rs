@@ -1,12 +1,14 @@
 //! The control listener: what probes tell this name server, and what they are asked to look at.
 //!
 //! listen ─▶ trust (a handshake, both sides known) ─▶ seats ─▶ visit ─▶ route ─▶ report ─▶ Told ─▶ who weighs it
+//!                                                                                    └▶ renewal ─▶ parked
 //!
 //! HTTP/2 within TLS 1.3, each side with a certificate of the cluster's CA. Everything is bounded before it is
 //! looked at: who is connected, who asks how often, what a report may take. No thread of UDP has a part in it, and
 //! one report is parsed at a time, so that a storm of them takes one core at most.
 
 mod meters;
+mod renewal;
 mod report;
 mod route;
 mod seats;
@@ -37,6 +39,7 @@ use self::visit::Newcomer;
 use crate::inbox::stream::{Change, Reception};
 use crate::lock::Mutex;
 use crate::metrics::{CertificateMetrics, ControlMetrics};
+use crate::parked::Parked;
 use crate::world::{Epoch, World};
 
 /// Reports that wait to be weighed, which takes less than a millisecond each: as many as come while somebody else is
@@ -138,6 +141,7 @@ struct Door {
     told: mpsc::Sender<Told>,
     seats: Mutex<Seats>,
     meters: Mutex<Meters>,
+    parked: Mutex<Parked>,
     /// Places for large reports.
     large: Arc<Semaphore>,
     /// The right to parse, of which there is one.
@@ -185,6 +189,7 @@ impl Control {
             us: trust.us().clone(),
             seats: Mutex::new(Seats::new(&limits)),
             meters: Mutex::new(Meters::new(&limits)),
+            parked: Mutex::default(),
             large: Arc::new(Semaphore::new(limits.large)),
             parsing: Arc::new(Semaphore::new(1)),
             limits,

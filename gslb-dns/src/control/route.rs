@@ -13,8 +13,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
+use super::renewal::{self, Errand};
 use super::{Assigned, Door, report};
 use crate::inbox::stream::{Oddity, Reception};
+use crate::parked::desk::{self, RENEW, RENEWALS};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -35,6 +37,7 @@ enum Asked {
     Report,
     /// With the epoch of the assignment that is known already.
     Assignment(Option<String>),
+    Renewal(Errand),
 }
 
 /// Why a request is not granted. All but the first two are of reports.
@@ -51,6 +54,8 @@ pub enum Refusal {
     },
     NoReporter,
     NoAgents,
+    /// Daemons ask for themselves, the CA fetches and brings.
+    NoErrand,
     NoVantage(Box<str>),
     /// The report says that it is another's.
     NotYours {
@@ -105,6 +110,18 @@ async fn answer(door: &Door, peer: &Arc<Principal>, head: &Parts, body: &mut Inc
             door.metrics.assignments.with_label_values(&[outcome]).inc();
             reply
         }
+        Ok(Asked::Renewal(errand)) => {
+            let said = match allowed {
+                Ok(()) => renewal::run(door, peer, errand, body).await,
+                Err(refusal) => Err(refusal),
+            };
+            let (outcome, reply) = match said {
+                Ok(said) => (said.outcome, said_of_renewal(said)),
+                Err(refusal) => (refusal.as_str(), refusal.reply()),
+            };
+            door.metrics.renewals.with_label_values(&[outcome]).inc();
+            reply
+        }
         Ok(Asked::Report) => {
             let received = match allowed.and_then(|()| entitled()) {
                 Ok(()) => report::receive(door, peer, body).await,
@@ -132,6 +149,11 @@ fn asked(method: &Method, path: &str, query: &str) -> Result<Asked, Refusal> {
             Ok(Asked::Assignment(epoch.map(|(_, epoch)| epoch.into_owned())))
         }
         (ASSIGNMENT, _) => Err(Refusal::NoSuchMethod("GET")),
+        (RENEW, &Method::POST) => Ok(Asked::Renewal(Errand::Ask)),
+        (RENEW, _) => Err(Refusal::NoSuchMethod("POST")),
+        (RENEWALS, &Method::GET) => Ok(Asked::Renewal(Errand::Fetch)),
+        (RENEWALS, &Method::POST) => Ok(Asked::Renewal(Errand::Bring)),
+        (RENEWALS, _) => Err(Refusal::NoSuchMethod("GET, POST")),
         (_, _) => Err(Refusal::NoSuchPath),
     }
 }
@@ -155,6 +177,11 @@ fn assignment(assigned: &Assigned, known: Option<&str>) -> (&'static str, Reply)
         return ("unchanged", empty(StatusCode::NOT_MODIFIED));
     }
     ("sent", reply(StatusCode::OK, JSON, assigned.octets.clone()))
+}
+
+fn said_of_renewal(said: desk::Reply) -> Reply {
+    let status = StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    reply(status, said.kind, said.body.into())
 }
 
 fn received_as(mark: Mark, reception: Reception, assigned: &Assigned) -> (&'static str, Reply) {
@@ -191,6 +218,7 @@ impl Refusal {
             Refusal::OtherCluster { .. }
             | Refusal::NoReporter
             | Refusal::NoAgents
+            | Refusal::NoErrand
             | Refusal::NoVantage(_)
             | Refusal::NotYours { .. } => "forbidden",
             Refusal::TooLarge | Refusal::TooMany => "too_large",
@@ -227,7 +255,7 @@ impl Refusal {
             Refusal::NoSuchPath => (
                 StatusCode::NOT_FOUND,
                 said(
-                    "nothing is here; there are POST /v1/report and GET /v1/assignment?epoch=EPOCH",
+                    "nothing is here; there are POST /v1/report, GET /v1/assignment?epoch=EPOCH and POST /v1/renew",
                 ),
             ),
             Refusal::NoSuchMethod(method) => (
@@ -252,7 +280,7 @@ impl Refusal {
             Refusal::NoReporter => (
                 StatusCode::FORBIDDEN,
                 said(
-                    "your certificate is a name server's, which tells nobody what it saw and is \
+                    "your certificate is a name server's or the CA's, which tells nobody what it saw and is \
                      assigned nothing; use a probe's",
                 ),
             ),
@@ -260,6 +288,13 @@ impl Refusal {
                 StatusCode::FORBIDDEN,
                 said(
                     "this name server's world has no agents, so it takes no report of one; stop the agent",
+                ),
+            ),
+            Refusal::NoErrand => (
+                StatusCode::FORBIDDEN,
+                said(
+                    "daemons of this cluster ask for themselves, by POST /v1/renew; what they wait for is \
+                     fetched and brought by the CA alone, at /v1/renewals",
                 ),
             ),
             Refusal::NoVantage(name) => (
@@ -291,9 +326,9 @@ impl Refusal {
             Refusal::Unreadable(why) => (StatusCode::UNPROCESSABLE_ENTITY, why.clone()),
             Refusal::Late => (
                 StatusCode::REQUEST_TIMEOUT,
-                said("the report took too long to come; send it again"),
+                said("what was sent took too long to come; send it again"),
             ),
-            Refusal::CutShort => (StatusCode::BAD_REQUEST, said("the report was cut short")),
+            Refusal::CutShort => (StatusCode::BAD_REQUEST, said("what was sent was cut short")),
             Refusal::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 said(

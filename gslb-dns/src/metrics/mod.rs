@@ -43,6 +43,9 @@ pub struct ControlMetrics {
     /// By outcome, as `control::route` names them.
     pub reports: IntCounterVec,
     pub assignments: IntCounterVec,
+    /// By outcome, as `parked::desk` and `control::route` name them.
+    pub renewals: IntCounterVec,
+    pub renewals_waiting: IntGauge,
     /// By vantage: Unix time, in seconds.
     pub probe_expiry: IntGaugeVec,
 }
@@ -241,6 +244,15 @@ impl Metrics {
                 "gslb_dns_control_assignments_total",
                 "times that producers asked what to look at, by what they were told",
                 "outcome",
+            ),
+            renewals: register.counters(
+                "gslb_dns_control_renewals_total",
+                "times that daemons asked for a certificate or the CA came by, by what came of it",
+                "outcome",
+            ),
+            renewals_waiting: register.gauge(
+                "gslb_dns_control_renewals_waiting",
+                "daemons whose next certificate the CA has not brought yet",
             ),
             probe_expiry: register.gauges(
                 "gslb_dns_control_probe_certificate_expiry_timestamp_seconds",
