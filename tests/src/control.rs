@@ -78,7 +78,11 @@ impl Listening {
 
     /// With somebody else behind it.
     pub fn start_telling(ca: &Ca, limits: Limits, told: mpsc::Sender<Told>) -> Listening {
-        let holder = ca.issue("gslb://test/dns/dns1");
+        Listening::start_as(ca.issue("gslb://test/dns/dns1"), limits, told)
+    }
+
+    /// As whoever has these files.
+    pub fn start_as(holder: Holder, limits: Limits, told: mpsc::Sender<Told>) -> Listening {
         let kept = Arc::new(Kept::read(holder.files()).unwrap());
         let vantages = [VANTAGE, "gslb://test/probe/fra"];
         let vantages = vantages.map(|uri| uri.rsplit('/').next().unwrap().into());

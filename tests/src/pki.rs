@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use common::mtls::{Credentials, Files};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType, SerialNumber,
+    date_time_ymd,
 };
 use tempfile::TempDir;
 
@@ -52,6 +53,13 @@ impl Ca {
 
     /// Certificate, key and serial number of `gslb://CLUSTER/KIND/NAME`, or of whatever the URI says.
     pub fn certify(&self, uri: &str, until: Until) -> (String, String, u64) {
+        let key = KeyPair::generate().unwrap();
+        let (certificate, serial) = self.sign(uri, until, &key);
+        (certificate, key.serialize_pem(), serial)
+    }
+
+    /// For whoever has the key to that public key.
+    pub fn sign(&self, uri: &str, until: Until, key: &impl PublicKeyData) -> (String, u64) {
         let serial = self.issued.fetch_add(1, Relaxed);
         let mut params = CertificateParams::new([]).unwrap();
         let name = uri.rsplit('/').next().unwrap();
@@ -67,9 +75,7 @@ impl Ca {
                 begin + std::time::Duration::from_secs((now + seconds) as u64)
             }
         };
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem(), serial)
+        (params.signed_by(key, &self.issuer).unwrap().pem(), serial)
     }
 
     /// Files of a new holder, in a folder of their own.

@@ -5,12 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::renewal::Asked;
+use common::validity::Validity;
 use gslb_dns::control::Limits;
 use gslb_tests::control::{Client, Listening, Report, Sent, VANTAGE};
 use gslb_tests::pki::{Ca, Holder, Until};
+use gslb_tests::wait::PATIENCE;
 use hyper::body::Bytes;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 const OFTEN: Limits = Limits { look: Duration::from_millis(20), ..Limits::OURS };
 
@@ -161,4 +166,43 @@ async fn a_listener_that_stops_ends_what_is_open() {
     listening.stop();
     client.ended().await;
     (&mut listening.serving).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_certificate_is_renewed_while_we_serve() {
+    const US: &str = "gslb://test/dns/dns1";
+    let ca = Ca::new("ca");
+    // Its life is nearly over.
+    let holder = ca.issue_until(US, Until::Soon(3600));
+    let old = holder.credentials().not_after();
+    let limits = Limits { renew: Duration::from_millis(20), ..OFTEN };
+    let (told, _heard) = tokio::sync::mpsc::channel(1);
+    let listening = Listening::start_as(holder, limits, told);
+    let waits = |listening: &Listening| listening.metrics.control.renewals_waiting.get();
+    let visitor = ca.issue("gslb://test/ca/pki");
+    let client = listening.connect(&visitor).await;
+    let fetch = async || client.ask("GET /v1/renewals", "").await.json()["waiting"].clone();
+    let mut waiting = fetch().await;
+    let deadline = Instant::now() + PATIENCE;
+    while waiting.as_array().unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "nothing was asked");
+        sleep(Duration::from_millis(100)).await;
+        waiting = fetch().await;
+    }
+    assert_eq!(waits(&listening), 1);
+    assert_eq!(waiting[0]["principal"], US);
+    let asked = Asked::read(waiting[0]["request"].to_string().as_bytes()).unwrap();
+    let (pem, _) = ca.sign(US, Until::Year(2090), &asked.key);
+    let saying = json!({ "principal": US, "certificate": pem }).to_string();
+    assert_eq!(client.ask("POST /v1/renewals", saying).await.status, 204);
+
+    let expiry = listening.metrics.certificates.expiry.with_label_values(&["control"]);
+    listening.until("the next certificate is read", |_| expiry.get() > old).await;
+    let shown = shown(&listening, &visitor).await;
+    let now_shown = Validity::of(&shown).unwrap().not_after;
+    assert_eq!(now_shown, listening.holder.credentials().not_after());
+    assert!(now_shown > old);
+    // Who was connected still is, and nothing more is asked.
+    assert_eq!(fetch().await, json!([]));
+    assert_eq!(waits(&listening), 0);
 }

@@ -174,7 +174,7 @@ fn openssl_reads_what_a_daemon_asks_for() {
     }
     let pki = Pki::init();
     pki.say("issue probe ams");
-    let renewing = Renewing::open(&pki.files("ams")).unwrap();
+    let renewing = Renewing::of(&pki.files("ams"));
     let asked = renewing.request(&pki.credentials("ams")).unwrap();
     let asked: Value = serde_json::from_slice(&asked).unwrap();
     let request = BASE64.decode(asked["request"].as_str().unwrap().as_bytes()).unwrap();
@@ -333,7 +333,7 @@ async fn a_daemon_is_renewed_by_way_of_a_name_server() {
     let renew = format!("renew --server {NODE_NAME}={}", server.control().unwrap());
 
     let files = [pki.files("ams"), pki.files("fra")];
-    let renewing = [0, 1].map(|at| Renewing::open(&files[at]).unwrap());
+    let renewing = [0, 1].map(|at| Renewing::of(&files[at]));
     let before = [0, 1].map(|at| Credentials::read(&files[at]).unwrap());
     let requests = [0, 1].map(|at| renewing[at].request(&before[at]).unwrap());
     let ams = pki.dial(&server, &files[0]).await;

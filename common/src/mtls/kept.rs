@@ -35,6 +35,10 @@ impl Kept {
         Ok(Kept { files, current, looks })
     }
 
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// Those of the files as they last were good.
     pub fn current(&self) -> Arc<Credentials> {
         self.current.load_full()

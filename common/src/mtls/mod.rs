@@ -33,6 +33,7 @@ use self::authority::Authority;
 use crate::bounded;
 use crate::identity::{Fault, Identity, LONGEST_FILE, provider};
 use crate::principal::{Kind, Principal, PrincipalError};
+use crate::renewal::Stage;
 use crate::validity::Validity;
 
 /// HTTP/2 (RFC 9113 §3.1): all that is spoken between daemons.
@@ -50,6 +51,24 @@ pub struct Files {
     pub key: PathBuf,
     /// Revocation lists (RFC 5280 §5). With them, whoever is believed has to be of a CA that has one here.
     pub crl: Option<PathBuf>,
+}
+
+impl Files {
+    /// Where the next certificate and its key lie until both are put in the place of these.
+    pub fn next(&self) -> Files {
+        let next = |path: &Path| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(".next");
+            PathBuf::from(name)
+        };
+        Files { certificate: next(&self.certificate), key: next(&self.key), ..self.clone() }
+    }
+
+    /// The identity; of a renewal that was cut in two, between the key and the certificate, the one that it led to.
+    fn identity(&self) -> Result<Identity, Fault> {
+        Identity::read(&self.certificate, &self.key)
+            .or_else(|fault| Identity::read(&self.next().certificate, &self.key).map_err(|_| fault))
+    }
 }
 
 /// Read together and judged as a whole.
@@ -90,6 +109,8 @@ pub enum HolderError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Doubt {
     NotYet,
+    /// Within a week, or less if it holds for less than a month: see `renewal::Stage`.
+    EndsSoon,
     Expired,
     Revoked,
     /// A revocation list whose successor is due. It is believed: lists that are late must not lock everybody out.
@@ -101,6 +122,9 @@ impl fmt::Display for Doubt {
         f.write_str(match self {
             Doubt::NotYet => {
                 "our certificate does not hold yet: the others refuse us; is the clock right?"
+            }
+            Doubt::EndsSoon => {
+                "our certificate ends soon, and nobody has renewed it: does gslb-dns pki renew run on the CA's host?"
             }
             Doubt::Expired => "our certificate has expired: the others refuse us; have it renewed",
             Doubt::Revoked => {
@@ -125,7 +149,7 @@ impl Credentials {
             let file = file.to_owned();
             move |why: String| CredentialsError { file: file.clone(), why }
         };
-        let identity = Identity::read(certificate, key).map_err(|fault| match fault {
+        let identity = files.identity().map_err(|fault| match fault {
             Fault::Certificate(why) => blame(certificate)(why),
             Fault::Key(why) => blame(key)(why),
         })?;
@@ -217,8 +241,10 @@ impl Credentials {
     /// At that unix time, in seconds.
     pub fn doubts(&self, now: i64) -> Vec<Doubt> {
         let Validity { not_before, not_after } = self.validity();
+        let is_late = Stage::of(self.validity(), now) == Stage::Alarm;
         let doubts = [
             (now < not_before, Doubt::NotYet),
+            (is_late && now <= not_after, Doubt::EndsSoon),
             (now > not_after, Doubt::Expired),
             (self.is_own_revoked(), Doubt::Revoked),
             (self.authority.next_update().is_some_and(|next| now > next), Doubt::ListOutOfDate),

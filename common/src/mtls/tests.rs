@@ -255,7 +255,10 @@ fn what_time_heals_or_breaks_is_a_doubt() {
         Folder::new(&ca.pem, ca.issue(&Leaf { until: 2027, ..PROBE }), &ca.revoke(&[], 2027));
     let until = folder.read().not_after();
     assert_eq!(until, 1_798_761_600);
-    assert_eq!(folder.read().doubts(until), []);
+    let week = 7 * 86_400;
+    assert_eq!(folder.read().doubts(until - week), []);
+    assert_eq!(folder.read().doubts(until - week + 1), [Doubt::EndsSoon]);
+    assert_eq!(folder.read().doubts(until), [Doubt::EndsSoon]);
     assert_eq!(folder.read().doubts(until + 1), [Doubt::Expired, Doubt::ListOutOfDate]);
 }
 

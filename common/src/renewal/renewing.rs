@@ -1,8 +1,8 @@
 //! A daemon's own files, from one certificate to the next.
 //!
 //! The next key lies beside the key (`.next`) from the first asking on, also through restarts: what was asked for once
-//! can be taken by whoever asks again. Key and certificate are changed by two renames; between them lies one state, of
-//! which `settle` makes the new pair.
+//! can be taken by whoever asks again. Key and certificate are changed by two renames; between them lies one state, which
+//! `Credentials::read` understands, and of which `settle` makes the new pair.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -19,8 +19,7 @@ use crate::{bounded, durable};
 #[derive(Debug)]
 pub struct Renewing {
     files: Files,
-    next_certificate: PathBuf,
-    next_key: PathBuf,
+    next: Files,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +43,8 @@ pub enum RenewalError {
 }
 
 impl Renewing {
-    /// Before the files are read for the first time: a renewal that a crash has cut in two is brought to its end.
-    pub fn open(files: &Files) -> Result<Renewing, RenewalError> {
-        let (next_certificate, next_key) = (next(&files.certificate), next(&files.key));
-        let renewing = Renewing { files: files.clone(), next_certificate, next_key };
-        renewing.settle()?;
-        Ok(renewing)
+    pub fn of(files: &Files) -> Renewing {
+        Renewing { files: files.clone(), next: files.next() }
     }
 
     /// What is sent to a name server, again and again until it answers with a certificate.
@@ -58,8 +53,8 @@ impl Renewing {
             Some(key) => key,
             None => {
                 let key = KeyPair::generate().map_err(RenewalError::Key)?;
-                durable::write_secret(&self.next_key, key.serialize_pem().as_bytes())
-                    .map_err(of(&self.next_key))?;
+                durable::write_secret(&self.next.key, key.serialize_pem().as_bytes())
+                    .map_err(of(&self.next.key))?;
                 key
             }
         };
@@ -71,19 +66,17 @@ impl Renewing {
         if answer.len() > LONGEST_ANSWER {
             return Err(RenewalError::TooLarge);
         }
-        durable::write(&self.next_certificate, answer).map_err(of(&self.next_certificate))?;
+        durable::write(&self.next.certificate, answer).map_err(of(&self.next.certificate))?;
         self.judge(credentials).inspect_err(|_| {
             // It would be looked at again, and found wrong again.
-            let _ = fs::remove_file(&self.next_certificate);
+            let _ = fs::remove_file(&self.next.certificate);
         })?;
-        durable::rename(&self.next_key, &self.files.key).map_err(of(&self.files.key))?;
+        durable::rename(&self.next.key, &self.files.key).map_err(of(&self.files.key))?;
         self.finish()
     }
 
     fn judge(&self, credentials: &Credentials) -> Result<(), RenewalError> {
-        let Files { ca, crl, .. } = self.files.clone();
-        let (certificate, key) = (self.next_certificate.clone(), self.next_key.clone());
-        let sent = Credentials::read(&Files { ca, certificate, key, crl })?;
+        let sent = Credentials::read(&self.next)?;
         match () {
             () if sent.principal() != credentials.principal() => {
                 Err(RenewalError::Another(sent.principal().to_string()))
@@ -94,37 +87,32 @@ impl Renewing {
         }
     }
 
-    fn settle(&self) -> Result<(), RenewalError> {
-        if !self.next_certificate.exists() {
+    /// Brings a renewal that a crash has cut in two to its end.
+    pub fn settle(&self) -> Result<(), RenewalError> {
+        if !self.next.certificate.exists() {
             return Ok(());
         }
         // The key was changed already, or nothing was.
-        match Identity::read(&self.next_certificate, &self.files.key) {
+        match Identity::read(&self.next.certificate, &self.files.key) {
             Ok(_) => self.finish(),
-            Err(_) => fs::remove_file(&self.next_certificate).map_err(of(&self.next_certificate)),
+            Err(_) => fs::remove_file(&self.next.certificate).map_err(of(&self.next.certificate)),
         }
     }
 
     fn finish(&self) -> Result<(), RenewalError> {
-        durable::rename(&self.next_certificate, &self.files.certificate)
+        durable::rename(&self.next.certificate, &self.files.certificate)
             .map_err(of(&self.files.certificate))
     }
 
     /// Of an earlier asking; what cannot be read is made anew.
     fn kept_key(&self) -> Option<KeyPair> {
-        let pem = bounded::read_file(&self.next_key, LONGEST_FILE);
+        let pem = bounded::read_file(&self.next.key, LONGEST_FILE);
         let pem = match pem {
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             other => String::from_utf8(other.ok()?).ok()?,
         };
         KeyPair::from_pem(&pem).ok().filter(|key| key.algorithm() == &rcgen::PKCS_ECDSA_P256_SHA256)
     }
-}
-
-fn next(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".next");
-    name.into()
 }
 
 fn of(path: &Path) -> impl FnOnce(io::Error) -> RenewalError {

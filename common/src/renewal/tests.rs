@@ -175,7 +175,7 @@ fn a_daemon_takes_its_next_certificate_and_nothing_else() {
     let (folder, credentials) = credentials(&ca, &PROBE);
     let files = folder.files();
     let kept = Kept::read(files.clone()).unwrap();
-    let renewing = Renewing::open(&files).unwrap();
+    let renewing = Renewing::of(&files);
     let request = renewing.request(&credentials).unwrap();
     let before = (fs::read(&files.certificate).unwrap(), fs::read(&files.key).unwrap());
 
@@ -212,7 +212,7 @@ fn a_daemon_takes_its_next_certificate_and_nothing_else() {
 fn who_asks_again_asks_with_the_same_key_also_after_a_restart() {
     let (folder, credentials) = credentials(&Ca::new("ca"), &PROBE);
     let key = || {
-        let renewing = Renewing::open(&folder.files()).unwrap();
+        let renewing = Renewing::of(&folder.files());
         Asked::read(&renewing.request(&credentials).unwrap()).unwrap().key
     };
     let first = key();
@@ -230,7 +230,7 @@ fn a_renewal_cut_in_two_is_brought_to_its_end() {
     let ca = Ca::new("ca");
     let (folder, credentials) = credentials(&ca, &PROBE);
     let files = folder.files();
-    let renewing = Renewing::open(&files).unwrap();
+    let renewing = Renewing::of(&files);
     let request = renewing.request(&credentials).unwrap();
     let good = answer(&ca, &NEXT, &request);
     let [next_certificate, next_key] =
@@ -238,17 +238,19 @@ fn a_renewal_cut_in_two_is_brought_to_its_end() {
 
     // Before the key was changed: as if nothing had come, and it can come again.
     fs::write(&next_certificate, &good).unwrap();
-    Renewing::open(&files).unwrap();
+    renewing.settle().unwrap();
     assert!(!next_certificate.exists() && next_key.exists());
     assert_eq!(folder.read().not_after(), credentials.not_after());
 
     // Between key and certificate: the pair is whole once it is opened again.
     fs::write(&next_certificate, &good).unwrap();
     durable::rename(&next_key, &files.key).unwrap();
-    assert!(Credentials::read(&files).is_err());
-    Renewing::open(&files).unwrap();
+    // It can be used all the same.
+    let cut = Credentials::read(&files).unwrap();
+    assert!(cut.not_after() > credentials.not_after());
+    renewing.settle().unwrap();
     assert!(folder.read().not_after() > credentials.not_after());
     assert!(!next_certificate.exists());
-    Renewing::open(&files).unwrap();
+    renewing.settle().unwrap();
     assert!(folder.read().not_after() > credentials.not_after());
 }

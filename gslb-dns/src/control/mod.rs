@@ -96,6 +96,8 @@ pub struct Limits {
     pub answer: Duration,
     /// How often our files are looked at, and whose certificate holds no more.
     pub look: Duration,
+    /// How often our own next certificate is asked for, once it is time.
+    pub renew: Duration,
 }
 
 impl Limits {
@@ -113,6 +115,7 @@ impl Limits {
         body: Duration::from_secs(15),
         answer: Duration::from_secs(5),
         look: Duration::from_secs(3),
+        renew: Duration::from_mins(1),
     };
 }
 

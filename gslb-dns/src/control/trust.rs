@@ -2,11 +2,13 @@
 //! more is not listened to any longer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use common::clock::now;
+use common::clock::{monotonic, now};
 use common::mtls::{Credentials, Doubt, Kept};
 use common::principal::Principal;
+use common::renewal::{RenewalError, Renewing, Stage};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,6 +18,7 @@ use super::seats::{Closing, Peer};
 use super::{Door, stopped};
 use crate::lock::Mutex;
 use crate::metrics::CertificateMetrics;
+use crate::parked::Answer;
 
 /// As metrics name it.
 const TRANSPORT: &str = "control";
@@ -28,6 +31,15 @@ pub struct Trust {
     /// What was told already.
     told: Mutex<Vec<Doubt>>,
     metrics: CertificateMetrics,
+    renewing: Renewing,
+    asking: Mutex<Asking>,
+}
+
+/// When our next certificate was asked for last, and why it did not come.
+#[derive(Default)]
+struct Asking {
+    at: Option<Duration>,
+    failed: Option<String>,
 }
 
 impl Trust {
@@ -36,7 +48,9 @@ impl Trust {
         let us = current.principal().clone();
         metrics.ok.with_label_values(&[TRANSPORT]).set(1);
         let current = ArcSwap::new(current);
-        Trust { kept, us, current, told: Mutex::default(), metrics }
+        let renewing = Renewing::of(kept.files());
+        let (told, asking) = (Mutex::default(), Mutex::default());
+        Trust { kept, us, current, told, metrics, renewing, asking }
     }
 
     pub fn us(&self) -> &Principal {
@@ -62,6 +76,7 @@ impl Trust {
         let now = now().as_second();
         let current = self.current();
         self.tell(&current, now);
+        self.renew(door, &current, now);
         let closed = door.seats.lock().close_those(|peer| against(&current, peer, now));
         for (principal, closing) in closed {
             let why = closing.as_str();
@@ -84,6 +99,57 @@ impl Trust {
     fn refuse(&self, why: &str) {
         self.metrics.ok.with_label_values(&[TRANSPORT]).set(0);
         error!(why, "control credentials refused: the last good ones still hold");
+    }
+
+    /// We park what we ask of the CA as all others do, but without going anywhere.
+    fn renew(&self, door: &Door, current: &Credentials, now: i64) {
+        let (at, mut asking) = (monotonic(), self.asking.lock());
+        if asking.at.is_some_and(|last| at.saturating_sub(last) < door.limits.renew) {
+            return;
+        }
+        asking.at = Some(at);
+        let stage = Stage::of(current.validity(), now);
+        let failed = match self.ask(door, current, stage, at) {
+            Ok(true) => {
+                info!("control certificate renewed");
+                None
+            }
+            Ok(false) => None,
+            Err(why) => Some(why),
+        };
+        // Before that somebody else may be about to renew it, who needs nothing of us.
+        let failed = failed.filter(|_| stage == Stage::Alarm);
+        if let Some(why) = &failed
+            && asking.failed != failed
+        {
+            warn!(why, "the control certificate could not be renewed");
+        }
+        asking.failed = failed;
+    }
+
+    /// Whether another is in its place.
+    fn ask(
+        &self,
+        door: &Door,
+        current: &Credentials,
+        stage: Stage,
+        at: Duration,
+    ) -> Result<bool, String> {
+        let told = |error: RenewalError| error.to_string();
+        self.renewing.settle().map_err(told)?;
+        if stage == Stage::Early {
+            return Ok(false);
+        }
+        let request = self.renewing.request(current).map_err(told)?;
+        let answer = door.parked.lock().ask(at, &self.us, &request);
+        match answer.map_err(|error| error.to_string())? {
+            None => Ok(false),
+            Some(Answer::Certificate(pem)) => {
+                self.renewing.take(current, pem.as_bytes()).map_err(told)?;
+                Ok(true)
+            }
+            Some(Answer::Refused(why)) => Err(format!("the CA refuses: {why}")),
+        }
     }
 
     fn tell(&self, current: &Credentials, now: i64) {

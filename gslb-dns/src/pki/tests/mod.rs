@@ -87,7 +87,9 @@ fn what_is_issued_is_believed_until_its_end() {
         let second = SignedDuration::from_secs(1);
         assert_eq!(doubts(start() - SignedDuration::from_hours(1)), []);
         assert_eq!(doubts(start() - SignedDuration::from_hours(1) - second), [Doubt::NotYet]);
-        assert_eq!(doubts(start() + DAY * 30), []);
+        assert_eq!(doubts(start() + DAY * 23), []);
+        assert_eq!(doubts(start() + DAY * 23 + second), [Doubt::EndsSoon]);
+        assert_eq!(doubts(start() + DAY * 30), [Doubt::EndsSoon]);
         let late = doubts(start() + DAY * 30 + second);
         assert_eq!(late, [Doubt::Expired, Doubt::ListOutOfDate]);
         assert_eq!(story.mode(&format!("{name}.key")), 0o600);

@@ -74,7 +74,7 @@ impl Story {
 
     fn request(&self) -> Vec<u8> {
         let credentials = Credentials::read(&self.files).unwrap();
-        Renewing::open(&self.files).unwrap().request(&credentials).unwrap()
+        Renewing::of(&self.files).request(&credentials).unwrap()
     }
 
     fn renew(&self, request: &[u8], now: Timestamp) -> Result<String, String> {
@@ -92,7 +92,7 @@ fn a_daemon_is_renewed_by_way_of_a_name_server() {
         let now = start() + DAY * 20;
         let kept = Kept::read(story.files.clone()).unwrap();
         let us = kept.current().principal().clone();
-        let renewing = Renewing::open(&story.files).unwrap();
+        let renewing = Renewing::of(&story.files);
         let mut parked = Parked::default();
         let ask = |parked: &mut Parked| {
             let request = renewing.request(&kept.current()).unwrap();
@@ -256,7 +256,7 @@ fn one_goes_round_and_brings_everybody_what_they_wait_for() {
     drop(directory);
     let read = |files: &Files| Credentials::read(files).unwrap();
     let servers = [NameServer::start(&read(&dns1)), NameServer::start(&read(&dns2))];
-    let request = |files: &Files| Renewing::open(files).unwrap().request(&read(files)).unwrap();
+    let request = |files: &Files| Renewing::of(files).request(&read(files)).unwrap();
     let of = |files: &Files| read(files).principal().clone();
     for server in &servers {
         assert_eq!(server.ask(&of(&ams), &request(&ams)).status, 202);
@@ -297,7 +297,7 @@ fn one_goes_round_and_brings_everybody_what_they_wait_for() {
     assert_eq!(answers[0], answers[1]);
     assert_eq!(answers[0].status, 200);
     let before = read(&ams);
-    Renewing::open(&ams).unwrap().take(&before, &answers[0].body).unwrap();
+    Renewing::of(&ams).take(&before, &answers[0].body).unwrap();
     assert!(read(&ams).not_after() > before.not_after());
     let done = go_round(["dns1", "dns2"]);
     assert_eq!(done.text.matches("nobody waits").count(), 2, "{}", done.text);
