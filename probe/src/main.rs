@@ -15,7 +15,7 @@ use common::check::{
 use common::duration;
 use common::streak::Thresholds;
 use common::target::{Address, Target};
-use probe::look::{Looker, Program, Programs, Roots};
+use probe::look::{Look as _, Looker, Program, Programs, Roots};
 use probe::tell;
 
 /// How long a look may take, unless it is said otherwise.

@@ -4,9 +4,7 @@ use common::clock;
 use common::report::Phases;
 use serde::Serialize;
 
-use crate::look::{Failure, Seen};
-
-const SECONDS_IN_DAY: i64 = 86_400;
+use crate::seen::{Failure, Seen};
 
 #[derive(Serialize)]
 struct Told<'s> {
@@ -18,13 +16,6 @@ struct Told<'s> {
     phases_ms: Phases,
     #[serde(skip_serializing_if = "Option::is_none")]
     cert_days: Option<i64>,
-}
-
-impl Seen {
-    /// Whole days for which the server's certificate is still good; below 0 when it is no more.
-    pub fn cert_days(&self, now: i64) -> Option<i64> {
-        self.not_after.map(|not_after| (not_after - now).div_euclid(SECONDS_IN_DAY))
-    }
 }
 
 /// One JSON object and the end of its line.

@@ -24,25 +24,15 @@ use tokio::time::timeout;
 
 pub use self::external::{Program, Programs};
 pub use self::tls::{Roots, RootsError};
+pub use crate::seen::{Failure, Seen};
 
 /// Octets of an answer that are read to find what is expected in it, as HAProxy's one buffer.
 pub const MOST_READ: usize = 16 << 10;
 
-/// What came of a look.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    pub outcome: Result<(), Failure>,
-    pub phases: Phases,
-    /// When the server's certificate ends, in Unix seconds, whether or not it is a good one.
-    pub not_after: Option<i64>,
-}
-
-/// Why a look failed.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Failure {
-    pub reason: Reason,
-    /// For people: what was found, and what was expected.
-    pub detail: String,
+/// Whatever looks. A demo puts switches in front of the one that does.
+pub trait Look: Send + Sync + 'static {
+    /// Looks once; returns within the check's timeout.
+    fn look(&self, target: &Target) -> impl Future<Output = Seen> + Send;
 }
 
 /// What a probe looks with. Shared by all looks.
@@ -59,15 +49,8 @@ struct Notes {
     not_after: Option<i64>,
 }
 
-impl Failure {
-    fn new(reason: Reason, detail: impl Into<String>) -> Failure {
-        Failure { reason, detail: detail.into() }
-    }
-}
-
-impl Looker {
-    /// Looks once; returns within the check's timeout.
-    pub async fn look(&self, target: &Target) -> Seen {
+impl Look for Looker {
+    async fn look(&self, target: &Target) -> Seen {
         let mut notes = Notes::default();
         let limit = target.check.timing.timeout();
         let outcome = match timeout(limit, self.look_into(target, &mut notes)).await {
@@ -79,7 +62,9 @@ impl Looker {
         };
         Seen { outcome, phases: notes.phases, not_after: notes.not_after }
     }
+}
 
+impl Looker {
     async fn look_into(&self, target: &Target, notes: &mut Notes) -> Result<(), Failure> {
         let address = resolve(&target.address, notes).await?;
         let at = SocketAddr::new(address, target.port);
