@@ -1,15 +1,25 @@
-//! Looks at every VIP as a client would, from one place of the world, and judges what it saw.
+//! Looks at every VIP as a client would, from one place of the world, and reports what it saw.
 //!
-//! rounds:  asked ─▶ due ─▶ (look) ─▶ judge, blind ─▶ posts for each name server
-//! once:    look ─▶ tell     (`probe look`)
+//! look:    asked ─▶ due ─▶ look ─▶ judge, blind ─▶ report     (`rounds` joins them)
+//! report:  mailbox ─▶ stream ─▶ wire ─▶ (a name server) ─▶ answer, assignment ─▶ asked
+//! once:    look ─▶ tell                                        (`probe look`)
 //!
-//! `asked`, `due`, `judge`, `blind` and `rounds` are pure: no socket, no clock, no lock, no dice.
+//! `asked`, `due`, `judge`, `blind`, `rounds` and `answer` are pure: no socket, no clock, no lock, no dice.
 
+pub mod admin;
+pub mod answer;
 pub mod asked;
 pub mod blind;
+pub mod config;
+pub mod dice;
 pub mod due;
 pub mod judge;
 pub mod look;
+pub mod metrics;
+pub mod report;
 pub mod rounds;
+pub mod run;
 pub mod seen;
+pub mod state_dir;
+pub mod status;
 pub mod tell;

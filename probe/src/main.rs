@@ -1,6 +1,7 @@
 //! `probe`: looks at what answers serve, from where it runs.
 
 use std::collections::BTreeMap;
+use std::convert::identity;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,12 +13,22 @@ use common::check::{
     Check, Dns, External, Grpc, Grpcs, Http, Https, Kind, Method, StatusRange, Statuses, Tcp, Text,
     Timing, Tls, Verify, Version,
 };
+use common::clock;
+use common::config::Colour;
 use common::duration;
+use common::notify::ServiceManager;
 use common::streak::Thresholds;
 use common::target::{Address, Target};
+use common::telemetry;
+use probe::config::{self, Config};
 use probe::look::{Look as _, Looker, Program, Programs, Roots};
+use probe::run::Probe;
 use probe::tell;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
 
+/// Threads for looks, reports and the admin door.
+const RUNTIME_THREADS: usize = 2;
 /// How long a look may take, unless it is said otherwise.
 const TIMEOUT: &str = "5s";
 
@@ -30,8 +41,33 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Look and report until asked to end.
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[arg(long, value_enum, default_value = "text")]
+        log_format: LogFormat,
+    },
+    /// Find every problem of the config, exit code 1 if there is one.
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
     /// Look once, as a check would, and tell what was seen; exit code 1 if it is not up.
-    Look(Look),
+    Look(Box<Look>),
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The probe's probe.toml
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Args)]
@@ -114,14 +150,76 @@ enum KindWord {
 const PROGRAM: &str = "look";
 
 fn main() -> ExitCode {
-    let Arguments { command: Command::Look(look) } = Arguments::parse();
-    match look.run() {
+    let Arguments { command } = Arguments::parse();
+    let done = match command {
+        Command::Run { config, log_format } => run(&config, log_format),
+        Command::Check { config } => Ok(check(&config)),
+        Command::Look(look) => look.run(),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("probe: {error:#}");
             ExitCode::from(2)
         }
     }
+}
+
+fn run(file: &ConfigFile, log_format: LogFormat) -> anyhow::Result<ExitCode> {
+    match log_format {
+        LogFormat::Text => telemetry::log_as_text()?,
+        LogFormat::Json => telemetry::log_as_json()?,
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        // Heard from before the config is read: a SIGHUP meanwhile does not end the process.
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let Some(config) = load(file) else { return Ok(ExitCode::FAILURE) };
+        let service_manager = ServiceManager::from_environment();
+        let mut probe = Probe::start(config, identity).await?;
+        service_manager.ready("looking and reporting");
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => drop(probe.reload().await),
+                () = probe.ended() => return Ok(ExitCode::FAILURE),
+            }
+        }
+        info!("asked to end");
+        service_manager.stopping("ending");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn check(file: &ConfigFile) -> ExitCode {
+    let Some(config) = load(file) else { return ExitCode::FAILURE };
+    if !config.warnings.is_empty() {
+        eprintln!("{}", config.warnings.render(Colour::Never));
+    }
+    for doubt in config.doubts(i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX)) {
+        eprintln!("warning: {doubt}");
+    }
+    println!(
+        "{}: good: probe {} of cluster {}, name servers: {}, references: {}",
+        file.config.display(),
+        config.name,
+        config.principal.cluster,
+        config.servers.len(),
+        config.references.len()
+    );
+    ExitCode::SUCCESS
+}
+
+/// Shows every problem, if there is one.
+fn load(file: &ConfigFile) -> Option<Config> {
+    let read = config::load(&file.config);
+    read.inspect_err(|problems| eprintln!("{}", problems.render(Colour::Never))).ok()
 }
 
 impl Look {

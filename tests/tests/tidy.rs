@@ -85,8 +85,30 @@ const ARROWS: &[(&str, &str)] = &[
         "admin answer certificates config control gather keeper listen metrics passed privileges query_log rate_limit talkers tls world",
     ),
 ];
+/// The same for `probe/src`.
+const PROBE_ARROWS: &[(&str, &str)] = &[
+    ("seen", ""),
+    ("dice", ""),
+    ("answer", ""),
+    ("asked", ""),
+    ("due", ""),
+    ("judge", "seen"),
+    ("blind", ""),
+    ("look", "seen"),
+    ("tell", "seen"),
+    ("rounds", "asked blind due judge seen"),
+    ("config", "look"),
+    ("state_dir", "asked"),
+    ("metrics", "answer seen"),
+    ("report", "answer asked dice metrics state_dir"),
+    ("status", "rounds"),
+    ("admin", "metrics status"),
+    ("run", "admin asked config dice look metrics report rounds seen state_dir status"),
+];
+/// The same of `probe/src`.
+const PROBE_PURE: &[&str] = &["seen", "answer", "asked", "due", "judge", "blind", "rounds"];
 /// Rooms that decide, and so neither ask the time nor act.
-const PURE: [&str; 26] = [
+const PURE: &[&str] = &[
     "name",
     "parked",
     "inbox",
@@ -169,10 +191,26 @@ fn report(wrong: &[String]) {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// A daemon's rooms.
+struct Rooms {
+    /// Where they are.
+    folder: &'static str,
+    arrows: &'static [(&'static str, &'static str)],
+    pure: &'static [&'static str],
+}
+
+const DAEMONS: [Rooms; 2] = [
+    Rooms { folder: "gslb-dns/src/", arrows: ARROWS, pure: PURE },
+    Rooms { folder: "probe/src/", arrows: PROBE_ARROWS, pure: PROBE_PURE },
+];
+
 /// The rooms' files, each with its room's name.
-fn in_rooms(sources: &[Source]) -> impl Iterator<Item = (&str, &Source)> {
-    sources.iter().filter_map(|source| {
-        let inside = source.path.strip_prefix("gslb-dns/src/")?;
+fn in_rooms<'s>(
+    folder: &'static str,
+    sources: &'s [Source],
+) -> impl Iterator<Item = (&'s str, &'s Source)> {
+    sources.iter().filter_map(move |source| {
+        let inside = source.path.strip_prefix(folder)?;
         let room = inside.split('/').next()?;
         Some((room.strip_suffix(".rs").unwrap_or(room), source))
     })
@@ -241,12 +279,21 @@ fn tests_are_left_out_in_one_way() {
 #[test]
 fn rooms_name_only_the_rooms_before_them() {
     let sources = sources();
+    let mut wrong = vec![];
+    for daemon in DAEMONS {
+        wrong.extend(wrong_arrows(&daemon, &sources));
+    }
+    report(&wrong);
+}
+
+fn wrong_arrows(daemon: &Rooms, sources: &[Source]) -> Vec<String> {
+    let Rooms { folder, arrows, .. } = *daemon;
     let (mut wrong, mut used) = (vec![], BTreeSet::new());
-    for (room, source) in in_rooms(&sources) {
+    for (room, source) in in_rooms(folder, sources) {
         if ["lib", "main"].contains(&room) {
             continue;
         }
-        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
+        let Some((_, allowed)) = arrows.iter().find(|(name, _)| *name == room) else {
             wrong.push(format!("{}: the room {room} has no arrows in this test", source.path));
             continue;
         };
@@ -264,13 +311,13 @@ fn rooms_name_only_the_rooms_before_them() {
             used.insert((room, named));
         }
     }
-    let rooms: BTreeSet<&str> = in_rooms(&sources).map(|(room, _)| room).collect();
-    for (index, (room, allowed)) in ARROWS.iter().enumerate() {
+    let rooms: BTreeSet<&str> = in_rooms(folder, sources).map(|(room, _)| room).collect();
+    for (index, (room, allowed)) in arrows.iter().enumerate() {
         if !rooms.contains(room) {
-            wrong.push(format!("there is no room {room}: take it out of this test"));
+            wrong.push(format!("{folder}: there is no room {room}: take it out of this test"));
         }
         for arrow in allowed.split_whitespace() {
-            if !ARROWS[..index].iter().any(|(above, _)| *above == arrow) {
+            if !arrows[..index].iter().any(|(above, _)| *above == arrow) {
                 wrong.push(format!("{room} may name {arrow}, which does not stand above it"));
             }
             if !used.contains(&(*room, arrow.to_owned())) {
@@ -279,7 +326,7 @@ fn rooms_name_only_the_rooms_before_them() {
             }
         }
     }
-    report(&wrong);
+    wrong
 }
 
 /// Every `crate::room`, those of a `use crate::{..}` included.
@@ -320,13 +367,16 @@ fn room_at(path: &str) -> String {
 fn rooms_that_decide_ask_nobody() {
     let sources = sources();
     let mut wrong = vec![];
-    for pure in PURE.iter().filter(|pure| !in_rooms(&sources).any(|(room, _)| room == **pure)) {
-        wrong.push(format!("there is no room {pure}: take it out of this test"));
-    }
-    for (room, source) in in_rooms(&sources).filter(|(room, _)| PURE.contains(room)) {
-        let code = code(source);
-        for impure in IMPURE.iter().filter(|impure| code.contains(**impure)) {
-            wrong.push(format!("{}: {room} is pure and names {impure}", source.path));
+    for Rooms { folder, pure, .. } in DAEMONS {
+        let is_there = |pure: &str| in_rooms(folder, &sources).any(|(room, _)| room == pure);
+        for pure in pure.iter().filter(|pure| !is_there(pure)) {
+            wrong.push(format!("{folder}: there is no room {pure}: take it out of this test"));
+        }
+        for (room, source) in in_rooms(folder, &sources).filter(|(room, _)| pure.contains(room)) {
+            let code = code(source);
+            for impure in IMPURE.iter().filter(|impure| code.contains(**impure)) {
+                wrong.push(format!("{}: {room} is pure and names {impure}", source.path));
+            }
         }
     }
     report(&wrong);
@@ -337,23 +387,24 @@ fn every_metric_is_written_up() {
     let read = |path: &str| {
         fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     };
-    let (code, page) = (read("gslb-dns/src/metrics/mod.rs"), read("docs/metrics.md"));
-    let names: Vec<&str> = code
-        .split('"')
-        .filter(|text| text.starts_with("gslb_dns_") && !text.contains(' '))
-        .collect();
-    assert!(names.len() >= 10, "{names:?}");
+    let page = read("docs/metrics.md");
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    let written: Vec<&str> = page
-        .split(|letter| !is_word(letter))
-        .filter(|word| word.starts_with("gslb_dns_"))
-        .collect();
     let mut wrong = vec![];
-    for name in names.iter().filter(|name| !written.contains(name)) {
-        wrong.push(format!("docs/metrics.md: does not say what {name} is"));
-    }
-    for name in written.iter().filter(|name| !names.contains(name)) {
-        wrong.push(format!("docs/metrics.md: {name} is no metric of gslb-dns/src/metrics/mod.rs"));
+    for (folder, prefix) in [("gslb-dns/src", "gslb_dns_"), ("probe/src", "probe_")] {
+        let files = ["metrics.rs", "metrics/mod.rs"].map(|file| format!("{folder}/{file}"));
+        let path = files.iter().find(|path| top().join(path).exists()).expect("it has metrics");
+        let code = read(path);
+        let is_name = |text: &&str| text.starts_with(prefix) && !text.contains(' ');
+        let names: Vec<&str> = code.split('"').filter(is_name).collect();
+        assert!(names.len() >= 10, "{names:?}");
+        let written: Vec<&str> =
+            page.split(|letter| !is_word(letter)).filter(|word| word.starts_with(prefix)).collect();
+        for name in names.iter().filter(|name| !written.contains(name)) {
+            wrong.push(format!("docs/metrics.md: does not say what {name} is"));
+        }
+        for name in written.iter().filter(|name| !names.contains(name)) {
+            wrong.push(format!("docs/metrics.md: {name} is no metric of {path}"));
+        }
     }
     report(&wrong);
 }

@@ -1,0 +1,94 @@
+//! What operators write: `probe.toml`, as it stands in the file.
+//!
+//! Mirrors the file key by key. Nothing is judged here: that is `check`'s.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::config::read::{At, Entries, List, Word, choose, table};
+
+table! {
+    File {
+        probe: Probe,
+        program: Option<Entries<At<Program>>>,
+        admin: Option<Admin>,
+    }
+}
+
+table! {
+    Probe {
+        name: At<String>,
+        state_dir: At<String>,
+        report_to: At<List<At<ReportTo>>>,
+        ca: At<String>,
+        certificate: At<String>,
+        key: At<String>,
+        crl: Option<At<String>>,
+        roots: Option<At<String>>,
+        references: Option<List<At<Reference>>>,
+        looks_at_once: Option<At<i64>>,
+    }
+}
+
+table! {
+    /// A name server: its name is never asked of the zone that it serves.
+    ReportTo {
+        address: At<SocketAddr>,
+        name: At<String>,
+    }
+}
+
+table! {
+    /// Something that has nothing to do with our sites and is up.
+    Reference {
+        kind: At<Kind>,
+        address: At<String>,
+        port: Option<At<i64>>,
+        host: Option<At<String>>,
+        path: Option<At<String>>,
+        name: Option<At<String>>,
+        r#type: Option<At<String>>,
+        interval: Option<Duration>,
+        timeout: Option<Duration>,
+    }
+}
+
+table! {
+    Program {
+        path: At<String>,
+        arguments: Option<List<String>>,
+    }
+}
+
+table! {
+    Admin {
+        listen: At<SocketAddr>,
+    }
+}
+
+/// How a reference is looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    Tcp,
+    Tls,
+    Http,
+    Https,
+    Dns,
+    Icmp,
+}
+
+impl Word for Kind {
+    const EXPECTED: &'static str = "\"tcp\", \"tls\", \"http\", \"https\", \"dns\" or \"icmp\"";
+
+    fn word(text: &str) -> Result<Kind, String> {
+        let choices = [
+            ("tcp", Kind::Tcp),
+            ("tls", Kind::Tls),
+            ("http", Kind::Http),
+            ("https", Kind::Https),
+            ("dns", Kind::Dns),
+            ("icmp", Kind::Icmp),
+        ];
+        choose(text, &choices)
+    }
+}
