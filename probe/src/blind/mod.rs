@@ -202,9 +202,7 @@ impl Blind {
                 self.believe();
                 None
             }
-            (Some(Why::Loss { at, lost, of }), None)
-                if self.lost_now * 4 > lost && now < at + DOUBT =>
-            {
+            (Some(Why::Loss { at, lost, of }), None) if self.lost_now * 4 > lost => {
                 let (lost, of) = (lost.max(self.lost_now), of.max(self.lost_now + self.up));
                 Some(Why::Loss { at, lost, of })
             }

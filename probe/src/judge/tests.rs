@@ -107,6 +107,9 @@ fn a_baseline_does_not_learn_what_is_slow() {
     assert_eq!(look(100, 20), State::Up);
     assert_eq!(look(400, 10_000), State::Slow);
     assert_eq!(look(100, 20), State::Up);
+    // It is still 100 ms that this is compared with.
+    assert_eq!(look(250, 20), State::Slow);
+    assert_eq!(look(100, 20), State::Up);
     // What creeps up slowly enough becomes normal; it is another network then.
     for milliseconds in 100..400 {
         assert_eq!(look(milliseconds, 10), State::Up, "{milliseconds}");
