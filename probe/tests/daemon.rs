@@ -349,6 +349,13 @@ async fn a_reload_takes_what_may_change_and_a_bad_config_changes_nothing() {
     let reports = dns2.heard().reports;
     dns2.until("told on", |heard| heard.reports > reports + 1).await;
     assert_eq!(dns2.heard().state(&target), Some(State::Up));
+    // It has moved, and asks for the same: the new one hears all that is known.
+    let moved = world.name_server("dns2").await;
+    moved.assign("e1", from_ref(&target));
+    world.config(&[&moved], ADMIN);
+    assert!(probe.reload().await);
+    moved.until("up", |heard| heard.state(&target) == Some(State::Up)).await;
+    assert_eq!(moved.heard().fetched, 0);
 }
 
 #[tokio::test]
