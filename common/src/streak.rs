@@ -5,6 +5,7 @@
 //! cannot hide behind the other two. It differs in the beginning: gdnsd believes the first result, here only a
 //! success is believed at once, because to be wrong about a failure takes a site out.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -48,8 +49,14 @@ pub struct Streak {
     /// In a row, counted only where they can change something.
     successes: u16,
     failures: u16,
-    flaps: u32,
+    /// When it changed between up and down, the last hour long.
+    changes: VecDeque<Duration>,
 }
+
+/// For so long a change is remembered.
+pub const REMEMBERED: Duration = Duration::from_secs(3600);
+/// And so many of them at most: who has changed so often is not believed sooner for changing more.
+pub const MOST_FLAPS: usize = 16;
 
 /// How far the results are on their way to another state.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,7 +76,7 @@ impl Streak {
             since: now,
             successes: 0,
             failures: 0,
-            flaps: 0,
+            changes: VecDeque::new(),
         }
     }
 
@@ -82,9 +89,9 @@ impl Streak {
         self.since
     }
 
-    /// Changes between up and down, ever.
+    /// Changes between up and down within an hour before the last result; `MOST_FLAPS` at most.
     pub fn flaps(&self) -> u32 {
-        self.flaps
+        self.changes.len() as u32
     }
 
     /// Whether the last result speaks against the state, so that another look soon is worth its cost.
@@ -103,6 +110,9 @@ impl Streak {
     /// Takes a result; the new state, if it made one.
     pub fn on_result(&mut self, now: Duration, outcome: Outcome) -> Option<State> {
         let Thresholds { rise, fall, ok } = self.thresholds;
+        while self.changes.front().is_some_and(|change| *change + REMEMBERED <= now) {
+            self.changes.pop_front();
+        }
         match (self.state, outcome) {
             (State::Unknown, Outcome::Success) => return Some(self.become_state(now, State::Up)),
             (State::Unknown | State::Up, Outcome::Failure) => {
@@ -132,7 +142,10 @@ impl Streak {
 
     fn become_state(&mut self, now: Duration, state: State) -> State {
         if self.state != State::Unknown {
-            self.flaps = self.flaps.saturating_add(1);
+            if self.changes.len() == MOST_FLAPS {
+                self.changes.pop_front();
+            }
+            self.changes.push_back(now);
         }
         (self.state, self.since) = (state, now);
         (self.successes, self.failures) = (0, 0);
@@ -218,6 +231,21 @@ mod tests {
         assert_eq!(after(Outcome::Success), (0, 3, false, 2));
     }
 
+    #[test]
+    fn changes_are_forgotten_after_an_hour() {
+        let mut streak = streak(1, 1, 1);
+        let mut flaps_after = |seconds, outcome| {
+            streak.on_result(Duration::from_secs(seconds), outcome);
+            streak.flaps()
+        };
+        assert_eq!(flaps_after(0, Outcome::Success), 0);
+        assert_eq!(flaps_after(10, Outcome::Failure), 1);
+        assert_eq!(flaps_after(20, Outcome::Success), 2);
+        assert_eq!(flaps_after(3609, Outcome::Success), 2);
+        assert_eq!(flaps_after(3610, Outcome::Success), 1);
+        assert_eq!(flaps_after(3620, Outcome::Success), 0);
+    }
+
     proptest! {
         /// No state is reached with fewer results for it than were asked for since the last.
         #[test]
@@ -245,7 +273,7 @@ mod tests {
                     State::Down => prop_assert!(!is_good && bad >= fall),
                 }
                 changes += u32::from(before != State::Unknown);
-                prop_assert_eq!(streak.flaps(), changes);
+                prop_assert_eq!(streak.flaps(), changes.min(MOST_FLAPS as u32));
                 (good, bad) = (0, 0);
             }
         }

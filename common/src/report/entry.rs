@@ -22,7 +22,7 @@ pub struct Entry {
     pub streak: u16,
     #[serde(default)]
     pub need: u16,
-    /// Changes between up and down, ever.
+    /// Changes between up and down in the last hour.
     #[serde(default)]
     pub flaps: u32,
     #[serde(default, skip_serializing_if = "Phases::is_empty")]
