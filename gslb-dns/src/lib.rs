@@ -57,5 +57,6 @@ pub mod steer;
 pub mod talkers;
 pub mod tls;
 pub mod verdict;
+pub mod watch;
 pub mod world;
 pub mod zone;

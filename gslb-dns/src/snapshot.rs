@@ -19,7 +19,7 @@ use crate::steer::{
     Arrangement, Choice, Failing, Family, Outcome, Seed, Shares, Silent, Trace, arrange, pick,
     pick_alternatives,
 };
-use crate::world::{Service, World};
+use crate::world::{Destination, Service, Vips, World};
 use crate::zone::Zones;
 
 /// What a world means for queries, compiled once, off the query threads.
@@ -43,9 +43,18 @@ pub struct Snapshot {
 /// One service under one board.
 struct Plan {
     shares: Shares,
+    /// By candidate: its addresses without those that are down, where some are.
+    live: Vec<Option<Box<Vips>>>,
     /// The distinct arrangements, and by family the one of each class.
     variants: Vec<Arrangement>,
     of_class: [Vec<u32>; FAMILIES.len()],
+}
+
+/// Where the clients of a service's candidates are sent now.
+#[derive(Clone, Copy)]
+pub struct Live<'s> {
+    pub service: &'s Service,
+    vips: &'s [Option<Box<Vips>>],
 }
 
 const FAMILIES: [Family; 3] = [Family::V4, Family::V6, Family::Cname];
@@ -186,6 +195,11 @@ impl Snapshot {
         &self.ground.world
     }
 
+    /// Where the clients of a service are sent.
+    pub fn live(&self, id: ServiceId) -> Live<'_> {
+        Live { service: self.world().service(id), vips: &self.plans[id.index()].live }
+    }
+
     /// Whether some client of a service has to be answered without a site that is fit.
     pub fn failing(&self, id: ServiceId) -> Failing {
         let variants = self.plans[id.index()].variants.iter();
@@ -277,6 +291,17 @@ fn strict_depth(service: &Service, found: Found) -> u8 {
     if service.strict_fence.is_some() { found.depth } else { 0 }
 }
 
+impl<'s> Live<'s> {
+    /// The addresses of a candidate that are to be answered; `None` for a CNAME.
+    pub fn vips(self, candidate: u8) -> Option<&'s Vips> {
+        let index = usize::from(candidate);
+        match &self.service.candidates[index].target {
+            Destination::Vips(vips) => Some(self.vips[index].as_deref().unwrap_or(vips)),
+            Destination::Cname(_) => None,
+        }
+    }
+}
+
 impl Plan {
     fn new(ground: &Groundwork, board: &Board, id: ServiceId) -> Plan {
         let service = ground.world.service(id);
@@ -296,7 +321,10 @@ impl Plan {
                 })
                 .collect()
         });
-        Plan { shares: Shares::new(&ground.world, service, beliefs), variants, of_class }
+        let candidates = service.candidates.iter().zip(&beliefs.standings);
+        let live = candidates.map(|(candidate, standing)| standing.live(&candidate.target));
+        let live = live.map(|live| live.map(Box::new)).collect();
+        Plan { shares: Shares::new(&ground.world, service, beliefs), live, variants, of_class }
     }
 
     fn arrangement(&self, family: Family, found: Found) -> &Arrangement {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::mtls::Files;
+use common::target::{Target, TargetId};
 use geoip::{Atlas, Continent, Country, Overrides, Place, Subdivision};
 use ipnet::IpNet;
 
@@ -16,6 +17,7 @@ use crate::cookie::Secrets;
 use crate::ids::{DomainId, MapId, ServiceId, SiteId};
 use crate::name::Name;
 use crate::record::RecordType;
+use crate::watch::{Vantage, Watch};
 use crate::zone::Zone;
 
 /// Octets of a name server's name. It stands in answers (NSID), which must hold it beside the longest
@@ -303,6 +305,9 @@ impl Node {
 pub struct World {
     pub epoch: Epoch,
     pub sites: Vec<Site>,
+    pub vantages: Vec<Vantage>,
+    /// What vantages look at, each once.
+    pub targets: Vec<(TargetId, Target)>,
     pub maps: Vec<Map>,
     pub services: Vec<Service>,
     pub zones: Vec<Arc<Zone>>,
@@ -394,6 +399,8 @@ pub struct Service {
     pub steps: Vec<Step>,
     pub pace: Pace,
     pub take: Take,
+    /// How its sites are watched; nobody watches them where there is none.
+    pub watch: Option<Watch>,
     pub act: Act,
     pub fail_mode: FailMode,
     pub ttl: Ttl,
@@ -416,11 +423,12 @@ pub struct Candidate {
     pub site: SiteId,
     /// 0 counts as admit 0.
     pub weight: u32,
-    pub target: Target,
+    pub target: Destination,
 }
 
+/// Where clients of a candidate are sent.
 #[derive(Clone, Debug)]
-pub enum Target {
+pub enum Destination {
     Vips(Vips),
     Cname(Name),
 }
@@ -482,6 +490,8 @@ impl World {
         World {
             epoch: Epoch([0; 32]),
             sites: vec![],
+            vantages: vec![],
+            targets: vec![],
             maps: vec![],
             services: vec![],
             zones: vec![Arc::new(zone)],
@@ -546,6 +556,12 @@ impl Map {
 }
 
 impl Vips {
+    /// IPv4 first, each family in the order written.
+    pub fn all(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4.iter().copied().map(IpAddr::from);
+        v4.chain(self.v6.iter().copied().map(IpAddr::from))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }

@@ -12,7 +12,7 @@ use gslb_dns::config::{self, Colour, Problems};
 use gslb_dns::cookie::{Secret, Secrets};
 use gslb_dns::health::board::Health;
 use gslb_dns::health::overrides::{Glob, Order, Override};
-use gslb_dns::world::{Answers, Area, FailMode, Pace, RateLimits, Step, Target, World};
+use gslb_dns::world::{Answers, Area, Destination, FailMode, Pace, RateLimits, Step, World};
 use proptest::prelude::*;
 
 fn files() -> PathBuf {
@@ -190,8 +190,8 @@ fn a_good_configuration_is_what_was_meant() {
     let weights: Vec<u32> = www.candidates.iter().map(|candidate| candidate.weight).collect();
     assert_eq!(weights, [1, 1, 10]);
     let vips = |index: usize| match &www.candidates[index].target {
-        Target::Vips(vips) => (vips.v4.len(), vips.v6.len()),
-        Target::Cname(name) => panic!("{name}"),
+        Destination::Vips(vips) => (vips.v4.len(), vips.v6.len()),
+        Destination::Cname(name) => panic!("{name}"),
     };
     assert_eq!((vips(0), vips(2)), ((1, 1), (2, 0)));
 

@@ -5,6 +5,7 @@
 //! from a file: what is a `Check` can be done.
 
 mod expect;
+mod words;
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -204,6 +205,21 @@ impl Check {
 }
 
 impl Kind {
+    /// As operators write it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Kind::Tcp(_) => "tcp",
+            Kind::Tls(_) => "tls",
+            Kind::Http(_) => "http",
+            Kind::Https(_) => "https",
+            Kind::Dns(_) => "dns",
+            Kind::Icmp => "icmp",
+            Kind::Grpc(_) => "grpc",
+            Kind::Grpcs(_) => "grpcs",
+            Kind::External(_) => "external",
+        }
+    }
+
     pub fn has_port(&self) -> bool {
         match self {
             Kind::Icmp | Kind::External(_) => false,

@@ -10,8 +10,8 @@ use crate::binding::{Binding, MAX_PARAMS, OWNER, Params, Targets};
 use crate::name::MAX_NAME;
 use crate::query::HEADER;
 use crate::record::RecordType;
-use crate::snapshot::{Chosen, Decision};
-use crate::world::{FailMode, Service, Target, Vips};
+use crate::snapshot::{Chosen, Decision, Live};
+use crate::world::{FailMode, Vips};
 
 /// Priority of the record to be tried first. 0 would make it an alias (RFC 9460 §2.4.1).
 const FIRST: u16 = 1;
@@ -31,14 +31,14 @@ pub struct Heading<'n> {
 /// The record that leads to the service's own name, with the addresses that A and AAAA are answered with.
 /// False if those have none, and nothing was written.
 pub fn write_own(
-    service: &Service,
+    live: Live<'_>,
     params: &Params,
     [v4, v6]: [&Decision; 2],
     heading: Heading<'_>,
     writer: &mut Writer<'_>,
 ) -> Result<bool, Full> {
-    let ipv4hint = vips(service, &v4.chosen).flat_map(|vips| vips.v4.iter().copied());
-    let ipv6hint = vips(service, &v6.chosen).flat_map(|vips| vips.v6.iter().copied());
+    let ipv4hint = vips(live, &v4.chosen).flat_map(|vips| vips.v4.iter().copied());
+    let ipv6hint = vips(live, &v6.chosen).flat_map(|vips| vips.v6.iter().copied());
     if ipv4hint.clone().next().is_none() && ipv6hint.clone().next().is_none() {
         return Ok(false);
     }
@@ -53,7 +53,7 @@ pub fn write_own(
 
 /// One record for each site chosen, the first of them to be tried first. False if nothing was written.
 pub fn write_sites(
-    service: &Service,
+    live: Live<'_>,
     binding: &Binding,
     targets: &Targets,
     decision: &Decision,
@@ -64,7 +64,7 @@ pub fn write_sites(
         Chosen::Sites(choice) => choice,
         // The fail mode's addresses are no site's: they are what the service's own name leads to.
         Chosen::Static | Chosen::NoData => {
-            return write_own(service, &binding.params, [decision, decision], heading, writer);
+            return write_own(live, &binding.params, [decision, decision], heading, writer);
         }
     };
     let Heading { owner, rtype } = heading;
@@ -79,17 +79,11 @@ pub fn write_sites(
 }
 
 /// The addresses that a decision comes to, site by site.
-fn vips<'a>(service: &'a Service, chosen: &'a Chosen) -> impl Iterator<Item = &'a Vips> + Clone {
-    let (taken, fallback) = match (chosen, &service.fail_mode) {
+fn vips<'a>(live: Live<'a>, chosen: &'a Chosen) -> impl Iterator<Item = &'a Vips> + Clone {
+    let (taken, fallback) = match (chosen, &live.service.fail_mode) {
         (Chosen::Sites(choice), _) => (&choice.taken[..], None),
         (Chosen::Static, FailMode::Static(vips)) => (&[][..], Some(vips)),
         (Chosen::Static | Chosen::NoData, _) => (&[][..], None),
     };
-    let of_sites = taken.iter().filter_map(|&candidate| {
-        match &service.candidates[usize::from(candidate)].target {
-            Target::Vips(vips) => Some(vips),
-            Target::Cname(_) => None,
-        }
-    });
-    of_sites.chain(fallback)
+    taken.iter().filter_map(move |&candidate| live.vips(candidate)).chain(fallback)
 }

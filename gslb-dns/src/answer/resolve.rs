@@ -16,9 +16,9 @@ use crate::name::{MAX_NAME, NameKey};
 use crate::query::{Question, Rcode};
 use crate::record::RecordType;
 use crate::site_set::SiteSet;
-use crate::snapshot::{Chosen, Decision, Extent, Snapshot};
+use crate::snapshot::{Chosen, Decision, Extent, Live, Snapshot};
 use crate::steer::{Failing, Family, common_family};
-use crate::world::{Answers, FailMode, Service, Target, Vips};
+use crate::world::{Answers, Destination, FailMode, Vips};
 use crate::zone::{Match, NodeId, RrSet, Zone};
 
 /// Names that one answer follows through CNAME and DNAME records; what lies beyond is the resolver's
@@ -204,7 +204,8 @@ impl<'a> Resolver<'a> {
             }
         };
         let decision = self.decide(Extent::Taken, id, family);
-        let next = write_decision(zone, service, family, &decision, hop.owner, writer)?;
+        let next =
+            write_decision(zone, self.snapshot.live(id), family, &decision, hop.owner, writer)?;
         // Who asks for the alias itself is not led on (RFC 1034 §4.3.2 step 3a).
         Ok(Some(next.filter(|_| !self.asks_for_alias())))
     }
@@ -255,12 +256,25 @@ impl<'a> Resolver<'a> {
             None => {
                 let v4 = self.decide(Extent::Taken, id, Family::V4);
                 let v6 = self.decide(Extent::Taken, id, Family::V6);
-                binding::write_own(service, &binding.params, [&v4, &v6], heading, writer)?
+                binding::write_own(
+                    self.snapshot.live(id),
+                    &binding.params,
+                    [&v4, &v6],
+                    heading,
+                    writer,
+                )?
             }
             Some(targets) => {
                 let extent = Extent::Alternatives(targets.alternatives);
                 let decision = self.decide(extent, id, common_family(service));
-                binding::write_sites(service, binding, targets, &decision, heading, writer)?
+                binding::write_sites(
+                    self.snapshot.live(id),
+                    binding,
+                    targets,
+                    &decision,
+                    heading,
+                    writer,
+                )?
             }
         };
         if !is_written {
@@ -327,7 +341,7 @@ fn lies_within(name: &NameKey, ancestor: &[u8]) -> bool {
 
 fn write_decision<'s>(
     zone: &Zone,
-    service: &'s Service,
+    live: Live<'s>,
     family: Family,
     decision: &Decision,
     owner: Owner<'_>,
@@ -335,16 +349,19 @@ fn write_decision<'s>(
 ) -> Result<Next<'s>, Full> {
     match &decision.chosen {
         Chosen::NoData => write_soa(zone, writer)?,
-        Chosen::Static => match &service.fail_mode {
+        Chosen::Static => match &live.service.fail_mode {
             FailMode::Static(vips) if !has(vips, family) => write_soa(zone, writer)?,
             FailMode::Static(vips) => write_vips(vips, family, owner, decision.ttl, writer)?,
             FailMode::Open | FailMode::LastKnown | FailMode::Empty => write_soa(zone, writer)?,
         },
         Chosen::Sites(choice) => {
             for &candidate in &choice.taken {
-                match &service.candidates[usize::from(candidate)].target {
-                    Target::Vips(vips) => write_vips(vips, family, owner, decision.ttl, writer)?,
-                    Target::Cname(target) => {
+                match &live.service.candidates[usize::from(candidate)].target {
+                    Destination::Vips(all) => {
+                        let vips = live.vips(candidate).unwrap_or(all);
+                        write_vips(vips, family, owner, decision.ttl, writer)?;
+                    }
+                    Destination::Cname(target) => {
                         let rdata = target.wire();
                         let (rtype, ttl) = (RecordType::CNAME, decision.ttl);
                         writer.record(Section::Answer, owner, rtype, ttl, rdata)?;

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use common::check::{Method, StatusRange, Verify, Version};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
@@ -138,6 +139,8 @@ table! {
         geoip: Option<Geoip>,
         zone: Option<ByDomain<Zone>>,
         site: Option<Entries<Site>>,
+        vantage: Option<Entries<At<Vantage>>>,
+        check: Option<Entries<At<Check>>>,
         map: Option<Entries<At<Map>>>,
         service: Option<ByDomain<At<Service>>>,
     } else Node in "node.toml"
@@ -191,6 +194,75 @@ table! {
 }
 
 table! {
+    /// A place from which probes look.
+    Vantage {
+        place: Option<At<Place>>,
+        domain: Option<At<String>>,
+    }
+}
+
+table! {
+    /// A way of looking. Which keys go with which kind is `check`'s to say.
+    Check {
+        kind: At<CheckKind>,
+        port: Option<At<i64>>,
+        host: Option<At<String>>,
+        path: Option<At<String>>,
+        method: Option<At<Method>>,
+        version: Option<At<Version>>,
+        headers: Option<At<Entries<At<String>>>>,
+        send: Option<At<String>>,
+        name: Option<At<String>>,
+        r#type: Option<At<String>>,
+        service: Option<At<String>>,
+        program: Option<At<String>>,
+        verify: Option<At<Verify>>,
+        expect: Option<At<CheckExpect>>,
+        interval: Option<At<Duration>>,
+        timeout: Option<At<Duration>>,
+        rise: Option<At<i64>>,
+        fall: Option<At<i64>>,
+        ok: Option<At<i64>>,
+    }
+}
+
+table! {
+    /// What an answer must be like.
+    CheckExpect {
+        status: Option<At<List<At<StatusRange>>>>,
+        headers: Option<At<Entries<At<String>>>>,
+        contains: Option<At<String>>,
+        matches: Option<At<String>>,
+        answer: Option<At<String>>,
+    }
+}
+
+/// The words of `kind`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CheckKind {
+    Tcp,
+    Tls,
+    Http,
+    Https,
+    Dns,
+    Icmp,
+    Grpc,
+    Grpcs,
+    External,
+}
+
+table! {
+    /// What it takes to believe something of a site.
+    Quorum {
+        down: At<f64>,
+        up: At<f64>,
+        vantages: At<i64>,
+        domains: At<i64>,
+        max_removed: At<f64>,
+    }
+}
+
+table! {
     /// Where a site is.
     Place {
         continent: Option<Continent>,
@@ -220,6 +292,9 @@ pub type Tier = NameOr<List<At<String>>>;
 table! {
     Service {
         sites: At<List<NameOr<Candidate>>>,
+        check: Option<At<List<At<String>>>>,
+        any: Option<At<List<At<String>>>>,
+        quorum: Option<At<Quorum>>,
         steer: Option<At<List<NameOr<At<Step>>>>>,
         take: Option<At<i64>>,
         across_tiers: Option<At<bool>>,
@@ -392,6 +467,35 @@ impl Word for Clients {
 
     fn word(text: &str) -> Result<Clients, String> {
         choose(text, &[("whole", Clients::Whole), ("networks", Clients::Networks)])
+    }
+}
+
+impl CheckKind {
+    pub const CHOICES: [(&str, CheckKind); 9] = [
+        ("tcp", CheckKind::Tcp),
+        ("tls", CheckKind::Tls),
+        ("http", CheckKind::Http),
+        ("https", CheckKind::Https),
+        ("dns", CheckKind::Dns),
+        ("icmp", CheckKind::Icmp),
+        ("grpc", CheckKind::Grpc),
+        ("grpcs", CheckKind::Grpcs),
+        ("external", CheckKind::External),
+    ];
+}
+
+impl CheckKind {
+    pub fn as_str(self) -> &'static str {
+        let choice = CheckKind::CHOICES.iter().find(|(_, kind)| *kind == self);
+        choice.map_or("", |(word, _)| word)
+    }
+}
+
+impl Word for CheckKind {
+    const EXPECTED: &'static str = "\"tcp\", \"tls\", \"http\", \"https\", \"dns\", \"icmp\", \"grpc\", \"grpcs\" or \"external\"";
+
+    fn word(text: &str) -> Result<CheckKind, String> {
+        choose(text, &CheckKind::CHOICES)
     }
 }
 

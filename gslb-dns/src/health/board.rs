@@ -4,6 +4,7 @@
 //! the snapshot; never changed afterwards. Pure.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use super::last_known::LastKnown;
 use super::overrides::{Glob, Order, Override, Phase, SLOPE};
 use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
-use crate::world::{Service, Site, World};
+use crate::world::{Destination, Service, Site, Vips, World};
 
 /// Evidence has three values: silence is `Unknown`, never `Down`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -46,7 +47,25 @@ pub struct Standing {
     pub weight: u32,
     /// The share of clients that it takes now, before a weight of 0 makes it none.
     pub admit: Admit,
+    /// Addresses that are down while others of the candidate are not.
+    pub struck: Box<[IpAddr]>,
 }
+
+/// What watching has found out of one candidate, before operators have their say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub health: Health,
+    /// Since when, if anybody knows.
+    pub since: Option<Timestamp>,
+    pub why: Box<str>,
+    /// Addresses that are down while others of the candidate are not.
+    pub struck: Box<[IpAddr]>,
+    pub admit: Admit,
+}
+
+/// By service, then by candidate; `None` where nobody watches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Views(pub Vec<Option<Vec<View>>>);
 
 /// 0 to 1, the share of a class of clients that a site takes now.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -78,6 +97,14 @@ pub struct Beliefs {
     pub last_known: SiteSet,
 }
 
+impl Default for View {
+    /// Of something that nobody has seen.
+    fn default() -> View {
+        let why = "no vantage says anything of it".into();
+        View { health: Health::Unknown, since: None, why, struck: [].into(), admit: Admit::ALL }
+    }
+}
+
 impl Admit {
     pub const NONE: Admit = Admit(0.0);
     pub const ALL: Admit = Admit(1.0);
@@ -93,7 +120,7 @@ impl Admit {
 }
 
 impl Board {
-    /// The board of `world` at `now`.
+    /// The board of `world` at `now`, as far as it follows from what operators said.
     pub fn build(
         number: u64,
         world: &World,
@@ -101,14 +128,29 @@ impl Board {
         last_known: &LastKnown,
         now: Timestamp,
     ) -> Board {
-        let services = world.services.iter().map(|service| {
+        Board::of_views(number, world, &Views::default(), overrides, last_known, now)
+    }
+
+    /// The same with what watching has found out.
+    pub fn of_views(
+        number: u64,
+        world: &World,
+        views: &Views,
+        overrides: &[&Override],
+        last_known: &LastKnown,
+        now: Timestamp,
+    ) -> Board {
+        let services = world.services.iter().enumerate().map(|(index, service)| {
+            let views = views.0.get(index).and_then(Option::as_deref);
             let name = service.name.to_host();
             let about = |said: &&Override| said.is_in_force(now) && said.service.matches(&name);
             let overrides: Vec<&Override> = overrides.iter().copied().filter(about).collect();
-            let candidates = service.candidates.iter();
-            let standings = candidates.map(|candidate| {
+            let candidates = service.candidates.iter().enumerate();
+            let standings = candidates.map(|(index, candidate)| {
                 let site = world.site(candidate.site);
-                standing(site, candidate.weight, &overrides, now)
+                let view = views.and_then(|views| views.get(index));
+                let before = watched(view, candidate.weight);
+                standing(site, before, &overrides, now)
             });
             Beliefs::new(standings.collect(), last_known.of(world, service))
         });
@@ -192,6 +234,7 @@ impl Supposition {
                 standing.health = health;
                 standing.since = None;
                 standing.why = "supposed".into();
+                standing.struck = [].into();
             }
             Supposed::Duty(duty) => {
                 standing.duty = duty;
@@ -279,6 +322,10 @@ impl Beliefs {
             hash.update([health, duty]);
             hash.update(standing.weight.to_be_bytes());
             hash.update(standing.admit.0.to_bits().to_be_bytes());
+            for struck in &standing.struck {
+                hash.update(b"-");
+                hash.update(struck.to_string());
+            }
         }
         hash.update([0]);
         for candidate in self.last_known.iter() {
@@ -294,6 +341,21 @@ impl Standing {
         self.health != Health::Down && self.duty == Duty::Serving
     }
 
+    /// The addresses that are left where some are down. Of a family of which all are, all: who is answered with them
+    /// is answered so because nobody else is left.
+    pub fn live(&self, target: &Destination) -> Option<Vips> {
+        let Destination::Vips(Vips { v4, v6 }) = target else { return None };
+        if self.struck.is_empty() {
+            return None;
+        }
+        fn left<A: Copy + Into<IpAddr>>(all: &[A], struck: &[IpAddr]) -> Vec<A> {
+            let left: Vec<A> =
+                all.iter().copied().filter(|&vip| !struck.contains(&vip.into())).collect();
+            if left.is_empty() { all.to_vec() } else { left }
+        }
+        Some(Vips { v4: left(v4, &self.struck), v6: left(v6, &self.struck) })
+    }
+
     /// The share of clients taken now: a weight of 0 takes none.
     pub fn admit(&self) -> Admit {
         if self.weight == 0 { Admit::NONE } else { self.admit }
@@ -301,20 +363,22 @@ impl Standing {
 }
 
 /// What is believed of one candidate, after what operators said of its service.
-fn standing(site: &Site, weight: u32, overrides: &[&Override], now: Timestamp) -> Standing {
-    let mut standing = unwatched(weight);
+fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timestamp) -> Standing {
+    let mut standing = before.clone();
     for said in overrides.iter().filter(|said| said.site.matches(&site.name)) {
         match said.order {
             Order::Force(health) => {
                 standing.health = health;
                 standing.since = (said.since > Timestamp::UNIX_EPOCH).then_some(said.since);
                 standing.why = reason(said);
+                standing.struck = [].into();
             }
             Order::Unforce => {
-                let Standing { health, since, why, .. } = unwatched(weight);
+                let Standing { health, since, why, struck, .. } = before.clone();
                 standing.health = health;
                 standing.since = since;
                 standing.why = why;
+                standing.struck = struck;
             }
             Order::Drain { .. } => match said.phase(now) {
                 Phase::Idle => {}
@@ -333,14 +397,27 @@ fn standing(site: &Site, weight: u32, overrides: &[&Override], now: Timestamp) -
             },
             Order::Undrain => {
                 standing.duty = Duty::Serving;
-                standing.admit = Admit::ALL;
+                standing.admit = before.admit;
                 standing.duty_why = "".into();
             }
             Order::Weight(weight) => standing.weight = weight,
-            Order::Unweight => standing.weight = weight,
+            Order::Unweight => standing.weight = before.weight,
         }
     }
     standing
+}
+
+/// A site of which no operator has said a word.
+fn watched(view: Option<&View>, weight: u32) -> Standing {
+    let Some(View { health, since, why, struck, admit }) = view else { return unwatched(weight) };
+    Standing {
+        health: *health,
+        since: *since,
+        why: why.clone(),
+        struck: struck.clone(),
+        admit: *admit,
+        ..unwatched(weight)
+    }
 }
 
 /// A site that nobody watches and of which no operator has said a word.
@@ -353,6 +430,7 @@ fn unwatched(weight: u32) -> Standing {
         duty_why: "".into(),
         weight,
         admit: Admit::ALL,
+        struck: [].into(),
     }
 }
 
@@ -361,6 +439,8 @@ fn reason(said: &Override) -> Box<str> {
 }
 
 impl Health {
+    pub const ALL: [Health; 3] = [Health::Up, Health::Down, Health::Unknown];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Health::Up => "up",

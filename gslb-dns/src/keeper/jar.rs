@@ -88,6 +88,8 @@ mod tests {
         let world = World {
             epoch: crate::world::Epoch([0; 32]),
             sites: vec![],
+            vantages: vec![],
+            targets: vec![],
             maps: vec![],
             services: vec![],
             zones: vec![],

@@ -20,7 +20,7 @@ use crate::record::RecordType;
 use crate::site_set::SiteSet;
 use crate::snapshot::Groundwork;
 use crate::steer::Family;
-use crate::world::{Answers, Service, Target};
+use crate::world::{Answers, Destination, Service};
 use crate::zone::Match;
 
 /// Where a target leads through static records.
@@ -99,7 +99,7 @@ pub fn findings(
 /// stands, while as a whole name it leads out of all zones.
 pub fn relative_reading(ground: &Groundwork, id: ServiceId, candidate: usize) -> Option<Name> {
     let service = ground.world.service(id);
-    let Target::Cname(target) = &service.candidates[candidate].target else { return None };
+    let Destination::Cname(target) = &service.candidates[candidate].target else { return None };
     let find = |name: &Name| ground.zones.find(&NameKey::of(name.wire())?);
     if find(target).is_some() {
         return None;
@@ -115,8 +115,8 @@ pub fn relative_reading(ground: &Groundwork, id: ServiceId, candidate: usize) ->
 
 fn leads_of(ground: &Groundwork, service: &Service) -> Vec<Lead> {
     let targets = service.candidates.iter().map(|candidate| match &candidate.target {
-        Target::Cname(target) => follow(ground, target),
-        Target::Vips(_) => Lead { names: vec![], end: End::Addresses },
+        Destination::Cname(target) => follow(ground, target),
+        Destination::Vips(_) => Lead { names: vec![], end: End::Addresses },
     });
     targets.collect()
 }

@@ -3,13 +3,15 @@
 //! Each step refines every tier in place: it orders, splits or strikes, never merges or re-sorts
 //! across tiers; a step that would leave nothing in any tier is skipped.
 
+use std::net::IpAddr;
+
 use super::trace::{Skipped, StepName, Struck, Trace};
 use super::{Family, able};
-use crate::health::board::{Beliefs, Duty, Health};
+use crate::health::board::{Beliefs, Duty, Health, Standing};
 use crate::ids::MapId;
 use crate::locate::{Class, View};
 use crate::site_set::SiteSet;
-use crate::world::{Act, FailMode, Service, Step};
+use crate::world::{Act, Destination, FailMode, Service, Step, Vips};
 
 /// What is left after the last refining step, the same for all clients of a class.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -67,7 +69,7 @@ pub fn arrange(
         return Arrangement { outcome: Outcome::NoData, failing: Failing::No };
     }
     let fenced = strict_fence(service, class, start, trace);
-    let healthy = match healthy(service, beliefs, fenced, trace) {
+    let healthy = match healthy(service, beliefs, fenced, family, trace) {
         Ok(healthy) => healthy,
         Err(arrangement) => return arrangement,
     };
@@ -115,11 +117,13 @@ fn healthy(
     service: &Service,
     beliefs: &Beliefs,
     candidates: SiteSet,
+    family: Family,
     trace: &mut impl Trace,
 ) -> Result<Healthy, Arrangement> {
     let having = |is: &dyn Fn(usize) -> bool| candidates.iter().filter(|&one| is(one)).collect();
     let drained: SiteSet = having(&|one| beliefs.standings[one].duty == Duty::Drained);
-    let down: SiteSet = having(&|one| beliefs.standings[one].health == Health::Down);
+    let down: SiteSet =
+        having(&|one| is_down(&beliefs.standings[one], &service.candidates[one].target, family));
 
     let all_drained = drained == candidates;
     let undrained = if all_drained {
@@ -180,6 +184,19 @@ fn healthy(
     };
     trace.step(StepName::Healthy, &[left]);
     Ok(Healthy { left, failing })
+}
+
+/// Whether nothing of a candidate is left to answer in this family.
+fn is_down(standing: &Standing, target: &Destination, family: Family) -> bool {
+    let is_struck = |address: IpAddr| standing.struck.contains(&address);
+    let all_struck = |vips: &Vips| match family {
+        Family::V4 => vips.v4.iter().all(|vip| is_struck((*vip).into())),
+        Family::V6 => vips.v6.iter().all(|vip| is_struck((*vip).into())),
+        Family::Cname => false,
+    };
+    let has_struck = !standing.struck.is_empty();
+    standing.health == Health::Down
+        || has_struck && matches!(target, Destination::Vips(vips) if all_struck(vips))
 }
 
 /// One step over every tier.

@@ -16,7 +16,7 @@ pub use self::trace::{Silent, Skipped, StepName, Struck, Trace};
 
 use crate::record::RecordType;
 use crate::site_set::SiteSet;
-use crate::world::{Service, Target};
+use crate::world::{Destination, Service};
 
 /// What an answer is made of.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -41,19 +41,20 @@ impl Family {
 /// The family by which a service is decided where all its sites have the same ones: IPv4 if they have it.
 pub fn common_family(service: &Service) -> Family {
     match service.candidates.first().map(|candidate| &candidate.target) {
-        Some(Target::Vips(vips)) if vips.v4.is_empty() => Family::V6,
-        Some(Target::Vips(_)) | None => Family::V4,
-        Some(Target::Cname(_)) => Family::Cname,
+        Some(Destination::Vips(vips)) if vips.v4.is_empty() => Family::V6,
+        Some(Destination::Vips(_)) | None => Family::V4,
+        Some(Destination::Cname(_)) => Family::Cname,
     }
 }
 
 /// The candidates that have something to answer in this family.
 pub fn able(service: &Service, family: Family) -> SiteSet {
-    let is_able = |target: &Target| match (family, target) {
-        (Family::V4, Target::Vips(vips)) => !vips.v4.is_empty(),
-        (Family::V6, Target::Vips(vips)) => !vips.v6.is_empty(),
-        (Family::Cname, Target::Cname(_)) => true,
-        (Family::V4 | Family::V6, Target::Cname(_)) | (Family::Cname, Target::Vips(_)) => false,
+    let is_able = |target: &Destination| match (family, target) {
+        (Family::V4, Destination::Vips(vips)) => !vips.v4.is_empty(),
+        (Family::V6, Destination::Vips(vips)) => !vips.v6.is_empty(),
+        (Family::Cname, Destination::Cname(_)) => true,
+        (Family::V4 | Family::V6, Destination::Cname(_))
+        | (Family::Cname, Destination::Vips(_)) => false,
     };
     let candidates = service.candidates.iter().enumerate();
     candidates.filter(|(_, candidate)| is_able(&candidate.target)).map(|(index, _)| index).collect()

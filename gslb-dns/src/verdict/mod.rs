@@ -9,6 +9,10 @@ pub mod quorum;
 pub mod row;
 pub mod tally;
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 /// What one vantage says of one target now. Silence, blindness and distrust are all `None`.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Evidence {
@@ -21,7 +25,8 @@ pub enum Evidence {
 }
 
 /// What is taken for true of a target.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Nobody ever knew.
     #[default]
@@ -29,6 +34,17 @@ pub enum Verdict {
     Up,
     Slow,
     Down,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verdict::Unknown => "unknown",
+            Verdict::Up => "up",
+            Verdict::Slow => "slow",
+            Verdict::Down => "down",
+        })
+    }
 }
 
 /// 0 to 1 in millionths: what operators write as 0.6 is compared without rounding.

@@ -4,6 +4,7 @@
 //! any target, and counts again as soon as it sees what others see.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::tally::Tally;
 use super::{Evidence, Share};
@@ -37,6 +38,17 @@ pub enum Distrust {
     Blind,
     /// It has down more than half of what the others have up.
     Alone { down: usize, of: usize },
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Distrust::Blind => f.write_str("it says that it sees nothing"),
+            Distrust::Alone { down, of } => {
+                write!(f, "it has down {down} of {of} targets that the others have up")
+            }
+        }
+    }
 }
 
 /// Whom not to believe, in the order of the vantages.

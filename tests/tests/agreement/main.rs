@@ -14,7 +14,7 @@ use std::thread;
 
 use gslb_dns::explain::{self, Explanation, OnBehalf, Request, explain};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
-use gslb_dns::world::{Target, World as Model};
+use gslb_dns::world::{Destination, World as Model};
 use gslb_tests::dice::Dice;
 use gslb_tests::resolver::{Resolver, WINDOW, query};
 use gslb_tests::server::{self, Server};
@@ -335,10 +335,10 @@ impl Scene<'_> {
             let candidate =
                 candidates.find(|candidate| *world.site(candidate.site).name == **site)?;
             match (&candidate.target, &*last.family) {
-                (Target::Vips(vips), "A") => {
+                (Destination::Vips(vips), "A") => {
                     Some(vips.v4.iter().copied().map(IpAddr::from).collect())
                 }
-                (Target::Vips(vips), "AAAA") => {
+                (Destination::Vips(vips), "AAAA") => {
                     Some(vips.v6.iter().copied().map(IpAddr::from).collect())
                 }
                 _ => None,

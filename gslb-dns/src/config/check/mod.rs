@@ -20,6 +20,7 @@ mod service;
 mod site;
 mod steer;
 mod target;
+mod watch;
 mod zone;
 mod zone_text;
 
@@ -61,8 +62,10 @@ pub fn world(
     problems: &mut Problems,
 ) -> Option<Checked> {
     let raw: file::World = document.read(problems)?;
-    let file::World { geoip, zone, site, map, service } = raw;
+    let file::World { geoip, zone, site, vantage, check, map, service } = raw;
     let site = numbered(site, problems)?;
+    let vantage = numbered(vantage, problems)?;
+    let check = numbered(check, problems)?;
     let map = numbered(map, problems)?;
     let service = numbered(service.map(by_domain), problems)?;
     let zone = numbered(zone.map(by_domain), problems)?;
@@ -72,8 +75,13 @@ pub fn world(
     let zones = zone::read(zone, dir, running, &mut digest, problems);
     let sites = site::sites(site, problems);
     let maps = map::maps(map, &sites.names, geoip.are_known, problems);
-    let around = service::Around { sites: &sites, maps: &maps, knows_places: geoip.are_known };
-    let drafts = service::drafts(service, &around, problems);
+    let vantages = watch::vantages(vantage, problems);
+    let checks = watch::checks(check, problems);
+    let watchers = watch::Watchers { checks: &checks, vantages: &vantages };
+    let around =
+        service::Around { sites: &sites, maps: &maps, knows_places: geoip.are_known, watchers };
+    let mut drafts = service::drafts(service, &around, problems);
+    let targets = watch::watched(&mut drafts, &around.watchers, problems);
     let mut warnings = Problems::default();
     let zones = zones.settle(&drafts, running, problems, &mut warnings);
     if let Some(settled) = &zones {
@@ -102,6 +110,8 @@ pub fn world(
     let world = World {
         epoch: digest.epoch(),
         sites: sites.list.into_iter().collect::<Option<_>>()?,
+        vantages,
+        targets,
         maps: maps.list.into_iter().collect::<Option<_>>()?,
         services,
         zones,

@@ -8,6 +8,7 @@ use common::duration;
 
 use super::binding::{self, Checked, Target as SiteTarget};
 use super::names::Named;
+use super::watch::{Asked, Watchers, Watching};
 use super::{addresses, or, steer, within};
 use crate::binding::Binding;
 use crate::config::file;
@@ -18,7 +19,7 @@ use crate::name::Name;
 use crate::record::RecordType;
 use crate::site_set::MAX_CANDIDATES;
 use crate::world::{
-    Act, Answers, Candidate, FailMode, MAX_TAKE, Map, Service, Site, Take, Target, Ttl, Vips,
+    Act, Answers, Candidate, Destination, FailMode, MAX_TAKE, Map, Service, Site, Take, Ttl, Vips,
 };
 
 const MOST_WEIGHT: i64 = 1 << 20;
@@ -30,6 +31,7 @@ const DEFAULT_TTL: Duration = Duration::from_secs(30);
 /// What a service may refer to.
 pub struct Around<'w> {
     pub sites: &'w Named<Site>,
+    pub watchers: Watchers<'w>,
     pub maps: &'w Named<Map>,
     /// Whether anything tells where clients are.
     pub knows_places: bool,
@@ -41,6 +43,8 @@ pub struct Draft {
     pub answers: Option<Answers>,
     /// `None` if anything is wrong with it.
     pub service: Option<Service>,
+    /// The inner `None` if nobody watches it.
+    pub watching: Option<Option<Watching>>,
     /// Of its candidates; `None` if they are not known.
     pub sites: Option<Vec<SiteId>>,
     /// Where `empty` is asked for.
@@ -106,6 +110,7 @@ fn draft(
             spots,
             answers: None,
             service: None,
+            watching: None,
             sites: None,
             empty: None,
             ttl: None,
@@ -115,6 +120,9 @@ fn draft(
     };
     let file::Service {
         sites,
+        check,
+        any,
+        quorum,
         steer,
         take,
         across_tiers,
@@ -141,6 +149,8 @@ fn draft(
     }
     let candidates = listed.iter().flatten();
     spots.candidates = candidates.map(Listed::candidate_spot).collect();
+    let asked = Asked { check, any, quorum };
+    let watching = around.watchers.watching(asked, &spot, problems);
     let take = self::take(take, across_tiers, answers, problems);
     if let (Some(Take { sites: 2.., .. }), Some(listed)) = (take, &listed) {
         check_shared(listed, problems);
@@ -163,7 +173,7 @@ fn draft(
     let service = parts.service(&name.value);
     let expect = expect.flatten().unwrap_or_default();
     let empty = empty.map(|mode| mode.spot);
-    Draft { name, answers, service, sites, empty, ttl, targets, expect, spots }
+    Draft { name, answers, service, watching, sites, empty, ttl, targets, expect, spots }
 }
 
 fn bound_sites<'l>(rtype: RecordType, listed: &'l [Listed<'_>]) -> Vec<binding::Site<'l>> {
@@ -174,8 +184,8 @@ fn bound_sites<'l>(rtype: RecordType, listed: &'l [Listed<'_>]) -> Vec<binding::
             (Some(written), _) => written.svcb.as_ref().map(Option::as_ref),
         };
         let vips = match &listed.candidate.target {
-            Target::Vips(vips) => Some(vips),
-            Target::Cname(_) => None,
+            Destination::Vips(vips) => Some(vips),
+            Destination::Cname(_) => None,
         };
         binding::Site { spot: &listed.spot, vips, own }
     };
@@ -207,6 +217,7 @@ impl Parts<'_> {
             steps,
             pace,
             take: take?,
+            watch: None,
             act: act?,
             fail_mode: fail_mode?,
             ttl: ttl?,
@@ -310,9 +321,9 @@ fn candidate<'f>(
     let target = match own? {
         Some(target) => target,
         // Of a site with a problem of its own nothing more is said here.
-        None => Target::Vips(around.sites.at(site?.index())?.vips.clone()),
+        None => Destination::Vips(around.sites.at(site?.index())?.vips.clone()),
     };
-    if matches!(&target, Target::Vips(vips) if vips.is_empty()) {
+    if matches!(&target, Destination::Vips(vips) if vips.is_empty()) {
         problems.add(name.spot.problem(format!(
             "site {0:?} has no address; give [site.{0}] vips, or give vips or a cname here",
             name.value
@@ -333,16 +344,16 @@ fn own_target(
     vips: &Option<At<List<At<IpAddr>>>>,
     cname: &Option<At<file::Alias>>,
     problems: &mut Problems,
-) -> Option<Option<Target>> {
+) -> Option<Option<Destination>> {
     match (vips, cname) {
         (None, None) => Some(None),
-        (Some(vips), None) => addresses::vips(vips, problems).map(Target::Vips).map(Some),
+        (Some(vips), None) => addresses::vips(vips, problems).map(Destination::Vips).map(Some),
         (None, Some(cname)) if cname.value.name == *service => {
             problems
                 .add(cname.spot.problem("is the service's own name, so nobody gets an address"));
             None
         }
-        (None, Some(cname)) => Some(Some(Target::Cname(cname.value.name.clone()))),
+        (None, Some(cname)) => Some(Some(Destination::Cname(cname.value.name.clone()))),
         (Some(_), Some(cname)) => {
             problems.add(cname.spot.problem("stands beside vips; a site has one or the other"));
             None
@@ -352,7 +363,7 @@ fn own_target(
 
 /// Addresses or names, and the same of all sites: an answer has one of the two.
 fn answers(listed: &[Listed<'_>], problems: &mut Problems) -> Option<Answers> {
-    let is_cname = |listed: &&Listed<'_>| matches!(listed.candidate.target, Target::Cname(_));
+    let is_cname = |listed: &&Listed<'_>| matches!(listed.candidate.target, Destination::Cname(_));
     let Some(first) = listed.iter().find(is_cname) else {
         return Some(Answers::Addresses);
     };
@@ -370,7 +381,7 @@ fn answers(listed: &[Listed<'_>], problems: &mut Problems) -> Option<Answers> {
 fn check_shared(listed: &[Listed<'_>], problems: &mut Problems) {
     let mut seen: HashMap<IpAddr, &Spot> = HashMap::new();
     for Listed { candidate, spot, written: _, cname: _ } in listed {
-        let Target::Vips(Vips { v4, v6 }) = &candidate.target else {
+        let Destination::Vips(Vips { v4, v6 }) = &candidate.target else {
             continue;
         };
         let v4 = v4.iter().copied().map(IpAddr::from);
