@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use common::clock::now;
+use common::clock::{monotonic, now};
 use common::telemetry;
 use gslb_dns::admin::client::At;
 use gslb_dns::config::{self, Colour, Config, Prepared, Problems};
 use gslb_dns::explain::{self, Format, Request, RequestWords};
-use gslb_dns::keeper::{Beliefs, Reread};
+use gslb_dns::judge::Now;
+use gslb_dns::keeper::{Beliefs, Evidence, Reread};
 use gslb_dns::orders::OrderWords;
 use gslb_dns::passed::Passed;
 use gslb_dns::pki::{Done, Pki};
@@ -118,6 +119,16 @@ enum Command {
     },
     /// What operators said of sites: in force, to come and over.
     Overrides {
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// What is believed of every site, and what each vantage sees of it.
+    Board {
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Who looks at the sites, and how its word counts.
+    Vantages {
         #[command(flatten)]
         shown: Shown,
     },
@@ -307,6 +318,8 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Queries { files, json } => show_queries(&files, format(json)),
         Command::Status { shown } => done(&shown.at()?.status(format(shown.json))?),
         Command::Overrides { shown } => done(&shown.at()?.overrides(format(shown.json))?),
+        Command::Board { shown } => done(&shown.at()?.board(format(shown.json))?),
+        Command::Vantages { shown } => done(&shown.at()?.vantages(format(shown.json))?),
         Command::Talkers { shown } => done(&shown.at()?.talkers(format(shown.json))?),
         Command::Drain { order, over } => order.give("drain", None, over),
         Command::Undrain { order } => order.give("undrain", None, None),
@@ -420,10 +433,13 @@ fn explain_from_files(
     };
     let beliefs = beliefs(&node)?;
     let ground = Groundwork::new(world);
+    let clocks = Now { monotonic: monotonic(), wall: now() };
+    let evidence = Evidence::read(&node.state_dir, &ground.world, clocks);
+    let views = evidence.views();
     let board = match &request.moment {
         // An explanation is of a whole second; an order of this very one is in force already.
-        None => beliefs.board(1, &ground, now()),
-        Some(moment) => beliefs.board_of(moment, &ground),
+        None => beliefs.board(1, &ground, views, now()),
+        Some(moment) => beliefs.board_of(moment, &ground, views),
     };
     let explanation = explain::explain(&Snapshot::new(ground.into(), board), &node.name, &request);
     Ok(explanation.render(format)?)

@@ -35,6 +35,8 @@ pub struct StatusOf<'a> {
     pub restart_needed: &'a [&'static str],
     /// Overrides that touch nothing, each told.
     pub untouching: Vec<String>,
+    /// Vantages whose word does not count, each told.
+    pub unheard: Vec<String>,
     /// Why orders given before the start are not in force.
     pub lost: Option<&'a str>,
     pub overrides_in_force: usize,
@@ -208,6 +210,7 @@ fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
         );
     }
     all.extend(of.untouching.iter().cloned());
+    all.extend(of.unheard.iter().cloned());
     if !of.is_persisted {
         all.push(
             "the state directory cannot be written: a restart would not know of orders".into(),

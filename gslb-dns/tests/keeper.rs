@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
+mod clocks;
 mod files;
 
+use clocks::clocks;
 use gslb_dns::config::{self, Config};
 use gslb_dns::health::board::Duty;
 use gslb_dns::ids::ServiceId;
@@ -28,7 +30,7 @@ when_all_down = "open"
 fn keeper(files: &Files, now: Timestamp) -> Keeper {
     let prepared = config::load(&files.node()).and_then(Config::prepare);
     let prepared = prepared.unwrap_or_else(|problems| panic!("{problems}"));
-    Keeper::start(&prepared.node, prepared.ground, Metrics::new(vec![]).world, now)
+    Keeper::start(&prepared.node, prepared.ground, Metrics::new(vec![]).world, clocks(now))
 }
 
 fn drain_fra(keeper: &mut Keeper, lasts: Option<&str>, now: Timestamp) {
@@ -43,7 +45,7 @@ fn drain_fra(keeper: &mut Keeper, lasts: Option<&str>, now: Timestamp) {
 }
 
 fn check(keeper: &mut Keeper, now: Timestamp, expected: Duty) {
-    keeper.turn(now);
+    keeper.turn(clocks(now));
     let snapshot = keeper.published().load();
     assert_eq!(snapshot.board.of_service(ServiceId(0)).standings[0].duty, expected, "at {now}");
 }
@@ -128,6 +130,6 @@ fn a_refused_config_wants_attention_until_a_good_one_is_read() {
     let told = "the config on disk is refused, the one before answers: world.toml:1: is no TOML";
     assert_eq!(keeper.status(now).attention, [told]);
     let next = config::load(&files.node()).and_then(Config::prepare);
-    keeper.adopt(next.ok().unwrap(), &By::signal(), now);
+    keeper.adopt(next.ok().unwrap(), &By::signal(), clocks(now));
     assert_eq!(keeper.status(now).attention, [""; 0]);
 }

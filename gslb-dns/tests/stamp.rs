@@ -3,11 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
+mod clocks;
+
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use clocks::clocks;
 use gslb_dns::answer::{Asker, MAX_STREAM, MAX_UDP, Transport, answer};
 use gslb_dns::config::{self, Config};
 use gslb_dns::explain::{AnswerTold, Explanation, Request, RequestWords, explain, query};
@@ -80,7 +83,7 @@ fn load(dir: &Path) -> config::Prepared {
 
 fn keeper(dir: &Path, now: Timestamp) -> Keeper {
     let prepared = load(dir);
-    Keeper::start(&prepared.node, prepared.ground, Metrics::new(vec![]).world, now)
+    Keeper::start(&prepared.node, prepared.ground, Metrics::new(vec![]).world, clocks(now))
 }
 
 /// A query and where it comes from.
@@ -228,7 +231,7 @@ fn an_answer_is_explained_as_it_was_whatever_came_after() {
     let mut boards = Vec::new();
     for (index, (order, site, value, over)) in orders.into_iter().enumerate() {
         for at in [after(index as i64 * 10_000), after(index as i64 * 10_000 + 5_000)] {
-            keeper.turn(at);
+            keeper.turn(clocks(at));
             let snapshot = keeper.published().load();
             boards.push(snapshot.board.digest.to_string());
             for (name, subnet) in [
@@ -255,7 +258,7 @@ fn an_answer_is_explained_as_it_was_whatever_came_after() {
         };
         keeper.order(&words, &By::itself(), after(index as i64 * 10_000 + 5_500)).unwrap();
     }
-    keeper.turn(after(3_600_000));
+    keeper.turn(clocks(after(3_600_000)));
     boards.sort_unstable();
     boards.dedup();
     assert!(boards.len() > orders.len(), "{boards:?}");
@@ -279,7 +282,7 @@ fn an_answer_is_explained_as_it_was_whatever_came_after() {
         assert_eq!(now.stamp.as_ref().unwrap().differs, Vec::<String>::new(), "{}", now.text());
         assert_eq!(now.answer, told, "{}", now.text());
         // From the files alone as well.
-        let board = of_files.board_of(&moment, &ground);
+        let board = of_files.board_of(&moment, &ground, &gslb_dns::health::board::Views::default());
         let then = Snapshot::new(Arc::clone(&ground), board);
         let again = explained(&then, kept, RequestWords::default());
         assert_eq!(again.text(), now.text());
@@ -369,18 +372,18 @@ fn who_is_trusted_changes_with_a_reload() {
     assert_eq!((stamped(&keeper, TRUSTED), stamped(&keeper, STRANGER)), (true, false));
     fs::write(dir.path().join("node.toml"), NODE.replace("192.0.2.0/24", "198.51.100.53/32"))
         .unwrap();
-    let reloaded = keeper.adopt(load(dir.path()), &By::itself(), at);
+    let reloaded = keeper.adopt(load(dir.path()), &By::itself(), clocks(at));
     assert_eq!((reloaded.changed, reloaded.attention), (false, vec![]));
     assert_eq!((stamped(&keeper, TRUSTED), stamped(&keeper, STRANGER)), (false, true));
     // With another world too, and after another board.
     let node = NODE.replace("trusted", "# trusted");
     fs::write(dir.path().join("node.toml"), node).unwrap();
     fs::write(dir.path().join("world.toml"), WORLD.replace("\"2s\"", "\"3s\"")).unwrap();
-    keeper.adopt(load(dir.path()), &By::itself(), at);
+    keeper.adopt(load(dir.path()), &By::itself(), clocks(at));
     assert_eq!((stamped(&keeper, TRUSTED), stamped(&keeper, STRANGER)), (false, false));
     fs::write(dir.path().join("node.toml"), NODE).unwrap();
     fs::write(dir.path().join("world.toml"), WORLD).unwrap();
-    keeper.adopt(load(dir.path()), &By::itself(), at);
+    keeper.adopt(load(dir.path()), &By::itself(), clocks(at));
     let words = OrderWords {
         order: "drain".into(),
         site: "fra".into(),

@@ -60,6 +60,14 @@ impl At {
         self.ask(&Asked::get(&format!("/v1/status?format={}", format.as_str())), TIMEOUT)
     }
 
+    pub fn board(&self, format: Format) -> anyhow::Result<String> {
+        self.ask(&Asked::get(&format!("/v1/board?format={}", format.as_str())), TIMEOUT)
+    }
+
+    pub fn vantages(&self, format: Format) -> anyhow::Result<String> {
+        self.ask(&Asked::get(&format!("/v1/vantages?format={}", format.as_str())), TIMEOUT)
+    }
+
     pub fn overrides(&self, format: Format) -> anyhow::Result<String> {
         self.ask(&Asked::get(&format!("/v1/overrides?format={}", format.as_str())), TIMEOUT)
     }

@@ -18,6 +18,7 @@ use super::{Door, socket};
 use crate::explain::{Format, Request, RequestWords, explain};
 use crate::keeper::AskError;
 use crate::orders::OrderWords;
+use crate::sight::{Sight, vantages_text};
 use crate::snapshot::Snapshot;
 use crate::status::overrides_text;
 
@@ -39,6 +40,8 @@ gslb-dns
 /v1/explain   ?name=www.example.com&type=A&client=81.2.69.0/24 | &resolver=192.0.2.53
               [&at=2026-11-21T09:30:00Z | &stamp=…] [&suppose=down=fra] [&format=text]
 /v1/status    what this name server believes, and what wants attention [?format=text]
+/v1/board     what is believed of every site, and what each vantage sees of it [?format=text]
+/v1/vantages  who looks, and how its word counts [?format=text]
 /v1/overrides what operators said [?format=text]
 /v1/talkers   who asks most, and for what [?format=text]; clients only at the admin socket
 ";
@@ -60,6 +63,14 @@ pub async fn route(
         (&(Method::GET | Method::HEAD), "/v1/explain") => explained(door, query).await,
         (&(Method::GET | Method::HEAD), "/v1/status") => match door.desk.status().await {
             Ok(status) => shown(&query, &*status, |status| status.text()),
+            Err(gone) => unavailable(gone),
+        },
+        (&(Method::GET | Method::HEAD), "/v1/board") => match door.desk.sight().await {
+            Ok(sight) => shown(&query, &sight, Sight::text),
+            Err(gone) => unavailable(gone),
+        },
+        (&(Method::GET | Method::HEAD), "/v1/vantages") => match door.desk.vantages().await {
+            Ok(vantages) => shown(&query, &vantages, |vantages| vantages_text(vantages)),
             Err(gone) => unavailable(gone),
         },
         (&(Method::GET | Method::HEAD), "/v1/overrides") => match door.desk.overrides().await {

@@ -153,10 +153,11 @@ struct Door {
 }
 
 impl Assigned {
-    /// A world that asks nobody for anything.
-    pub fn nothing(world: &World) -> Assigned {
-        let octets = common::assignment::write(&world.epoch.to_string(), []);
-        Assigned { epoch: world.epoch, vantages: BTreeSet::new(), octets: octets.into() }
+    pub fn of(world: &World) -> Assigned {
+        let targets = world.targets.iter().map(|(_, target)| target);
+        let octets = common::assignment::write(&world.epoch.to_string(), targets);
+        let vantages = world.vantages.iter().map(|vantage| vantage.name.clone()).collect();
+        Assigned { epoch: world.epoch, vantages, octets: octets.into() }
     }
 }
 

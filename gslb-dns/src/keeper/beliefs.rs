@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::config;
-use crate::health::board::Board;
+use crate::health::board::{Board, Views};
 use crate::health::entries::{Entries, Entry, Moment};
 use crate::health::last_known::LastKnown;
 use crate::health::overrides::{Override, Phase};
@@ -166,14 +166,15 @@ impl Beliefs {
         self.said().map(|said| said.phase(now)).collect()
     }
 
-    pub fn board(&self, number: u64, ground: &Groundwork, now: Timestamp) -> Board {
-        self.board_with(&self.entries, number, ground, now)
+    pub fn board(&self, number: u64, ground: &Groundwork, views: &Views, now: Timestamp) -> Board {
+        self.board_with(&self.entries, number, ground, views, now)
     }
 
     /// The board as it was at some moment, as far as orders decide: the overrides file is taken as it is now, and
-    /// so is who was fit when one last was. Its number is 0, since nobody was ever answered from it.
-    pub fn board_of(&self, moment: &Moment, ground: &Groundwork) -> Board {
-        self.board_with(&self.entries.as_of(moment.ordered), 0, ground, moment.at)
+    /// so is what probes see, and who was fit when one last was. Its number is 0, since nobody was ever answered
+    /// from it.
+    pub fn board_of(&self, moment: &Moment, ground: &Groundwork, views: &Views) -> Board {
+        self.board_with(&self.entries.as_of(moment.ordered), 0, ground, views, moment.at)
     }
 
     /// As the board would be with other entries.
@@ -182,11 +183,12 @@ impl Beliefs {
         entries: &Entries,
         number: u64,
         ground: &Groundwork,
+        views: &Views,
         now: Timestamp,
     ) -> Board {
         let by_command = entries.iter().map(|entry| &entry.said);
         let said: Vec<&Override> = self.overrides.iter().chain(by_command).collect();
-        Board::build(number, &ground.world, &said, &self.last_known, now)
+        Board::of_views(number, &ground.world, views, &said, &self.last_known, now)
             .ordered_up_to(entries.highest())
     }
 

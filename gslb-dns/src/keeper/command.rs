@@ -195,8 +195,14 @@ impl Keeper {
         instants.dedup();
         let mut dark = Vec::new();
         for at in instants.into_iter().take(MOST_INSTANTS) {
-            let before = self.beliefs.board(self.number, &self.ground, at);
-            let after = self.beliefs.board_with(entries, self.number, &self.ground, at);
+            let before = self.beliefs.board(self.number, &self.ground, self.evidence.views(), at);
+            let after = self.beliefs.board_with(
+                entries,
+                self.number,
+                &self.ground,
+                self.evidence.views(),
+                at,
+            );
             for service in orders::left_with_nobody(&self.ground.world, &before, &after) {
                 if !dark.contains(&service) {
                     dark.push(service);
@@ -233,6 +239,7 @@ impl Keeper {
             last_reload: self.last_reload.as_ref(),
             restart_needed: &self.restart_needed,
             untouching: self.untouching(now),
+            unheard: self.evidence.unheard(&self.ground.world),
             lost: self.lost.as_deref(),
             overrides_in_force: self.overrides_in_force(now),
             now,

@@ -5,11 +5,13 @@
 
 mod beliefs;
 mod command;
+mod evidence;
 mod jar;
 mod task;
 
 pub use self::beliefs::{Beliefs, ENTRIES_FILE, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
 pub use self::command::{By, Receipt, Reloaded};
+pub use self::evidence::{Evidence, VERDICTS_FILE};
 pub use self::task::{AskError, Desk, keep};
 
 use std::collections::HashSet;
@@ -23,12 +25,16 @@ use tracing::{error, info, warn};
 use self::jar::Jar;
 use crate::audit::{Audit, Outcome};
 use crate::config::{Prepared, Problems, Severity};
-use crate::health::board::Board;
+use crate::control::Told;
+use crate::health::board::{Board, Health};
 use crate::health::entries::Moment;
 use crate::health::overrides::{Override, Phase, Unmatched};
+use crate::ids::ServiceId;
+use crate::judge::{Now, Standing};
 use crate::metrics::WorldMetrics;
 use crate::name::Name;
 use crate::publish::Published;
+use crate::sight::{Sight, VantageSeen};
 use crate::snapshot::{Groundwork, Snapshot};
 use crate::status::{LastReload, OverrideState, OverrideTold};
 use crate::steer::Failing;
@@ -49,6 +55,7 @@ pub struct Keeper {
     /// As it was at the start: what it says of sockets and files holds until the end.
     node: Node,
     beliefs: Beliefs,
+    evidence: Evidence,
     ground: Arc<Groundwork>,
     /// Whose clients are told what they were answered from, by the last config that was good.
     trusted: Arc<[IpNet]>,
@@ -82,13 +89,15 @@ impl Keeper {
         node: &Node,
         mut ground: Groundwork,
         metrics: WorldMetrics,
-        now: Timestamp,
+        clocks: Now,
     ) -> Keeper {
+        let now = clocks.wall;
         let (beliefs, reread) = Beliefs::read(node);
         ground.count_in(&metrics.ledgers);
         let ground = Arc::new(ground);
         let moment = beliefs.entries.not_before(now);
-        let board = beliefs.board(1, &ground, moment);
+        let evidence = Evidence::read(&node.state_dir, &ground.world, clocks);
+        let board = beliefs.board(1, &ground, evidence.views(), moment);
         let trusted = Arc::clone(&node.dns.trusted);
         let snapshot = Snapshot::new(Arc::clone(&ground), board).trusting(Arc::clone(&trusted));
         let published = Published::new(snapshot);
@@ -98,6 +107,7 @@ impl Keeper {
         let mut keeper = Keeper {
             node: node.clone(),
             beliefs,
+            evidence,
             ground,
             trusted,
             published,
@@ -131,7 +141,7 @@ impl Keeper {
             error!(why, "overrides given by command could not be read: none of them is in force");
         }
         keeper.settle();
-        keeper.persist();
+        keeper.persist(clocks);
         keeper.record(&By::itself(), "start", Outcome::Done, json!({}), now);
         keeper
     }
@@ -141,18 +151,35 @@ impl Keeper {
     }
 
     /// Looks again at the files and the time; swaps the snapshot if that changes anything.
-    pub fn turn(&mut self, now: Timestamp) {
+    pub fn turn(&mut self, clocks: Now) {
+        let now = clocks.wall;
         self.tell_clock(now);
         let reread = self.beliefs.reread();
         self.tell_reread(&reread, now);
-        self.update(&reread, now);
-        self.persist();
+        self.update(&reread, clocks);
+        self.persist(clocks);
+        self.tell_vantages();
         self.jar.turn(now);
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 
+    /// Takes what probes have told, and answers from what it comes to.
+    pub fn hear(&mut self, told: Vec<Told>, clocks: Now) {
+        let mut is_news = false;
+        for Told { producer, head, changes, answer } in told {
+            let (reception, says_more) = self.evidence.hear(&producer.name, &head, changes, clocks);
+            is_news |= says_more;
+            // Who told it may have gone away.
+            let _ = answer.send(reception);
+        }
+        if is_news && self.evidence.judge(&self.ground.world, clocks) {
+            self.rebuild(clocks.wall);
+        }
+    }
+
     /// Answers from another world from now on. Sites keep what is believed of them, by name.
-    pub fn adopt(&mut self, next: Prepared, by: &By, now: Timestamp) -> Reloaded {
+    pub fn adopt(&mut self, next: Prepared, by: &By, clocks: Now) -> Reloaded {
+        let now = clocks.wall;
         let Prepared { file: _, node, mut ground, tests: _, findings } = next;
         self.tell_restart_needed(self.node.needs_restart_for(&node));
         self.jar.adopt(node.dns.cookies.as_ref(), now);
@@ -169,7 +196,8 @@ impl Keeper {
         ground.count_in(&self.metrics.ledgers);
         let previous = std::mem::replace(&mut self.ground, Arc::new(ground));
         self.phases = self.beliefs.phases(self.moment(now));
-        let board = self.beliefs.board(self.number + 1, &self.ground, self.moment(now));
+        self.evidence.judge(&self.ground.world, clocks);
+        let board = self.next_board(now);
         let digest = board.digest;
         self.publish(board, now);
         self.forget(&previous.world);
@@ -228,6 +256,8 @@ impl Keeper {
                 let _ = self.metrics.zone_names.remove_label_values(&[apex.to_string()]);
             }
         }
+        self.metrics.site_health.reset();
+        self.metrics.vantages.reset();
         for service in &previous.services {
             if !services.contains(&service.name) {
                 for state in [Failing::AllDown, Failing::AllDrained] {
@@ -238,9 +268,12 @@ impl Keeper {
         }
     }
 
-    fn update(&mut self, reread: &Reread, now: Timestamp) {
+    fn update(&mut self, reread: &Reread, clocks: Now) {
+        let now = clocks.wall;
         let phases = self.beliefs.phases(self.moment(now));
-        if *reread != Reread::Changed && phases == self.phases {
+        let is_judged_anew = self.evidence.is_due(clocks.monotonic)
+            && self.evidence.judge(&self.ground.world, clocks);
+        if *reread != Reread::Changed && phases == self.phases && !is_judged_anew {
             return;
         }
         self.phases = phases;
@@ -252,10 +285,16 @@ impl Keeper {
         self.beliefs.entries.not_before(now)
     }
 
+    /// The board of what is believed now.
+    fn next_board(&self, now: Timestamp) -> Board {
+        let (number, views) = (self.number + 1, self.evidence.views());
+        self.beliefs.board(number, &self.ground, views, self.moment(now))
+    }
+
     /// Publishes the board of what is believed now, if it is another.
     fn rebuild(&mut self, now: Timestamp) {
         self.tell_overrides(now);
-        let board = self.beliefs.board(self.number + 1, &self.ground, self.moment(now));
+        let board = self.next_board(now);
         if board.agrees_with(&self.published.load().board) {
             return;
         }
@@ -281,13 +320,28 @@ impl Keeper {
         }
         self.trusted = Arc::clone(trusted);
         self.phases = self.beliefs.phases(self.moment(now));
-        self.publish(self.beliefs.board(self.number + 1, &self.ground, self.moment(now)), now);
+        self.publish(self.next_board(now), now);
         self.settle();
+    }
+
+    /// What vantages see of every service, and what is made of it.
+    pub fn sight(&self, clocks: Now) -> Sight {
+        let snapshot = self.published.load();
+        self.evidence.sight_of(&self.ground.world, &snapshot.board, clocks).sight()
+    }
+
+    /// Who looks, and how its word counts.
+    pub fn vantages(&self, clocks: Now) -> Vec<VantageSeen> {
+        let snapshot = self.published.load();
+        self.evidence.sight_of(&self.ground.world, &snapshot.board, clocks).vantages()
     }
 
     /// The board of some moment in the present world, and that world.
     pub fn board_of(&self, moment: &Moment) -> (Arc<Groundwork>, Board) {
-        (Arc::clone(&self.ground), self.beliefs.board_of(moment, &self.ground))
+        (
+            Arc::clone(&self.ground),
+            self.beliefs.board_of(moment, &self.ground, self.evidence.views()),
+        )
     }
 
     /// What metrics say of overrides.
@@ -322,6 +376,7 @@ impl Keeper {
         self.metrics.board.set(i64::try_from(self.number).unwrap_or(i64::MAX));
         for id in snapshot.world().service_ids() {
             let service = snapshot.world().service(id).name.to_string();
+            self.tell_sites(&snapshot, id);
             let failing = snapshot.failing(id);
             for state in [Failing::AllDown, Failing::AllDrained] {
                 let gauge =
@@ -338,10 +393,37 @@ impl Keeper {
         }
     }
 
+    /// What metrics say of a service's sites.
+    fn tell_sites(&self, snapshot: &Snapshot, id: ServiceId) {
+        let world = snapshot.world();
+        let service = world.service(id);
+        let standings = &snapshot.board.of_service(id).standings;
+        for (candidate, standing) in service.candidates.iter().zip(standings) {
+            let site = &*world.site(candidate.site).name;
+            for health in Health::ALL {
+                let labels = [&service.name.to_string(), site, health.as_str()];
+                let gauge = self.metrics.site_health.with_label_values(&labels);
+                gauge.set(i64::from(standing.health == health));
+            }
+        }
+    }
+
+    /// What metrics say of vantages.
+    fn tell_vantages(&self) {
+        let vantages = self.ground.world.vantages.iter().zip(self.evidence.standings());
+        for (vantage, standing) in vantages {
+            for word in Standing::WORDS {
+                let gauge = self.metrics.vantages.with_label_values(&[&*vantage.name, word]);
+                gauge.set(i64::from(standing.as_str() == word));
+            }
+        }
+    }
+
     /// Writes what a restart will want to know; tried again every turn until it is done.
-    fn persist(&mut self) {
+    fn persist(&mut self, clocks: Now) {
         let board = &self.published.load().board;
         let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
+        let kept = kept.and(self.evidence.persist(&self.beliefs.state_dir, clocks.monotonic));
         match kept.and(self.beliefs.remember(&self.ground, board)) {
             Ok(()) => self.is_persisted = true,
             // Told once, not every turn.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -15,9 +14,12 @@ use tracing::{error, info};
 use super::command::Refused;
 use super::{By, Keeper, Receipt, Reloaded};
 use crate::config::{self, Prepared};
+use crate::control::{self, Assigned, Behind, Told};
 use crate::health::board::Board;
 use crate::health::entries::Moment;
+use crate::judge::Now;
 use crate::orders::OrderWords;
+use crate::sight::{Sight, VantageSeen};
 use crate::snapshot::Groundwork;
 use crate::status::{OverrideTold, Status};
 
@@ -45,6 +47,8 @@ enum Question {
     Order(Box<(OrderWords, By)>, Answer<Result<Receipt, Refused>>),
     Overrides(Answer<Vec<OverrideTold>>),
     Status(Answer<Box<Status>>),
+    Sight(Answer<Sight>),
+    Vantages(Answer<Vec<VantageSeen>>),
     BoardOf(Moment, Answer<(Arc<Groundwork>, Box<Board>)>),
     /// Somebody asked for a change who may only read.
     TurnedAway(By, Box<str>, Answer<()>),
@@ -89,6 +93,16 @@ impl Desk {
         self.ask(|answer| Asked::Question(Question::Status(answer))).await
     }
 
+    /// What vantages see of every service, and what is made of it.
+    pub async fn sight(&self) -> Result<Sight, AskError> {
+        self.ask(|answer| Asked::Question(Question::Sight(answer))).await
+    }
+
+    /// Who looks, and how its word counts.
+    pub async fn vantages(&self) -> Result<Vec<VantageSeen>, AskError> {
+        self.ask(|answer| Asked::Question(Question::Vantages(answer))).await
+    }
+
     /// The board of some moment in the present world, and that world.
     pub async fn board_of(
         &self,
@@ -122,6 +136,7 @@ enum Woken {
     Tick,
     Question(Question),
     Read(Vec<ReloadAsked>, Box<Result<Prepared, String>>),
+    Told(Vec<Told>),
 }
 
 /// Lets the keeper look at files and time twice a second, answers what is asked of it, and has it take
@@ -130,7 +145,8 @@ pub async fn keep(
     mut keeper: Keeper,
     file: PathBuf,
     mut questions: Questions,
-    now: fn() -> Timestamp,
+    mut reports: Option<Behind>,
+    now: fn() -> Now,
     certificates: Arc<Notify>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -164,6 +180,7 @@ pub async fn keep(
                 Asked::Question(question) => Woken::Question(question),
             },
             (asked, read) = finished(&mut reading) => Woken::Read(asked, Box::new(read)),
+            told = told(&mut reports) => Woken::Told(told),
         };
         // Files are read and a board is built: off the runtime's own threads.
         let turn = tokio::task::spawn_blocking(move || {
@@ -171,7 +188,12 @@ pub async fn keep(
             keeper
         });
         match turn.await {
-            Ok(kept) => keeper = kept,
+            Ok(kept) => {
+                keeper = kept;
+                if let Some(Behind { assigned, told: _ }) = &reports {
+                    assign(&keeper, assigned);
+                }
+            }
             Err(error) => {
                 error!(%error, "the keeper has failed: the last board stays, and no order or reload is heard, until a restart");
                 return;
@@ -180,10 +202,34 @@ pub async fn keep(
     }
 }
 
-fn answer(keeper: &mut Keeper, woken: Woken, now: fn() -> Timestamp) {
+/// Tells probes of the world that answers now, if they do not know it.
+fn assign(keeper: &Keeper, assigned: &watch::Sender<Arc<Assigned>>) {
+    let snapshot = keeper.published().load();
+    let world = snapshot.world();
+    let is_known = assigned.borrow().epoch == world.epoch;
+    if !is_known {
+        assigned.send_replace(Arc::new(Assigned::of(world)));
+    }
+}
+
+/// Reports that wait, all that do: they are judged together. Waits for ever where nobody tells anything.
+async fn told(reports: &mut Option<Behind>) -> Vec<Told> {
+    let Some(Behind { told, .. }) = reports else { return std::future::pending().await };
+    let mut waiting = Vec::new();
+    if told.recv_many(&mut waiting, control::QUEUE).await == 0 {
+        // The listener has ended.
+        *reports = None;
+        return std::future::pending().await;
+    }
+    waiting
+}
+
+fn answer(keeper: &mut Keeper, woken: Woken, clocks: fn() -> Now) {
+    let now = || clocks().wall;
     // Who asked may have gone away: then nobody wants to know.
     match woken {
-        Woken::Tick => keeper.turn(now()),
+        Woken::Tick => keeper.turn(clocks()),
+        Woken::Told(told) => keeper.hear(told, clocks()),
         Woken::Question(Question::Order(order, answer)) => {
             let (words, by) = *order;
             let _ = answer.send(keeper.order(&words, &by, now()));
@@ -194,6 +240,8 @@ fn answer(keeper: &mut Keeper, woken: Woken, now: fn() -> Timestamp) {
         }
         Woken::Question(Question::Overrides(answer)) if answer.is_closed() => {}
         Woken::Question(Question::Status(answer)) if answer.is_closed() => {}
+        Woken::Question(Question::Sight(answer)) if answer.is_closed() => {}
+        Woken::Question(Question::Vantages(answer)) if answer.is_closed() => {}
         Woken::Question(Question::BoardOf(_, answer)) if answer.is_closed() => {}
         Woken::Question(Question::BoardOf(moment, answer)) => {
             let (ground, board) = keeper.board_of(&moment);
@@ -202,13 +250,19 @@ fn answer(keeper: &mut Keeper, woken: Woken, now: fn() -> Timestamp) {
         Woken::Question(Question::Overrides(answer)) => {
             let _ = answer.send(keeper.overrides(now()));
         }
+        Woken::Question(Question::Sight(answer)) => {
+            let _ = answer.send(keeper.sight(clocks()));
+        }
+        Woken::Question(Question::Vantages(answer)) => {
+            let _ = answer.send(keeper.vantages(clocks()));
+        }
         Woken::Question(Question::Status(answer)) => {
             let _ = answer.send(Box::new(keeper.status(now())));
         }
         Woken::Read(asked, read) => {
             let by = asked.first().map_or_else(By::itself, |asked| asked.by.clone());
             let told = match *read {
-                Ok(next) => Ok(keeper.adopt(next, &by, now())),
+                Ok(next) => Ok(keeper.adopt(next, &by, clocks())),
                 Err(why) => {
                     keeper.refuse(&why, &by, now());
                     Err(why)

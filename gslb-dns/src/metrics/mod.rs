@@ -94,6 +94,10 @@ pub struct WorldMetrics {
     pub audit_lost: IntCounter,
     /// By service and how: `all_down`, `all_drained`.
     pub failing: IntGaugeVec,
+    /// By service, site and health: 1 for the health that is believed.
+    pub site_health: IntGaugeVec,
+    /// By vantage and how its word counts.
+    pub vantages: IntGaugeVec,
     /// What services have answered.
     pub ledgers: Ledgers,
     pub zone_names: IntGaugeVec,
@@ -172,6 +176,16 @@ impl Metrics {
                 "gslb_dns_service_failing",
                 "1 while a service has no site fit to serve, and how it came to that",
                 &["service", "how"],
+            ),
+            site_health: register.gauges(
+                "gslb_dns_site_health",
+                "1 for what is believed of a site of a service",
+                &["service", "site", "health"],
+            ),
+            vantages: register.gauges(
+                "gslb_dns_vantage_standing",
+                "1 for how a vantage's word counts",
+                &["vantage", "standing"],
             ),
             ledgers,
             zone_names: register.gauges("gslb_dns_zone_names", "names in a zone", &["zone"]),

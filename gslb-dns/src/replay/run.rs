@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::Replay;
 use super::report::{FileTold, Report};
-use crate::health::board::Supposition;
+use crate::health::board::{Board, Supposition, Views};
 use crate::health::overrides::Phase;
 use crate::keeper::Beliefs;
 use crate::query_log::recordings_in;
@@ -132,8 +132,8 @@ impl Believed<'_> {
 
     fn snapshot(&self, at: Timestamp) -> Snapshot {
         let board = match self.request.beliefs {
-            Some(beliefs) => beliefs.board(1, &self.ground, at),
-            None => crate::health::board::Board::blank(&self.ground.world),
+            Some(beliefs) => beliefs.board(1, &self.ground, &Views::default(), at),
+            None => Board::blank(&self.ground.world),
         };
         let board = match &self.request.suppose[..] {
             [] => board,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-use common::clock::now;
+use common::clock::{monotonic, now};
 use common::entropy;
 use common::mtls::CredentialsError;
 use common::notify::ServiceManager;
@@ -29,6 +29,7 @@ use crate::certificates::{self, Certificates, Unreadable};
 use crate::config::Prepared;
 use crate::control::{Assigned, Control};
 use crate::gather;
+use crate::judge::Now;
 use crate::keeper::{self, By, Desk, Keeper};
 use crate::listen::quic::QuicListener;
 use crate::listen::tcp::{Carries, Connections, TcpListener};
@@ -140,6 +141,10 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
+fn clocks() -> Now {
+    Now { monotonic: monotonic(), wall: now() }
+}
+
 impl Server {
     /// Starts to answer. All sockets are bound before the first answer.
     pub fn start(shell: Shell, prepared: Prepared) -> Result<Server, StartError> {
@@ -164,7 +169,7 @@ impl Server {
         let tallies = tallies.chain(&tls_tally).chain(&https_tally).chain(&quic_tally);
         let metrics = Metrics::new(tallies.cloned().collect());
         let certificates = Certificates::open(&node, metrics.certificates.clone(), now())?;
-        let keeper = Keeper::start(&node, ground, metrics.world.clone(), now());
+        let keeper = Keeper::start(&node, ground, metrics.world.clone(), clocks());
         let query_log = node.dns.query_log.clone();
         let mut query_log =
             query_log.map(|log| QueryLog::new(log, &node.name, metrics.query_log.clone()));
@@ -235,17 +240,27 @@ impl Server {
                 server.spawn(streams.serve_quic(listener, &tls, &tally));
             }
         }
+        let mut behind = None;
         if let Some((socket, control)) = sockets.control.zip(node.control.as_ref()) {
-            let assigned = Assigned::nothing(door.published.load().world());
+            let assigned = Assigned::of(door.published.load().world());
             let (of_control, shown) = (metrics.control.clone(), metrics.certificates.clone());
-            let (listener, _behind) = Control::open(&control.files, assigned, of_control, shown)?;
+            let (listener, of_keeper) = Control::open(&control.files, assigned, of_control, shown)?;
+            behind = Some(of_keeper);
             server.control = socket.local_addr().ok();
             server.spawn(listener.serve(socket, stopping.clone()));
         }
         let reread = Arc::new(Notify::new());
         let of_keeper = Arc::clone(&reread);
         server.spawn(certificates::keep(certificates, reread, now, stopping.clone()));
-        server.spawn(keeper::keep(keeper, file, questions, now, of_keeper, stopping.clone()));
+        server.spawn(keeper::keep(
+            keeper,
+            file,
+            questions,
+            behind,
+            clocks,
+            of_keeper,
+            stopping.clone(),
+        ));
         if let Some(talkers) = talkers {
             server.spawn(gather::gather(talkers, stopping.clone()));
         }

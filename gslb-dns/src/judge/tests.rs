@@ -1,0 +1,412 @@
+//! Stories: what vantages say, second by second, and what is believed of sites.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use common::principal::Kind;
+use common::report::{Boot, Digest, Entry, EntryHash, Head, Mark, Own, Phases, Reason, State};
+use proptest::prelude::*;
+
+use super::*;
+use crate::config;
+use crate::health::board::View;
+use crate::inbox::stream::{Change, Reception};
+
+const SITES: &str = r#"
+[zone."example.com"]
+file = "steer.zone"
+
+[site.fra]
+vips = ["192.0.2.1"]
+[site.iad]
+vips = ["192.0.2.2"]
+[site.nrt]
+vips = ["192.0.2.3", "2001:db8::3"]
+
+[vantage.a]
+place = { country = "NL" }
+[vantage.b]
+place = { country = "US" }
+[vantage.c]
+place = { country = "JP" }
+
+[check.web]
+kind = "tcp"
+port = 80
+
+[service."www.example.com"]
+sites = ["fra", "iad", "nrt"]
+check = ["web"]
+quorum = { down = 0.6, up = 0.6, vantages = 2, domains = 2, max_removed = 0.5 }
+when_all_down = "open"
+ttl = { max = "30s" }
+"#;
+
+/// The boards' clock begins here, and the probes' own somewhere else.
+const START: Duration = Duration::from_secs(100_000);
+const BEHIND: Duration = Duration::from_secs(7_000);
+
+struct Vantage {
+    boot: u8,
+    seq: u64,
+    blind: bool,
+    /// By target: state, since, refused, flaps.
+    says: BTreeMap<TargetId, (char, Duration, u32)>,
+}
+
+struct Story {
+    world: World,
+    inbox: Inbox,
+    judge: Judge,
+    now: Duration,
+    vantages: BTreeMap<char, Vantage>,
+}
+
+impl Story {
+    fn new(sites: &str, held: Held) -> Story {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/steer");
+        let world = config::world_from_str(sites, &dir).unwrap_or_else(|why| panic!("{why}"));
+        let (inbox, judge) = (Inbox::default(), Judge::new(held, START));
+        Story { world, inbox, judge, now: START, vantages: BTreeMap::new() }
+    }
+
+    /// `abc:fra-` (all three say so; `+` up, `~` slow, `-` silent, `!` refused), `a:blind`, `a:sees`, `13s` (they go on
+    /// saying it), `quiet:13s` (nobody says anything).
+    fn run(&mut self, words: &str) {
+        for word in words.split_whitespace() {
+            if let Some(seconds) = word.strip_prefix("quiet:") {
+                self.now += Duration::from_secs(seconds.trim_end_matches('s').parse().unwrap());
+                continue;
+            }
+            let Some((who, what)) = word.split_once(':') else {
+                for _ in 0..word.trim_end_matches('s').parse::<u64>().unwrap() {
+                    self.now += Duration::from_secs(1);
+                    let all: Vec<char> = self.vantages.keys().copied().collect();
+                    all.into_iter().for_each(|vantage| self.report(vantage));
+                    self.views();
+                }
+                continue;
+            };
+            for vantage in who.chars() {
+                self.say(vantage, what);
+                self.report(vantage);
+                self.views();
+            }
+        }
+    }
+
+    fn say(&mut self, name: char, what: &str) {
+        let now = self.now;
+        let vantage = self.vantages.entry(name).or_insert(Vantage {
+            boot: name as u8,
+            seq: 0,
+            blind: false,
+            says: BTreeMap::new(),
+        });
+        if let Some(blind) =
+            [("blind", true), ("sees", false)].iter().find(|(word, _)| *word == what)
+        {
+            vantage.blind = blind.1;
+            return;
+        }
+        let (site, state) = what.split_at(what.len() - 1);
+        let state = state.chars().next().unwrap();
+        let (site, family) = site.split_at(3);
+        let index = self.world.sites.iter().position(|one| &*one.name == site).unwrap();
+        for (id, target) in &self.world.targets {
+            let common::target::Address::Ip(address) = target.address else { continue };
+            let vips = &self.world.sites[index].vips;
+            let is_meant = match family {
+                "6" => address.is_ipv6(),
+                "4" => address.is_ipv4(),
+                _ => true,
+            };
+            if !is_meant || !vips.all().any(|vip| vip == address) {
+                continue;
+            }
+            let is_up = |state| matches!(state, '+' | '~');
+            let (before, since, flaps) = vantage.says.get(id).copied().unwrap_or((state, now, 0));
+            let flips = is_up(before) != is_up(state);
+            let since = if before == state { since } else { now };
+            vantage.says.insert(*id, (state, since, flaps + u32::from(flips)));
+        }
+    }
+
+    fn report(&mut self, name: char) {
+        let vantage = self.vantages.get_mut(&name).unwrap();
+        vantage.seq += 1;
+        let mut digest = Digest::default();
+        let changes = vantage.says.iter().map(|(id, (state, since, flaps))| {
+            let octets = format!("{id}{state}{since:?}{flaps}");
+            digest.add(EntryHash::of(&octets));
+            let entry = Entry {
+                target: *id,
+                state: match state {
+                    '+' => State::Up,
+                    '~' => State::Slow,
+                    '-' | '!' => State::Down,
+                    _ => State::None,
+                },
+                since: (*since - BEHIND).as_millis() as u64,
+                streak: 0,
+                need: 3,
+                flaps: *flaps,
+                phases_ms: Phases::default(),
+                reason: match state {
+                    '-' => Some(Reason::Timeout),
+                    '!' => Some(Reason::Refused),
+                    _ => None,
+                },
+                detail: String::new(),
+                cert_days: None,
+            };
+            (*id, Change::Said(EntryHash::of(&octets), entry))
+        });
+        let changes: Vec<_> = changes.collect();
+        let head = Head {
+            cluster: "example".into(),
+            producer: name.to_string(),
+            kind: Kind::Probe,
+            boot: Boot([vantage.boot; 16]),
+            mark: Mark { inc: 1, seq: vantage.seq },
+            base: None,
+            now: self.now - BEHIND,
+            digest,
+            valid: Duration::from_secs(10),
+            own: Own { blind: vantage.blind.then(|| "blind".to_owned()), ..Own::default() },
+        };
+        let reception = self.inbox.on_report(self.now, &name.to_string(), &head, changes);
+        assert!(matches!(reception, Reception::Taken(_)), "{reception:?}");
+    }
+
+    fn judgement(&mut self) -> Judgement {
+        let wall = Timestamp::UNIX_EPOCH + self.now;
+        self.judge.judge(Now { monotonic: self.now, wall }, &self.world, &self.inbox)
+    }
+
+    fn views(&mut self) -> Vec<View> {
+        let judgement = self.judgement();
+        judgement.views.0[0].clone().unwrap()
+    }
+
+    /// Health, and the share where it is not all.
+    fn told(&mut self) -> String {
+        let views = self.views();
+        let told = self.world.services[0].candidates.iter().zip(views).map(|(candidate, view)| {
+            let site = &self.world.site(candidate.site).name;
+            let admit = match view.admit.share() {
+                1.0 => String::new(),
+                share => format!("*{share}"),
+            };
+            let struck = if view.struck.is_empty() { "" } else { "/" };
+            format!("{site}={}{admit}{struck}", view.health)
+        });
+        told.collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn check(words: &str, expected: &str) {
+    let mut story = Story::new(SITES, Held::default());
+    story.run(words);
+    assert_eq!(story.told(), expected, "{words}");
+}
+
+/// Everybody sees everything, and the grace is over.
+const WELL: &str = "abc:fra+ abc:iad+ abc:nrt+ 11s";
+
+fn check_after(words: &str, expected: &str) {
+    check(&format!("{WELL} {words}"), expected);
+}
+
+#[test]
+fn a_site_is_down_when_a_quorum_says_so() {
+    check_after("", "fra=up iad=up nrt=up");
+    check_after("abc:fra-", "fra=down*0 iad=up nrt=up");
+    check_after("ab:fra-", "fra=down*0 iad=up nrt=up");
+    check_after("a:fra-", "fra=up iad=up nrt=up");
+    check_after("abc:fra~", "fra=up*0.5 iad=up nrt=up");
+}
+
+#[test]
+fn silence_takes_nobody_out() {
+    check_after("quiet:3600s", "fra=up iad=up nrt=up");
+    check_after("ab:fra- quiet:3600s", "fra=down*0 iad=up nrt=up");
+    // Two still speak, one of them against it: no quorum for either.
+    check_after("quiet:60s a:fra- b:fra+ a:iad+ b:iad+", "fra=up iad=up nrt=up");
+    // One is no two vantages.
+    check_after("quiet:60s a:fra-", "fra=up iad=up nrt=up");
+}
+
+#[test]
+fn who_is_blind_or_alone_is_not_heard() {
+    check_after("ab:blind ab:fra-", "fra=up iad=up nrt=up");
+    check_after("ab:blind ab:fra- ab:sees", "fra=down*0 iad=up nrt=up");
+    // Cut off, it has everything down, and with a second voice it would decide.
+    check_after("a:fra- a:iad- a:nrt- b:fra-", "fra=up iad=up nrt=up");
+    check_after("a:fra- b:fra-", "fra=down*0 iad=up nrt=up");
+}
+
+#[test]
+fn probes_alone_take_out_no_more_than_they_may() {
+    // Half of three sites: one.
+    check_after("abc:fra- abc:iad-", "fra=up*0 iad=down*0 nrt=up");
+    check_after("abc:fra- abc:iad- abc:nrt-", "fra=up*0 iad=up*0 nrt=down*0");
+    // The host itself says that nobody listens.
+    check_after("abc:fra! abc:iad!", "fra=down*0 iad=down*0 nrt=up");
+    check_after("abc:fra! abc:iad! abc:nrt!", "fra=down*0 iad=down*0 nrt=down*0");
+    // And that holds when nobody looks any more.
+    check_after("abc:fra! abc:iad! abc:blind", "fra=down*0 iad=down*0 nrt=up");
+    check_after("a:iad+ bc:iad- abc:fra- quiet:60s", "fra=down*0 iad=up*0 nrt=up");
+}
+
+#[test]
+fn nobody_is_taken_out_within_the_grace_of_a_start() {
+    check("abc:fra- abc:iad+ abc:nrt+", "fra=unknown iad=up nrt=up");
+    check("abc:fra- abc:iad+ abc:nrt+ 9s", "fra=unknown iad=up nrt=up");
+    check("abc:fra- abc:iad+ abc:nrt+ 10s", "fra=down*0 iad=up nrt=up");
+}
+
+#[test]
+fn what_nobody_has_seen_waits_while_another_is_up() {
+    check("abc:iad+ abc:nrt+ 5s", "fra=unknown iad=up nrt=up");
+    check("abc:iad+ abc:nrt+ 10s", "fra=down iad=up nrt=up");
+    check("quiet:60s", "fra=unknown iad=unknown nrt=unknown");
+}
+
+#[test]
+fn what_was_believed_outlives_a_restart() {
+    let mut before = Story::new(SITES, Held::default());
+    before.run(WELL);
+    before.run("abc:fra!");
+    before.views();
+    let text = serde_json::to_string(&before.judge.held()).unwrap();
+    let mut after = Story::new(SITES, serde_json::from_str(&text).unwrap());
+    assert_eq!(after.told(), "fra=down*0 iad=up nrt=up");
+    after.run("quiet:60s");
+    assert_eq!(after.told(), "fra=down*0 iad=up nrt=up");
+    // Everything dead: within the grace it is as it was, and the cap holds afterwards.
+    let mut after = Story::new(SITES, serde_json::from_str(&text).unwrap());
+    after.run("abc:fra- abc:iad- abc:nrt- 5s");
+    assert_eq!(after.told(), "fra=down*0 iad=up nrt=up");
+    after.run("10s");
+    assert_eq!(after.told(), "fra=up*0 iad=up*0 nrt=down*0");
+}
+
+#[test]
+fn a_return_is_gradual() {
+    check_after("abc:fra- 5s abc:fra+", "fra=up*0.25 iad=up nrt=up");
+    check_after("abc:fra- 5s abc:fra+ 29s", "fra=up*0.25 iad=up nrt=up");
+    check_after("abc:fra- 5s abc:fra+ 30s", "fra=up*0.5 iad=up nrt=up");
+    check_after("abc:fra- 5s abc:fra+ 90s", "fra=up iad=up nrt=up");
+    // Two say so already; the third comes later and begins nothing anew.
+    check_after("abc:fra- 5s ab:fra+ 30s c:fra+", "fra=up*0.5 iad=up nrt=up");
+    // A name server that starts meanwhile is as far.
+    let mut story = Story::new(SITES, Held::default());
+    story.run(WELL);
+    story.run("abc:fra- 5s abc:fra+ 40s");
+    story.judge = Judge::new(Held::default(), story.now);
+    assert_eq!(story.told(), "fra=up*0.5 iad=up nrt=up");
+}
+
+#[test]
+fn who_flaps_waits_outside() {
+    let flapping = "abc:fra- 5s abc:fra+ 5s abc:fra- 5s abc:fra+";
+    check_after(flapping, "fra=down*0 iad=up nrt=up");
+    check_after(&format!("{flapping} 9s"), "fra=down*0 iad=up nrt=up");
+    check_after(&format!("{flapping} 10s"), "fra=up*0.25 iad=up nrt=up");
+    // Nobody else is there.
+    check_after(&format!("abc:iad! abc:nrt! {flapping}"), "fra=up*0 iad=down*0 nrt=down*0");
+}
+
+#[test]
+fn an_address_is_struck_by_itself() {
+    check_after("abc:nrt6-", "fra=up iad=up nrt=up/");
+    let mut story = Story::new(SITES, Held::default());
+    story.run(WELL);
+    story.run("abc:nrt6-");
+    let struck = &story.views()[2].struck;
+    assert_eq!(&**struck, ["2001:db8::3".parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
+fn any_check_is_enough_where_the_service_says_so() {
+    let two = SITES
+        .replace("[service.", "[check.tls]\nkind = \"tls\"\nport = 443\n[service.")
+        .replace("check = [\"web\"]", "KEY = [\"web\", \"tls\"]");
+    for (key, expected) in [("check", "fra=down*0"), ("any", "fra=up")] {
+        let mut story = Story::new(&two.replace("KEY", key), Held::default());
+        story.run(WELL);
+        // Of the two targets of this address one is down.
+        let id = story.world.targets.iter().find(|(_, target)| target.port == 443).unwrap().0;
+        for vantage in ['a', 'b', 'c'] {
+            let now = story.now;
+            story.vantages.get_mut(&vantage).unwrap().says.insert(id, ('!', now, 1));
+            story.report(vantage);
+        }
+        assert!(story.told().starts_with(expected), "{key}: {}", story.told());
+    }
+}
+
+#[test]
+fn the_next_change_is_known() {
+    let mut story = Story::new(SITES, Held::default());
+    story.run("abc:fra+");
+    story.views();
+    assert_eq!(story.judge.next_change(), Some(START + GRACE), "the lease ends then too");
+    story.run("11s abc:fra! 5s abc:fra+");
+    let before = story.told();
+    let next = story.judge.next_change().unwrap();
+    assert_eq!(next - story.now, Duration::from_secs(10), "a lease");
+    story.run("29s");
+    assert_eq!(story.told(), before);
+    assert_eq!(story.judge.next_change().unwrap() - story.now, Duration::from_secs(1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Two name servers that hear the same, each producer's order kept, some of it lost on the way: the same board
+    /// once nothing changes any more.
+    #[test]
+    fn two_servers_come_to_the_same(
+        said in prop::collection::vec((0..3_usize, 0..3_usize, 0..3_usize), 1..30),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 30),
+    ) {
+        let words: Vec<(char, String)> = said
+            .iter()
+            .map(|(vantage, site, state)| {
+                let (site, state) = (["fra", "iad", "nrt"][*site], ["+", "-", "!"][*state]);
+                (['a', 'b', 'c'][*vantage], format!("{site}{state}"))
+            })
+            .collect();
+        let mut one = Story::new(SITES, Held::default());
+        let mut other = Story::new(SITES, Held::default());
+        one.run(WELL);
+        other.run(WELL);
+        for (vantage, what) in &words {
+            one.run(&format!("{vantage}:{what}"));
+        }
+        // The other hears each vantage by itself, one after the other.
+        let mut queues: Vec<Vec<&(char, String)>> = ['a', 'b', 'c']
+            .map(|name| words.iter().filter(|(vantage, _)| *vantage == name).rev().collect())
+            .into();
+        for index in order.iter().cycle().take(words.len() * 3) {
+            queues.retain(|queue| !queue.is_empty());
+            if queues.is_empty() {
+                break;
+            }
+            let at = index.index(queues.len());
+            let (vantage, what) = queues[at].pop().unwrap();
+            other.run(&format!("{vantage}:{what}"));
+        }
+        for (vantage, what) in queues.into_iter().flat_map(|queue| queue.into_iter().rev()) {
+            other.run(&format!("{vantage}:{what}"));
+        }
+        one.run("1s");
+        other.run("1s");
+        let (ours, theirs) = (one.judge.undecided(), other.judge.undecided());
+        one.judge.meet(&theirs);
+        other.judge.meet(&ours);
+        prop_assert_eq!(one.told(), other.told(), "{:?}", words);
+    }
+}

@@ -1,0 +1,173 @@
+//! From verdicts on targets to what the board is told of each candidate of a service.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::target::{Counts, Judged};
+use crate::health::board::{Admit, Health, View};
+use crate::verdict::Verdict;
+use crate::verdict::cap::{Condemned, held_in};
+use crate::verdict::quorum::Ground;
+use crate::watch::{Combine, Watch, WatchedVip};
+use crate::world::{Service, World};
+
+/// What the board is told of each candidate.
+pub fn views(
+    now: Duration,
+    world: &World,
+    service: &Service,
+    watch: &Watch,
+    judged: &HashMap<usize, Judged>,
+    is_grace: bool,
+) -> Vec<View> {
+    let vips: Vec<Vec<(Option<IpAddr>, Judged)>> = watch
+        .candidates
+        .iter()
+        .map(|vips| {
+            let of = |vip: &WatchedVip| Some((vip.address, of_vip(watch, vip, judged)?));
+            vips.iter().filter_map(of).collect()
+        })
+        .collect();
+    let is_down = |vips: &[(Option<IpAddr>, Judged)]| {
+        !vips.is_empty() && vips.iter().all(|(_, judged)| judged.verdict == Verdict::Down)
+    };
+    let down: Vec<usize> = (0..vips.len()).filter(|index| is_down(&vips[*index])).collect();
+    let condemned: Vec<Condemned<'_>> = down
+        .iter()
+        .map(|index| {
+            let of = &vips[*index];
+            Condemned {
+                name: &world.site(service.candidates[*index].site).name,
+                capacity: 1.0,
+                up_share: of.iter().map(|(_, judged)| judged.up_share).fold(0.0, f64::max),
+                is_certain: of.iter().all(|(_, judged)| judged.is_certain),
+            }
+        })
+        .collect();
+    let whole = service.candidates.len() as f64;
+    let held: Vec<usize> =
+        held_in(&condemned, whole, watch.max_removed).iter().map(|index| down[*index]).collect();
+    let is_up = |index: usize| {
+        vips[index].iter().any(|(_, judged)| matches!(judged.verdict, Verdict::Up | Verdict::Slow))
+    };
+    let back: Vec<bool> = vips.iter().map(|vips| is_back(now, vips)).collect();
+    let some_is_up = (0..vips.len()).any(|index| is_up(index) && back[index]);
+    vips.iter()
+        .enumerate()
+        .map(|(index, vips)| {
+            let is_held_in = held.contains(&index);
+            let step = service.ttl.max;
+            let mut view = view(now, vips, step);
+            if is_held_in {
+                view.health = Health::Up;
+                view.why = format!("{}, held in by max_removed", view.why).into();
+                view.struck = [].into();
+            } else if is_up(index) && !back[index] {
+                if some_is_up {
+                    view.health = Health::Down;
+                }
+            } else if view.health == Health::Unknown && some_is_up && !is_grace {
+                view.health = Health::Down;
+                view.why = format!("{}, and another site is up", view.why).into();
+            }
+            view
+        })
+        .collect()
+}
+
+/// What the targets of one address come to.
+fn of_vip(watch: &Watch, vip: &WatchedVip, judged: &HashMap<usize, Judged>) -> Option<Judged> {
+    let rank = |verdict| match verdict {
+        Verdict::Down => 0,
+        Verdict::Unknown => 1,
+        Verdict::Slow => 2,
+        Verdict::Up => 3,
+    };
+    let of = vip.targets.iter().filter_map(|target| judged.get(target)).copied();
+    match watch.combine {
+        Combine::All => of.min_by_key(|judged| rank(judged.verdict)),
+        Combine::Any => of.max_by_key(|judged| rank(judged.verdict)),
+    }
+}
+
+/// Whether an address that came back has been up for long enough.
+fn is_back(now: Duration, vips: &[(Option<IpAddr>, Judged)]) -> bool {
+    let waits = |judged: &Judged| judged.returned.is_some_and(|back| back.is_held_down(now));
+    vips.iter().any(|(_, judged)| judged.verdict != Verdict::Down && !waits(judged))
+}
+
+/// One candidate, as far as its own addresses tell.
+fn view(now: Duration, vips: &[(Option<IpAddr>, Judged)], step: Duration) -> View {
+    let of = |is: fn(Verdict) -> bool| vips.iter().filter(move |(_, judged)| is(judged.verdict));
+    let struck: Vec<IpAddr> =
+        of(|verdict| verdict == Verdict::Down).filter_map(|(address, _)| *address).collect();
+    let lead = of(|verdict| matches!(verdict, Verdict::Up | Verdict::Slow))
+        .next()
+        .or_else(|| of(|verdict| verdict == Verdict::Unknown).next())
+        .or_else(|| vips.first());
+    let Some((_, lead)) = lead else {
+        return View::default();
+    };
+    let health = match lead.verdict {
+        Verdict::Up | Verdict::Slow => Health::Up,
+        Verdict::Unknown => Health::Unknown,
+        Verdict::Down => Health::Down,
+    };
+    View {
+        health,
+        since: lead.since.map(|since| since.wall),
+        why: told(now, lead, struck.len()).into(),
+        struck: if health == Health::Down { [].into() } else { struck.into() },
+        admit: admit(now, vips, step),
+    }
+}
+
+/// The mean over the addresses of a family; of two families the greater, as each leads to the whole site.
+fn admit(now: Duration, vips: &[(Option<IpAddr>, Judged)], step: Duration) -> Admit {
+    let of_one = |judged: &Judged| match judged.verdict {
+        Verdict::Down => 0.0,
+        Verdict::Unknown => 1.0,
+        Verdict::Up => judged.returned.map_or(1.0, |back| back.admit(now, step)),
+        Verdict::Slow => judged.returned.map_or(1.0, |back| back.admit(now, step)).min(0.5),
+    };
+    let mean = |is: fn(&Option<IpAddr>) -> bool| {
+        let of: Vec<f64> =
+            vips.iter().filter(|(at, _)| is(at)).map(|(_, judged)| of_one(judged)).collect();
+        if of.is_empty() { 0.0 } else { of.iter().sum::<f64>() / of.len() as f64 }
+    };
+    let families = [
+        mean(|at| matches!(at, Some(IpAddr::V4(_)))),
+        mean(|at| matches!(at, Some(IpAddr::V6(_)))),
+        mean(Option::is_none),
+    ];
+    Admit::new(families.into_iter().fold(0.0, f64::max)).unwrap_or(Admit::ALL)
+}
+
+/// Why, for people: what the vantages see, and what was made of it.
+fn told(now: Duration, judged: &Judged, struck: usize) -> String {
+    let Counts { up, slow, down } = judged.counts;
+    let all = up + slow + down;
+    let seen = match judged.verdict {
+        _ if all == 0 => "no vantage says anything of it".to_owned(),
+        Verdict::Down => format!("{down} of {all} vantages see it down"),
+        Verdict::Slow => format!("{slow} of {all} vantages see it slow"),
+        Verdict::Up | Verdict::Unknown => format!("{} of {all} vantages see it up", up + slow),
+    };
+    let held = match judged.ground {
+        Ground::Decided => String::new(),
+        ground => format!("; what was believed before holds: {}", ground.as_str()),
+    };
+    let back = match judged.returned {
+        Some(back) if back.is_held_down(now) => {
+            "; it came back lately, as it did before, and waits".to_owned()
+        }
+        _ => String::new(),
+    };
+    let others = match struck {
+        0 => String::new(),
+        _ if judged.verdict == Verdict::Down => String::new(),
+        count => format!("; {count} of its addresses are down"),
+    };
+    seen + &held + &back + &others
+}

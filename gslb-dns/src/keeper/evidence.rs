@@ -1,0 +1,192 @@
+//! What vantages have told, what is made of it, and the file from which a restart knows both.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use common::report::{Entry, Head};
+use common::target::TargetId;
+use common::{bounded, durable};
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use crate::health::board::{Board, Views};
+use crate::inbox::stream::{Change, Oddity, Reception};
+use crate::inbox::{Inbox, Marks};
+use crate::judge::{Held, Judge, Judgement, Now, Standing};
+use crate::sight::SightOf;
+use crate::world::World;
+
+/// In the state directory: what was believed of each target, and how far each vantage had come.
+pub const VERDICTS_FILE: &str = "verdicts.json";
+/// Octets of it: with 20,000 targets of a service each it takes a twentieth.
+const LONGEST_VERDICTS: u64 = 64 << 20;
+const VERSION: u32 = 1;
+/// Marks move with every report. One that is replayed after a restart must be newer than this at least.
+const MARKS_PAUSE: Duration = Duration::from_secs(30);
+
+pub struct Evidence {
+    inbox: Inbox,
+    judge: Judge,
+    judgement: Judgement,
+    /// What stands in the file.
+    written: Option<Kept>,
+    written_at: Duration,
+}
+
+#[derive(Clone, Deserialize, PartialEq, Serialize)]
+struct Kept {
+    version: u32,
+    marks: Marks,
+    verdicts: Held,
+}
+
+impl Evidence {
+    /// Reads what there is. A file that cannot be read is told, and the probes soon tell the same again.
+    pub fn read(state_dir: &Path, world: &World, now: Now) -> Evidence {
+        let path = state_dir.join(VERDICTS_FILE);
+        let written = read(&path).unwrap_or_else(|why| {
+            warn!(why, file = %path.display(), "what was believed of sites could not be read: starting without");
+            None
+        });
+        let (marks, held) = match &written {
+            Some(Kept { version: _, marks, verdicts }) => (marks.clone(), verdicts.clone()),
+            None => (Marks::default(), Held::default()),
+        };
+        let (inbox, judge) = (Inbox::restored(marks), Judge::new(held, now.monotonic));
+        let written_at = now.monotonic;
+        let mut evidence =
+            Evidence { inbox, judge, judgement: Judgement::default(), written, written_at };
+        evidence.judge(world, now);
+        evidence
+    }
+
+    pub fn views(&self) -> &Views {
+        &self.judgement.views
+    }
+
+    /// By vantage of the world.
+    pub fn standings(&self) -> &[Standing] {
+        &self.judgement.vantages
+    }
+
+    /// Vantages whose word does not count, and why, for people.
+    pub fn unheard(&self, world: &World) -> Vec<String> {
+        let vantages = world.vantages.iter().zip(&self.judgement.vantages);
+        let told = vantages.filter_map(|(vantage, standing)| {
+            let vantage = &vantage.name;
+            match standing {
+                Standing::Trusted => None,
+                Standing::NeverHeard => Some(format!("vantage {vantage} was never heard")),
+                Standing::Silent => Some(format!("vantage {vantage} is silent")),
+                Standing::Distrusted(why) => {
+                    Some(format!("vantage {vantage} is not believed: {why}"))
+                }
+            }
+        });
+        told.collect()
+    }
+
+    /// Takes a report; what becomes of it, and whether it says anything new.
+    pub fn hear(
+        &mut self,
+        vantage: &str,
+        head: &Head,
+        changes: Vec<(TargetId, Change<Entry>)>,
+        now: Now,
+    ) -> (Reception, bool) {
+        let heard = |inbox: &Inbox| {
+            let stream = inbox.vantage(vantage)?;
+            let is_blind = stream.own().is_some_and(|own| own.blind.is_some());
+            Some((stream.is_fresh(now.monotonic), is_blind))
+        };
+        let (before, says_something) = (heard(&self.inbox), !changes.is_empty());
+        let reception = self.inbox.on_report(now.monotonic, vantage, head, changes);
+        match reception {
+            Reception::Taken(Oddity::Restarted) => info!(vantage, "a probe has started again"),
+            Reception::Taken(Oddity::WrongDigest) => {
+                warn!(
+                    vantage,
+                    "a whole report does not have its own digest: its probe is defective"
+                );
+            }
+            Reception::Duplicate(_) => {
+                warn!(vantage, "two probes speak under one name: the earlier one is not heard");
+            }
+            Reception::Taken(Oddity::None)
+            | Reception::SendWhole
+            | Reception::Behind(_)
+            | Reception::TooMany => {}
+        }
+        let is_taken = matches!(reception, Reception::Taken(_));
+        (reception, is_taken && (says_something || before != heard(&self.inbox)))
+    }
+
+    /// Judges again; whether anything that is answered may differ.
+    pub fn judge(&mut self, world: &World, now: Now) -> bool {
+        let judgement = self.judge.judge(now, world, &self.inbox);
+        let before = std::mem::replace(&mut self.judgement, judgement);
+        self.tell_vantages(world, &before.vantages);
+        before.views != self.judgement.views
+    }
+
+    /// What is seen and made of it, beside the board that follows from it.
+    pub fn sight_of<'a>(&'a self, world: &'a World, board: &'a Board, now: Now) -> SightOf<'a> {
+        let Evidence { inbox, judge, judgement, .. } = self;
+        SightOf { world, board, inbox, judge, judgement, now }
+    }
+
+    /// Whether time alone may have changed something.
+    pub fn is_due(&self, now: Duration) -> bool {
+        self.judge.next_change().is_some_and(|next| next <= now)
+    }
+
+    fn tell_vantages(&self, world: &World, before: &[Standing]) {
+        if before.len() != world.vantages.len() {
+            return;
+        }
+        let after = self.judgement.vantages.iter();
+        for ((vantage, before), after) in world.vantages.iter().zip(before).zip(after) {
+            let vantage = &*vantage.name;
+            match after {
+                _ if before.is_like(after) => {}
+                Standing::Trusted => info!(vantage, "a vantage is heard"),
+                Standing::Silent | Standing::NeverHeard => {
+                    warn!(vantage, "a vantage is silent: what it saw counts no more");
+                }
+                Standing::Distrusted(why) => {
+                    warn!(vantage, %why, "a vantage is not believed: what it sees counts no more");
+                }
+            }
+        }
+    }
+
+    /// Writes what a restart will want to know, if it is something else.
+    pub fn persist(&mut self, state_dir: &Path, now: Duration) -> io::Result<()> {
+        let verdicts = self.judge.held();
+        let is_same = self.written.as_ref().is_some_and(|written| written.verdicts == verdicts);
+        if is_same && now < self.written_at + MARKS_PAUSE {
+            return Ok(());
+        }
+        let next = Kept { version: VERSION, marks: self.inbox.marks(), verdicts };
+        if self.written.as_ref() != Some(&next) {
+            durable::write(&state_dir.join(VERDICTS_FILE), &serde_json::to_vec(&next)?)?;
+            self.written = Some(next);
+        }
+        self.written_at = now;
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Kept>, String> {
+    let octets = match bounded::read_file(path, LONGEST_VERDICTS) {
+        Ok(octets) => octets,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let kept: Kept = serde_json::from_slice(&octets).map_err(|error| error.to_string())?;
+    if kept.version != VERSION {
+        return Err(format!("found version {}, expected {VERSION}", kept.version));
+    }
+    Ok(Some(kept))
+}
