@@ -3,15 +3,18 @@
 //! world ─▶ server (process, wait) ◀─ resolver        the real binary, asked over real sockets
 //! zone_only                                          one zone in process
 //! pki, control                                   a CA, a control listener, and producers that tell it
+//! probe, backend                                     the real probe, and what it looks at
 //! tls, quic                                      a certificate, and clients that believe it
 //! internet, gdnsd                                    the country database of Debian, and the peer
 
+pub mod backend;
 pub mod control;
 pub mod dice;
 pub mod gdnsd;
 pub mod internet;
 pub mod peers;
 pub mod pki;
+pub mod probe;
 pub mod process;
 pub mod quic;
 pub mod resolver;

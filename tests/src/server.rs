@@ -213,6 +213,11 @@ impl Log {
 
 /// The binary of the profile that this test was built with.
 pub fn program() -> anyhow::Result<PathBuf> {
+    built("gslb-dns")
+}
+
+/// A daemon of this workspace, beside the test's own program and not older than its sources.
+pub fn built(name: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let build = match test.ancestors().nth(2) {
         Some(profile) if profile.ends_with("release") => "cargo build --release --workspace",
@@ -220,7 +225,7 @@ pub fn program() -> anyhow::Result<PathBuf> {
     };
     // target/PROFILE/deps/TEST
     let dir = test.ancestors().nth(2).unwrap_or(Path::new("."));
-    let program = dir.join("gslb-dns");
+    let program = dir.join(name);
     if !program.exists() {
         bail!("{} is missing: run `{build}` first", program.display());
     }

@@ -1,0 +1,74 @@
+//! What serves at a site's address: it answers HTTP while it is let, and then nobody listens there.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// For a client that says nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub struct Backend {
+    address: SocketAddr,
+    running: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+}
+
+impl Backend {
+    /// Listens at once.
+    pub fn start(address: SocketAddr) -> io::Result<Backend> {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        Ok(Backend { address, running: Some(serve(listener)) })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on connections are refused.
+    pub fn kill(&mut self) {
+        if let Some((stop, thread)) = self.running.take() {
+            stop.store(true, Relaxed);
+            // Wakes it from `accept`.
+            drop(TcpStream::connect(self.address));
+            let _ = thread.join();
+        }
+    }
+
+    pub fn revive(&mut self) -> io::Result<()> {
+        if self.running.is_none() {
+            self.running = Some(serve(TcpListener::bind(self.address)?));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn serve(listener: TcpListener) -> (Arc<AtomicBool>, JoinHandle<()>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopping = Arc::clone(&stop);
+    let thread = thread::spawn(move || {
+        for stream in listener.incoming() {
+            if stopping.load(Relaxed) {
+                return;
+            }
+            // Whoever went away wants no answer.
+            let _ = stream.and_then(|stream| answer(&stream));
+        }
+    });
+    (stop, thread)
+}
+
+fn answer(mut stream: &TcpStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut lines = BufReader::new(stream).lines();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
+}

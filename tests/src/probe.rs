@@ -1,0 +1,121 @@
+//! The real `probe`, started from a file of its own, telling what it sees to name servers.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::pki::Holder;
+use crate::process::Process;
+use crate::server::built;
+
+pub struct Probe {
+    dir: TempDir,
+    process: Option<Process>,
+}
+
+impl Probe {
+    /// Looks from a vantage and tells these name servers, each by its address and name. If it loses everything at
+    /// once, it asks the references whether it sees at all.
+    pub fn start(
+        vantage: &str,
+        holder: &Holder,
+        servers: &[(SocketAddr, &str)],
+        references: &[SocketAddr],
+    ) -> anyhow::Result<Probe> {
+        let dir = tempfile::Builder::new().prefix("gslb-probe-").tempdir()?;
+        let mut probe = Probe { dir, process: None };
+        probe.configure(vantage, holder, servers, references)?;
+        probe.run()?;
+        Ok(probe)
+    }
+
+    fn configure(
+        &self,
+        vantage: &str,
+        holder: &Holder,
+        servers: &[(SocketAddr, &str)],
+        references: &[SocketAddr],
+    ) -> anyhow::Result<()> {
+        let files = holder.files();
+        let servers = servers
+            .iter()
+            .map(|(address, name)| format!("{{ address = \"{address}\", name = \"{name}\" }}"));
+        let servers = servers.collect::<Vec<_>>().join(", ");
+        let references = references.iter().map(|at| {
+            let (ip, port) = (at.ip(), at.port());
+            format!(
+                "{{ kind = \"tcp\", address = \"{ip}\", port = {port}, interval = \"500ms\", timeout = \"400ms\" }}"
+            )
+        });
+        let references = references.collect::<Vec<_>>().join(", ");
+        let crl = files.crl.context("every holder has a list")?;
+        fs::create_dir(self.path("state"))?;
+        fs::write(
+            self.path("probe.toml"),
+            format!(
+                "[probe]\nname = \"{vantage}\"\nstate_dir = \"state\"\nreport_to = [{servers}]\nreferences = [{references}]\nca = {:?}\n\
+                 certificate = {:?}\nkey = {:?}\ncrl = {crl:?}\n",
+                files.ca, files.certificate, files.key
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Starts it, if it does not run.
+    pub fn run(&mut self) -> anyhow::Result<()> {
+        if self.process.is_none() {
+            let mut command = Command::new(built("probe")?);
+            command.args(["run", "--config"]).arg(self.path("probe.toml"));
+            let log = fs::File::create(self.path("log"))?;
+            command.env_remove("GSLB_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+            self.process = Some(Process::spawn(&mut command)?);
+        }
+        Ok(())
+    }
+
+    /// Ends it as a power cut does.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.signal(Signal::KILL)?;
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    /// What it has written.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Makes another machine of it, with everything that this one has.
+    pub fn clone_of(other: &Probe) -> anyhow::Result<Probe> {
+        let dir = tempfile::Builder::new().prefix("gslb-probe-").tempdir()?;
+        for name in ["probe.toml"] {
+            fs::copy(other.path(name), dir.path().join(name))?;
+        }
+        fs::create_dir(dir.path().join("state"))?;
+        for entry in fs::read_dir(other.path("state"))? {
+            let entry = entry?;
+            fs::copy(entry.path(), dir.path().join("state").join(entry.file_name()))?;
+        }
+        let mut probe = Probe { dir, process: None };
+        probe.run()?;
+        Ok(probe)
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.dir.path().join(file)
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // The test has its result; nothing is left to tell.
+        let _ = self.kill();
+    }
+}
