@@ -248,15 +248,15 @@ fn who_is_blind_or_alone_is_not_heard() {
 
 #[test]
 fn probes_alone_take_out_no_more_than_they_may() {
-    // Half of three sites: one.
-    check_after("abc:fra- abc:iad-", "fra=up*0 iad=down*0 nrt=up");
-    check_after("abc:fra- abc:iad- abc:nrt-", "fra=up*0 iad=up*0 nrt=down*0");
+    // Half of three sites: one. Who is held in takes clients as if nothing had been said of it.
+    check_after("abc:fra- abc:iad-", "fra=up iad=down*0 nrt=up");
+    check_after("abc:fra- abc:iad- abc:nrt-", "fra=up iad=up nrt=down*0");
     // The host itself says that nobody listens.
     check_after("abc:fra! abc:iad!", "fra=down*0 iad=down*0 nrt=up");
     check_after("abc:fra! abc:iad! abc:nrt!", "fra=down*0 iad=down*0 nrt=down*0");
     // And that holds when nobody looks any more.
     check_after("abc:fra! abc:iad! abc:blind", "fra=down*0 iad=down*0 nrt=up");
-    check_after("a:iad+ bc:iad- abc:fra- quiet:60s", "fra=down*0 iad=up*0 nrt=up");
+    check_after("a:iad+ bc:iad- abc:fra- quiet:60s", "fra=down*0 iad=up nrt=up");
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn what_was_believed_outlives_a_restart() {
     after.run("abc:fra- abc:iad- abc:nrt- 5s");
     assert_eq!(after.told(), "fra=down*0 iad=up nrt=up");
     after.run("10s");
-    assert_eq!(after.told(), "fra=up*0 iad=up*0 nrt=down*0");
+    assert_eq!(after.told(), "fra=up iad=up nrt=down*0");
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn who_flaps_waits_outside() {
     check_after(&format!("{flapping} 9s"), "fra=down*0 iad=up nrt=up");
     check_after(&format!("{flapping} 10s"), "fra=up*0.25 iad=up nrt=up");
     // Nobody else is there.
-    check_after(&format!("abc:iad! abc:nrt! {flapping}"), "fra=up*0 iad=down*0 nrt=down*0");
+    check_after(&format!("abc:iad! abc:nrt! {flapping}"), "fra=up iad=down*0 nrt=down*0");
 }
 
 #[test]

@@ -61,11 +61,14 @@ pub fn views(
             let mut view = view(now, vips, step);
             if is_held_in {
                 view.health = Health::Up;
+                view.admit = Admit::ALL;
                 view.why = format!("{}, held in by max_removed", view.why).into();
                 view.struck = [].into();
             } else if is_up(index) && !back[index] {
                 if some_is_up {
                     view.health = Health::Down;
+                } else {
+                    view.admit = Admit::ALL;
                 }
             } else if view.health == Health::Unknown && some_is_up && !is_grace {
                 view.health = Health::Down;
