@@ -95,9 +95,7 @@ impl Probe {
     /// Makes another machine of it, with everything that this one has.
     pub fn clone_of(other: &Probe) -> anyhow::Result<Probe> {
         let dir = tempfile::Builder::new().prefix("gslb-probe-").tempdir()?;
-        for name in ["probe.toml"] {
-            fs::copy(other.path(name), dir.path().join(name))?;
-        }
+        fs::copy(other.path("probe.toml"), dir.path().join("probe.toml"))?;
         fs::create_dir(dir.path().join("state"))?;
         for entry in fs::read_dir(other.path("state"))? {
             let entry = entry?;
@@ -108,7 +106,8 @@ impl Probe {
         Ok(probe)
     }
 
-    fn path(&self, file: &str) -> PathBuf {
+    /// `state` is where it keeps what outlives it.
+    pub fn path(&self, file: &str) -> PathBuf {
         self.dir.path().join(file)
     }
 }

@@ -462,14 +462,14 @@ pub fn watched(
         service.watch = watch;
     }
     let Targets { list, numbers: _ } = targets;
-    if list.len() > MOST_TARGETS {
-        if let Some(draft) = drafts.first() {
-            let count = list.len();
-            problems.add(draft.name.spot.problem(format!(
+    if list.len() > MOST_TARGETS
+        && let Some(draft) = drafts.first()
+    {
+        let count = list.len();
+        problems.add(draft.name.spot.problem(format!(
                 "with all other services it has {count} targets to be looked at, and {MOST_TARGETS} is the most: \
                  fewer sites, addresses or checks"
             )));
-        }
     }
     list
 }
