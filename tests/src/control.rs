@@ -162,6 +162,16 @@ async fn weigh(mut heard: mpsc::Receiver<Told>) {
 }
 
 impl Client {
+    /// One that is believed, to a name server of that name.
+    pub async fn to(address: SocketAddr, name: &str, holder: &Holder) -> Client {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let name = name.to_owned().try_into().unwrap();
+        let connector = TlsConnector::from(holder.credentials().client());
+        let stream = timeout(PATIENCE, connector.connect(name, stream)).await.unwrap();
+        Client::over(stream.unwrap()).await
+    }
+
     pub async fn over(stream: TlsStream<TcpStream>) -> Client {
         let handshake = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream));
         let (sender, connection) = timeout(PATIENCE, handshake).await.unwrap().unwrap();

@@ -1,17 +1,21 @@
 //! Whole worlds: what several tests need to build one, ask it and read what it says.
 //!
-//! world ─▶ server (process, wait) ◀─ resolver        the real binary, asked over real sockets
+//! world ─▶ server (process, wait) ◀─ resolver ◀─ asking  the real binary, asked over real sockets
 //! zone_only                                          one zone in process
 //! pki, control                                   a CA, a control listener, and producers that tell it
 //! probe, backend                                     the real probe, and what it looks at
+//! netns, disk                                        machines and paths that can be cut, disks that can be filled
 //! tls, quic                                      a certificate, and clients that believe it
 //! internet, gdnsd                                    the country database of Debian, and the peer
 
+pub mod asking;
 pub mod backend;
 pub mod control;
 pub mod dice;
+pub mod disk;
 pub mod gdnsd;
 pub mod internet;
+pub mod netns;
 pub mod peers;
 pub mod pki;
 pub mod probe;

@@ -1,0 +1,133 @@
+//! Networks of their own for the parts of a world: a router in the middle, and paths through it that can be cut.
+//!
+//! By network namespaces and `ip` of iproute2, as root. Over a path that is cut packets are dropped without a word.
+//! All of it goes with its owner, also after a panic.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::panic::resume_unwind;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread;
+
+use anyhow::{Context as _, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// What this machine lacks for it.
+pub fn missing() -> Option<&'static str> {
+    let has_ip = Command::new("ip").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !rustix::process::geteuid().is_root() {
+        Some("we are not root")
+    } else if !has_ip {
+        Some("`ip` of iproute2 is not installed")
+    } else {
+        None
+    }
+}
+
+/// A router, to which members are joined.
+pub struct Network {
+    router: Namespace,
+}
+
+/// The machine that a thread in it, and every process that it starts, believes itself to be.
+pub struct Namespace {
+    name: String,
+}
+
+impl Network {
+    /// `loopback` are addresses of the router itself.
+    pub fn new(loopback: &[&str]) -> anyhow::Result<Network> {
+        let router = Namespace::new()?;
+        router.within(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))?;
+        let addresses = loopback.iter().map(|address| format!("addr add {address}/32 dev lo\n"));
+        router.ip(&addresses.collect::<String>())?;
+        Ok(Network { router })
+    }
+
+    /// A machine at `PREFIX.2`, with other addresses besides. The router is `PREFIX.1`.
+    pub fn join(&self, prefix: &str, besides: &[&str]) -> anyhow::Result<Namespace> {
+        let member = Namespace::new()?;
+        let link = prefix.replace('.', "-");
+        self.router.ip(&format!(
+            "link add to-{link} type veth peer name uplink netns {}\naddr add {prefix}.1/24 dev to-{link}\n\
+             link set to-{link} up\n",
+            member.name
+        ))?;
+        let mut lines = format!(
+            "addr add {prefix}.2/24 dev uplink\nlink set uplink up\nroute add default via {prefix}.1\n"
+        );
+        for address in besides {
+            lines += &format!("addr add {address}/32 dev lo\n");
+            self.router.ip(&format!("route add {address}/32 via {prefix}.2\n"))?;
+        }
+        member.ip(&lines)?;
+        Ok(member)
+    }
+
+    /// Nothing passes from one network to the other any more, in neither direction.
+    pub fn cut(&self, one: &str, other: &str) -> anyhow::Result<()> {
+        self.rules("add", one, other)
+    }
+
+    /// What was cut with the same words is whole again.
+    pub fn heal(&self, one: &str, other: &str) -> anyhow::Result<()> {
+        self.rules("del", one, other)
+    }
+
+    fn rules(&self, what: &str, one: &str, other: &str) -> anyhow::Result<()> {
+        let rule = |from, to| format!("rule {what} from {from} to {to} blackhole\n");
+        self.router.ip(&(rule(one, other) + &rule(other, one)))
+    }
+
+    /// Where the router itself is.
+    pub fn router(&self) -> &Namespace {
+        &self.router
+    }
+}
+
+impl Namespace {
+    fn new() -> anyhow::Result<Namespace> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Relaxed);
+        let name = format!("gslb-{}-{number}", std::process::id());
+        ip(&["netns", "add", &name], "")?;
+        let namespace = Namespace { name };
+        namespace.ip("link set lo up\n")?;
+        Ok(namespace)
+    }
+
+    /// Runs something in there, by a thread of its own.
+    pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let there = || {
+            let file = File::open(format!("/run/netns/{}", self.name)).expect("we have made it");
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("root may enter it");
+            act()
+        };
+        thread::scope(|scope| scope.spawn(there).join().unwrap_or_else(|why| resume_unwind(why)))
+    }
+
+    fn ip(&self, lines: &str) -> anyhow::Result<()> {
+        ip(&["-n", &self.name, "-batch", "-"], lines)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Links into it go with it.
+        let _ = ip(&["netns", "del", &self.name], "");
+    }
+}
+
+fn ip(arguments: &[&str], lines: &str) -> anyhow::Result<()> {
+    let mut command = Command::new("ip");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start ip")?;
+    child.stdin.take().context("it is piped")?.write_all(lines.as_bytes())?;
+    let done = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "ip {}: {said}\n{lines}", arguments.join(" "));
+    Ok(())
+}
