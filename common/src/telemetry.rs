@@ -1,7 +1,9 @@
 //! Where logs go: standard error, one line an event, level and rooms by `GSLB_LOG`.
 
 use std::env;
+use std::fs::File;
 use std::io::stderr;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -29,6 +31,14 @@ pub enum FilterError {
 pub fn log_as_text() -> Result<(), FilterError> {
     let filter = from_environment()?;
     tracing_subscriber::fmt().with_writer(stderr).with_env_filter(filter).with_ansi(false).init();
+    Ok(())
+}
+
+/// For people, into a file. Daemons that are one process are told apart by the names of their threads.
+pub fn log_as_text_to(file: File) -> Result<(), FilterError> {
+    let filter = from_environment()?;
+    let log = tracing_subscriber::fmt().with_writer(Arc::new(file)).with_thread_names(true);
+    log.with_env_filter(filter).with_ansi(false).init();
     Ok(())
 }
 

@@ -1,108 +1,85 @@
-//! The demo world on loopback: a name server, an example zone, three sites.
+//! The demo world on loopback: a name server, three sites that serve, five probes that look at them.
 //!
-//! A composition root: it writes the world beside this file to a temporary directory, starts the
-//! daemons in one process and prints what to try. It needs no root and leaves nothing behind.
+//! world ─▶ (name server, site, vantage) ◀─ switch (files that whoever tries it makes) ; guide (what to try)
+//!
+//! A composition root: it writes the world beside this file to a temporary directory and starts the daemons in one
+//! process. It needs no root and leaves nothing behind.
 
-use std::fs;
+mod guide;
+mod site;
+mod switch;
+mod vantage;
+mod world;
+
+use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
-use geoip::build::{Format, Label, List, ranges_to_mmdb};
 use gslb_dns::config;
 use gslb_dns::passed::Passed;
 use gslb_dns::run::{HangUp, Server, Shell, StartError};
-use tempfile::TempDir;
+use tokio::runtime::{self, Runtime};
+use tokio::sync::watch;
 
-const FILES: [(&str, &str); 3] = [
-    ("node.toml", include_str!("../world/node.toml")),
-    ("world.toml", include_str!("../world/world.toml")),
-    ("example.com.zone", include_str!("../world/example.com.zone")),
-];
-const PLACES: &str = include_str!("../world/places.csv");
-/// The ports in `node.toml`, and what to write where they are taken.
-const PORTS: [(&str, &str); 2] =
-    [("127.0.0.1:5300", "127.0.0.1:0"), ("127.0.0.1:8053", "127.0.0.1:0")];
+use crate::guide::Addresses;
+use crate::site::Listeners;
+use crate::switch::Thrown;
+use crate::vantage::Vantage;
+use crate::world::VANTAGES;
 
 fn main() -> anyhow::Result<()> {
     if std::env::args().len() > 1 {
         anyhow::bail!("the demo takes no arguments: it prints what to try, and Ctrl-C ends it");
     }
-    common::telemetry::log_as_text()?;
     let dir = tempfile::Builder::new().prefix("gslb-demo-").tempdir()?;
-    write_world(&dir)?;
-    let mut server = start(&dir)?;
+    common::telemetry::log_as_text_to(File::create(dir.path().join("log"))?)?;
+    let listeners = Listeners::bind()?;
+    let port = listeners.port();
+    world::write(dir.path(), port)?;
+    let mut server = start(dir.path())?;
     let dns = *server.dns_addresses().first().context("the demo listens for DNS")?;
     let admin = server.admin_address().context("the demo has an admin door")?;
-    // Whoever closed our output wants to read no more; the server goes on.
-    let _ = std::io::stdout().write_all(what_to_try(dir.path(), dns, admin).as_bytes());
+    let control = server.control_address().context("the demo listens for probes")?;
+    let (thrown, switches) = watch::channel(Thrown::new());
+    let sites = threads("sites")?;
+    {
+        let _entered = sites.enter();
+        let serving = listeners.serve()?;
+        sites.spawn(switch::follow(dir.path().to_owned(), serving, thrown));
+    }
+    let start = |name: &&'static str| Vantage::start(name, dir.path(), control, port, &switches);
+    let vantages: Vec<Vantage> = VANTAGES.iter().map(start).collect::<anyhow::Result<_>>()?;
+    say(&guide::what_to_try(dir.path(), &Addresses { dns, admin, port }));
     server.wait_for_signal(HangUp::End);
-    println!("\nending; {} is removed", dir.path().display());
+    say(&format!("\nending; {} is removed\n", dir.path().display()));
+    drop((vantages, sites));
     Ok(())
 }
 
-fn write_world(dir: &TempDir) -> anyhow::Result<()> {
-    for (name, text) in FILES {
-        fs::write(dir.path().join(name), text)?;
-    }
-    let list = List { name: "places.csv", format: Format::Places, text: PLACES };
-    let label = Label { description: "the demo's places", build_epoch: 1 };
-    let built = ranges_to_mmdb(&[list], &label)?;
-    fs::write(dir.path().join("places.mmdb"), built.mmdb)?;
-    Ok(())
+/// A runtime of few threads, by whose name the log tells whose lines they are.
+fn threads(name: &str) -> std::io::Result<Runtime> {
+    runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()
+}
+
+/// Whoever closed our output wants to read no more; the demo goes on.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// On the ports of `node.toml`, or on free ones if those are taken.
-fn start(dir: &TempDir) -> anyhow::Result<Server> {
-    let node = dir.path().join("node.toml");
+fn start(dir: &Path) -> anyhow::Result<Server> {
+    let node = dir.join("node.toml");
     let load = || {
         let prepared = config::load(&node).and_then(config::Config::prepare);
         prepared.map_err(|problems| anyhow::anyhow!("{problems}"))
     };
     match Server::start(Shell::open(Passed::default())?, load()?) {
         Err(StartError::Listen { address, .. }) => {
-            println!("{address} is taken: using free ports instead");
-            let text =
-                PORTS.iter().fold(FILES[0].1.to_owned(), |text, (from, to)| text.replace(from, to));
-            fs::write(&node, text)?;
+            say(&format!("{address} is taken: using free ports instead\n"));
+            fs::write(&node, world::node_on_free_ports())?;
             Ok(Server::start(Shell::open(Passed::default())?, load()?)?)
         }
         other => Ok(other?),
     }
-}
-
-fn what_to_try(dir: &Path, dns: SocketAddr, admin: SocketAddr) -> String {
-    let port = dns.port();
-    let socket = dir.join("admin.sock");
-    let socket = socket.display();
-    format!(
-        "
-gslb demo: one name server for example.com with three sites, on loopback.
-  DNS    {dns} (UDP and TCP)
-  admin  http://{admin}
-  files  {dir}
-
-The same name from three continents; the answers are fra, iad and nrt:
-  dig @127.0.0.1 -p {port} www.example.com +short +subnet=81.2.69.0/24      # London
-  dig @127.0.0.1 -p {port} www.example.com +short +subnet=216.160.83.0/24   # Seattle
-  dig @127.0.0.1 -p {port} www.example.com +short +subnet=175.16.199.0/24   # Changchun
-
-(Without +subnet you ask as 127.0.0.1, which has no place: then the hash of the address decides.)
-
-Why does London get fra? And what if fra were down?
-  curl 'http://{admin}/v1/explain?name=www.example.com&client=81.2.69.0/24&format=text'
-  cargo run --release -qp gslb-dns -- explain www.example.com A --client 81.2.69.0/24 --suppose down=fra --server {admin}
-
-Drain fra for real, ask again, then bring it back:
-  cargo run --release -qp gslb-dns -- drain fra --why trying --for 1h --socket {socket}
-  cargo run --release -qp gslb-dns -- status --socket {socket}
-  cargo run --release -qp gslb-dns -- undrain fra --why tried --socket {socket}
-
-More: shop.example.com (two sites in each answer), api.example.com (3 to 1), blog.example.com (a CNAME)
-  curl http://{admin}/metrics
-Ctrl-C ends it and removes its files.
-",
-        dir = dir.display(),
-    )
 }

@@ -18,6 +18,7 @@ mod tests;
 mod visit;
 
 pub use self::command::{Done, Pki};
+pub use self::directory::{DAYS, Directory, Wanted};
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,171 @@
+//! The demo as a newcomer runs it: its switches move answers, or do not, as it says.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use gslb_tests::process::Process;
+use gslb_tests::resolver::{Resolver, query};
+use gslb_tests::server::built;
+use gslb_tests::wait::until;
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RData, RecordType};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const LONDON: &str = "81.2.69.0/24";
+const FRA: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+const IAD: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
+
+struct Demo {
+    process: Process,
+    /// Of the process: where it makes its own directory, and what it printed.
+    outside: TempDir,
+    files: PathBuf,
+    dns: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Demo {
+    /// Runs it, and reads what it prints as people do.
+    fn start() -> Demo {
+        let outside = tempfile::tempdir().unwrap();
+        let printed = outside.path().join("printed");
+        let mut command = Command::new(built("gslb-demo").unwrap());
+        let (out, err) = (File::create(&printed), File::create(outside.path().join("errors")));
+        command.env_remove("GSLB_LOG").env("TMPDIR", outside.path()).stdin(Stdio::null());
+        command.stdout(out.unwrap()).stderr(err.unwrap());
+        let process = Process::spawn(&mut command).unwrap();
+        let text = until("it says what to try", || {
+            let text = fs::read_to_string(&printed)?;
+            Ok(text.contains("Ctrl-C").then_some(text))
+        })
+        .unwrap();
+        let after = |word: &str| {
+            let line = text.lines().find_map(|line| line.trim().strip_prefix(word)).unwrap();
+            line.split_whitespace().next().unwrap().to_owned()
+        };
+        Demo {
+            process,
+            files: after("files").into(),
+            dns: after("DNS").parse().unwrap(),
+            admin: after("admin").trim_start_matches("http://").parse().unwrap(),
+            outside,
+        }
+    }
+
+    /// Who is to serve a client of that network.
+    fn asked(&self, network: &str) -> anyhow::Result<Ipv4Addr> {
+        let name = Name::from_ascii("www.example.com.")?;
+        let asked = query(&name, RecordType::A, Some(network.parse()?))?;
+        let answer = Message::from_vec(&Resolver::of(self.dns)?.ask(&asked)?)?;
+        let record = answer.answers.first().context("a name never goes dark")?;
+        let RData::A(address) = &record.data else { anyhow::bail!("no address: {record}") };
+        Ok(address.0)
+    }
+
+    fn get(&self, path: &str) -> anyhow::Result<String> {
+        fetch(self.admin, path)
+    }
+
+    fn throw(&self, switch: &str) {
+        File::create(self.files.join(switch)).unwrap();
+    }
+
+    fn take_back(&self, switch: &str) {
+        fs::remove_file(self.files.join(switch)).unwrap();
+    }
+
+    fn until(&self, what: &str, is: impl Fn() -> anyhow::Result<bool>) {
+        until(what, || Ok(is()?.then_some(()))).unwrap_or_else(|why| {
+            let log = fs::read_to_string(self.files.join("log")).unwrap_or_default();
+            panic!("{why}\n{}\n{log}", self.get("/v1/board?format=text").unwrap_or_default());
+        });
+    }
+
+    fn standing(&self, vantage: &str) -> anyhow::Result<Value> {
+        let all: Value = serde_json::from_str(&self.get("/v1/vantages")?)?;
+        let mut each = all.as_array().context("a list")?.iter();
+        let one = each.find(|one| one["vantage"] == vantage).context("that vantage")?;
+        Ok(one["standing"].clone())
+    }
+
+    /// How many vantages have a state of the first service's first site.
+    fn see_fra(&self, state: &str) -> anyhow::Result<usize> {
+        let board: Value = serde_json::from_str(&self.get("/v1/board")?)?;
+        let www = board["services"].as_array().context("a list")?;
+        let www = www.iter().find(|one| one["service"] == "www.example.com.").context("www")?;
+        let votes = www["sites"][0]["targets"][0]["votes"].as_array().context("votes")?;
+        Ok(votes.iter().filter(|vote| vote["state"] == state).count())
+    }
+}
+
+fn fetch(at: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(at)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text.split_once("\r\n\r\n").context("a response")?.1.to_owned())
+}
+
+#[test]
+fn its_switches_do_what_it_says() {
+    let mut demo = Demo::start();
+    demo.until("all see all", || Ok(demo.see_fra("up")? == 5));
+    assert_eq!(demo.asked(LONDON).unwrap(), FRA);
+    demo.throw("kill-fra");
+    demo.until("London goes to iad", || Ok(demo.asked(LONDON)? == IAD));
+    demo.take_back("kill-fra");
+    let paris = |site: Ipv4Addr| {
+        let networks = (0..8).map(|third| format!("2.125.{}.0/24", 160 + third));
+        let sites = networks.map(|network| demo.asked(&network));
+        Ok(sites.collect::<anyhow::Result<Vec<_>>>()?.contains(&site))
+    };
+    demo.until("fra is back for some", || paris(FRA));
+    // Not for all at once.
+    assert!(paris(IAD).unwrap());
+    demo.until("London is back", || Ok(demo.asked(LONDON)? == FRA));
+    demo.throw("blind-ams");
+    demo.throw("lie-lhr-fra");
+    demo.until("ams is not believed", || Ok(demo.standing("ams")? == "distrusted"));
+    demo.until("lhr sees fra down", || Ok(demo.see_fra("down")? >= 1));
+    assert_eq!(demo.asked(LONDON).unwrap(), FRA);
+    demo.throw("blind-nyc");
+    demo.throw("blind-sfo");
+    demo.until("sfo is not believed", || Ok(demo.standing("sfo")? == "distrusted"));
+    demo.until("nyc is not believed", || Ok(demo.standing("nyc")? == "distrusted"));
+    // Two are left, who decide nothing.
+    demo.throw("kill-fra");
+    demo.until("all see fra down", || Ok(demo.see_fra("down")? == 5));
+    assert_eq!(demo.asked(LONDON).unwrap(), FRA);
+    demo.take_back("blind-nyc");
+    demo.until("three are a quorum", || Ok(demo.asked(LONDON)? != FRA));
+    demo.throw("kill-ams");
+    let printed = demo.outside.path().join("printed");
+    demo.until("it tells what it does not know", || {
+        Ok(fs::read_to_string(&printed)?.contains("no site \"ams\""))
+    });
+    demo.process.signal(Signal::INT).unwrap();
+    assert_eq!(demo.process.wait().unwrap().code(), Some(0));
+    assert!(!demo.files.exists(), "nothing is left behind");
+    assert_eq!(fs::read_to_string(demo.outside.path().join("errors")).unwrap(), "");
+}
+
+#[test]
+fn a_second_one_takes_free_ports_and_its_sites_serve() {
+    let (one, two) = (Demo::start(), Demo::start());
+    assert_ne!((one.dns, one.admin), (two.dns, two.admin));
+    for demo in [&one, &two] {
+        demo.until("all see all", || Ok(demo.see_fra("up")? == 5));
+        let board: Value = serde_json::from_str(&demo.get("/v1/board").unwrap()).unwrap();
+        let port = board["services"][0]["sites"][0]["targets"][0]["port"].as_u64().unwrap();
+        let at = SocketAddr::new(demo.asked(LONDON).unwrap().into(), port.try_into().unwrap());
+        assert_eq!(fetch(at, "/").unwrap(), format!("fra serves you, at {at}\n"));
+    }
+}
