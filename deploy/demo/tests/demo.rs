@@ -11,7 +11,6 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 use gslb_tests::process::Process;
 use gslb_tests::resolver::{Resolver, query};
-use gslb_tests::server::built;
 use gslb_tests::wait::until;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -37,7 +36,7 @@ impl Demo {
     fn start() -> Demo {
         let outside = tempfile::tempdir().unwrap();
         let printed = outside.path().join("printed");
-        let mut command = Command::new(built("gslb-demo").unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gslb-demo"));
         let (out, err) = (File::create(&printed), File::create(outside.path().join("errors")));
         command.env_remove("GSLB_LOG").env("TMPDIR", outside.path()).stdin(Stdio::null());
         command.stdout(out.unwrap()).stderr(err.unwrap());
