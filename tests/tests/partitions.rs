@@ -559,7 +559,7 @@ fn a_replayed_report_changes_nothing_not_even_after_a_restart() {
             replay(&before).await;
             replay(&last).await;
         });
-        assert_eq!(story.node().standing(STRANGER)["standing"], "never heard");
+        assert_eq!(story.node().standing(STRANGER)["standing"], "never_heard");
         for vantage in VANTAGES {
             story.node().until_vantage(vantage, "trusted");
         }
