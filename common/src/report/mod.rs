@@ -151,7 +151,11 @@ impl<'r> Report<'r> {
             return Err(Unreadable::TooDeep);
         }
         let malformed = |error: serde_json::Error| Unreadable::Malformed(error.to_string());
-        let written: Written<'_> = serde_json::from_slice(octets).map_err(malformed)?;
+        // All of it: the parser skips what it does not know without reading it as text (RFC 8259 §8.1 wants UTF-8).
+        let text = std::str::from_utf8(octets).map_err(|error| {
+            Unreadable::Malformed(format!("octet {} is not UTF-8", error.valid_up_to()))
+        })?;
+        let written: Written<'_> = serde_json::from_str(text).map_err(malformed)?;
         let Written {
             v,
             cluster,

@@ -50,6 +50,16 @@ fn what_is_not_known_is_passed_over() {
 }
 
 #[test]
+fn what_is_passed_over_is_text_all_the_same() {
+    let text = report("probe", r#""later":"?","#, &format!("[{ENTRY}]"));
+    assert!(Report::read(text.as_bytes()).is_ok());
+    let mut octets = text.into_bytes();
+    let at = octets.iter().position(|octet| *octet == b'?').unwrap();
+    octets[at] = 0xff;
+    assert_eq!(refused(&octets), format!("not a report: octet {at} is not UTF-8"));
+}
+
+#[test]
 fn a_lease_is_not_longer_than_ours() {
     let octets = report("probe", "", "[]").replace("10000", "18446744073709551615");
     assert_eq!(Report::read(octets.as_bytes()).unwrap().head.valid, LONGEST_LEASE);
