@@ -51,6 +51,8 @@ pub struct Streak {
     failures: u16,
     /// When it changed between up and down, the last hour long.
     changes: VecDeque<Duration>,
+    /// Since when it had been up before it last went down.
+    up_before: Option<Duration>,
 }
 
 /// For so long a change is remembered.
@@ -77,6 +79,7 @@ impl Streak {
             successes: 0,
             failures: 0,
             changes: VecDeque::new(),
+            up_before: None,
         }
     }
 
@@ -92,6 +95,18 @@ impl Streak {
     /// Changes between up and down within an hour before the last result; `MOST_FLAPS` at most.
     pub fn flaps(&self) -> u32 {
         self.changes.len() as u32
+    }
+
+    /// What was up and is up again was never down: whoever looked could not see. Does nothing in any other state.
+    pub fn take_back(&mut self) {
+        if self.state == State::Up
+            && let Some(since) = self.up_before.take()
+        {
+            self.since = since;
+            // Down and up; a change older than an hour is forgotten already.
+            self.changes.pop_back();
+            self.changes.pop_back();
+        }
     }
 
     /// Whether the last result speaks against the state, so that another look soon is worth its cost.
@@ -146,6 +161,9 @@ impl Streak {
                 self.changes.pop_front();
             }
             self.changes.push_back(now);
+        }
+        if self.state == State::Up {
+            self.up_before = Some(self.since);
         }
         (self.state, self.since) = (state, now);
         (self.successes, self.failures) = (0, 0);
@@ -244,6 +262,27 @@ mod tests {
         assert_eq!(flaps_after(3609, Outcome::Success), 2);
         assert_eq!(flaps_after(3610, Outcome::Success), 1);
         assert_eq!(flaps_after(3620, Outcome::Success), 0);
+    }
+
+    #[test]
+    fn what_was_not_seen_is_taken_back() {
+        let mut streak = streak(1, 1, 1);
+        let mut results = (1..).map(Duration::from_secs);
+        let mut on =
+            |streak: &mut Streak, outcome| streak.on_result(results.next().unwrap(), outcome);
+        on(&mut streak, Outcome::Success);
+        streak.take_back();
+        assert_eq!((streak.since().as_secs(), streak.flaps()), (1, 0), "it was never down");
+        on(&mut streak, Outcome::Failure);
+        streak.take_back();
+        assert_eq!((streak.state(), streak.since().as_secs(), streak.flaps()), (State::Down, 2, 1));
+        on(&mut streak, Outcome::Success);
+        assert_eq!((streak.since().as_secs(), streak.flaps()), (3, 2));
+        streak.take_back();
+        assert_eq!((streak.state(), streak.since().as_secs(), streak.flaps()), (State::Up, 1, 0));
+        // Once for each time.
+        streak.take_back();
+        assert_eq!((streak.since().as_secs(), streak.flaps()), (1, 0));
     }
 
     proptest! {

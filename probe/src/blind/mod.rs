@@ -4,7 +4,8 @@
 //! longest interval), whose reference targets are mostly down, or whose looks are so late that they tell of the past.
 //! Where most reference targets have answered since the loss, who looks at them sees, and what was lost at once is
 //! really gone. A loss without references is believed after some minutes: if it were ours, the name servers would see
-//! that we alone have it. Takes the time as an argument.
+//! that we alone have it. What was only lost sight of was never down: it is `was_dark` then. Takes the time as an
+//! argument.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -41,6 +42,16 @@ pub struct Blind {
     addresses: HashMap<Address, usize>,
     /// Why it is blind, if it is.
     why: Option<Why>,
+    /// When it last was, unless what was lost then was believed after all.
+    darkness: Option<Darkness>,
+}
+
+/// A time in which nothing was seen.
+#[derive(Clone, Copy, Debug)]
+struct Darkness {
+    began: Duration,
+    /// `None` while it lasts.
+    ended: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -185,6 +196,33 @@ impl Blind {
 
     /// Why nothing of what this probe sees is to be believed now; `late` is how late looks are, if too late.
     pub fn judge(&mut self, now: Duration, late: Option<Duration>) -> Option<String> {
+        let was_blind = self.why.is_some();
+        let is_believed = self.judge_loss(now, late);
+        self.darkness = match (was_blind, self.why.is_some(), self.darkness) {
+            (false, true, _) => Some(Darkness { began: now, ended: None }),
+            (true, false, Some(_)) if is_believed => None,
+            (true, false, Some(Darkness { began, .. })) => {
+                Some(Darkness { began, ended: Some(now) })
+            }
+            (_, _, before) => before,
+        };
+        self.why.map(|why| why.to_string())
+    }
+
+    /// Whether what is up again was down only as far as this probe could see: it went down in a time of darkness, or
+    /// as that began, and came up before all is seen again.
+    pub fn was_dark(&self, now: Duration, down: Duration) -> bool {
+        self.darkness.is_some_and(|Darkness { began, ended }| {
+            let window = self.window();
+            let is_within = ended.is_none_or(|ended| down <= ended && now <= ended + window);
+            is_within && down + window >= began
+        })
+    }
+
+    /// Whether a loss has turned out to be real.
+    fn judge_loss(&mut self, now: Duration, late: Option<Duration>) -> bool {
+        let is_doubted = |at| now < at + DOUBT;
+        let mut is_believed = matches!(self.why, Some(Why::Loss { at, .. }) if !is_doubted(at));
         self.forget(now);
         let references = self.references();
         let References { up: _, down, all } = references;
@@ -200,6 +238,7 @@ impl Blind {
             }
             (Some(Why::Loss { at, .. }), None) if self.have_answered_since(at) => {
                 self.believe();
+                is_believed = true;
                 None
             }
             (Some(Why::Loss { at, lost, of }), None) if self.lost_now * 4 > lost => {
@@ -210,7 +249,7 @@ impl Blind {
                 self.loss(now)
             }
         };
-        self.why.map(|why| why.to_string())
+        is_believed
     }
 
     fn have_answered_since(&self, at: Duration) -> bool {
@@ -236,15 +275,20 @@ impl Blind {
         is_loss.then_some(Why::Loss { at: now, lost, of })
     }
 
+    /// Within which everything has been looked at.
+    fn window(&self) -> Duration {
+        let longest =
+            self.intervals.last_key_value().map_or(Duration::ZERO, |(longest, _)| *longest);
+        longest.min(LONGEST_WINDOW) + SLACK
+    }
+
     /// What was lost longer ago than the window was not lost with the rest; while a loss lasts it all belongs to it.
     fn forget(&mut self, now: Duration) {
         let began = match self.why {
             Some(Why::Loss { at, .. }) if now < at + DOUBT => at,
             Some(Why::Loss { .. } | Why::References { .. } | Why::Behind { .. }) | None => now,
         };
-        let longest =
-            self.intervals.last_key_value().map_or(Duration::ZERO, |(longest, _)| *longest);
-        let window = longest.min(LONGEST_WINDOW) + SLACK;
+        let window = self.window();
         while let Some((at, target)) = self.lost.front().copied() {
             let is_lost = self.targets.get(&target).is_some_and(|k| k.last == Last::Lost { at });
             if is_lost && at + window >= began {

@@ -134,6 +134,11 @@ impl Judge {
         }
     }
 
+    /// What is up again was never down: this probe could not see.
+    pub fn take_back(&mut self) {
+        self.streak.take_back();
+    }
+
     pub fn state(&self) -> State {
         match self.streak.state() {
             _ if self.lost.is_some() => State::None,
@@ -145,7 +150,7 @@ impl Judge {
     }
 
     /// When the present state began.
-    fn since(&self) -> Duration {
+    pub fn since(&self) -> Duration {
         match (self.lost, self.streak.state()) {
             (Some(lost), _) => lost,
             (None, streak::State::Up) => self.pace.changed().max(self.streak.since()),

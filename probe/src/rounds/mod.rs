@@ -206,11 +206,15 @@ impl Rounds {
         let mut ended = Ended::default();
         let mut is_in_doubt = false;
         if let (due::Result::Counts, Some(watched)) = (result, self.watched.get_mut(&id)) {
-            let before = watched.judge.state();
+            let (before, since) = (watched.judge.state(), watched.judge.since());
             let judged = watched.judge.on_seen(now, seen, today);
             let Judged { is_in_doubt: doubt, outcome } = judged;
             is_in_doubt = doubt;
             let state = watched.judge.state();
+            // Else it would seem to have come back, and be given its clients by and by.
+            if before == State::Down && state == State::Up && self.blind.was_dark(now, since) {
+                watched.judge.take_back();
+            }
             ended.changed = (before != state).then_some((before, state));
             let octets = written(&watched.judge.entry(), longest);
             if watched.said.as_ref() != Some(&octets) {

@@ -164,6 +164,55 @@ fn a_probe_that_is_cut_off_says_that_it_is_blind_before_it_says_that_anything_is
     assert_eq!(world.rounds.own().blind, None);
 }
 
+/// How many are up, and of those how many seem to have come back.
+fn returned(world: &World) -> (usize, usize) {
+    let up = || world.told.values().filter(|entry| entry.state == State::Up);
+    (up().count(), up().filter(|entry| entry.flaps > 0).count())
+}
+
+#[test]
+fn what_a_probe_lost_sight_of_has_not_come_back_when_it_sees_again() {
+    let mut world = World::new();
+    world.assign("dns1", &targets(40));
+    world.pass(20, up);
+    let since: BTreeMap<_, _> =
+        world.told.iter().map(|(to, entry)| (to.clone(), entry.since)).collect();
+    world.pass(60, down);
+    assert_eq!(world.states("dns1"), "40 down");
+    // One of them is down in earnest, and comes back long after.
+    let fallen = target(7).id();
+    world.pass(60, |target| if target.id() == fallen { down(target) } else { up(target) });
+    assert_eq!(returned(&world), (39, 0));
+    for (to, entry) in world.told.iter().filter(|(_, entry)| entry.state == State::Up) {
+        assert_eq!(entry.since, since[to]);
+    }
+    world.pass(20, up);
+    assert_eq!(returned(&world), (40, 1));
+    // What fails while everything else is seen comes back as ever.
+    world.pass(20, |target| if target.id() == fallen { down(target) } else { up(target) });
+    world.pass(20, up);
+    assert_eq!((returned(&world), world.told[&("dns1".into(), fallen)].flaps), ((40, 1), 4));
+}
+
+#[test]
+fn a_loss_that_was_real_is_a_return_when_it_ends() {
+    // By references that answer meanwhile, or by time where there are none.
+    for references in [vec![], targets(153)[150..].to_vec()] {
+        let mut world = World::new();
+        let posts = world.rounds.refer_to(world.now, references.clone());
+        world.deliver(posts);
+        world.assign("dns1", &targets(40));
+        world.pass(20, up);
+        let ids: Vec<TargetId> = references.iter().map(Target::id).collect();
+        let gone =
+            |target: &Target| if ids.contains(&target.id()) { up(target) } else { down(target) };
+        world.pass(400, gone);
+        assert_eq!((&*world.states("dns1"), &world.rounds.own().blind), ("40 down", &None));
+        world.pass(20, up);
+        assert_eq!(returned(&world), (40, 40));
+    }
+}
+
 #[test]
 fn references_are_counted_and_told_to_nobody() {
     let mut world = World::new();
