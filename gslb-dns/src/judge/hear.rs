@@ -20,6 +20,7 @@ pub struct Vote {
     pub is_refused: bool,
     pub flaps: u32,
 }
+
 /// How each vantage's word counts, and by target what those say whose word does.
 pub fn hear(now: Duration, world: &World, inbox: &Inbox) -> (Vec<Standing>, Vec<Vec<Vote>>) {
     let streams: Vec<_> =
@@ -96,6 +97,15 @@ impl Evidence {
             State::Slow => Evidence::Slow,
             State::Down => Evidence::Down,
             State::None | State::Gone => Evidence::None,
+        }
+    }
+
+    /// What a vantage saw before it saw this.
+    pub(super) fn opposite(self) -> Evidence {
+        match self {
+            Evidence::Up | Evidence::Slow => Evidence::Down,
+            Evidence::Down => Evidence::Up,
+            Evidence::None => Evidence::None,
         }
     }
 

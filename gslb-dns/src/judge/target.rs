@@ -57,9 +57,10 @@ pub fn judge_one(now: Now, quorum: &Quorum, last: Believed, votes: &[Vote]) -> J
         Verdict::Up | Verdict::Slow => vote.evidence.is_up(),
         Verdict::Unknown => false,
     };
-    let since = since(quorum, verdict, votes, agree).map(|since| steady(now, since, last.since));
-    let returned = match (verdict, since) {
-        (Verdict::Up | Verdict::Slow, Some(since)) => {
+    let beginning = beginning(quorum, verdict, votes);
+    let since = beginning.map(|Beginning { at, is_return: _ }| steady(now, at, last.since));
+    let returned = match (verdict, since, beginning) {
+        (Verdict::Up | Verdict::Slow, Some(since), Some(Beginning { is_return: true, .. })) => {
             let mut flaps: Vec<u32> =
                 votes.iter().filter(|vote| agree(vote)).map(|vote| vote.flaps).collect();
             flaps.sort_unstable();
@@ -92,28 +93,52 @@ fn steady(now: Now, since: Duration, last: Option<Since>) -> Since {
     }
 }
 
-/// When enough of those who agree with the verdict did, taken one by one in the order of their `since`: the same on
-/// every name server, whenever the reports came.
-fn since(
-    quorum: &Quorum,
-    verdict: Verdict,
-    votes: &[Vote],
-    agree: impl Fn(&Vote) -> bool,
-) -> Option<Duration> {
-    let opposite = if verdict == Verdict::Down { Evidence::Up } else { Evidence::Down };
-    let mut order: Vec<usize> = (0..votes.len()).filter(|index| agree(&votes[*index])).collect();
-    order.sort_by_key(|index| votes[*index].since);
-    (1..=order.len()).find_map(|count| {
-        let then = votes.iter().enumerate().map(|(index, vote)| {
-            let had = order[..count].contains(&index) || !agree(vote);
-            (vote.domain, if had { vote.evidence } else { opposite })
-        });
-        let tally = Tally::of(then);
-        let is_reached = match verdict {
-            Verdict::Down => tally.has_down(quorum.down),
-            Verdict::Up | Verdict::Slow => tally.has_up(quorum.up),
-            Verdict::Unknown => false,
-        };
-        is_reached.then(|| votes[order[count - 1]].since)
-    })?
+/// When what present evidence says began to be so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Beginning {
+    at: Duration,
+    /// Whether the opposite was so before.
+    is_return: bool,
+}
+
+/// Goes back through what the vantages remember, one change each: the same on every name server, whenever the reports
+/// came. `None` if it was always so, or nothing says so now. In between, where nobody could have decided, it was as
+/// it was before: what half of the vantages lose and find again was never away.
+fn beginning(quorum: &Quorum, verdict: Verdict, votes: &[Vote]) -> Option<Beginning> {
+    let is_so = |tally: &Tally| match verdict {
+        Verdict::Down => tally.has_down(quorum.down),
+        Verdict::Up | Verdict::Slow => tally.has_up(quorum.up),
+        Verdict::Unknown => false,
+    };
+    let is_opposite = |tally: &Tally| match verdict {
+        Verdict::Down => tally.has_up(quorum.up),
+        Verdict::Up | Verdict::Slow => tally.has_down(quorum.down),
+        Verdict::Unknown => false,
+    };
+    let before = |moment: Duration| {
+        Tally::of(votes.iter().map(|vote| {
+            let has_changed = vote.since.is_some_and(|since| since >= moment);
+            (vote.domain, if has_changed { vote.evidence.opposite() } else { vote.evidence })
+        }))
+    };
+    if !is_so(&Tally::of(votes.iter().map(|vote| (vote.domain, vote.evidence)))) {
+        return None;
+    }
+    let mut changes: Vec<Duration> = votes.iter().filter_map(|vote| vote.since).collect();
+    changes.sort_unstable_by(|one, other| other.cmp(one));
+    changes.dedup();
+    let mut began = None;
+    for moment in changes {
+        let tally = before(moment);
+        if is_so(&tally) {
+            began = None;
+            continue;
+        }
+        let at = *began.get_or_insert(moment);
+        if is_opposite(&tally) {
+            return Some(Beginning { at, is_return: true });
+        }
+    }
+    // What is down was found so at some time; what is up was up before anybody looked.
+    began.filter(|_| verdict == Verdict::Down).map(|at| Beginning { at, is_return: false })
 }

@@ -309,6 +309,17 @@ fn a_return_is_gradual() {
 }
 
 #[test]
+fn what_was_never_believed_to_be_down_does_not_return() {
+    // One of three is no quorum, whatever it sees.
+    check_after("a:fra- 5s a:fra+", "fra=up iad=up nrt=up");
+    // One change each is remembered: these may have been away together.
+    check_after("a:fra- 5s a:fra+ b:fra- 5s b:fra+", "fra=up*0.25 iad=up nrt=up");
+    // Two are, even if they come to see it again one by one.
+    check_after("ab:fra- 5s a:fra+", "fra=up*0.25 iad=up nrt=up");
+    check_after("ab:fra- 5s a:fra+ 5s b:fra+", "fra=up*0.25 iad=up nrt=up");
+}
+
+#[test]
 fn who_flaps_waits_outside() {
     let flapping = "abc:fra- 5s abc:fra+ 5s abc:fra- 5s abc:fra+";
     check_after(flapping, "fra=down*0 iad=up nrt=up");
