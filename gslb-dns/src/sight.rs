@@ -10,7 +10,7 @@ use common::target::Target;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::health::board::Board;
+use crate::health::board::{Board, Lost};
 use crate::inbox::Inbox;
 use crate::judge::{Judge, Judgement, Now, Standing};
 use crate::verdict::Verdict;
@@ -64,7 +64,18 @@ pub struct SiteSeen {
     pub admit: f64,
     /// Addresses that are not answered though the site is.
     pub struck: Vec<String>,
+    /// What clients of single regions are not answered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostSeen>,
     pub targets: Vec<TargetSeen>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct LostSeen {
+    pub region: &'static str,
+    /// Empty for a CNAME.
+    pub addresses: Vec<String>,
+    pub why: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -136,6 +147,7 @@ impl SightOf<'_> {
                     why: standing.why.to_string(),
                     admit: standing.admit().share(),
                     struck: standing.struck.iter().map(ToString::to_string).collect(),
+                    lost: standing.lost.iter().map(LostSeen::of).collect(),
                     targets: targets.map(|target| self.target(service, *target)).collect(),
                 }
             });
@@ -249,6 +261,14 @@ impl QuorumTold {
     }
 }
 
+impl LostSeen {
+    fn of(lost: &Lost) -> LostSeen {
+        let Lost { region, addresses, why } = lost;
+        let addresses = addresses.iter().flatten().map(ToString::to_string);
+        LostSeen { region: region.code(), addresses: addresses.collect(), why: why.to_string() }
+    }
+}
+
 impl Sight {
     pub fn text(&self) -> String {
         let mut text = format!("board {} ({}) at {:.0}\n", self.board, self.digest, self.now);
@@ -272,7 +292,7 @@ impl Sight {
 
 impl SiteSeen {
     fn tell(&self, text: &mut String) {
-        let SiteSeen { site, health, since, why, admit, struck, targets } = self;
+        let SiteSeen { site, health, since, why, admit, struck, lost, targets } = self;
         let _ = write!(text, "  {site:<12} {health:<8}");
         if *admit < 1.0 {
             let _ = write!(text, " takes {:.0} %", admit * 100.0);
@@ -283,6 +303,13 @@ impl SiteSeen {
         }
         if !struck.is_empty() {
             let _ = write!(text, "; not answered: {}", struck.join(", "));
+        }
+        for LostSeen { region, addresses, why } in lost {
+            let _ = write!(text, "; not answered to {region}");
+            if !addresses.is_empty() {
+                let _ = write!(text, ": {}", addresses.join(", "));
+            }
+            let _ = write!(text, " ({why})");
         }
         text.push('\n');
         for target in targets {

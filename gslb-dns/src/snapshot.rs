@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use geoip::Continent;
 use ipnet::IpNet;
 
-use crate::health::board::Board;
+use crate::health::board::{Beliefs, Board};
 use crate::ids::ServiceId;
 use crate::ledger::{Ledger, Ledgers, Page};
 use crate::locate::{Class, Client, Found, Geography, Need, ToldBy, Trust};
@@ -19,7 +20,7 @@ use crate::steer::{
     Arrangement, Choice, Failing, Family, Outcome, Seed, Shares, Silent, Trace, arrange, pick,
     pick_alternatives,
 };
-use crate::world::{Destination, Service, Vips, World};
+use crate::world::{Act, Destination, Service, Vips, World};
 use crate::zone::Zones;
 
 /// What a world means for queries, compiled once, off the query threads.
@@ -43,12 +44,15 @@ pub struct Snapshot {
 /// One service under one board.
 struct Plan {
     shares: Shares,
-    /// By candidate: its addresses without those that are down, where some are.
-    live: Vec<Option<Box<Vips>>>,
+    /// By region that has lost something; everybody else first.
+    live: Vec<(Option<Continent>, LiveVips)>,
     /// The distinct arrangements, and by family the one of each class.
     variants: Vec<Arrangement>,
     of_class: [Vec<u32>; FAMILIES.len()],
 }
+
+/// By candidate: its addresses without those that are down or lost, where some are.
+type LiveVips = Vec<Option<Box<Vips>>>;
 
 /// Where the clients of a service's candidates are sent now.
 #[derive(Clone, Copy)]
@@ -68,6 +72,8 @@ pub struct Decision {
     /// Seconds.
     pub ttl: u32,
     pub failing: Failing,
+    /// The client's region, if it has lost something of a candidate.
+    pub region: Option<Continent>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -195,9 +201,11 @@ impl Snapshot {
         &self.ground.world
     }
 
-    /// Where the clients of a service are sent.
-    pub fn live(&self, id: ServiceId) -> Live<'_> {
-        Live { service: self.world().service(id), vips: &self.plans[id.index()].live }
+    /// Where the clients of a service are sent, in a region that has lost something or anywhere else.
+    pub fn live(&self, id: ServiceId, region: Option<Continent>) -> Live<'_> {
+        let live = &self.plans[id.index()].live;
+        let of_region = live.iter().find(|(of, _)| *of == region).unwrap_or(&live[0]);
+        Live { service: self.world().service(id), vips: &of_region.1 }
     }
 
     /// Whether some client of a service has to be answered without a site that is fit.
@@ -281,8 +289,8 @@ impl Snapshot {
             ToldBy::Subnet | ToldBy::Resolver => 0,
         };
         let ttl = service.ttl.max.as_secs() as u32;
-        let failing = arrangement.failing;
-        let decision = Decision { chosen, scope, ttl, failing };
+        let (failing, region) = (arrangement.failing, arrangement.region);
+        let decision = Decision { chosen, scope, ttl, failing, region };
         Derivation { found, seed: seed.into_inner(), decision }
     }
 }
@@ -321,9 +329,7 @@ impl Plan {
                 })
                 .collect()
         });
-        let candidates = service.candidates.iter().zip(&beliefs.standings);
-        let live = candidates.map(|(candidate, standing)| standing.live(&candidate.target));
-        let live = live.map(|live| live.map(Box::new)).collect();
+        let live = live(service, beliefs);
         Plan { shares: Shares::new(&ground.world, service, beliefs), live, variants, of_class }
     }
 
@@ -331,4 +337,22 @@ impl Plan {
         let of_class = &self.of_class[family as usize];
         &self.variants[of_class[found.class.index()] as usize]
     }
+}
+
+/// Where clients are sent, by region.
+fn live(service: &Service, beliefs: &Beliefs) -> Vec<(Option<Continent>, LiveVips)> {
+    let is_observed = service.act == Act::Observe;
+    let of = |region| {
+        let candidates = service.candidates.iter().zip(&beliefs.standings);
+        let live = candidates.map(|(candidate, standing)| {
+            // What is only observed strikes no address either.
+            if is_observed { None } else { standing.live(&candidate.target, region).map(Box::new) }
+        });
+        (region, live.collect())
+    };
+    let lost = beliefs.standings.iter().flat_map(|standing| &standing.lost);
+    let mut regions: Vec<Continent> = lost.map(|lost| lost.region).collect();
+    regions.sort_unstable();
+    regions.dedup();
+    std::iter::once(None).chain(regions.into_iter().map(Some)).map(of).collect()
 }

@@ -2,9 +2,10 @@
 //!
 //! Part of the world: written by operators, checked by `config`, trusted by `verdict`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
-use geoip::Place;
+use geoip::{Continent, Place};
 
 use crate::verdict::Share;
 use crate::verdict::quorum::Quorum;
@@ -24,6 +25,14 @@ pub struct Vantage {
     pub domain: usize,
 }
 
+/// Of a region's vantages, so many must see alike before its clients are treated by themselves; as many failure
+/// domains: one building is no region.
+pub const LEAST_OF_REGION: usize = 2;
+
+/// Parts of the world that vantages stand in: the continents of their places.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Regions(u8);
+
 /// How the sites of a service are watched.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -33,6 +42,8 @@ pub struct Watch {
     pub quorum: Quorum,
     /// Of the service's capacity, what probes alone may take out.
     pub max_removed: Share,
+    /// Whose clients may lose a site by themselves.
+    pub regions: Regions,
 }
 
 /// One address of a candidate.
@@ -51,4 +62,78 @@ pub enum Combine {
     All,
     /// One is enough.
     Any,
+}
+
+impl Regions {
+    pub const NONE: Regions = Regions(0);
+
+    /// Those with vantages enough to speak for their clients, where others stand outside: what all lose alike is
+    /// down, not lost to a region.
+    pub fn of(vantages: &[Vantage]) -> Regions {
+        let speaks = |region: Continent| {
+            let within: Vec<&Vantage> =
+                vantages.iter().filter(|one| one.place.continent == Some(region)).collect();
+            let domains: HashSet<usize> = within.iter().map(|one| one.domain).collect();
+            domains.len() >= LEAST_OF_REGION && within.len() < vantages.len()
+        };
+        Continent::ALL.into_iter().filter(|region| speaks(*region)).collect()
+    }
+
+    pub fn contains(self, region: Continent) -> bool {
+        self.0 >> region as u8 & 1 == 1
+    }
+
+    pub fn is_empty(self) -> bool {
+        self == Regions::NONE
+    }
+
+    /// By name.
+    pub fn iter(self) -> impl Iterator<Item = Continent> {
+        Continent::ALL.into_iter().filter(move |region| self.contains(*region))
+    }
+
+    /// Those in both.
+    #[must_use]
+    pub fn and(self, other: Regions) -> Regions {
+        Regions(self.0 & other.0)
+    }
+
+    /// Those in either.
+    #[must_use]
+    pub fn or(self, other: Regions) -> Regions {
+        Regions(self.0 | other.0)
+    }
+}
+
+impl FromIterator<Continent> for Regions {
+    fn from_iter<I: IntoIterator<Item = Continent>>(regions: I) -> Regions {
+        Regions(regions.into_iter().fold(0, |bits, region| bits | 1 << region as u8))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(vantages: &str, expected: &str) {
+        let vantages = vantages.split_whitespace().map(|word| {
+            let (region, domain) = word.split_once('/').unwrap();
+            let place = Place { continent: region.parse().ok(), ..Place::default() };
+            Vantage { name: word.into(), place, domain: domain.parse().unwrap() }
+        });
+        let regions = Regions::of(&vantages.collect::<Vec<_>>());
+        let codes: Vec<&str> = regions.iter().map(Continent::code).collect();
+        assert_eq!(codes.join(" "), expected);
+    }
+
+    #[test]
+    fn a_region_has_two_vantages_of_two_domains_and_others_outside() {
+        check("EU/0 EU/1 NA/2", "EU");
+        check("EU/0 EU/1 NA/2 NA/3 AS/4", "EU NA");
+        check("EU/0 EU/0 NA/2", "");
+        check("EU/0 NA/1 AS/2", "");
+        check("EU/0 EU/1", "");
+        check("??/0 ??/1 NA/2", "");
+        check("", "");
+    }
 }

@@ -28,7 +28,7 @@ impl Asking {
             let mut resolver = Resolver::of(server).unwrap();
             let mut asked = 0_u64;
             while !stopping.load(Relaxed) {
-                answered(&mut resolver, name, asked as u8);
+                answered(&mut resolver, name, &format!("9.9.{}.0/24", asked as u8));
                 asked += 1;
                 thread::park_timeout(Duration::from_millis(5));
             }
@@ -55,11 +55,10 @@ impl Drop for Asking {
     }
 }
 
-/// The addresses that a client of the network 9.9.N.0/24 is answered with: an answer, and never none.
-pub fn answered(resolver: &mut Resolver, name: &str, network: u8) -> Vec<Ipv4Addr> {
+/// The addresses that clients of a network are answered with: an answer, and never none.
+pub fn answered(resolver: &mut Resolver, name: &str, network: &str) -> Vec<Ipv4Addr> {
     let name = Name::from_ascii(name).unwrap();
-    let subnet = format!("9.9.{network}.0/24").parse().unwrap();
-    let asked = query(&name, RecordType::A, Some(subnet)).unwrap();
+    let asked = query(&name, RecordType::A, Some(network.parse().unwrap())).unwrap();
     let answer = Message::from_vec(&resolver.ask(&asked).unwrap()).unwrap();
     assert_eq!(answer.metadata.response_code, ResponseCode::NoError, "{answer:?}");
     let address = |record: &Record| match &record.data {

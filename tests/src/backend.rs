@@ -1,11 +1,13 @@
 //! What serves at a site's address: it answers HTTP while it is let, and then nobody listens there.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use crate::netns::Namespace;
 
 /// For a client that says nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -13,6 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Backend {
     address: SocketAddr,
     running: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+}
+
+/// What serves on a machine.
+pub struct Placed<'p> {
+    place: &'p Namespace,
+    backend: Option<Backend>,
 }
 
 impl Backend {
@@ -48,6 +56,20 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+impl Placed<'_> {
+    pub fn start(place: &Namespace, address: (Ipv4Addr, u16)) -> io::Result<Placed<'_>> {
+        let backend = place.within(|| Backend::start(address.into()))?;
+        Ok(Placed { place, backend: Some(backend) })
+    }
+}
+
+impl Drop for Placed<'_> {
+    fn drop(&mut self) {
+        // It is ended by a connection, which not everybody can make.
+        self.place.within(|| drop(self.backend.take()));
     }
 }
 

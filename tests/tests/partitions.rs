@@ -10,7 +10,7 @@ use std::thread;
 
 use common::report::{EntryHash, LARGEST};
 use gslb_tests::asking::{Asking, answered};
-use gslb_tests::backend::Backend;
+use gslb_tests::backend::Placed;
 use gslb_tests::control::{Client, Report, Sent};
 use gslb_tests::disk::Disk;
 use gslb_tests::netns::{self, Namespace, Network};
@@ -26,6 +26,8 @@ use serde_json::{Value, json};
 
 const SITES: [&str; 3] = ["fra", "iad", "nrt"];
 const VANTAGES: [&str; 4] = ["ams", "lhr", "nyc", "sin"];
+/// Where they are; the stranger is last.
+const COUNTRIES: [&str; 5] = ["NL", "GB", "US", "SG", "US"];
 /// A vantage of the world whose reports the test writes itself.
 const STRANGER: &str = "mia";
 const SERVICE: &str = "www.example.com.";
@@ -36,6 +38,9 @@ const SERVERS_NET: &str = "10.0.0.0/24";
 const SITES_NET: &str = "10.1.0.0/16";
 const VANTAGES_NET: &str = "10.2.0.0/16";
 const EVERYBODY: &str = "0.0.0.0/0";
+/// Clients of which nobody knows where they are, and clients in Europe: the first half of their networks.
+const NOWHERE: &str = "9.9";
+const EUROPE: &str = "9.10";
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// Of the router: has nothing to do with the sites.
 const REFERENCE: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 1);
@@ -75,12 +80,6 @@ struct Node {
     control: SocketAddr,
 }
 
-/// What serves on a machine.
-struct Placed<'g> {
-    place: &'g Namespace,
-    backend: Option<Backend>,
-}
-
 struct Story<'g> {
     network: &'g Network,
     ca: Ca,
@@ -116,12 +115,15 @@ fn story(sites_of_nodes: &[&[&str]], tell: impl FnOnce(&mut Story<'_>) + Send) {
 }
 
 fn world(sites: &[&str], path: &str) -> String {
-    let mut text = "[zone.\"example.com\"]\nfile = \"example.com.zone\"\n".to_owned();
+    let mut text = format!(
+        "[geoip]\noverrides = {{ \"{EUROPE}.0.0/16\" = {{ country = \"FR\" }} }}\n\
+         [zone.\"example.com\"]\nfile = \"example.com.zone\"\n"
+    );
     for site in sites {
         text += &format!("[site.{site}]\nvips = [\"{}\"]\n", site_vip(site));
     }
-    for vantage in VANTAGES.iter().chain([&STRANGER]) {
-        text += &format!("[vantage.{vantage}]\nplace = {{ country = \"NL\" }}\n");
+    for (vantage, country) in VANTAGES.iter().chain([&STRANGER]).zip(COUNTRIES) {
+        text += &format!("[vantage.{vantage}]\nplace = {{ country = {country:?} }}\n");
     }
     text + &format!(
         "[check.web]\nkind = \"http\"\nport = {PORT}\npath = \"{path}\"\ninterval = \"500ms\"\n\
@@ -136,8 +138,8 @@ impl<'g> Story<'g> {
     fn begin(ground: &'g Ground, sites_of_nodes: &[&[&str]]) -> Story<'g> {
         let Ground { network, servers: _, sites, vantages } = ground;
         let ca = Ca::new("ca");
-        let backends = SITES.map(|site| Placed::start(sites, site_vip(site)));
-        let reference = Placed::start(network.router(), REFERENCE);
+        let backends = SITES.map(|site| Placed::start(sites, (site_vip(site), PORT)).unwrap());
+        let reference = Placed::start(network.router(), (REFERENCE, PORT)).unwrap();
         let nodes = sites_of_nodes.iter().zip(1..).map(|(sites, number)| {
             let control = (SERVER, 8450 + number).into();
             Node::start(&ca, &format!("test{number}"), control, sites)
@@ -238,19 +240,28 @@ impl Node {
         self.server.as_ref().unwrap()
     }
 
-    /// The sites that clients of many networks are answered with.
     fn answered(&self) -> BTreeSet<String> {
+        self.answered_to(NOWHERE)
+    }
+
+    /// The sites that clients of many networks are answered with.
+    fn answered_to(&self, clients: &str) -> BTreeSet<String> {
         let mut resolver = Resolver::of(self.server().dns()).unwrap();
-        let all = (0..64).flat_map(|network| answered(&mut resolver, SERVICE, network));
+        let networks = (0..64).map(|network| format!("{clients}.{network}.0/24"));
+        let all = networks.flat_map(|network| answered(&mut resolver, SERVICE, &network));
         // The third octet of a site's address is its number.
         all.map(|address| SITES[usize::from(address.octets()[2]) - 1].to_owned()).collect()
     }
 
     fn until_answered(&self, sites: &[&str]) {
+        self.until_answered_to(NOWHERE, sites);
+    }
+
+    fn until_answered_to(&self, clients: &str, sites: &[&str]) {
         let wanted = set(sites);
         let mut last = BTreeSet::new();
         until(&format!("the answers are {sites:?}"), || {
-            last = self.answered();
+            last = self.answered_to(clients);
             Ok((last == wanted).then_some(()))
         })
         .unwrap_or_else(|why| panic!("{why}, but {last:?}\n{}", self.board()));
@@ -314,20 +325,6 @@ fn votes(site: &Value, state: &str) -> usize {
     votes.iter().filter(|vote| vote["state"] == state).count()
 }
 
-impl Placed<'_> {
-    fn start(place: &Namespace, address: Ipv4Addr) -> Placed<'_> {
-        let backend = place.within(|| Backend::start((address, PORT).into()).unwrap());
-        Placed { place, backend: Some(backend) }
-    }
-}
-
-impl Drop for Placed<'_> {
-    fn drop(&mut self) {
-        // It is ended by a connection, which not everybody can make.
-        self.place.within(|| drop(self.backend.take()));
-    }
-}
-
 #[test]
 fn one_vantage_cut_off_from_the_sites_is_not_believed() {
     story(&[&SITES], |story| {
@@ -359,6 +356,26 @@ fn half_of_the_vantages_remove_nothing() {
         for site in ["fra", "iad"] {
             assert_eq!(node.site(site)["health"], "up", "{}", node.board());
         }
+    });
+}
+
+#[test]
+fn what_a_continent_cannot_reach_its_clients_alone_are_not_sent_to() {
+    story(&[&SITES], |story| {
+        let node = story.node();
+        for vantage in ["ams", "lhr"] {
+            story.cut(&vantage_net(vantage), &site_net("fra"));
+        }
+        node.until_answered_to(EUROPE, &["iad", "nrt"]);
+        assert_eq!(node.answered(), set(&SITES), "{}", node.board());
+        assert_eq!(node.site("fra")["lost"][0]["region"], "EU", "{}", node.board());
+        let lost =
+            format!("gslb_dns_site_lost{{region=\"EU\",service=\"{SERVICE}\",site=\"fra\"}}");
+        assert_eq!(node.metric(&lost), 1.0);
+        story.heal(&vantage_net("lhr"), &site_net("fra"));
+        node.until_answered_to(EUROPE, &SITES);
+        assert_eq!(node.metric(&lost), 0.0);
+        assert_eq!(node.site("fra")["admit"], 1.0, "nobody else noticed: {}", node.board());
     });
 }
 

@@ -204,8 +204,8 @@ impl<'a> Resolver<'a> {
             }
         };
         let decision = self.decide(Extent::Taken, id, family);
-        let next =
-            write_decision(zone, self.snapshot.live(id), family, &decision, hop.owner, writer)?;
+        let live = self.snapshot.live(id, decision.region);
+        let next = write_decision(zone, live, family, &decision, hop.owner, writer)?;
         // Who asks for the alias itself is not led on (RFC 1034 §4.3.2 step 3a).
         Ok(Some(next.filter(|_| !self.asks_for_alias())))
     }
@@ -256,25 +256,15 @@ impl<'a> Resolver<'a> {
             None => {
                 let v4 = self.decide(Extent::Taken, id, Family::V4);
                 let v6 = self.decide(Extent::Taken, id, Family::V6);
-                binding::write_own(
-                    self.snapshot.live(id),
-                    &binding.params,
-                    [&v4, &v6],
-                    heading,
-                    writer,
-                )?
+                // One client, one region; a family of which it has lost nothing has none.
+                let live = self.snapshot.live(id, v4.region.or(v6.region));
+                binding::write_own(live, &binding.params, [&v4, &v6], heading, writer)?
             }
             Some(targets) => {
                 let extent = Extent::Alternatives(targets.alternatives);
                 let decision = self.decide(extent, id, common_family(service));
-                binding::write_sites(
-                    self.snapshot.live(id),
-                    binding,
-                    targets,
-                    &decision,
-                    heading,
-                    writer,
-                )?
+                let live = self.snapshot.live(id, decision.region);
+                binding::write_sites(live, binding, targets, &decision, heading, writer)?
             }
         };
         if !is_written {

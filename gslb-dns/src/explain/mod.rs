@@ -154,9 +154,9 @@ pub fn explain(snapshot: &Snapshot, node_name: &str, request: &Request) -> Expla
     let (message, names) = ask(snapshot, node_name, request, subnet.as_ref(), resolver, now);
     let decided = names.iter().flat_map(|name| decided_at(snapshot, name, request.qtype));
     let steering = decided.map(|Decided { service, family, extent, part }| {
-        let mut story = Story::new(snapshot.world(), service, part);
+        let mut story = Story::new(snapshot, service, part);
         let derivation = snapshot.retrace(extent, service, family, &client, now, &mut story);
-        story.told(snapshot, &client, family, &derivation)
+        story.told(&client, family, &derivation)
     });
     Explanation {
         name: request.name.to_string(),

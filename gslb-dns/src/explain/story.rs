@@ -123,9 +123,10 @@ pub enum Part {
 
 pub struct Story<'w> {
     world: &'w World,
-    id: ServiceId,
     part: Part,
     service: &'w Service,
+    /// By candidate.
+    standings: &'w [Standing],
     struck: Vec<StruckTold>,
     note: Option<String>,
     steps: Vec<StepTold>,
@@ -133,12 +134,13 @@ pub struct Story<'w> {
 }
 
 impl<'w> Story<'w> {
-    pub fn new(world: &'w World, service: ServiceId, part: Part) -> Story<'w> {
+    pub fn new(snapshot: &'w Snapshot, service: ServiceId, part: Part) -> Story<'w> {
+        let world = snapshot.world();
         Story {
             world,
-            id: service,
             part,
             service: world.service(service),
+            standings: &snapshot.board.of_service(service).standings,
             struck: vec![],
             note: None,
             steps: vec![],
@@ -147,21 +149,15 @@ impl<'w> Story<'w> {
     }
 
     /// The whole of it.
-    pub fn told(
-        mut self,
-        snapshot: &Snapshot,
-        client: &Client,
-        family: Family,
-        derivation: &Derivation,
-    ) -> Steering {
+    pub fn told(mut self, client: &Client, family: Family, derivation: &Derivation) -> Steering {
         let service = self.service;
         let place = self.world.atlas.lookup(client.address).place;
-        let standings = &snapshot.board.of_service(self.id).standings;
-        let candidates = service.candidates.iter().zip(standings).map(|(candidate, standing)| {
-            let site = self.world.site(candidate.site);
-            let km = territory_km(&place, site).map(|km| km.round() as u64);
-            CandidateTold::new(&site.name, standing, km)
-        });
+        let candidates =
+            service.candidates.iter().zip(self.standings).map(|(candidate, standing)| {
+                let site = self.world.site(candidate.site);
+                let km = territory_km(&place, site).map(|km| km.round() as u64);
+                CandidateTold::new(&site.name, standing, km)
+            });
         let candidates = candidates.collect();
         if let Some(seed) = derivation.seed {
             let hashed = match service.pace {
@@ -239,6 +235,7 @@ impl<'w> Story<'w> {
             StepName::Start => "start".into(),
             StepName::StrictFence(area) => format!("fence {}, strict", area_name(area)),
             StepName::Healthy => "healthy".into(),
+            StepName::Region(region) => format!("healthy, for {}", region.name()),
             StepName::Fence(area) => format!("fence {}", area_name(area)),
             StepName::Map(map) => format!("map {}", self.map(map)),
             StepName::Nearest => "nearest".into(),
@@ -281,6 +278,10 @@ impl Trace for Story<'_> {
             }
             Struck::Down => "down".into(),
             Struck::Drained => "drained".into(),
+            Struck::LostTo(region) => {
+                let lost = self.standings[candidate].lost_to(region);
+                lost.map_or_else(String::new, |lost| lost.why.to_string())
+            }
             Struck::NotOnMap(map) => {
                 format!("map {} does not name it for this client", self.map(map))
             }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use geoip::Continent;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -15,7 +16,7 @@ use super::last_known::LastKnown;
 use super::overrides::{Glob, Order, Override, Phase, SLOPE};
 use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
-use crate::world::{Destination, Service, Site, Vips, World};
+use crate::world::{Act, Destination, Service, Site, Vips, World};
 
 /// Evidence has three values: silence is `Unknown`, never `Down`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -49,6 +50,17 @@ pub struct Standing {
     pub admit: Admit,
     /// Addresses that are down while others of the candidate are not.
     pub struck: Box<[IpAddr]>,
+    /// What regions have lost of it, each for itself.
+    pub lost: Box<[Lost]>,
+}
+
+/// What the vantages of one region cannot reach while others can: its clients are not answered with it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lost {
+    pub region: Continent,
+    /// `None` for a CNAME.
+    pub addresses: Option<Box<[IpAddr]>>,
+    pub why: Box<str>,
 }
 
 /// What watching has found out of one candidate, before operators have their say.
@@ -60,6 +72,7 @@ pub struct View {
     pub why: Box<str>,
     /// Addresses that are down while others of the candidate are not.
     pub struck: Box<[IpAddr]>,
+    pub lost: Box<[Lost]>,
     pub admit: Admit,
 }
 
@@ -101,7 +114,8 @@ impl Default for View {
     /// Of something that nobody has seen.
     fn default() -> View {
         let why = "no vantage says anything of it".into();
-        View { health: Health::Unknown, since: None, why, struck: [].into(), admit: Admit::ALL }
+        let (struck, lost) = ([].into(), [].into());
+        View { health: Health::Unknown, since: None, why, struck, lost, admit: Admit::ALL }
     }
 }
 
@@ -149,7 +163,7 @@ impl Board {
             let standings = candidates.map(|(index, candidate)| {
                 let site = world.site(candidate.site);
                 let view = views.and_then(|views| views.get(index));
-                let before = watched(view, candidate.weight);
+                let before = watched(view, service.act, candidate.weight);
                 standing(site, before, &overrides, now)
             });
             Beliefs::new(standings.collect(), last_known.of(world, service))
@@ -234,7 +248,7 @@ impl Supposition {
                 standing.health = health;
                 standing.since = None;
                 standing.why = "supposed".into();
-                standing.struck = [].into();
+                (standing.struck, standing.lost) = ([].into(), [].into());
             }
             Supposed::Duty(duty) => {
                 standing.duty = duty;
@@ -326,6 +340,14 @@ impl Beliefs {
                 hash.update(b"-");
                 hash.update(struck.to_string());
             }
+            for Lost { region, addresses, why: _ } in &standing.lost {
+                hash.update(b"~");
+                hash.update(region.code());
+                for address in addresses.iter().flatten() {
+                    hash.update(b"-");
+                    hash.update(address.to_string());
+                }
+            }
         }
         hash.update([0]);
         for candidate in self.last_known.iter() {
@@ -341,19 +363,26 @@ impl Standing {
         self.health != Health::Down && self.duty == Duty::Serving
     }
 
-    /// The addresses that are left where some are down. Of a family of which all are, all: who is answered with them
-    /// is answered so because nobody else is left.
-    pub fn live(&self, target: &Destination) -> Option<Vips> {
+    /// The addresses that are left for clients of a region where some are down or lost. Of a family of which all are,
+    /// all: who is answered with them is answered so because nobody else is left.
+    pub fn live(&self, target: &Destination, region: Option<Continent>) -> Option<Vips> {
         let Destination::Vips(Vips { v4, v6 }) = target else { return None };
-        if self.struck.is_empty() {
+        let lost = region.and_then(|region| self.lost_to(region));
+        let lost = lost.and_then(|lost| lost.addresses.as_deref()).unwrap_or_default();
+        if self.struck.is_empty() && lost.is_empty() {
             return None;
         }
-        fn left<A: Copy + Into<IpAddr>>(all: &[A], struck: &[IpAddr]) -> Vec<A> {
-            let left: Vec<A> =
-                all.iter().copied().filter(|&vip| !struck.contains(&vip.into())).collect();
+        let is_out = |vip: &IpAddr| self.struck.contains(vip) || lost.contains(vip);
+        fn left<A: Copy + Into<IpAddr>>(all: &[A], is_out: impl Fn(&IpAddr) -> bool) -> Vec<A> {
+            let left: Vec<A> = all.iter().copied().filter(|&vip| !is_out(&vip.into())).collect();
             if left.is_empty() { all.to_vec() } else { left }
         }
-        Some(Vips { v4: left(v4, &self.struck), v6: left(v6, &self.struck) })
+        Some(Vips { v4: left(v4, is_out), v6: left(v6, is_out) })
+    }
+
+    /// What a region has lost of it.
+    pub fn lost_to(&self, region: Continent) -> Option<&Lost> {
+        self.lost.iter().find(|lost| lost.region == region)
     }
 
     /// The share of clients taken now: a weight of 0 takes none.
@@ -371,14 +400,14 @@ fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timesta
                 standing.health = health;
                 standing.since = (said.since > Timestamp::UNIX_EPOCH).then_some(said.since);
                 standing.why = reason(said);
-                standing.struck = [].into();
+                (standing.struck, standing.lost) = ([].into(), [].into());
             }
             Order::Unforce => {
-                let Standing { health, since, why, struck, .. } = before.clone();
+                let Standing { health, since, why, struck, lost, .. } = before.clone();
                 standing.health = health;
                 standing.since = since;
                 standing.why = why;
-                standing.struck = struck;
+                (standing.struck, standing.lost) = (struck, lost);
             }
             Order::Drain { .. } => match said.phase(now) {
                 Phase::Idle => {}
@@ -408,14 +437,18 @@ fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timesta
 }
 
 /// A site of which no operator has said a word.
-fn watched(view: Option<&View>, weight: u32) -> Standing {
-    let Some(View { health, since, why, struck, admit }) = view else { return unwatched(weight) };
+fn watched(view: Option<&View>, act: Act, weight: u32) -> Standing {
+    let Some(View { health, since, why, struck, lost, admit }) = view else {
+        return unwatched(weight);
+    };
     Standing {
         health: *health,
         since: *since,
         why: why.clone(),
         struck: struck.clone(),
-        admit: *admit,
+        lost: lost.clone(),
+        // What is only observed takes its clients whatever is seen of it.
+        admit: if act == Act::Serve { *admit } else { Admit::ALL },
         ..unwatched(weight)
     }
 }
@@ -431,6 +464,7 @@ fn unwatched(weight: u32) -> Standing {
         weight,
         admit: Admit::ALL,
         struck: [].into(),
+        lost: [].into(),
     }
 }
 

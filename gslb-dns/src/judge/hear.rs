@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::report::{Entry, Reason, State};
+use geoip::Continent;
 
 use super::Standing;
 use crate::inbox::Inbox;
@@ -14,6 +15,7 @@ use crate::world::World;
 #[derive(Clone, Copy, Debug)]
 pub struct Vote {
     pub domain: usize,
+    pub region: Option<Continent>,
     pub evidence: Evidence,
     /// When that began, on our clock; `None` for what was always so.
     pub since: Option<Duration>,
@@ -63,6 +65,7 @@ pub fn hear(now: Duration, world: &World, inbox: &Inbox) -> (Vec<Standing>, Vec<
             let since = stream.on_our_clock(Duration::from_millis(entry.since));
             Some(Vote {
                 domain: voices[vantage].domain,
+                region: world.vantages[vantage].place.continent,
                 evidence: row.said[vantage],
                 // Who has seen no other state has seen this one always.
                 since: since.filter(|_| entry.flaps > 0 || entry.state == State::Down),

@@ -163,7 +163,7 @@ impl Judge {
             for target in watch.candidates.iter().flatten().flat_map(|vip| &vip.targets) {
                 let key = (name.clone(), world.targets[*target].0);
                 let last = self.believed.get(&key).copied().unwrap_or_default();
-                let mut one = judge_one(now, &watch.quorum, last, &votes[*target]);
+                let mut one = judge_one(now, &watch.quorum, watch.regions, last, &votes[*target]);
                 if is_grace && one.verdict == Verdict::Down {
                     (one.verdict, one.since) = (last.verdict, last.since);
                 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use geoip::Continent;
 use jiff::{Timestamp, Unit};
 
 use super::back::Return;
@@ -10,6 +11,7 @@ use super::{Believed, Now, Since};
 use crate::verdict::quorum::{Ground, Quorum};
 use crate::verdict::tally::Tally;
 use crate::verdict::{Evidence, Verdict};
+use crate::watch::{LEAST_OF_REGION, Regions};
 
 /// By how much one instant of a producer's clock moves on ours from report to report.
 const JITTER: Duration = Duration::from_secs(1);
@@ -26,6 +28,8 @@ pub struct Judged {
     /// Whether it came back, and how often in the last hour.
     pub returned: Option<Return>,
     pub counts: Counts,
+    /// Regions that have it down by themselves.
+    pub lost: Regions,
 }
 
 /// Vantages whose word counts, by what they say.
@@ -36,7 +40,13 @@ pub struct Counts {
     pub down: usize,
 }
 
-pub fn judge_one(now: Now, quorum: &Quorum, last: Believed, votes: &[Vote]) -> Judged {
+pub fn judge_one(
+    now: Now,
+    quorum: &Quorum,
+    regions: Regions,
+    last: Believed,
+    votes: &[Vote],
+) -> Judged {
     let tally = Tally::of(votes.iter().map(|vote| (vote.domain, vote.evidence)));
     let (verdict, ground) = quorum.judge(last.verdict, &tally);
     // A refused connection is the host's own word; those who saw something else do not count against it.
@@ -78,7 +88,19 @@ pub fn judge_one(now: Now, quorum: &Quorum, last: Believed, votes: &[Vote]) -> J
             Evidence::None => {}
         }
     }
-    Judged { verdict, ground, since, up_share, is_certain, returned, counts }
+    let lost = regions.iter().filter(|region| is_lost_to(*region, quorum, votes));
+    let lost = if verdict == Verdict::Down { Regions::NONE } else { lost.collect() };
+    Judged { verdict, ground, since, up_share, is_certain, returned, counts, lost }
+}
+
+/// Whether a region's own vantages have it down: enough of them, of two failure domains at least. Nothing is held: who
+/// does not see any more loses nothing, and name servers cannot differ.
+fn is_lost_to(region: Continent, quorum: &Quorum, votes: &[Vote]) -> bool {
+    let within = votes.iter().filter(|vote| vote.region == Some(region));
+    let tally = Tally::of(within.map(|vote| (vote.domain, vote.evidence)));
+    tally.vantages >= LEAST_OF_REGION
+        && tally.domains >= LEAST_OF_REGION
+        && tally.has_down(quorum.down)
 }
 
 /// The same as before, if it is the same but for how long reports were under way.

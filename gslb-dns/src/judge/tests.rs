@@ -1,5 +1,7 @@
 //! Stories: what vantages say, second by second, and what is believed of sites.
 
+mod regions;
+
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -199,7 +201,8 @@ impl Story {
                 share => format!("*{share}"),
             };
             let struck = if view.struck.is_empty() { "" } else { "/" };
-            format!("{site}={}{admit}{struck}", view.health)
+            let lost: String = view.lost.iter().map(|lost| format!("~{}", lost.region)).collect();
+            format!("{site}={}{admit}{struck}{lost}", view.health)
         });
         told.collect::<Vec<_>>().join(" ")
     }

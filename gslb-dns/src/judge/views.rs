@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::target::{Counts, Judged};
-use crate::health::board::{Admit, Health, View};
+use crate::health::board::{Admit, Health, Lost, View};
 use crate::verdict::Verdict;
-use crate::verdict::cap::{Condemned, held_in};
+use crate::verdict::cap::{Condemned, Room, held_in};
 use crate::verdict::quorum::Ground;
-use crate::watch::{Combine, Watch, WatchedVip};
+use crate::watch::{Combine, Regions, Watch, WatchedVip};
 use crate::world::{Service, World};
 
 /// What the board is told of each candidate.
@@ -33,21 +33,18 @@ pub fn views(
         !vips.is_empty() && vips.iter().all(|(_, judged)| judged.verdict == Verdict::Down)
     };
     let down: Vec<usize> = (0..vips.len()).filter(|index| is_down(&vips[*index])).collect();
-    let condemned: Vec<Condemned<'_>> = down
-        .iter()
-        .map(|index| {
-            let of = &vips[*index];
-            Condemned {
-                name: &world.site(service.candidates[*index].site).name,
-                capacity: 1.0,
-                up_share: of.iter().map(|(_, judged)| judged.up_share).fold(0.0, f64::max),
-                is_certain: of.iter().all(|(_, judged)| judged.is_certain),
-            }
-        })
-        .collect();
-    let whole = service.candidates.len() as f64;
-    let held: Vec<usize> =
-        held_in(&condemned, whole, watch.max_removed).iter().map(|index| down[*index]).collect();
+    let condemn = |index: usize| condemned(world, service, index, &vips[index]);
+    let of_down: Vec<Condemned<'_>> = down.iter().copied().map(condemn).collect();
+    let all =
+        Room { capacity: watch.max_removed.of(service.candidates.len() as f64), has_gone: false };
+    let held: Vec<usize> = held_in(&of_down, all).iter().map(|index| down[*index]).collect();
+    let gone: Vec<usize> = down.iter().copied().filter(|index| !held.contains(index)).collect();
+    let taken = gone.iter().map(|index| condemn(*index)).filter(|one| !one.is_certain);
+    let left = Room {
+        capacity: all.capacity - taken.map(|one| one.capacity).sum::<f64>(),
+        has_gone: !gone.is_empty(),
+    };
+    let mut lost = lost(watch, &vips, left, condemn);
     let is_up = |index: usize| {
         vips[index].iter().any(|(_, judged)| matches!(judged.verdict, Verdict::Up | Verdict::Slow))
     };
@@ -57,6 +54,7 @@ pub fn views(
         .enumerate()
         .map(|(index, vips)| {
             let is_held_in = held.contains(&index);
+            let lost = std::mem::take(&mut lost[index]);
             let step = service.ttl.max;
             let mut view = view(now, vips, step);
             if is_held_in {
@@ -74,9 +72,63 @@ pub fn views(
                 view.health = Health::Down;
                 view.why = format!("{}, and another site is up", view.why).into();
             }
+            if view.health != Health::Down && !is_held_in && !is_grace {
+                view.lost = lost.into();
+            }
             view
         })
         .collect()
+}
+
+/// A candidate as the cap weighs it.
+fn condemned<'w>(
+    world: &'w World,
+    service: &Service,
+    index: usize,
+    vips: &[(Option<IpAddr>, Judged)],
+) -> Condemned<'w> {
+    Condemned {
+        name: &world.site(service.candidates[index].site).name,
+        capacity: 1.0,
+        up_share: vips.iter().map(|(_, judged)| judged.up_share).fold(0.0, f64::max),
+        is_certain: vips.iter().all(|(_, judged)| judged.is_certain),
+    }
+}
+
+/// By candidate, what regions have lost of it by themselves. What a region may lose of all that is not down is capped as
+/// what the world may.
+fn lost<'w>(
+    watch: &Watch,
+    vips: &[Vec<(Option<IpAddr>, Judged)>],
+    room: Room,
+    condemn: impl Fn(usize) -> Condemned<'w>,
+) -> Vec<Vec<Lost>> {
+    let mut all = vec![vec![]; vips.len()];
+    for region in watch.regions.iter() {
+        let is_lost = |judged: &Judged| judged.lost.contains(region);
+        let has_lost_all = |vips: &[(Option<IpAddr>, Judged)]| {
+            let is_out = |judged: &Judged| judged.verdict == Verdict::Down || is_lost(judged);
+            vips.iter().any(|(_, judged)| is_lost(judged))
+                && vips.iter().all(|(_, judged)| is_out(judged))
+        };
+        let whole: Vec<usize> =
+            (0..vips.len()).filter(|index| has_lost_all(&vips[*index])).collect();
+        // That a host refuses one region is not its own word on itself.
+        let of_whole: Vec<Condemned<'_>> =
+            whole.iter().map(|index| Condemned { is_certain: false, ..condemn(*index) }).collect();
+        let held: Vec<usize> =
+            held_in(&of_whole, room).into_iter().map(|index| whole[index]).collect();
+        for (index, vips) in vips.iter().enumerate().filter(|(index, _)| !held.contains(index)) {
+            let mut addresses = vips.iter().filter(|(_, judged)| is_lost(judged)).peekable();
+            if addresses.peek().is_none() {
+                continue;
+            }
+            let addresses: Option<Box<[IpAddr]>> = addresses.map(|(address, _)| *address).collect();
+            let why = format!("the vantages of {} have it down, others have not", region.name());
+            all[index].push(Lost { region, addresses, why: why.into() });
+        }
+    }
+    all
 }
 
 /// What the targets of one address come to.
@@ -88,10 +140,20 @@ fn of_vip(watch: &Watch, vip: &WatchedVip, judged: &HashMap<usize, Judged>) -> O
         Verdict::Up => 3,
     };
     let of = vip.targets.iter().filter_map(|target| judged.get(target)).copied();
-    match watch.combine {
-        Combine::All => of.min_by_key(|judged| rank(judged.verdict)),
-        Combine::Any => of.max_by_key(|judged| rank(judged.verdict)),
-    }
+    let (judged, lost) = match watch.combine {
+        Combine::All => (
+            of.clone().min_by_key(|judged| rank(judged.verdict))?,
+            of.fold(Regions::NONE, |lost, judged| lost.or(judged.lost)),
+        ),
+        Combine::Any => (
+            of.clone().max_by_key(|judged| rank(judged.verdict))?,
+            // Where one is down for all, the others decide.
+            of.filter(|judged| judged.verdict != Verdict::Down)
+                .fold(watch.regions, |lost, judged| lost.and(judged.lost)),
+        ),
+    };
+    let lost = if judged.verdict == Verdict::Down { Regions::NONE } else { lost };
+    Some(Judged { lost, ..judged })
 }
 
 /// Whether an address that came back has been up for long enough.
@@ -122,6 +184,7 @@ fn view(now: Duration, vips: &[(Option<IpAddr>, Judged)], step: Duration) -> Vie
         since: lead.since.map(|since| since.wall),
         why: told(now, lead, struck.len()).into(),
         struck: if health == Health::Down { [].into() } else { struck.into() },
+        lost: [].into(),
         admit: admit(now, vips, step),
     }
 }

@@ -257,6 +257,7 @@ impl Keeper {
             }
         }
         self.metrics.site_health.reset();
+        self.metrics.site_lost.reset();
         self.metrics.vantages.reset();
         for service in &previous.services {
             if !services.contains(&service.name) {
@@ -404,6 +405,11 @@ impl Keeper {
                 let labels = [&service.name.to_string(), site, health.as_str()];
                 let gauge = self.metrics.site_health.with_label_values(&labels);
                 gauge.set(i64::from(standing.health == health));
+            }
+            for region in service.watch.iter().flat_map(|watch| watch.regions.iter()) {
+                let labels = [&service.name.to_string(), site, region.code()];
+                let gauge = self.metrics.site_lost.with_label_values(&labels);
+                gauge.set(i64::from(standing.lost_to(region).is_some()));
             }
         }
     }

@@ -1,9 +1,10 @@
 //! What each geographic step of a policy makes of a place: the view that decides a client's class.
 
-use geoip::Place;
+use geoip::{Continent, Place};
 
 use crate::ids::{MapId, SiteId};
 use crate::site_set::SiteSet;
+use crate::watch::Regions;
 use crate::world::{Area, Bias, Candidate, Map, Service, Site, Step, Tiers, World};
 
 /// Sites within this distance of the nearest one left are as near (DESIGN: `nearest`).
@@ -15,6 +16,8 @@ pub struct Need {
     pub(super) strict_fence: Option<Area>,
     pub(super) steps: Vec<Step>,
     pub(super) sites: Vec<SiteId>,
+    /// Whose clients may lose a site by themselves.
+    pub(super) regions: Regions,
 }
 
 /// What every geographic step of one policy sees of a client: all that steering knows of its place.
@@ -24,6 +27,8 @@ pub struct Class {
     pub strict_inside: Option<SiteSet>,
     /// One for each step, in order.
     pub views: Vec<View>,
+    /// The client's region, if its vantages may speak for it.
+    pub region: Option<Continent>,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -64,6 +69,7 @@ impl Need {
             strict_fence: service.strict_fence,
             steps: service.steps.clone(),
             sites: service.candidates.iter().map(|candidate: &Candidate| candidate.site).collect(),
+            regions: service.watch.as_ref().map_or(Regions::NONE, |watch| watch.regions),
         }
     }
 
@@ -102,7 +108,8 @@ impl Need {
             .strict_fence
             .and_then(|area| inside(area, place, &sites))
             .filter(|inside| !inside.is_empty());
-        Class { strict_inside, views: views.collect() }
+        let region = place.continent.filter(|region| self.regions.contains(*region));
+        Class { strict_inside, views: views.collect(), region }
     }
 
     fn map_view(&self, world: &World, map: MapId, place: &Place, net: Option<u32>) -> View {

@@ -96,6 +96,7 @@ pub struct WorldMetrics {
     pub failing: IntGaugeVec,
     /// By service, site and health: 1 for the health that is believed.
     pub site_health: IntGaugeVec,
+    pub site_lost: IntGaugeVec,
     /// By vantage and how its word counts.
     pub vantages: IntGaugeVec,
     /// What services have answered.
@@ -181,6 +182,11 @@ impl Metrics {
                 "gslb_dns_site_health",
                 "1 for what is believed of a site of a service",
                 &["service", "site", "health"],
+            ),
+            site_lost: register.gauges(
+                "gslb_dns_site_lost",
+                "1 while a site of a service is lost, in whole or in part, to one region",
+                &["service", "site", "region"],
             ),
             vantages: register.gauges(
                 "gslb_dns_vantage_standing",

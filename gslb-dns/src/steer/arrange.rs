@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use geoip::Continent;
+
 use super::trace::{Skipped, StepName, Struck, Trace};
 use super::{Family, able};
 use crate::health::board::{Beliefs, Duty, Health, Standing};
@@ -19,6 +21,8 @@ pub struct Arrangement {
     pub outcome: Outcome,
     /// Whether the fail mode had to decide: an alarm, not an answer.
     pub failing: Failing,
+    /// The clients' region, if it has lost something of a candidate.
+    pub region: Option<Continent>,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -66,18 +70,26 @@ pub fn arrange(
     }
     trace.step(StepName::Start, &[start]);
     if start.is_empty() {
-        return Arrangement { outcome: Outcome::NoData, failing: Failing::No };
+        return Arrangement { outcome: Outcome::NoData, failing: Failing::No, region: None };
     }
     let fenced = strict_fence(service, class, start, trace);
     let healthy = match healthy(service, beliefs, fenced, family, trace) {
         Ok(healthy) => healthy,
         Err(arrangement) => return arrangement,
     };
-    let mut tiers = vec![healthy.left];
+    let region = class.region.filter(|_| service.act == Act::Serve);
+    let region = region.filter(|region| {
+        beliefs.standings.iter().any(|standing| standing.lost_to(*region).is_some())
+    });
+    let left = match region {
+        Some(region) => within_reach(service, beliefs, healthy.left, family, region, trace),
+        None => healthy.left,
+    };
+    let mut tiers = vec![left];
     for (step, view) in service.steps.iter().zip(&class.views) {
         refine(*step, view, &mut tiers, trace);
     }
-    Arrangement { outcome: Outcome::Tiers(tiers), failing: healthy.failing }
+    Arrangement { outcome: Outcome::Tiers(tiers), failing: healthy.failing, region }
 }
 
 fn everyone(service: &Service) -> SiteSet {
@@ -174,16 +186,57 @@ fn healthy(
         FailMode::Static(_) => {
             trace.fail_mode("static: every site is down; the addresses in the config");
             trace.step(StepName::Healthy, &[]);
-            return Err(Arrangement { outcome: Outcome::Static, failing });
+            return Err(Arrangement { outcome: Outcome::Static, failing, region: None });
         }
         FailMode::Empty => {
             trace.fail_mode("empty: every site is down; an answer without addresses");
             trace.step(StepName::Healthy, &[]);
-            return Err(Arrangement { outcome: Outcome::NoData, failing });
+            return Err(Arrangement { outcome: Outcome::NoData, failing, region: None });
         }
     };
     trace.step(StepName::Healthy, &[left]);
     Ok(Healthy { left, failing })
+}
+
+/// Strikes what the clients' region alone cannot reach, unless that would leave its clients nobody.
+fn within_reach(
+    service: &Service,
+    beliefs: &Beliefs,
+    healthy: SiteSet,
+    family: Family,
+    region: Continent,
+    trace: &mut impl Trace,
+) -> SiteSet {
+    let is_lost = |candidate: &usize| {
+        let standing = &beliefs.standings[*candidate];
+        match (standing.lost_to(region), &service.candidates[*candidate].target) {
+            (None, _) => false,
+            (Some(_), Destination::Cname(_)) => true,
+            (Some(lost), Destination::Vips(vips)) => {
+                let lost = lost.addresses.as_deref().unwrap_or_default();
+                let is_out = |vip| standing.struck.contains(&vip) || lost.contains(&vip);
+                match family {
+                    Family::V4 => vips.v4.iter().all(|vip| is_out((*vip).into())),
+                    Family::V6 => vips.v6.iter().all(|vip| is_out((*vip).into())),
+                    Family::Cname => false,
+                }
+            }
+        }
+    };
+    let lost: SiteSet = healthy.iter().filter(is_lost).collect();
+    let left = healthy.without(lost);
+    if lost.is_empty() {
+        return healthy;
+    }
+    if left.is_empty() {
+        trace.skipped(StepName::Region(region), Skipped::NobodyLeft);
+        return healthy;
+    }
+    for candidate in lost.iter() {
+        trace.struck(candidate, Struck::LostTo(region));
+    }
+    trace.step(StepName::Region(region), &[left]);
+    left
 }
 
 /// Whether nothing of a candidate is left to answer in this family.

@@ -1,5 +1,7 @@
 //! What an evaluation tells while it runs: nothing on the query path, everything to `explain`.
 
+use geoip::Continent;
+
 use super::pick::Contender;
 use crate::ids::MapId;
 use crate::site_set::SiteSet;
@@ -31,6 +33,7 @@ pub enum StepName {
     Start,
     StrictFence(Area),
     Healthy,
+    Region(Continent),
     Fence(Area),
     Map(MapId),
     Nearest,
@@ -66,6 +69,7 @@ pub enum Struck {
     OutsideStrictFence(Area),
     Down,
     Drained,
+    LostTo(Continent),
     NotOnMap(MapId),
 }
 

@@ -1,7 +1,5 @@
 //! How much probes alone may take out of a service: at most a stated share of its capacity, and always one site.
 
-use super::Share;
-
 /// A site that the evidence of probes has down.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condemned<'n> {
@@ -13,11 +11,18 @@ pub struct Condemned<'n> {
     pub is_certain: bool,
 }
 
-/// Which of them stay in, by their index: `whole` is the capacity of all the service's sites.
+/// What may still go, and whether something has gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub capacity: f64,
+    pub has_gone: bool,
+}
+
+/// Which of them stay in, by their index.
 ///
-/// What is certain goes, and takes nothing from the share. Of the rest, those that fewest see up go first, as many
-/// as the share has room for; held in are those with the most votes, ties by name.
-pub fn held_in(condemned: &[Condemned<'_>], whole: f64, most: Share) -> Vec<usize> {
+/// What is certain goes, and takes nothing from the room. Of the rest, those that fewest see up go first, as many
+/// as there is room for; held in are those with the most votes, ties by name.
+pub fn held_in(condemned: &[Condemned<'_>], room: Room) -> Vec<usize> {
     let mut order: Vec<usize> =
         (0..condemned.len()).filter(|index| !condemned[*index].is_certain).collect();
     order.sort_by(|one, other| {
@@ -25,14 +30,14 @@ pub fn held_in(condemned: &[Condemned<'_>], whole: f64, most: Share) -> Vec<usiz
         one.up_share.total_cmp(&other.up_share).then_with(|| other.name.cmp(one.name))
     });
     let has_certain = condemned.iter().any(|one| one.is_certain);
-    let (mut removed, mut count) = (0.0, usize::from(has_certain));
+    let (mut removed, mut has_gone) = (0.0, room.has_gone || has_certain);
     let mut held = Vec::new();
     for index in order {
         let after = removed + condemned[index].capacity;
-        let fits = after <= most.of(whole) || count == 0;
+        let fits = after <= room.capacity || !has_gone;
         // In order: who stands behind one that is held in has more votes than it.
         if fits && held.is_empty() {
-            (removed, count) = (after, count + 1);
+            (removed, has_gone) = (after, true);
         } else {
             held.push(index);
         }
@@ -44,6 +49,7 @@ pub fn held_in(condemned: &[Condemned<'_>], whole: f64, most: Share) -> Vec<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::Share;
 
     /// Sites as `name:capacity:up_share`, with a `!` where it is certain; of so much in all.
     fn check(whole: f64, most: f64, sites: &str, expected: &str) {
@@ -61,7 +67,8 @@ mod tests {
                 }
             })
             .collect();
-        let held = held_in(&condemned, whole, Share::new(most).unwrap());
+        let room = Room { capacity: Share::new(most).unwrap().of(whole), has_gone: false };
+        let held = held_in(&condemned, room);
         let names: Vec<&str> = held.iter().map(|index| condemned[*index].name).collect();
         assert_eq!(names.join(" "), expected, "{sites}");
     }

@@ -23,7 +23,7 @@ use crate::config::read::{At, Entries, List};
 use crate::name::Name;
 use crate::verdict::Share;
 use crate::verdict::quorum::Quorum;
-use crate::watch::{Combine, MOST_CHECKS, MOST_VANTAGES, Vantage, Watch, WatchedVip};
+use crate::watch::{Combine, MOST_CHECKS, MOST_VANTAGES, Regions, Vantage, Watch, WatchedVip};
 use crate::world::{Candidate, Destination};
 
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -434,6 +434,7 @@ impl Watchers<'_> {
             }
             WatchedVip { address: ip, targets: numbers }
         };
+        let count = candidates.len();
         let candidates = candidates.iter().map(|candidate| match &candidate.target {
             Destination::Vips(vips) => {
                 vips.all().map(|address| of_address(Address::Ip(address), Some(address))).collect()
@@ -443,7 +444,9 @@ impl Watchers<'_> {
             }
         });
         let candidates = candidates.collect();
-        is_sound.then_some(Watch { candidates, combine, quorum, max_removed })
+        // A site that is the only one is answered to everybody.
+        let regions = if count > 1 { Regions::of(self.vantages) } else { Regions::NONE };
+        is_sound.then_some(Watch { candidates, combine, quorum, max_removed, regions })
     }
 }
 
