@@ -12,7 +12,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use crate::check::{Check, Unfit};
+use crate::check::{Check, Unfit, UsualPort};
 
 /// Keeps these hashes apart from all others. A new version makes all targets new ones.
 const DOMAIN: &[u8] = b"gslb target 1\0";
@@ -60,7 +60,7 @@ impl Target {
         {
             faults.push(Unfit { key: "host", fault: format!("{:?} is no host's name", self.host) });
         }
-        if self.port == 0 && self.check.kind.has_port() {
+        if self.port == 0 && self.check.kind.word().port() != UsualPort::None {
             faults.push(Unfit { key: "port", fault: "0 is no port to look at".to_owned() });
         }
         faults

@@ -193,7 +193,7 @@ impl SightOf<'_> {
             address: address.to_string(),
             port: *port,
             host: host.clone(),
-            kind: check.kind.as_str(),
+            kind: check.kind.word().as_str(),
             verdict,
             ground,
             votes: votes.collect(),

@@ -8,13 +8,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::check::{
-    Check, Dns, External, Grpc, Grpcs, Http, Https, Kind, Method, StatusRange, Statuses, Tcp, Text,
-    Timing, Tls, Verify, Version,
+    Check, Dns, External, Grpc, Grpcs, Http, Https, Kind, KindWord, Method, StatusRange, Statuses,
+    Tcp, Text, Timing, Tls, UsualPort, Verify, Version,
 };
 use common::clock;
 use common::config::Colour;
+use common::config::read::Word as _;
 use common::duration;
 use common::notify::ServiceManager;
 use common::streak::Thresholds;
@@ -72,6 +74,7 @@ enum LogFormat {
 
 #[derive(Args)]
 struct Look {
+    #[arg(value_parser = kinds())]
     kind: KindWord,
     /// An address or a name
     address: String,
@@ -133,17 +136,9 @@ struct Look {
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum KindWord {
-    Tcp,
-    Tls,
-    Http,
-    Https,
-    Dns,
-    Icmp,
-    Grpc,
-    Grpcs,
-    External,
+fn kinds() -> impl TypedValueParser<Value = KindWord> {
+    let words = PossibleValuesParser::new(KindWord::ALL.map(KindWord::as_str));
+    words.try_map(|word| KindWord::word(&word).map_err(anyhow::Error::msg))
 }
 
 /// The name under which a program given here is known.
@@ -239,15 +234,11 @@ impl Look {
 
     fn target(&self) -> anyhow::Result<Target> {
         let kind = self.kind()?;
-        let port = match (self.port, self.kind) {
+        let port = match (self.port, self.kind.port()) {
             (Some(port), _) => port,
-            (None, KindWord::Http) => 80,
-            (None, KindWord::Tls | KindWord::Https | KindWord::Grpcs) => 443,
-            (None, KindWord::Dns) => 53,
-            (None, KindWord::Icmp | KindWord::External) => 0,
-            (None, KindWord::Tcp | KindWord::Grpc) => {
-                bail!("--port is missing: where does it listen?")
-            }
+            (None, UsualPort::Is(port)) => port,
+            (None, UsualPort::None) => 0,
+            (None, UsualPort::Unknown) => bail!("--port is missing: where does it listen?"),
         };
         let address = match self.address.parse() {
             Ok(address) => Address::Ip(address),

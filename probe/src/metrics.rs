@@ -97,7 +97,7 @@ impl Metrics {
     }
 
     pub fn looked(&self, kind: &Kind, seen: &Seen, took: Duration) {
-        let kind = kind_word(kind);
+        let kind = kind.word().as_str();
         let outcome = seen.reason().map_or("success", Reason::as_str);
         self.looks.with_label_values(&[kind, outcome]).inc();
         self.durations.with_label_values(&[kind]).observe(took.as_secs_f64());
@@ -153,20 +153,6 @@ impl Default for Metrics {
 
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn kind_word(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Tcp(_) => "tcp",
-        Kind::Tls(_) => "tls",
-        Kind::Http(_) => "http",
-        Kind::Https(_) => "https",
-        Kind::Dns(_) => "dns",
-        Kind::Icmp => "icmp",
-        Kind::Grpc(_) => "grpc",
-        Kind::Grpcs(_) => "grpcs",
-        Kind::External(_) => "external",
-    }
 }
 
 struct Register<'r>(&'r Registry);

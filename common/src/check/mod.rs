@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::expect::{HeaderExpect, MOST_RANGES, Search, StatusRange, Statuses, Text};
+pub use self::words::{KindWord, UsualPort};
 
 use crate::streak::Thresholds;
 
@@ -205,31 +206,17 @@ impl Check {
 }
 
 impl Kind {
-    /// As operators write it.
-    pub fn as_str(&self) -> &'static str {
+    pub fn word(&self) -> KindWord {
         match self {
-            Kind::Tcp(_) => "tcp",
-            Kind::Tls(_) => "tls",
-            Kind::Http(_) => "http",
-            Kind::Https(_) => "https",
-            Kind::Dns(_) => "dns",
-            Kind::Icmp => "icmp",
-            Kind::Grpc(_) => "grpc",
-            Kind::Grpcs(_) => "grpcs",
-            Kind::External(_) => "external",
-        }
-    }
-
-    pub fn has_port(&self) -> bool {
-        match self {
-            Kind::Icmp | Kind::External(_) => false,
-            Kind::Tcp(_)
-            | Kind::Tls(_)
-            | Kind::Http(_)
-            | Kind::Https(_)
-            | Kind::Dns(_)
-            | Kind::Grpc(_)
-            | Kind::Grpcs(_) => true,
+            Kind::Tcp(_) => KindWord::Tcp,
+            Kind::Tls(_) => KindWord::Tls,
+            Kind::Http(_) => KindWord::Http,
+            Kind::Https(_) => KindWord::Https,
+            Kind::Dns(_) => KindWord::Dns,
+            Kind::Icmp => KindWord::Icmp,
+            Kind::Grpc(_) => KindWord::Grpc,
+            Kind::Grpcs(_) => KindWord::Grpcs,
+            Kind::External(_) => KindWord::External,
         }
     }
 }

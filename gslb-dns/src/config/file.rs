@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use common::check::{Method, StatusRange, Verify, Version};
+use common::check::{KindWord, Method, StatusRange, Verify, Version};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
@@ -204,7 +204,7 @@ table! {
 table! {
     /// A way of looking. Which keys go with which kind is `check`'s to say.
     Check {
-        kind: At<CheckKind>,
+        kind: At<KindWord>,
         port: Option<At<i64>>,
         host: Option<At<String>>,
         path: Option<At<String>>,
@@ -235,20 +235,6 @@ table! {
         matches: Option<At<String>>,
         answer: Option<At<String>>,
     }
-}
-
-/// The words of `kind`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CheckKind {
-    Tcp,
-    Tls,
-    Http,
-    Https,
-    Dns,
-    Icmp,
-    Grpc,
-    Grpcs,
-    External,
 }
 
 table! {
@@ -467,35 +453,6 @@ impl Word for Clients {
 
     fn word(text: &str) -> Result<Clients, String> {
         choose(text, &[("whole", Clients::Whole), ("networks", Clients::Networks)])
-    }
-}
-
-impl CheckKind {
-    pub const CHOICES: [(&str, CheckKind); 9] = [
-        ("tcp", CheckKind::Tcp),
-        ("tls", CheckKind::Tls),
-        ("http", CheckKind::Http),
-        ("https", CheckKind::Https),
-        ("dns", CheckKind::Dns),
-        ("icmp", CheckKind::Icmp),
-        ("grpc", CheckKind::Grpc),
-        ("grpcs", CheckKind::Grpcs),
-        ("external", CheckKind::External),
-    ];
-}
-
-impl CheckKind {
-    pub fn as_str(self) -> &'static str {
-        let choice = CheckKind::CHOICES.iter().find(|(_, kind)| *kind == self);
-        choice.map_or("", |(word, _)| word)
-    }
-}
-
-impl Word for CheckKind {
-    const EXPECTED: &'static str = "\"tcp\", \"tls\", \"http\", \"https\", \"dns\", \"icmp\", \"grpc\", \"grpcs\" or \"external\"";
-
-    fn word(text: &str) -> Result<CheckKind, String> {
-        choose(text, &CheckKind::CHOICES)
     }
 }
 

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use common::check::KindWord;
 use common::config::read::{At, Entries, List, Word, choose, table};
 
 table! {
@@ -66,7 +67,7 @@ table! {
     }
 }
 
-/// How a reference is looked at.
+/// How a reference is looked at: as checks are, where that needs no more words than a reference has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     Tcp,
@@ -77,18 +78,25 @@ pub enum Kind {
     Icmp,
 }
 
+impl Kind {
+    const ALL: [Kind; 6] = [Kind::Tcp, Kind::Tls, Kind::Http, Kind::Https, Kind::Dns, Kind::Icmp];
+
+    pub fn word(self) -> KindWord {
+        match self {
+            Kind::Tcp => KindWord::Tcp,
+            Kind::Tls => KindWord::Tls,
+            Kind::Http => KindWord::Http,
+            Kind::Https => KindWord::Https,
+            Kind::Dns => KindWord::Dns,
+            Kind::Icmp => KindWord::Icmp,
+        }
+    }
+}
+
 impl Word for Kind {
     const EXPECTED: &'static str = "\"tcp\", \"tls\", \"http\", \"https\", \"dns\" or \"icmp\"";
 
     fn word(text: &str) -> Result<Kind, String> {
-        let choices = [
-            ("tcp", Kind::Tcp),
-            ("tls", Kind::Tls),
-            ("http", Kind::Http),
-            ("https", Kind::Https),
-            ("dns", Kind::Dns),
-            ("icmp", Kind::Icmp),
-        ];
-        choose(text, &choices)
+        choose(text, &Kind::ALL.map(|kind| (kind.word().as_str(), kind)))
     }
 }

@@ -4,7 +4,9 @@ use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use common::check::{Check, Dns, Http, Https, Kind, Method, Statuses, Tcp, Timing, Tls, Version};
+use common::check::{
+    Check, Dns, Http, Https, Kind, Method, Statuses, Tcp, Timing, Tls, UsualPort, Version,
+};
 use common::config::problems::Problems;
 use common::config::read::At;
 use common::config::settle::within;
@@ -33,17 +35,11 @@ pub fn reference(raw: At<file::Reference>, problems: &mut Problems) -> Option<Ta
             problems.add(written.spot.problem("means nothing for this kind; remove it"));
         }
     }
-    let usual = match kind {
-        file::Kind::Tcp => None,
-        file::Kind::Http => Some(80),
-        file::Kind::Tls | file::Kind::Https => Some(443),
-        file::Kind::Dns => Some(53),
-        file::Kind::Icmp => Some(0),
-    };
-    let port = match (port?, usual) {
+    let port = match (port?, kind.word().port()) {
         (Some(port), _) => problems.one(within(&port, PORTS))?,
-        (None, Some(usual)) => usual,
-        (None, None) => {
+        (None, UsualPort::Is(usual)) => usual,
+        (None, UsualPort::None) => 0,
+        (None, UsualPort::Unknown) => {
             problems.add(spot.problem("port is missing (expected where it listens, as a number)"));
             return None;
         }

@@ -6,8 +6,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use common::check::{
-    Check, Dns, External, Grpc, Grpcs, HeaderExpect, Http, Https, Kind, Statuses, Tcp, Text,
-    Timing, Tls,
+    Check, Dns, External, Grpc, Grpcs, HeaderExpect, Http, Https, Kind, KindWord, Statuses, Tcp,
+    Text, Timing, Tls, UsualPort,
 };
 use common::principal::{self, Principal};
 use common::report::MOST_TARGETS;
@@ -17,7 +17,7 @@ use common::target::{Address, Target, TargetId};
 use super::names::{Named, Names};
 use super::service::Draft;
 use super::{or, place, within};
-use crate::config::file::{self, CheckKind};
+use crate::config::file;
 use crate::config::problems::{Problems, Spot};
 use crate::config::read::{At, Entries, List};
 use crate::name::Name;
@@ -113,11 +113,11 @@ fn check(raw: At<file::Check>, problems: &mut Problems) -> Option<NamedCheck> {
     let method = given.of("method", HTTP, method);
     let version = given.of("version", HTTP, version);
     let headers = given.of("headers", HTTP, headers);
-    let send = given.of("send", &[CheckKind::Tcp], send);
-    let asked = given.of("name", &[CheckKind::Dns], asked);
-    let rtype = given.of("type", &[CheckKind::Dns], r#type);
-    let service = given.of("service", &[CheckKind::Grpc, CheckKind::Grpcs], service);
-    let program = given.of("program", &[CheckKind::External], program);
+    let send = given.of("send", &[KindWord::Tcp], send);
+    let asked = given.of("name", &[KindWord::Dns], asked);
+    let rtype = given.of("type", &[KindWord::Dns], r#type);
+    let service = given.of("service", &[KindWord::Grpc, KindWord::Grpcs], service);
+    let program = given.of("program", &[KindWord::External], program);
     let verify = given.of("verify", WITHIN_TLS, verify);
     let Expected { status, headers: expect_headers, text, answer } = given.expected(expect)?;
     let tls = Tls { verify: verify?.unwrap_or_default() };
@@ -134,19 +134,19 @@ fn check(raw: At<file::Check>, problems: &mut Problems) -> Option<NamedCheck> {
         expect_body: text.clone(),
     };
     let kind = match kind {
-        CheckKind::Tcp => Kind::Tcp(Tcp { send, expect: text }),
-        CheckKind::Tls => Kind::Tls(tls),
-        CheckKind::Http => Kind::Http(http),
-        CheckKind::Https => Kind::Https(Https { http, tls }),
-        CheckKind::Dns => {
+        KindWord::Tcp => Kind::Tcp(Tcp { send, expect: text }),
+        KindWord::Tls => Kind::Tls(tls),
+        KindWord::Http => Kind::Http(http),
+        KindWord::Https => Kind::Https(Https { http, tls }),
+        KindWord::Dns => {
             let name = given.needed("name", asked)?;
             let rtype = rtype.unwrap_or_else(|| "SOA".to_owned());
             Kind::Dns(Dns { name, rtype, expect: answer })
         }
-        CheckKind::Icmp => Kind::Icmp,
-        CheckKind::Grpc => Kind::Grpc(grpc),
-        CheckKind::Grpcs => Kind::Grpcs(Grpcs { grpc, tls }),
-        CheckKind::External => {
+        KindWord::Icmp => Kind::Icmp,
+        KindWord::Grpc => Kind::Grpc(grpc),
+        KindWord::Grpcs => Kind::Grpcs(Grpcs { grpc, tls }),
+        KindWord::External => {
             Kind::External(External { program: given.needed("program", program)? })
         }
     };
@@ -162,12 +162,12 @@ fn check(raw: At<file::Check>, problems: &mut Problems) -> Option<NamedCheck> {
     Some(NamedCheck { port: port?, host: host?, check })
 }
 
-const HTTP: &[CheckKind] = &[CheckKind::Http, CheckKind::Https];
-const WITHIN_TLS: &[CheckKind] = &[CheckKind::Tls, CheckKind::Https, CheckKind::Grpcs];
+const HTTP: &[KindWord] = &[KindWord::Http, KindWord::Https];
+const WITHIN_TLS: &[KindWord] = &[KindWord::Tls, KindWord::Https, KindWord::Grpcs];
 
 /// The keys of one check, as far as its kind has them.
 struct Given<'g> {
-    kind: CheckKind,
+    kind: KindWord,
     spot: &'g Spot,
     problems: &'g mut Problems,
 }
@@ -185,7 +185,7 @@ impl Given<'_> {
     fn of<T>(
         &mut self,
         key: &str,
-        kinds: &[CheckKind],
+        kinds: &[KindWord],
         raw: Option<Option<At<T>>>,
     ) -> Option<Option<T>> {
         or(raw, None, |at| {
@@ -213,17 +213,14 @@ impl Given<'_> {
 
     /// Where it listens: the kind's own port, where there is one.
     fn port(&mut self, raw: Option<Option<At<i64>>>) -> Option<u16> {
-        const WITHOUT: &[CheckKind] = &[CheckKind::Icmp, CheckKind::External];
         let Some(at) = raw? else {
-            return match self.kind {
-                CheckKind::Http => Some(80),
-                CheckKind::Tls | CheckKind::Https | CheckKind::Grpcs => Some(443),
-                CheckKind::Dns => Some(53),
-                CheckKind::Icmp | CheckKind::External => Some(0),
-                CheckKind::Tcp | CheckKind::Grpc => self.needed("port", None),
+            return match self.kind.port() {
+                UsualPort::Is(port) => Some(port),
+                UsualPort::None => Some(0),
+                UsualPort::Unknown => self.needed("port", None),
             };
         };
-        if WITHOUT.contains(&self.kind) {
+        if self.kind.port() == UsualPort::None {
             let message =
                 format!("a check of kind {:?} has no port; remove it", self.kind.as_str());
             self.problems.add(at.spot.problem(message));
@@ -242,12 +239,12 @@ impl Given<'_> {
             });
         };
         let file::CheckExpect { status, headers, contains, matches, answer } = raw;
-        const WITH_TEXT: &[CheckKind] = &[CheckKind::Tcp, CheckKind::Http, CheckKind::Https];
+        const WITH_TEXT: &[KindWord] = &[KindWord::Tcp, KindWord::Http, KindWord::Https];
         let status = self.of("expect.status", HTTP, status);
         let headers = self.of("expect.headers", HTTP, headers);
         let contains = self.of("expect.contains", WITH_TEXT, contains);
         let matches = self.of("expect.matches", WITH_TEXT, matches);
-        let answer = self.of("expect.answer", &[CheckKind::Dns], answer);
+        let answer = self.of("expect.answer", &[KindWord::Dns], answer);
         let (contains, matches) = (contains?, matches?);
         if contains.is_some() && matches.is_some() {
             self.problems.add(spot.problem("has contains and matches; keep one of them"));
