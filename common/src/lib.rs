@@ -5,7 +5,7 @@
 //!
 //! identity, principal ─▶ mtls (what a daemon shows, and whom it believes) ─▶ every connection between daemons ─▶ renewal
 //!
-//! `check`, `target`, `assignment`, `streak`, `report`, `principal`, `der` and `validity` are pure: no socket, no
+//! `check`, `target`, `assignment`, `streak`, `report`, `principal`, `der`, `hex` and `validity` are pure: no socket, no
 //! clock, no lock, no global. `config` reads what operators write and tells what is wrong with it. `clock`, `entropy`,
 //! `bounded` and `durable` are the shells' doors to time, chance and files, `telemetry` and `notify` to the log and
 //! the service manager; `duration` is how people write one.
@@ -19,6 +19,7 @@ pub mod der;
 pub mod durable;
 pub mod duration;
 pub mod entropy;
+pub mod hex;
 pub mod identity;
 pub mod mtls;
 pub mod notify;

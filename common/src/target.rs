@@ -7,12 +7,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use data_encoding::HEXLOWER;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::check::{Check, Unfit, UsualPort};
+use crate::hex::{self, NotHex};
 
 /// Keeps these hashes apart from all others. A new version makes all targets new ones.
 const DOMAIN: &[u8] = b"gslb target 1\0";
@@ -38,8 +37,9 @@ pub struct Target {
     pub check: Check,
 }
 
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct TargetId(pub [u8; 16]);
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct TargetId(#[serde(with = "hex")] pub [u8; 16]);
 
 impl Target {
     pub fn id(&self) -> TargetId {
@@ -78,7 +78,7 @@ impl fmt::Display for Address {
 
 impl fmt::Display for TargetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER.encode(&self.0))
+        hex::write(&self.0, f)
     }
 }
 
@@ -89,25 +89,10 @@ impl fmt::Debug for TargetId {
 }
 
 impl FromStr for TargetId {
-    type Err = String;
+    type Err = NotHex;
 
-    fn from_str(text: &str) -> Result<TargetId, String> {
-        let octets =
-            HEXLOWER.decode(text.as_bytes()).ok().and_then(|octets| octets.try_into().ok());
-        octets.map(TargetId).ok_or_else(|| format!("{text:?} is not 32 hexadecimal digits"))
-    }
-}
-
-impl Serialize for TargetId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for TargetId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TargetId, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
+    fn from_str(text: &str) -> Result<TargetId, NotHex> {
+        hex::parse(text).map(TargetId)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use data_encoding::HEXLOWER;
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+
+use crate::hex;
 
 /// The first 128 bits of the SHA-256 of an entry's octets as they were sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,23 +34,18 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER.encode(&self.0.to_be_bytes()))
+        hex::write(&self.0.to_be_bytes(), f)
     }
 }
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        hex::serialize(&self.0.to_be_bytes(), serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let octets =
-            HEXLOWER.decode(text.as_bytes()).ok().and_then(|octets| octets.try_into().ok());
-        octets
-            .map(|octets| Digest(u128::from_be_bytes(octets)))
-            .ok_or_else(|| D::Error::custom("a digest is 32 hexadecimal digits"))
+        hex::deserialize(deserializer).map(|octets| Digest(u128::from_be_bytes(octets)))
     }
 }

@@ -12,15 +12,14 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use self::digest::{Digest, EntryHash};
 pub use self::entry::{Entry, LONGEST_DETAIL, Phases, Reason, State};
 pub use self::teller::{LONGEST_PAUSE, Outgoing, Reply, SHORTEST_PAUSE, Teller, Told};
 
+use crate::hex;
 use crate::principal::Kind;
 use crate::target::TargetId;
 
@@ -42,8 +41,9 @@ pub struct Mark {
 }
 
 /// One run of a producer's process: 128 random bits.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Boot(pub [u8; 16]);
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Boot(#[serde(with = "hex")] pub [u8; 16]);
 
 /// Everything of a report but what it is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -253,22 +253,7 @@ impl fmt::Display for Mark {
 
 impl fmt::Display for Boot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER.encode(&self.0))
-    }
-}
-
-impl Serialize for Boot {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Boot {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Boot, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let octets =
-            HEXLOWER.decode(text.as_bytes()).ok().and_then(|octets| octets.try_into().ok());
-        octets.map(Boot).ok_or_else(|| D::Error::custom("a boot is 32 hexadecimal digits"))
+        hex::write(&self.0, f)
     }
 }
 
