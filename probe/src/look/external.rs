@@ -23,7 +23,8 @@ use super::{Failure, Notes, failed, since};
 const MOST_OUTPUT: u64 = 4096;
 /// Programs at a time; others wait, within their own timeout.
 pub const MOST_RUNNING: usize = 32;
-/// What each may take: octets of memory and of a file, descriptors, processes of one user are left alone.
+/// What each process of a program may take: octets of memory, octets of a file, and descriptors. How many processes
+/// there are is not bounded: that limit counts all of our user, so it would stop ours too.
 const MOST_MEMORY: u64 = 512 << 20;
 const MOST_FILE: u64 = 1 << 20;
 const MOST_DESCRIPTORS: u64 = 64;

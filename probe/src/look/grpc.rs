@@ -11,14 +11,12 @@ use common::check::{Grpc, Grpcs};
 use common::clock;
 use common::report::Reason;
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http2;
 use hyper::header::{CONTENT_TYPE, TE};
 use hyper::{HeaderMap, Method, Request};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::http::{Driver, unanswered};
+use super::http::{open_http2, unanswered};
 use super::tls::{Roots, shake_hands};
 use super::{Failure, MOST_READ, Notes, connect, since};
 
@@ -81,12 +79,7 @@ async fn ask<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .initial_stream_window_size(MOST_READ as u32)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| unanswered(&error))?;
-    let _driver = Driver::of(connection);
+    let (mut sender, _driver) = open_http2(stream).await?;
     let message = HealthCheckRequest { service: check.service.clone() }.encode_to_vec();
     let mut framed = BytesMut::with_capacity(PREFIX + message.len());
     framed.put_u8(0);

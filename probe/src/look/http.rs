@@ -1,5 +1,6 @@
 //! A request and what is expected of its answer, over HTTP/1.1 or HTTP/2, in the clear or within TLS.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 
@@ -8,7 +9,7 @@ use common::check::{HeaderExpect, Http, Https, Method, Text, Version};
 use common::clock;
 use common::report::Reason;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, Uri};
@@ -93,6 +94,21 @@ impl Drop for Driver {
     }
 }
 
+/// For one request; nothing is kept open behind it.
+pub async fn open_http2<S, B>(stream: S) -> Result<(http2::SendRequest<B>, Driver), Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
+{
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .max_header_list_size(LARGEST_HEAD as u32)
+        .initial_stream_window_size(MOST_READ as u32)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| unanswered(&error))?;
+    Ok((sender, Driver::of(connection)))
+}
+
 async fn ask_http1<S>(
     stream: S,
     authority: &str,
@@ -130,13 +146,7 @@ async fn ask_http2<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .max_header_list_size(LARGEST_HEAD as u32)
-        .initial_stream_window_size(MOST_READ as u32)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| unanswered(&error))?;
-    let _driver = Driver::of(connection);
+    let (mut sender, _driver) = open_http2(stream).await?;
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(&*check.path);
     let mut request = request(check, uri.build().map_err(|error| unaskable(&error))?)?;
     own_headers(&mut request, check)?;
