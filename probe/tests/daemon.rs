@@ -54,15 +54,21 @@ async fn metric(probe: &Probe, series: &str) -> f64 {
     line.unwrap_or_else(|| panic!("no {series} in {text}")).trim().parse().unwrap()
 }
 
-/// Waits until a metric is at least so much.
-async fn metric_is(probe: &Probe, series: &str, least: f64) {
+/// Waits until a metric is what it should be.
+async fn metric_until(probe: &Probe, series: &str, is_good: impl Fn(f64) -> bool) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
     let waiting = async {
-        while metric(probe, series).await < least {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        while !is_good(metric(probe, series).await) {
+            ticks.tick().await;
         }
     };
     let waited = tokio::time::timeout(DEADLINE, waiting).await;
-    assert!(waited.is_ok(), "{series} is {}, not {least}", metric(probe, series).await);
+    assert!(waited.is_ok(), "{series} is {}", metric(probe, series).await);
+}
+
+/// Waits until a metric is at least so much.
+async fn metric_is(probe: &Probe, series: &str, least: f64) {
+    metric_until(probe, series, |value| value >= least).await;
 }
 
 const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
@@ -371,12 +377,7 @@ async fn another_certificate_is_shown_without_a_restart() {
     let reports = dns1.heard().reports;
     dns1.until("told on", |heard| heard.reports > reports).await;
     std::fs::write(world.dir.path().join("ams.key"), "none").unwrap();
-    let waiting = async {
-        while metric(&probe, "probe_certificate_ok").await > 0.0 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok());
+    metric_until(&probe, "probe_certificate_ok", |ok| ok == 0.0).await;
     let reports = dns1.heard().reports;
     dns1.until("told on", |heard| heard.reports > reports).await;
 }

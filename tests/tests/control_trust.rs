@@ -10,12 +10,10 @@ use common::validity::Validity;
 use gslb_dns::control::Limits;
 use gslb_tests::control::{Client, Listening, Report, Sent, VANTAGE};
 use gslb_tests::pki::{Ca, Holder, Until};
-use gslb_tests::wait::PATIENCE;
 use hyper::body::Bytes;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 
 const OFTEN: Limits = Limits { look: Duration::from_millis(20), ..Limits::OURS };
 
@@ -182,14 +180,8 @@ async fn our_own_certificate_is_renewed_while_we_serve() {
     let visitor = ca.issue("gslb://test/ca/pki");
     let client = listening.connect(&visitor).await;
     let fetch = async || client.ask("GET /v1/renewals", "").await.json()["waiting"].clone();
-    let mut waiting = fetch().await;
-    let deadline = Instant::now() + PATIENCE;
-    while waiting.as_array().unwrap().is_empty() {
-        assert!(Instant::now() < deadline, "nothing was asked");
-        sleep(Duration::from_millis(100)).await;
-        waiting = fetch().await;
-    }
-    assert_eq!(waits(&listening), 1);
+    listening.until("it was asked", |all| waits(all) == 1).await;
+    let waiting = fetch().await;
     assert_eq!(waiting[0]["principal"], US);
     let asked = Asked::read(waiting[0]["request"].to_string().as_bytes()).unwrap();
     let (pem, _) = ca.sign(US, Until::Year(2090), &asked.key);

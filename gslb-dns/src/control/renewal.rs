@@ -45,9 +45,14 @@ pub async fn run(
             desk::answer(&mut door.parked.lock(), &octets)
         }
     };
+    count(door);
+    Ok(reply)
+}
+
+/// Tells how many wait for the CA.
+pub fn count(door: &Door) {
     let waiting = door.parked.lock().count();
     door.metrics.renewals_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-    Ok(reply)
 }
 
 /// A body of more than `most` octets comes back as some of it that are more: what they are for knows what to say.

@@ -142,6 +142,7 @@ impl Trust {
         }
         let request = self.renewing.request(current).map_err(told)?;
         let answer = door.parked.lock().ask(at, &self.us, &request);
+        super::renewal::count(door);
         match answer.map_err(|error| error.to_string())? {
             None => Ok(false),
             Some(Answer::Certificate(pem)) => {
