@@ -42,7 +42,7 @@ pub async fn run(
         Errand::Fetch => desk::waiting(&door.parked.lock()),
         Errand::Bring => {
             let octets = read_body(door, body, LONGEST_SAYING).await?;
-            desk::answer(&mut door.parked.lock(), &octets)
+            desk::answer(&mut door.parked.lock(), monotonic(), &octets)
         }
     };
     count(door);

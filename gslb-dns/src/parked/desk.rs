@@ -108,7 +108,7 @@ pub fn waiting(parked: &Parked) -> Reply {
 }
 
 /// `POST /v1/renewals`
-pub fn answer(parked: &mut Parked, body: &[u8]) -> Reply {
+pub fn answer(parked: &mut Parked, now: Duration, body: &[u8]) -> Reply {
     if body.len() > LONGEST_SAYING {
         return Reply::text(413, "too_large", &format!("expected at most {LONGEST_SAYING} octets"));
     }
@@ -126,7 +126,7 @@ pub fn answer(parked: &mut Parked, body: &[u8]) -> Reply {
         Ok(principal) => principal,
         Err(error) => return Reply::text(422, "unreadable", &error.to_string()),
     };
-    match parked.answer(&principal, answer) {
+    match parked.answer(now, &principal, answer) {
         Ok(()) => Reply { status: 204, outcome: "brought", kind: TEXT, body: vec![] },
         Err(error) => {
             let (status, outcome) = match error {
@@ -172,7 +172,11 @@ mod tests {
         let mut check = |body: &str, of_daemon: u16, of_ca: u16| {
             let reply = ask(&mut parked, Duration::ZERO, &peer, body.as_bytes());
             assert_eq!(reply.status, of_daemon, "{body}");
-            assert_eq!(answer(&mut parked, body.as_bytes()).status, of_ca, "{body}");
+            assert_eq!(
+                answer(&mut parked, Duration::ZERO, body.as_bytes()).status,
+                of_ca,
+                "{body}"
+            );
         };
         check("", 422, 422);
         check("{}", 422, 422);

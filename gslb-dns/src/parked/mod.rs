@@ -20,6 +20,9 @@ pub const MOST_PARKED: usize = 4096;
 pub const PAGE: usize = 256;
 /// How long something is kept for a daemon that does not ask again, be it a request or its answer.
 pub const KEPT: Duration = Duration::from_hours(24);
+/// A refusal holds so long for whoever asks again with the same key. Then the CA is asked again: what it refused for may
+/// be over.
+pub const REFUSED_FOR: Duration = Duration::from_hours(1);
 /// Octets of why the CA refuses.
 pub const LONGEST_WHY: usize = 512;
 
@@ -36,6 +39,7 @@ struct Slot {
     since: Duration,
     asked_at: Duration,
     answer: Option<Answer>,
+    answered_at: Duration,
 }
 
 /// What the CA said.
@@ -90,6 +94,11 @@ impl Parked {
         match self.0.get_mut(&principal) {
             Some(slot) if slot.key == key => {
                 slot.asked_at = now;
+                let is_over = now.saturating_sub(slot.answered_at) >= REFUSED_FOR;
+                if is_over && matches!(slot.answer, Some(Answer::Refused(_))) {
+                    slot.answer = None;
+                    slot.since = now;
+                }
                 return Ok(slot.answer.clone());
             }
             // Another key than before: what was said of that one is of no use to it.
@@ -97,7 +106,14 @@ impl Parked {
             None if is_full => return Err(AskError::Full),
             None => {}
         }
-        let slot = Slot { request: request.into(), key, since: now, asked_at: now, answer: None };
+        let slot = Slot {
+            request: request.into(),
+            key,
+            since: now,
+            asked_at: now,
+            answer: None,
+            answered_at: now,
+        };
         self.0.insert(principal, slot);
         Ok(None)
     }
@@ -116,7 +132,12 @@ impl Parked {
     }
 
     /// What the CA says of one that waits.
-    pub fn answer(&mut self, principal: &Principal, answer: Answer) -> Result<(), AnswerError> {
+    pub fn answer(
+        &mut self,
+        now: Duration,
+        principal: &Principal,
+        answer: Answer,
+    ) -> Result<(), AnswerError> {
         let waits = self.0.get_mut(principal).filter(|slot| slot.answer.is_none());
         let slot = waits.ok_or_else(|| AnswerError::NotWaiting(principal.clone()))?;
         slot.answer = Some(match answer {
@@ -136,6 +157,7 @@ impl Parked {
                 Answer::Certificate(pem)
             }
         });
+        slot.answered_at = now;
         Ok(())
     }
 
@@ -197,7 +219,7 @@ mod tests {
 
         let pem = |name: &str, key: &KeyPair| Answer::Certificate(certificate(name, key).into());
         let mut check = |who: &Principal, answer: Answer, expected: &str| {
-            let told = parked.answer(who, answer).unwrap_err().to_string();
+            let told = parked.answer(START, who, answer).unwrap_err().to_string();
             assert!(told.contains(expected), "{told}\nexpected {expected}");
         };
         check(
@@ -213,19 +235,32 @@ mod tests {
             Answer::Certificate((good.to_string() + &"\n".repeat(octets - good.len())).into())
         };
         check(&ams, padded(LONGEST_ANSWER + 1), "has more than 16384 octets");
-        parked.answer(&ams, padded(LONGEST_ANSWER)).unwrap();
+        parked.answer(START, &ams, padded(LONGEST_ANSWER)).unwrap();
         assert_eq!(parked.count(), 1);
         assert_eq!(parked.waiting().len(), 1);
         assert_eq!(parked.ask(START, &ams, &asked), Ok(Some(padded(LONGEST_ANSWER))));
         // It may be lost on its way.
         assert_eq!(parked.ask(START, &ams, &asked), Ok(Some(padded(LONGEST_ANSWER))));
-        assert!(parked.answer(&ams, pem("ams", &first)).is_err());
+        assert!(parked.answer(START, &ams, pem("ams", &first)).is_err());
         // The same daemon with another key is to be answered anew.
         assert_eq!(parked.ask(START, &ams, &request("ams", &second)), Ok(None));
         let why = "w".repeat(LONGEST_WHY);
-        parked.answer(&ams, Answer::Refused((why.clone() + "w").into())).unwrap();
+        parked.answer(START, &ams, Answer::Refused((why.clone() + "w").into())).unwrap();
         let told = parked.ask(START, &ams, &request("ams", &second));
         assert_eq!(told, Ok(Some(Answer::Refused(why.into()))));
+        // What it was refused for may be over: with the same key, it waits for the CA again.
+        let again = request("ams", &second);
+        let last = START + REFUSED_FOR - Duration::from_millis(1);
+        assert!(matches!(parked.ask(last, &ams, &again), Ok(Some(Answer::Refused(_)))));
+        let waits = |parked: &Parked| parked.waiting().iter().any(|(who, _)| **who == ams);
+        assert!(!waits(&parked));
+        assert_eq!(parked.ask(START + REFUSED_FOR, &ams, &again), Ok(None));
+        assert!(waits(&parked));
+        // A certificate is kept for as long as somebody asks.
+        let later = START + REFUSED_FOR;
+        parked.answer(later, &ams, pem("ams", &second)).unwrap();
+        let told = parked.ask(later + REFUSED_FOR, &ams, &again);
+        assert!(matches!(told, Ok(Some(Answer::Certificate(_)))));
     }
 
     #[test]

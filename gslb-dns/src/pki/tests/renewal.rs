@@ -112,7 +112,7 @@ fn a_daemon_is_renewed_by_way_of_a_name_server() {
         let names: Vec<&str> = issued.dns_names.iter().map(|name| &**name).collect();
         let expected = if kind == Kind::Dns { vec!["dns1", "ns1.example.net"] } else { vec![] };
         assert_eq!(names, expected);
-        parked.answer(who, Answer::Certificate(pem.into())).unwrap();
+        parked.answer(Duration::ZERO, who, Answer::Certificate(pem.into())).unwrap();
 
         let Some(Answer::Certificate(pem)) = ask(&mut parked) else { panic!("no answer") };
         renewing.take(&kept.current(), pem.as_bytes()).unwrap();
@@ -210,7 +210,7 @@ impl NameServer {
                         let reply = match (desk::may(&us, &peer, head.uri.path()), head.method) {
                             (false, _) => Response::builder().status(403).body(Full::default()),
                             (true, Method::GET) => whole(desk::waiting(&parked)),
-                            (true, _) => whole(desk::answer(&mut parked, &body)),
+                            (true, _) => whole(desk::answer(&mut parked, Duration::ZERO, &body)),
                         };
                         Ok::<_, Infallible>(reply.unwrap())
                     }
