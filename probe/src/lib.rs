@@ -3,8 +3,9 @@
 //! look:    asked ─▶ due ─▶ look ─▶ judge, blind ─▶ report     (`rounds` joins them)
 //! report:  mailbox ─▶ stream ─▶ wire ─▶ (a name server) ─▶ answer, assignment ─▶ asked
 //! once:    look ─▶ tell                                        (`probe look`)
+//! trust:   renewal ─▶ trust ─▶ (a name server, the CA)         (our own certificate)
 //!
-//! `asked`, `due`, `judge`, `blind`, `rounds` and `answer` are pure: no socket, no clock, no lock, no dice.
+//! `asked`, `due`, `judge`, `blind`, `rounds`, `answer` and `renewal` are pure: no socket, no clock, no lock, no dice.
 
 pub mod admin;
 pub mod answer;
@@ -16,6 +17,7 @@ pub mod due;
 pub mod judge;
 pub mod look;
 pub mod metrics;
+pub mod renewal;
 pub mod report;
 pub mod rounds;
 pub mod run;
@@ -23,3 +25,4 @@ pub mod seen;
 pub mod state_dir;
 pub mod status;
 pub mod tell;
+pub mod trust;

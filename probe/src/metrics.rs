@@ -12,6 +12,7 @@ use prometheus::{
 };
 
 use crate::answer::Word;
+use crate::renewal::State;
 use crate::seen::Seen;
 
 /// In seconds: from a neighbour's answer to the longest timeout.
@@ -31,6 +32,7 @@ pub struct Metrics {
     references: IntGaugeVec,
     reports: IntCounterVec,
     blind: IntGauge,
+    renewal: IntGaugeVec,
     pub certificate_expiry: IntGauge,
     pub certificate_ok: IntGauge,
     pub config_ok: IntGauge,
@@ -70,6 +72,11 @@ impl Metrics {
                 &["server", "answer"],
             ),
             blind: register.gauge("probe_blind", "1 while this probe says that it does not see"),
+            renewal: register.gauges(
+                "probe_certificate_renewal",
+                "how far our next certificate is: 1 for the state that it is in",
+                &["state"],
+            ),
             certificate_expiry: register
                 .gauge("probe_certificate_expiry_timestamp_seconds", "when our certificate ends"),
             certificate_ok: register.gauge(
@@ -84,6 +91,7 @@ impl Metrics {
         };
         metrics.config_ok.set(1);
         metrics.certificate_ok.set(1);
+        metrics.renewal(State::Early);
         metrics.started.set(common::clock::unix_time().as_secs_f64());
         metrics
     }
@@ -118,6 +126,12 @@ impl Metrics {
 
     pub fn reported(&self, server: &str, word: Word) {
         self.reports.with_label_values(&[server, word.as_str()]).inc();
+    }
+
+    pub fn renewal(&self, now: State) {
+        for state in State::ALL {
+            self.renewal.with_label_values(&[state.as_str()]).set((state == now).into());
+        }
     }
 
     pub fn show(&self, states: &BTreeMap<&'static str, usize>, own: &Own) {

@@ -12,11 +12,11 @@ use common::assignment::Assignment;
 use common::clock::{monotonic, unix_seconds};
 use common::config::problems::Severity;
 use common::entropy;
-use common::mtls::{CredentialsError, Doubt, Kept};
+use common::mtls::{CredentialsError, Kept};
 use common::report::{Boot, Own};
 use common::target::{Target, TargetId};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
@@ -32,13 +32,12 @@ use crate::rounds::{Begun, Ended, Post, Rounds};
 use crate::seen::Seen;
 use crate::state_dir::{Lock, StateDir, StateDirError};
 use crate::status::{self, Order, Status};
+use crate::trust::{self, Renewer};
 
 /// The rounds turn at least so often.
 const BEAT: Duration = Duration::from_millis(500);
 /// What is shown in metrics is counted so often.
 const COUNT: Duration = Duration::from_secs(1);
-/// Certificates are looked at so often; a new one is used after two looks.
-const CERTIFICATES: Duration = Duration::from_secs(1);
 /// A look that is not over by then never ends.
 const GRACE: Duration = Duration::from_secs(2);
 /// Orders and assignments that wait. Whoever brings more waits with them.
@@ -80,6 +79,8 @@ struct Shell<L, W> {
     credentials: Arc<Kept>,
     state_dir: Arc<StateDir>,
     assigned: mpsc::Sender<(Server, Assignment)>,
+    /// Whom to ask for our next certificate.
+    renewers: watch::Sender<Vec<NameServer>>,
     metrics: Metrics,
 }
 
@@ -127,6 +128,7 @@ impl Probe {
         };
         let (orders, to_do) = mpsc::channel(WAITING);
         let (assigned, assignments) = mpsc::channel(WAITING);
+        let (renewers, to_ask) = watch::channel(config.servers.clone());
         let look = Arc::new(wrap(config.looker()));
         let version = env!("CARGO_PKG_VERSION");
         let rounds = Rounds::new(&config.name, config.looks_at_once, version, monotonic());
@@ -142,6 +144,7 @@ impl Probe {
             credentials: Arc::clone(&credentials),
             state_dir,
             assigned,
+            renewers,
             metrics: metrics.clone(),
             config,
         };
@@ -154,7 +157,8 @@ impl Probe {
         );
         let mut tasks = JoinSet::new();
         shell.begin();
-        tasks.spawn(keep(credentials, metrics.clone()));
+        tasks.spawn(Renewer::new(Arc::clone(&credentials), to_ask, metrics.clone()).run());
+        tasks.spawn(trust::follow(credentials, metrics.clone()));
         if let Some(door) = door {
             tasks.spawn(admin::serve(door, orders.clone(), metrics));
         }
@@ -387,6 +391,7 @@ impl<L: Look, W: Fn(Looker) -> L + Send + 'static> Shell<L, W> {
         let posts = self.rounds.refer_to(monotonic(), config.references.clone());
         self.deliver(posts);
         self.open_streams(config.servers.clone());
+        self.renewers.send_replace(config.servers.clone());
         let Config { name, state_dir, files, admin, principal, .. } = self.config.clone();
         self.config = Config { name, state_dir, files, admin, principal, ..config };
         self.metrics.config_ok.set(1);
@@ -419,34 +424,5 @@ impl<L: Look, W: Fn(Looker) -> L + Send + 'static> Shell<L, W> {
             name_servers: servers.collect(),
             targets: self.rounds.shown(),
         }
-    }
-}
-
-/// Follows the files of our credentials.
-async fn keep(credentials: Arc<Kept>, metrics: Metrics) {
-    let mut told: Vec<Doubt> = vec![];
-    let mut looks = interval(CERTIFICATES);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        looks.tick().await;
-        let of_files = Arc::clone(&credentials);
-        match tokio::task::spawn_blocking(move || of_files.reread()).await {
-            Ok(Some(Ok(()))) => {
-                metrics.certificate_ok.set(1);
-                info!("credentials read: name servers are shown the new certificate");
-            }
-            Ok(Some(Err(error))) => {
-                metrics.certificate_ok.set(0);
-                error!(%error, "credentials refused: the last good ones are still used");
-            }
-            Ok(None) | Err(_) => {}
-        }
-        let current = credentials.current();
-        metrics.certificate_expiry.set(current.not_after());
-        let doubts = current.doubts(i64::try_from(unix_seconds()).unwrap_or(i64::MAX));
-        for doubt in doubts.iter().filter(|doubt| !told.contains(doubt)) {
-            warn!(why = %doubt, "name servers may not believe us");
-        }
-        told = doubts;
     }
 }

@@ -1,17 +1,20 @@
 //! The real `probe`, started from a file of its own, telling what it sees to name servers.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use common::mtls::Files;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::pki::Holder;
 use crate::process::Process;
 use crate::server::built;
+use crate::wait::{PATIENCE, until};
 
 pub struct Probe {
     dir: TempDir,
@@ -27,9 +30,19 @@ impl Probe {
         servers: &[(SocketAddr, &str)],
         references: &[SocketAddr],
     ) -> anyhow::Result<Probe> {
+        Probe::start_as(vantage, &holder.files(), servers, references)
+    }
+
+    /// The same with files that somebody else has made.
+    pub fn start_as(
+        vantage: &str,
+        files: &Files,
+        servers: &[(SocketAddr, &str)],
+        references: &[SocketAddr],
+    ) -> anyhow::Result<Probe> {
         let dir = tempfile::Builder::new().prefix("gslb-probe-").tempdir()?;
         let mut probe = Probe { dir, process: None };
-        probe.configure(vantage, holder, servers, references)?;
+        probe.configure(vantage, files, servers, references)?;
         probe.run()?;
         Ok(probe)
     }
@@ -37,11 +50,10 @@ impl Probe {
     fn configure(
         &self,
         vantage: &str,
-        holder: &Holder,
+        files: &Files,
         servers: &[(SocketAddr, &str)],
         references: &[SocketAddr],
     ) -> anyhow::Result<()> {
-        let files = holder.files();
         let servers = servers
             .iter()
             .map(|(address, name)| format!("{{ address = \"{address}\", name = \"{name}\" }}"));
@@ -53,13 +65,13 @@ impl Probe {
             )
         });
         let references = references.collect::<Vec<_>>().join(", ");
-        let crl = files.crl.context("every holder has a list")?;
+        let crl = files.crl.as_ref().context("every holder has a list")?;
         fs::create_dir(self.path("state"))?;
         fs::write(
             self.path("probe.toml"),
             format!(
                 "[probe]\nname = \"{vantage}\"\nstate_dir = \"state\"\nreport_to = [{servers}]\nreferences = [{references}]\nca = {:?}\n\
-                 certificate = {:?}\nkey = {:?}\ncrl = {crl:?}\n",
+                 certificate = {:?}\nkey = {:?}\ncrl = {crl:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n",
                 files.ca, files.certificate, files.key
             ),
         )?;
@@ -85,6 +97,32 @@ impl Probe {
             process.wait()?;
         }
         Ok(())
+    }
+
+    pub fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
+        self.process.as_mut().context("it does not run")?.signal(signal)
+    }
+
+    /// The value of one of its metrics, written as in the exposition; 0 if it is not there.
+    pub fn metric(&self, series: &str) -> anyhow::Result<f64> {
+        let mut stream = TcpStream::connect(self.admin()?)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let name = series.split('{').next().unwrap_or_default();
+        ensure!(text.contains(&format!("# TYPE {name} ")), "there is no {name} in {text}");
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(line.map_or(Ok(0.0), str::parse)?)
+    }
+
+    /// Where its door is, by what it said last.
+    fn admin(&self) -> anyhow::Result<SocketAddr> {
+        until("it tells where its door is", || {
+            let log = self.log();
+            let told = log.rsplit_once("admin=Some(").and_then(|(_, rest)| rest.split_once(')'));
+            Ok(told.map(|(address, _)| address.parse()).transpose()?)
+        })
     }
 
     /// What it has written.

@@ -102,14 +102,17 @@ const PROBE_ARROWS: &[(&str, &str)] = &[
     ("rounds", "asked blind due judge seen"),
     ("config", "look"),
     ("state_dir", "asked"),
-    ("metrics", "answer seen"),
+    ("renewal", "asked"),
+    ("metrics", "answer renewal seen"),
     ("report", "answer asked dice metrics state_dir"),
     ("status", "rounds"),
     ("admin", "metrics status"),
-    ("run", "admin asked config dice look metrics report rounds seen state_dir status"),
+    ("trust", "asked config metrics renewal report"),
+    ("run", "admin asked config dice look metrics report rounds seen state_dir status trust"),
 ];
 /// The same of `probe/src`.
-const PROBE_PURE: &[&str] = &["seen", "answer", "asked", "due", "judge", "blind", "rounds"];
+const PROBE_PURE: &[&str] =
+    &["seen", "answer", "asked", "due", "judge", "blind", "rounds", "renewal"];
 /// Rooms that decide, and so neither ask the time nor act.
 const PURE: &[&str] = &[
     "name",

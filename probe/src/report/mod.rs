@@ -12,3 +12,4 @@ mod wire;
 
 pub use self::mailbox::Mailbox;
 pub use self::stream::{Producer, Stream};
+pub use self::wire::{Wire, WireError};

@@ -125,6 +125,12 @@ impl Wire {
         self.exchange(Method::GET, &path, Full::default(), LARGEST).await
     }
 
+    /// Asks for our next certificate.
+    pub async fn renew(&mut self, request: Vec<u8>) -> Result<(StatusCode, Bytes), WireError> {
+        let body = Full::new(Bytes::from(request));
+        self.exchange(Method::POST, "/v1/renew", body, LARGEST_ANSWER).await
+    }
+
     async fn exchange(
         &mut self,
         method: Method,

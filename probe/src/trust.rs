@@ -1,0 +1,164 @@
+//! What we show name servers, kept true: files are read again when they change, and the next certificate is asked for
+//! in time.
+//!
+//! The shell around `renewal` and `common::renewal`. Nothing here touches a stream of reports: each dials anew by itself
+//! when there are other credentials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clock::unix_seconds;
+use common::mtls::{Credentials, Doubt, Kept};
+use common::renewal::{RenewalError, Renewing, Stage};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::asked::Server;
+use crate::config::NameServer;
+use crate::metrics::Metrics;
+use crate::renewal::{Outcome, Round, Said, State};
+use crate::report::{Wire, WireError};
+
+/// Certificates are looked at so often; a new one is used after two looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// The next certificate is asked for so often, once it is time; and for a reload.
+const ASK: Duration = Duration::from_secs(60);
+
+fn now() -> i64 {
+    i64::try_from(unix_seconds()).unwrap_or(i64::MAX)
+}
+
+/// Follows the files of our credentials.
+pub async fn follow(credentials: Arc<Kept>, metrics: Metrics) {
+    let mut told: Vec<Doubt> = vec![];
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        let of_files = Arc::clone(&credentials);
+        match spawn_blocking(move || of_files.reread()).await {
+            Ok(Some(Ok(()))) => {
+                metrics.certificate_ok.set(1);
+                info!("credentials read: name servers are shown the new certificate");
+            }
+            Ok(Some(Err(error))) => {
+                metrics.certificate_ok.set(0);
+                error!(%error, "credentials refused: the last good ones are still used");
+            }
+            Ok(None) | Err(_) => {}
+        }
+        let current = credentials.current();
+        metrics.certificate_expiry.set(current.not_after());
+        let doubts = current.doubts(now());
+        for doubt in doubts.iter().filter(|doubt| !told.contains(doubt)) {
+            warn!(why = %doubt, "name servers may not believe us");
+        }
+        told = doubts;
+    }
+}
+
+/// Asks for our next certificate, now and then, once it is time.
+pub struct Renewer {
+    credentials: Arc<Kept>,
+    renewing: Arc<Renewing>,
+    /// Those whom we tell; each that is sent, even the same again, has us ask at once.
+    servers: watch::Receiver<Vec<NameServer>>,
+    metrics: Metrics,
+    parked_at: Option<Server>,
+    /// Why there is none, as it was told.
+    told: Option<String>,
+}
+
+impl Renewer {
+    pub fn new(
+        credentials: Arc<Kept>,
+        servers: watch::Receiver<Vec<NameServer>>,
+        metrics: Metrics,
+    ) -> Renewer {
+        let renewing = Arc::new(Renewing::of(credentials.files()));
+        Renewer { credentials, renewing, servers, metrics, parked_at: None, told: None }
+    }
+
+    pub async fn run(mut self) {
+        let mut ticks = interval(ASK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                sent = self.servers.changed() => if sent.is_err() { return },
+            }
+            let servers = self.servers.borrow_and_update().clone();
+            let current = self.credentials.current();
+            let stage = Stage::of(current.validity(), now());
+            let (state, why) = match self.ask(&servers, &current, stage).await {
+                Ok(Outcome { state, parked_at, why }) => {
+                    if let (Some(server), None) = (&parked_at, &self.parked_at) {
+                        info!(%server, "our next certificate is asked for: it waits for the CA there");
+                    }
+                    self.parked_at = parked_at;
+                    (state, why)
+                }
+                Err(error) => (State::Failed, Some(error.to_string())),
+            };
+            self.metrics.renewal(state);
+            // Before that somebody else may be about to renew it, who needs nothing of us.
+            let why = why.filter(|_| stage == Stage::Alarm);
+            if let Some(why) = &why
+                && self.told.as_ref() != Some(why)
+            {
+                warn!(why, "our certificate could not be renewed");
+            }
+            self.told = why;
+        }
+    }
+
+    async fn ask(
+        &self,
+        servers: &[NameServer],
+        current: &Arc<Credentials>,
+        stage: Stage,
+    ) -> Result<Outcome, RenewalError> {
+        self.off(|renewing, _| renewing.settle(), current).await?;
+        let names: Vec<Server> = servers.iter().map(|one| Arc::clone(&one.name)).collect();
+        let mut round = Round::new(stage, &names, self.parked_at.as_ref());
+        if stage == Stage::Early {
+            return Ok(round.outcome());
+        }
+        let request = self.off(|renewing, current| renewing.request(current), current).await?;
+        while let Some(name) = round.next() {
+            let Some(server) = servers.iter().find(|one| one.name == name) else { continue };
+            let said = said(server, current, request.clone()).await;
+            let said = said.unwrap_or_else(|error| Said::NotTaken(error.to_string()));
+            if let Some(pem) = round.heard(&name, said) {
+                self.off(move |renewing, current| renewing.take(current, &pem), current).await?;
+                info!(server = %name, "our certificate was renewed");
+                return Ok(Outcome { state: State::Early, parked_at: None, why: None });
+            }
+        }
+        Ok(round.outcome())
+    }
+
+    /// Off the runtime's own threads: it reads and writes files.
+    async fn off<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Renewing, &Credentials) -> Result<T, RenewalError> + Send + 'static,
+        current: &Arc<Credentials>,
+    ) -> Result<T, RenewalError> {
+        let (renewing, current) = (Arc::clone(&self.renewing), Arc::clone(current));
+        let done = spawn_blocking(move || work(&renewing, &current));
+        done.await.expect("work on files does not panic, and is not cancelled while we wait")
+    }
+}
+
+/// On a connection of its own, so that no report waits for it.
+async fn said(
+    server: &NameServer,
+    current: &Credentials,
+    request: Vec<u8>,
+) -> Result<Said, WireError> {
+    let mut wire = Wire::dial(server.address, &server.name, current).await?;
+    let (status, body) = wire.renew(request).await?;
+    Ok(Said::of(status, &body))
+}
