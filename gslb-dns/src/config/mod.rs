@@ -94,6 +94,9 @@ impl Config {
         for relative in ambiguous(&ground, &spots) {
             findings.add(relative.weighing(Severity::Warning));
         }
+        if let (None, Some(deaf)) = (&node.control, deaf(&ground.world, &spots)) {
+            findings.add(deaf);
+        }
         problems.sort();
         findings.sort();
         problems.or(Some(Prepared { file, node, ground, tests: stated.len(), findings }))
@@ -133,6 +136,23 @@ fn told(spots: &Spots, found: &Finding) -> Problem {
     };
     let spot = spot.unwrap_or(&spots.service);
     spot.problem(found.message.as_str()).weighing(found.severity)
+}
+
+/// That nobody can tell this server what a service's checks find: once, however many services there are.
+fn deaf(world: &World, spots: &[Spots]) -> Option<Problem> {
+    let mut watched =
+        world.services.iter().zip(spots).filter(|(service, _)| service.watch.is_some());
+    let (_, first) = watched.next()?;
+    let others = match watched.count() {
+        0 => String::new(),
+        1 => "; so has 1 other service".to_owned(),
+        many => format!("; so have {many} other services"),
+    };
+    let message = format!(
+        "has checks, and no probe can tell this server what they find{others}: every site stays unknown and is \
+         answered; add [control] to node.toml"
+    );
+    Some(first.service.problem(message).weighing(Severity::Warning))
 }
 
 /// CNAMEs without a final dot that lead out of every zone, where the name below the service's own zone is
