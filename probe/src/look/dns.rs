@@ -6,8 +6,10 @@ use common::check::Dns;
 use common::clock;
 use common::entropy;
 use common::report::Reason;
+use data_encoding::HEXLOWER_PERMISSIVE;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::serialize::binary::BinEncodable as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UdpSocket;
 
@@ -33,11 +35,7 @@ fn query(check: &Dns) -> Result<Message, Failure> {
     let mut name = Name::from_ascii(&check.name).map_err(|error| unaskable(&error.to_string()))?;
     // Whether or not its last dot was written.
     name.set_fqdn(true);
-    let rtype: RecordType = check
-        .rtype
-        .to_ascii_uppercase()
-        .parse()
-        .map_err(|_| unaskable(&format!("{:?} is no type of record", check.rtype)))?;
+    let rtype = record_type(&check.rtype)?;
     let mut query =
         Message::new(u16::from_ne_bytes(entropy::octets()), MessageType::Query, OpCode::Query);
     query.metadata.recursion_desired = true;
@@ -46,6 +44,14 @@ fn query(check: &Dns) -> Result<Message, Failure> {
     edns.set_max_payload(PAYLOAD);
     query.set_edns(edns);
     Ok(query)
+}
+
+/// By its mnemonic, or as `TYPE65` (RFC 3597 §5).
+fn record_type(text: &str) -> Result<RecordType, Failure> {
+    let text = text.to_ascii_uppercase();
+    let number = text.strip_prefix("TYPE").and_then(|number| number.parse::<u16>().ok());
+    let rtype = number.map(RecordType::from).or_else(|| text.parse().ok());
+    rtype.ok_or_else(|| unaskable(&format!("{text:?} is no type of record")))
 }
 
 async fn over_udp(
@@ -106,18 +112,34 @@ fn judge(answer: &Message, check: &Dns) -> Result<(), Failure> {
         return Err(Failure::new(Reason::Answer, detail));
     }
     let Some(expected) = &check.expect else { return Ok(()) };
-    let found: Vec<String> = answer.answers.iter().map(|record| record.data.to_string()).collect();
-    if found.iter().any(|found| is_same(found, expected)) {
+    let rtype = record_type(&check.rtype)?;
+    if answer.answers.iter().any(|record| is_same(&record.data, rtype, expected)) {
         return Ok(());
     }
+    let found: Vec<String> = answer.answers.iter().map(|record| record.data.to_string()).collect();
     let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
     Err(Failure::new(Reason::Answer, format!("answered {found}, expected {expected}")))
 }
 
-/// Names and numbers are the same in both cases of letters, and however many spaces stand between them.
-fn is_same(found: &str, expected: &str) -> bool {
+/// As master files have it, in whichever spelling: addresses, strings in quotes, parameters, `\# LENGTH HEX` (RFC 3597
+/// §5). What cannot be read so has to be the same words.
+fn is_same(found: &RData, rtype: RecordType, expected: &str) -> bool {
+    if let Some(octets) = unknown(expected) {
+        return found.to_bytes().is_ok_and(|found| found == octets);
+    }
+    if RData::try_from_str(rtype, expected).is_ok_and(|expected| expected == *found) {
+        return true;
+    }
+    // Names without their last dot, and types of which the library reads no text.
     let words = |text: &str| -> Vec<String> {
         text.split_whitespace().map(|word| word.to_ascii_lowercase()).collect()
     };
-    words(found) == words(expected)
+    words(&found.to_string()) == words(expected)
+}
+
+fn unknown(text: &str) -> Option<Vec<u8>> {
+    let (length, hex) = text.strip_prefix("\\#")?.trim().split_once(' ').unwrap_or(("0", ""));
+    let digits: String = hex.split_whitespace().collect();
+    let octets = HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()?;
+    (length.parse() == Ok(octets.len())).then_some(octets)
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::Stdio;
 
 use common::check::External;
@@ -14,12 +15,12 @@ use common::report::Reason;
 use common::target::Target;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::AsyncReadExt as _;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Semaphore;
 
 use super::{Failure, Notes, failed, since};
 
-/// Octets of a program's output that are read.
+/// Octets of a program's output that are kept.
 const MOST_OUTPUT: u64 = 4096;
 /// Programs at a time; others wait, within their own timeout.
 pub const MOST_RUNNING: usize = 32;
@@ -78,15 +79,17 @@ impl Programs {
             |error: std::io::Error| Failure::new(Reason::Probe, format!("running {path}: {error}"));
         let mut group = Group::of(command.spawn().map_err(unrun)?);
         group.limit();
-        let mut output = Vec::new();
-        if let Some(stdout) = group.child.stdout.take() {
-            let mut stdout = stdout.take(MOST_OUTPUT);
-            stdout
-                .read_to_end(&mut output)
-                .await
-                .map_err(|error| failed("reading its output", &error))?;
-        }
-        let status = group.child.wait().await.map_err(unrun)?;
+        let mut reading = pin!(read(group.child.stdout.take()));
+        let (status, output) = tokio::select! {
+            status = group.child.wait() => {
+                // What it left behind may have its output and keep it open.
+                group.kill();
+                (status, reading.await)
+            }
+            output = &mut reading => (group.child.wait().await, output),
+        };
+        let status = status.map_err(unrun)?;
+        let output = output.map_err(|error| failed("reading its output", &error))?;
         notes.phases.first_byte = since(began);
         if status.success() {
             return Ok(());
@@ -96,6 +99,16 @@ impl Programs {
         let detail = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
         Err(Failure::new(Reason::Program, detail))
     }
+}
+
+/// To its end, and keeps the beginning: a program that says more than that is not ended for it.
+async fn read(stdout: Option<ChildStdout>) -> std::io::Result<Vec<u8>> {
+    let mut output = Vec::new();
+    if let Some(mut stdout) = stdout {
+        (&mut stdout).take(MOST_OUTPUT).read_to_end(&mut output).await?;
+        tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await?;
+    }
+    Ok(output)
 }
 
 /// A program and what it started.
@@ -122,13 +135,17 @@ impl Group {
             let _ = prlimit(self.leader, resource, of(most));
         }
     }
-}
 
-impl Drop for Group {
-    fn drop(&mut self) {
+    fn kill(&self) {
         // Its number is its own until it was waited for; then only what it left behind is in the group.
         if let Some(leader) = self.leader {
             let _ = kill_process_group(leader, Signal::KILL);
         }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
     }
 }

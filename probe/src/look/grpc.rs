@@ -79,7 +79,7 @@ async fn ask<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, _driver) = open_http2(stream).await?;
+    let (mut sender, mut driver) = open_http2(stream).await?;
     let message = HealthCheckRequest { service: check.service.clone() }.encode_to_vec();
     let mut framed = BytesMut::with_capacity(PREFIX + message.len());
     framed.put_u8(0);
@@ -93,7 +93,10 @@ where
         .body(Full::new(framed.freeze()))
         .map_err(|error| Failure::new(Reason::Probe, format!("cannot ask that: {error}")))?;
     let began = clock::monotonic();
-    let answer = sender.send_request(request).await.map_err(|error| unanswered(&error))?;
+    let answer = match sender.send_request(request).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(driver.why(error).await),
+    };
     notes.phases.first_byte = since(began);
     if answer.status() != 200 {
         let detail = format!("answered {} instead of a gRPC answer", answer.status().as_u16());

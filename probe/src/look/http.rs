@@ -77,14 +77,25 @@ fn authority(host: &str, port: u16, usual: u16) -> String {
 }
 
 /// Ends what drives a connection when the look ends.
-pub struct Driver(JoinHandle<()>);
+pub struct Driver(JoinHandle<Result<(), hyper::Error>>);
 
 impl Driver {
     pub fn of(
         connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'static,
     ) -> Driver {
-        // What goes wrong on it reaches who waits for the answer.
-        Driver(tokio::spawn(async { drop(connection.await) }))
+        Driver(tokio::spawn(connection))
+    }
+
+    /// What kept an answer from coming. Of a connection that has failed itself, who waits for the answer hears no more
+    /// than that it has ended.
+    pub async fn why(&mut self, error: hyper::Error) -> Failure {
+        if !error.is_canceled() {
+            return unanswered(&error);
+        }
+        match (&mut self.0).await {
+            Ok(Err(of_connection)) => unanswered(&of_connection),
+            Ok(Ok(())) | Err(_) => unanswered(&error),
+        }
     }
 }
 
@@ -124,14 +135,17 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unanswered(&error))?;
-    let _driver = Driver::of(connection);
+    let mut driver = Driver::of(connection);
     let uri: Uri = check.path.parse().map_err(|error| unaskable(&error))?;
     let mut request = request(check, uri)?;
     request.headers_mut().insert(HOST, header_value(authority)?);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     own_headers(&mut request, check)?;
     let began = clock::monotonic();
-    let answer = sender.send_request(request).await.map_err(|error| unanswered(&error))?;
+    let answer = match sender.send_request(request).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(driver.why(error).await),
+    };
     notes.phases.first_byte = since(began);
     judge(answer, check).await
 }
@@ -146,14 +160,17 @@ async fn ask_http2<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, _driver) = open_http2(stream).await?;
+    let (mut sender, mut driver) = open_http2(stream).await?;
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(&*check.path);
     let mut request = request(check, uri.build().map_err(|error| unaskable(&error))?)?;
     own_headers(&mut request, check)?;
     // HTTP/2 has it in :authority (RFC 9113 §8.3.1), which an own header must not contradict.
     request.headers_mut().remove(HOST);
     let began = clock::monotonic();
-    let answer = sender.send_request(request).await.map_err(|error| unanswered(&error))?;
+    let answer = match sender.send_request(request).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(driver.why(error).await),
+    };
     notes.phases.first_byte = since(began);
     judge(answer, check).await
 }
@@ -242,18 +259,18 @@ async fn judge_body(body: Incoming, text: &Text) -> Result<(), Failure> {
 
 /// What kept an answer from coming whole.
 pub fn unanswered(error: &hyper::Error) -> Failure {
-    let reason = if error.is_parse() || error.is_parse_too_large() {
+    let causes = || std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    // What we found wrong, not what the server says of us.
+    let is_no_http2 = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library)
+    };
+    let reason = if error.is_parse() || error.is_parse_too_large() || causes().any(is_no_http2) {
         Reason::Malformed
     } else {
         Reason::Closed
     };
     // The library says only half of it by itself.
-    let mut detail = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(deeper) = cause {
-        detail = format!("{detail}: {deeper}");
-        cause = deeper.source();
-    }
+    let detail = causes().fold(error.to_string(), |told, cause| format!("{told}: {cause}"));
     Failure::new(reason, detail)
 }
 

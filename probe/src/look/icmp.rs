@@ -26,7 +26,8 @@ pub async fn look(address: IpAddr, notes: &mut Notes) -> Result<(), Failure> {
     let socket = open(domain, protocol)?;
     let socket =
         UdpSocket::from_std(socket.into()).map_err(|error| failed("opening a socket", &error))?;
-    // Connected: what others send is not ours, and an unreachable host is told.
+    // Connected: what others send is not ours, and that we have no way there is told at once. What a router says of its
+    // own ways such a socket does not hear: that look ends by its time.
     let peer = SocketAddr::new(address, 0);
     socket.connect(peer).await.map_err(|error| failed("sending an echo", &error))?;
     let mut datagram = vec![0; HEADER];
