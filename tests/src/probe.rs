@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
@@ -16,9 +16,19 @@ use crate::process::Process;
 use crate::server::built;
 use crate::wait::{PATIENCE, until};
 
+/// Shows a program another time of day than there is.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
 pub struct Probe {
     dir: TempDir,
     process: Option<Process>,
+    /// How far its clock is ahead, in seconds.
+    ahead: i32,
+}
+
+/// What keeps clocks from being set wrong.
+pub fn missing() -> Option<&'static str> {
+    (!Path::new(FAKETIME).exists()).then_some("libfaketime is not installed")
 }
 
 impl Probe {
@@ -41,7 +51,7 @@ impl Probe {
         references: &[SocketAddr],
     ) -> anyhow::Result<Probe> {
         let dir = tempfile::Builder::new().prefix("gslb-probe-").tempdir()?;
-        let mut probe = Probe { dir, process: None };
+        let mut probe = Probe { dir, process: None, ahead: 0 };
         probe.configure(vantage, files, servers, references)?;
         probe.run()?;
         Ok(probe)
@@ -83,11 +93,23 @@ impl Probe {
         if self.process.is_none() {
             let mut command = Command::new(built("probe")?);
             command.args(["run", "--config"]).arg(self.path("probe.toml"));
+            if self.ahead != 0 {
+                // The clock that only counts is the kernel's, whatever somebody sets.
+                command.env("LD_PRELOAD", FAKETIME).env("DONT_FAKE_MONOTONIC", "1");
+                command.env("FAKETIME", format!("{:+}", self.ahead));
+            }
             let log = fs::File::create(self.path("log"))?;
             command.env_remove("GSLB_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
             self.process = Some(Process::spawn(&mut command)?);
         }
         Ok(())
+    }
+
+    /// Starts it again on a machine whose clock is so many seconds ahead.
+    pub fn run_ahead(&mut self, seconds: i32) -> anyhow::Result<()> {
+        self.kill()?;
+        self.ahead = seconds;
+        self.run()
     }
 
     /// Ends it as a power cut does.
@@ -139,7 +161,7 @@ impl Probe {
             let entry = entry?;
             fs::copy(entry.path(), dir.path().join("state").join(entry.file_name()))?;
         }
-        let mut probe = Probe { dir, process: None };
+        let mut probe = Probe { dir, process: None, ahead: 0 };
         probe.run()?;
         Ok(probe)
     }

@@ -7,14 +7,16 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use gslb_tests::backend::Backend;
+use gslb_tests::peers;
 use gslb_tests::pki::{Ca, Holder};
-use gslb_tests::probe::Probe;
+use gslb_tests::probe::{self, Probe};
 use gslb_tests::resolver::{Resolver, query};
 use gslb_tests::server::Server;
 use gslb_tests::wait::until;
 use gslb_tests::world::{Files, World};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData, RecordType};
+use jiff::Timestamp;
 use serde_json::Value;
 
 const SITES: [&str; 3] = ["fra", "iad", "nrt"];
@@ -273,6 +275,41 @@ fn a_name_server_that_starts_again_answers_as_before_and_removes_nobody_at_once(
     assert_eq!(story.answered(), ["iad", "nrt"].map(str::to_owned).into());
     for probe in &mut story.probes {
         probe.run().unwrap();
+    }
+    story.backends[0].revive().unwrap();
+    story.until_answered(&SITES);
+}
+
+#[test]
+fn a_probe_whose_clock_is_an_hour_wrong_says_as_well_as_any_when_it_saw_what() {
+    if peers::missing(probe::missing()) {
+        return;
+    }
+    let mut story = Story::begin(7);
+    story.until_well();
+    story.probes[0].run_ahead(3600).unwrap();
+    story.probes[1].run_ahead(-3600).unwrap();
+    // The log has the clock's time.
+    let year = |log: &str| log.lines().next().map(|line| line[..13].to_owned());
+    until("both have begun", || {
+        let begun = [0, 1].map(|probe| year(&story.probes[probe].log()));
+        Ok(begun.iter().all(Option::is_some).then(|| assert_ne!(begun[0], begun[1])))
+    })
+    .unwrap();
+    story.until_well();
+    // Two of three decide: one whose clock is right could not.
+    story.probes[2].kill().unwrap();
+    story.until_vantage("nyc", "silent");
+    story.backends[0].kill();
+    story.until_answered(&["iad", "nrt"]);
+    let board: Value =
+        serde_json::from_str(&story.server().get("/v1/board").unwrap().body).unwrap();
+    let moment = |value: &Value| value.as_str().unwrap().parse::<Timestamp>().unwrap();
+    let site = &board["services"][0]["sites"][0];
+    let votes = site["targets"][0]["votes"].as_array().unwrap();
+    for since in votes[..2].iter().map(|vote| &vote["since"]).chain([&site["since"]]) {
+        let ago = moment(&board["now"]).duration_since(moment(since)).as_secs();
+        assert!((0..60).contains(&ago), "{ago} s: {board}");
     }
     story.backends[0].revive().unwrap();
     story.until_answered(&SITES);
