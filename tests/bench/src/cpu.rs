@@ -73,6 +73,21 @@ impl Spent {
     }
 }
 
+/// Time on a core of a process's living threads whose names begin like this.
+pub fn of_threads(pid: u32, name: &str) -> io::Result<Duration> {
+    let mut scheduled = Duration::ZERO;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = task?.path();
+        // Others than those that are asked for may end meanwhile.
+        let Ok(comm) = fs::read_to_string(path.join("comm")) else { continue };
+        if comm.starts_with(name) {
+            let line = fs::read_to_string(path.join("schedstat"))?;
+            scheduled += Duration::from_nanos(number(line.split_whitespace().next())?);
+        }
+    }
+    Ok(scheduled)
+}
+
 /// Resident memory of a process in octets.
 pub fn resident(pid: u32) -> io::Result<u64> {
     memory(pid, "VmRSS:")

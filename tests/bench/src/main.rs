@@ -19,6 +19,7 @@ mod reloads;
 mod rounds;
 mod stats;
 mod table;
+mod verdicts;
 mod work;
 mod world;
 
@@ -36,6 +37,7 @@ use interrupt::Interrupt;
 use load::Pace;
 use peers::{gdnsd, gslb};
 use rounds::Method;
+use verdicts::Extent;
 use work::{Bench, Work};
 
 #[derive(Parser)]
@@ -69,6 +71,23 @@ enum Suite {
         /// Of what is garbage.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Verdicts of ten thousand targets that twenty vantages look at: CPU, time to the answer, cost of answers beside.
+    Verdicts {
+        /// For which the cost of each kind of time is measured.
+        #[arg(long, default_value_t = 20.0)]
+        seconds: f64,
+        /// Sites that go down, while all is quiet and while others change.
+        #[arg(long, default_value_t = 100)]
+        flips: usize,
+        /// Of queries beside; 0 for none.
+        #[arg(long, default_value_t = 21)]
+        rounds: u32,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Another gslb-dns than the one beside this program.
+        #[arg(long, value_name = "PROGRAM")]
+        program: Option<PathBuf>,
     },
     /// A server on its core.
     #[command(hide = true)]
@@ -139,6 +158,9 @@ fn main() -> ExitCode {
         Some(Suite::All(options) | Suite::Dns(options)) => dns(options),
         Some(Suite::Reloads { reloads }) => reload(reloads),
         Some(Suite::Garbage { rounds, seconds, seed }) => garbage(rounds, seconds, seed),
+        Some(Suite::Verdicts { seconds, flips, rounds, seed, program }) => {
+            verdicts(seconds, flips, rounds, seed, program)
+        }
         Some(Suite::OnCore { core, program }) => served(peers::become_on_core(core, &program)),
         Some(Suite::Echo { address, width, reply_size }) => {
             served(peers::echo::serve(address, width, reply_size))
@@ -219,6 +241,27 @@ fn garbage(rounds: u32, seconds: f64, seed: u64) -> anyhow::Result<ExitCode> {
     cpu::pin(cores.generator)?;
     let outcome =
         garbage::measure(&program, cores, dir.path(), (rounds, lasting), seed, &interrupt)?;
+    println!("{}", outcome.text());
+    Ok(if outcome.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn verdicts(
+    seconds: f64,
+    flips: usize,
+    rounds: u32,
+    seed: u64,
+    program: Option<PathBuf>,
+) -> anyhow::Result<ExitCode> {
+    let Some(program) = program.map_or_else(gslb::find, |program| Ok(Some(program)))? else {
+        bail!("gslb-dns is not built; build it with: cargo build --release --workspace");
+    };
+    let lasting = Duration::try_from_secs_f64(seconds).context("--seconds")?;
+    let interrupt = Interrupt::watch()?;
+    let cores = Cores::pick()?;
+    let dir = tempfile::tempdir()?;
+    cpu::pin(cores.generator)?;
+    let extent = Extent { lasting, flips, rounds, seed };
+    let outcome = verdicts::measure(&program, cores, dir.path(), &extent, &interrupt)?;
     println!("{}", outcome.text());
     Ok(if outcome.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -58,6 +58,21 @@ impl Queries {
         Ok(queries)
     }
 
+    /// Asks for steered names, drawn from these labels of one length; each with the address that is right.
+    pub fn steered(labels: &[(String, Ipv4Addr)], dice: &mut Dice) -> anyhow::Result<Queries> {
+        let mut queries = Queries::none();
+        for _ in 0..PREPARED {
+            let (label, expected) = &labels[dice.below(labels.len())];
+            queries.push(&encode(label, None)?, *expected);
+        }
+        Ok(queries)
+    }
+
+    /// One query for a label.
+    pub fn one(label: &str) -> anyhow::Result<Vec<u8>> {
+        encode(label, None)
+    }
+
     pub fn len(&self) -> usize {
         self.expected.len()
     }
