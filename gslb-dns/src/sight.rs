@@ -172,13 +172,13 @@ impl SightOf<'_> {
         let vantages = self.world.vantages.iter().zip(&self.judgement.vantages);
         let votes = vantages.filter_map(|(vantage, standing)| {
             let stream = self.inbox.vantage(&vantage.name)?;
-            let entry = stream.entry(*id)?;
-            let since = stream.on_our_clock(Duration::from_millis(entry.since));
+            let said = stream.said(*id)?;
+            let (entry, since) = (said.entry, Duration::from_millis(said.entry.since));
             Some(VoteSeen {
                 vantage: vantage.name.to_string(),
                 state: entry.state.as_str(),
                 counts: *standing == Standing::Trusted,
-                since: since.map(|since| self.wall(since)),
+                since: Some(self.wall(said.on_our_clock(since))),
                 reason: entry.reason,
                 detail: entry.detail.clone(),
                 phases_ms: entry.phases_ms,

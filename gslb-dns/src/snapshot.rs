@@ -38,7 +38,7 @@ pub struct Snapshot {
     pub board: Board,
     /// Networks of clients that are told what they were answered from: nobody, unless `trusting` says so.
     trusted: Arc<[IpNet]>,
-    plans: Vec<Plan>,
+    plans: Vec<Arc<Plan>>,
 }
 
 /// One service under one board.
@@ -181,8 +181,18 @@ impl Groundwork {
 
 impl Snapshot {
     pub fn new(ground: Arc<Groundwork>, board: Board) -> Snapshot {
-        let world = &ground.world;
-        let plans = world.service_ids().map(|id| Plan::new(&ground, &board, id)).collect();
+        Snapshot::beside(ground, board, None)
+    }
+
+    /// The same beside one that runs, whose plans are taken over of services of which the very same is believed.
+    pub fn beside(ground: Arc<Groundwork>, board: Board, running: Option<&Snapshot>) -> Snapshot {
+        let running = running.filter(|running| Arc::ptr_eq(&running.ground, &ground));
+        let plan = |id: ServiceId| {
+            let same = running.filter(|running| board.shares(&running.board, id));
+            let same = same.map(|running| Arc::clone(&running.plans[id.index()]));
+            same.unwrap_or_else(|| Arc::new(Plan::new(&ground, &board, id)))
+        };
+        let plans = ground.world.service_ids().map(plan).collect();
         Snapshot { plans, ground, board, trusted: [].into() }
     }
 

@@ -9,9 +9,10 @@ use geoip::{Continent, Place};
 
 use crate::verdict::Share;
 use crate::verdict::quorum::Quorum;
+use crate::verdict::tally::MOST_VOICES;
 
 /// Vantages of a world: as many as a `Tally` counts without overflow.
-pub const MOST_VANTAGES: usize = 64;
+pub const MOST_VANTAGES: usize = MOST_VOICES;
 /// Checks that one service may ask for.
 pub const MOST_CHECKS: usize = 16;
 

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use geoip::Continent;
 use jiff::Timestamp;
@@ -78,7 +79,7 @@ pub struct View {
 
 /// By service, then by candidate; `None` where nobody watches.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Views(pub Vec<Option<Vec<View>>>);
+pub struct Views(pub Vec<Option<Arc<[View]>>>);
 
 /// 0 to 1, the share of a class of clients that a site takes now.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -95,7 +96,16 @@ pub struct Board {
     pub at: Timestamp,
     /// The highest number that an order had been given by then, or 0.
     pub orders: u64,
-    services: Vec<Beliefs>,
+    services: Vec<Part>,
+}
+
+/// One service's part, and what it was made of: a part of which that is the same is the same.
+#[derive(Clone, Debug)]
+struct Part {
+    beliefs: Arc<Beliefs>,
+    /// Of the beliefs, for the board's.
+    digest: [u8; 32],
+    views: Option<Arc<[View]>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -154,8 +164,53 @@ impl Board {
         last_known: &LastKnown,
         now: Timestamp,
     ) -> Board {
-        let services = world.services.iter().enumerate().map(|(index, service)| {
-            let views = views.0.get(index).and_then(Option::as_deref);
+        Board::made(number, world, views, overrides, last_known, now, |_, _| None)
+    }
+
+    /// The board that comes after this one in the same world, with the same orders as far as they have come, and the same
+    /// memory of who was fit: where watching has found out nothing else, what is believed is the same.
+    pub fn next(
+        &self,
+        number: u64,
+        world: &World,
+        views: &Views,
+        overrides: &[&Override],
+        last_known: &LastKnown,
+        now: Timestamp,
+    ) -> Board {
+        let same = |index: usize, views: Option<&Arc<[View]>>| {
+            let part: &Part = self.services.get(index)?;
+            let is_same = match (&part.views, views) {
+                (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            is_same.then(|| part.clone())
+        };
+        let mut board = Board::made(number, world, views, overrides, last_known, now, same);
+        // What is believed may be the same though something else was seen.
+        for (part, before) in board.services.iter_mut().zip(&self.services) {
+            if !Arc::ptr_eq(&part.beliefs, &before.beliefs) && part.beliefs == before.beliefs {
+                part.beliefs = Arc::clone(&before.beliefs);
+            }
+        }
+        board
+    }
+
+    fn made(
+        number: u64,
+        world: &World,
+        views: &Views,
+        overrides: &[&Override],
+        last_known: &LastKnown,
+        now: Timestamp,
+        same: impl Fn(usize, Option<&Arc<[View]>>) -> Option<Part>,
+    ) -> Board {
+        let parts = world.services.iter().enumerate().map(|(index, service)| {
+            let views = views.0.get(index).and_then(Option::as_ref);
+            if let Some(same) = same(index, views) {
+                return same;
+            }
             let name = service.name.to_host();
             let about = |said: &&Override| said.is_in_force(now) && said.service.matches(&name);
             let overrides: Vec<&Override> = overrides.iter().copied().filter(about).collect();
@@ -166,9 +221,10 @@ impl Board {
                 let before = watched(view, service.act, candidate.weight);
                 standing(site, before, &overrides, now)
             });
-            Beliefs::new(standings.collect(), last_known.of(world, service))
+            let beliefs = Beliefs::new(standings.collect(), last_known.of(world, service));
+            Part { views: views.cloned(), ..Part::of(beliefs) }
         });
-        Board { at: now, ..Board::of(number, services.collect()) }
+        Board { at: now, ..Board::of_parts(number, parts.collect()) }
     }
 
     /// This board, made of orders up to this number.
@@ -179,11 +235,12 @@ impl Board {
 
     /// A board of the beliefs given, of no moment.
     pub fn of(number: u64, services: Vec<Beliefs>) -> Board {
-        let mut hash = Sha256::new();
-        for beliefs in &services {
-            beliefs.digest(&mut hash);
-        }
-        let whole: [u8; 32] = hash.finalize().into();
+        Board::of_parts(number, services.into_iter().map(Part::of).collect())
+    }
+
+    fn of_parts(number: u64, services: Vec<Part>) -> Board {
+        let digests: Vec<u8> = services.iter().flat_map(|part| part.digest).collect();
+        let whole: [u8; 32] = Sha256::digest(digests).into();
         let digest = *whole.first_chunk().expect("16 octets stand in 32");
         let (digest, at) = (BoardDigest(digest), Timestamp::UNIX_EPOCH);
         Board { number, digest, at, orders: 0, services }
@@ -195,12 +252,24 @@ impl Board {
     }
 
     pub fn of_service(&self, service: ServiceId) -> &Beliefs {
-        &self.services[service.index()]
+        &self.services[service.index()].beliefs
+    }
+
+    /// Whether what is believed of a service is the very same as in the other board, which one of them took over.
+    pub fn shares(&self, other: &Board, service: ServiceId) -> bool {
+        let of = |board: &Board| {
+            board.services.get(service.index()).map(|part| Arc::as_ptr(&part.beliefs))
+        };
+        of(self).is_some() && of(self) == of(other)
     }
 
     /// Whether the other board believes the same for the same reasons.
     pub fn agrees_with(&self, other: &Board) -> bool {
-        self.services == other.services
+        let is_same = |(one, other): (&Part, &Part)| {
+            Arc::ptr_eq(&one.beliefs, &other.beliefs) || one.beliefs == other.beliefs
+        };
+        self.services.len() == other.services.len()
+            && self.services.iter().zip(&other.services).all(is_same)
     }
 
     /// This board as it would be if what is supposed were so.
@@ -208,7 +277,7 @@ impl Board {
     pub fn supposing(&self, world: &World, suppositions: &[Supposition]) -> Board {
         let services = world.services.iter().zip(&self.services);
         let supposed =
-            services.map(|(service, beliefs)| beliefs.supposing(world, service, suppositions));
+            services.map(|(service, part)| part.beliefs.supposing(world, service, suppositions));
         let &Board { number, at, orders, .. } = self;
         Board { at, orders, ..Board::of(number, supposed.collect()) }
     }
@@ -288,6 +357,14 @@ impl fmt::Display for Supposition {
             Supposed::Duty(Duty::Serving) => "undrained",
         };
         write!(f, "{state}={}", self.sites)
+    }
+}
+
+impl Part {
+    fn of(beliefs: Beliefs) -> Part {
+        let mut hash = Sha256::new();
+        beliefs.digest(&mut hash);
+        Part { beliefs: Arc::new(beliefs), digest: hash.finalize().into(), views: None }
     }
 }
 
@@ -500,8 +577,8 @@ impl fmt::Display for BoardDigest {
 mod tests {
     use super::*;
 
-    /// SHA-256, cut to 128 bits, of health, duty, weight (u32) and admit (f64) of each site, a zero, who was fit,
-    /// and 0xff: for each service, in the world's order. Servers of several versions must agree on it.
+    /// SHA-256, cut to 128 bits, of each service's, in the world's order; that is SHA-256 of health, duty, weight (u32)
+    /// and admit (f64) of each site, a zero, who was fit, and 0xff. Servers of several versions must agree on it.
     #[test]
     fn a_digest_is_the_same_everywhere() {
         let standing = |health, duty, weight, admit| {
@@ -522,7 +599,7 @@ mod tests {
             let beliefs = Beliefs::new(standings.clone(), SiteSet::EMPTY);
             Board::of(number, vec![beliefs])
         };
-        assert_eq!(board(1).digest.to_string(), "ea8ff79f0ba846f4e61d1a694c08a481");
+        assert_eq!(board(1).digest.to_string(), "9c2c015c056aa83ed8e01a664715f928");
         // What each server counts for itself, and when it looked, is no part of what is believed.
         let later = Board { at: Timestamp::MAX, ..board(2).ordered_up_to(9) };
         assert_eq!(later.digest, board(1).digest);

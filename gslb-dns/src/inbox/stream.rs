@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use common::report::{Boot, Digest, EntryHash, Head, MOST_TARGETS, Mark, Own};
 
+/// Keys that a stream remembers as told of lately: whoever is further behind reads everything, which is about as quick.
+const MOST_LATELY: usize = 4096;
 /// Runs of a producer that another took the place of: so many are remembered, the last first.
 const MOST_SUPERSEDED: usize = 8;
 
@@ -18,6 +20,7 @@ pub struct Stream<K, E> {
     /// Nothing up to this is taken; of a run before ours it is all that is known.
     mark: Mark,
     heard: Option<Heard<K, E>>,
+    lately: Lately<K>,
     /// Runs that are over, the last first.
     superseded: Vec<Boot>,
 }
@@ -25,9 +28,8 @@ pub struct Stream<K, E> {
 #[derive(Clone, Debug)]
 struct Heard<K, E> {
     boot: Boot,
-    /// Both clocks when the last report came.
+    /// When the last report came.
     arrived: Duration,
-    produced: Duration,
     valid: Duration,
     own: Own,
     entries: HashMap<K, Kept<E>>,
@@ -38,6 +40,34 @@ struct Heard<K, E> {
 struct Kept<E> {
     hash: EntryHash,
     entry: E,
+    told: Clocks,
+}
+
+/// Both clocks when something was told.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    arrived: Duration,
+    produced: Duration,
+}
+
+/// What was told of one thing.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'s, E> {
+    pub entry: &'s E,
+    told: Clocks,
+}
+
+/// How far somebody has followed what one producer says.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Place(u64);
+
+/// What a stream has last told of: a reader who is no further behind need look at nothing else.
+#[derive(Clone, Debug)]
+struct Lately<K> {
+    /// Of all that was ever told, a whole report counting as one.
+    count: u64,
+    /// The last of them.
+    keys: Vec<K>,
 }
 
 /// What a report says of one thing.
@@ -74,7 +104,8 @@ pub enum Oddity {
 impl<K: Copy + Eq + Hash, E> Stream<K, E> {
     /// One of which nothing was heard since we began; `floor` is its last mark before that.
     pub fn new(floor: Mark) -> Stream<K, E> {
-        Stream { mark: floor, heard: None, superseded: vec![] }
+        let lately = Lately { count: 0, keys: vec![] };
+        Stream { mark: floor, heard: None, lately, superseded: vec![] }
     }
 
     /// Of the last report taken.
@@ -84,7 +115,25 @@ impl<K: Copy + Eq + Hash, E> Stream<K, E> {
 
     /// What was said of one thing, whether or not it still holds.
     pub fn entry(&self, key: K) -> Option<&E> {
-        self.heard.as_ref()?.entries.get(&key).map(|kept| &kept.entry)
+        self.said(key).map(|said| said.entry)
+    }
+
+    /// The same, with when it was told.
+    pub fn said(&self, key: K) -> Option<Said<'_, E>> {
+        let kept = self.heard.as_ref()?.entries.get(&key)?;
+        Some(Said { entry: &kept.entry, told: kept.told })
+    }
+
+    /// How far it has come.
+    pub fn place(&self) -> Place {
+        Place(self.lately.count)
+    }
+
+    /// What it has told of since, some of it more than once; `None` if all may be something else.
+    pub fn told_since(&self, place: Place) -> Option<&[K]> {
+        let Lately { count, keys } = &self.lately;
+        let missed = usize::try_from(count.checked_sub(place.0)?).ok()?;
+        keys.get(keys.len().checked_sub(missed)?..)
     }
 
     pub fn own(&self) -> Option<&Own> {
@@ -98,12 +147,6 @@ impl<K: Copy + Eq + Hash, E> Stream<K, E> {
 
     pub fn is_fresh(&self, now: Duration) -> bool {
         self.lease_ends().is_some_and(|end| now < end)
-    }
-
-    /// An instant of the producer's clock on ours; what it says of the future was now.
-    pub fn on_our_clock(&self, instant: Duration) -> Option<Duration> {
-        let heard = self.heard.as_ref()?;
-        Some(heard.arrived.saturating_sub(heard.produced.saturating_sub(instant)))
     }
 
     /// Takes a report of this producer, or says why not; then nothing has changed.
@@ -146,10 +189,11 @@ impl<K: Copy + Eq + Hash, E> Stream<K, E> {
     ) -> Reception {
         let mut digest = Digest::default();
         let mut entries = HashMap::new();
+        let told = Clocks { arrived: now, produced: head.now };
         for (key, change) in changes {
             let Change::Said(hash, entry) = change else { continue };
             digest.add(hash);
-            entries.insert(key, Kept { hash, entry });
+            entries.insert(key, Kept { hash, entry, told });
             if entries.len() > MOST_TARGETS {
                 return Reception::TooMany;
             }
@@ -166,10 +210,10 @@ impl<K: Copy + Eq + Hash, E> Stream<K, E> {
             oddity = Oddity::WrongDigest;
         }
         self.mark = head.mark;
+        self.lately.forget();
         self.heard = Some(Heard {
             boot: head.boot,
             arrived: now,
-            produced: head.now,
             valid: head.valid,
             own: head.own.clone(),
             entries,
@@ -203,16 +247,43 @@ impl<K: Copy + Eq + Hash, E> Stream<K, E> {
         if digest != head.digest {
             return Reception::SendWhole;
         }
+        let told = Clocks { arrived: now, produced: head.now };
+        self.lately.add(changes.keys().copied());
         for (key, change) in changes {
             match change {
-                Change::Said(hash, entry) => heard.entries.insert(key, Kept { hash, entry }),
+                Change::Said(hash, entry) => heard.entries.insert(key, Kept { hash, entry, told }),
                 Change::Gone => heard.entries.remove(&key),
             };
         }
-        (heard.arrived, heard.produced, heard.valid) = (now, head.now, head.valid);
+        (heard.arrived, heard.valid) = (now, head.valid);
         (heard.digest, heard.own) = (digest, head.own.clone());
         self.mark = head.mark;
         Reception::Taken(Oddity::None)
+    }
+}
+
+impl<E> Said<'_, E> {
+    /// An instant of the producer's clock on ours, as of when this was told; what it said of the future was then. Later
+    /// reports move it no more: what was is where it was.
+    pub fn on_our_clock(&self, instant: Duration) -> Duration {
+        let Clocks { arrived, produced } = self.told;
+        arrived.saturating_sub(produced.saturating_sub(instant))
+    }
+}
+
+impl<K> Lately<K> {
+    fn add(&mut self, keys: impl ExactSizeIterator<Item = K>) {
+        self.count += keys.len() as u64;
+        self.keys.extend(keys);
+        if self.keys.len() > 2 * MOST_LATELY {
+            self.keys.drain(..self.keys.len() - MOST_LATELY);
+        }
+    }
+
+    /// Everything was told anew.
+    fn forget(&mut self) {
+        self.count += 1;
+        self.keys.clear();
     }
 }
 

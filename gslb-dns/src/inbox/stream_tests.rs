@@ -147,11 +147,55 @@ fn what_was_known_before_a_restart_of_ours_is_not_replayed() {
 fn times_are_of_our_clock() {
     let mut stream: Stream<u8, u64> = Stream::new(Mark::default());
     let at = Duration::from_secs;
-    assert_eq!(stream.on_our_clock(at(1)), None);
+    assert!(stream.said(1).is_none());
     stream.on_report(at(1000), &head("a:1.1"), [(1, said(7))]);
-    assert_eq!(stream.on_our_clock(at(470)), Some(at(970)));
-    assert_eq!(stream.on_our_clock(at(600)), Some(at(1000)), "not in our future");
+    let check = |stream: &Stream<u8, u64>| {
+        let said = stream.said(1).unwrap();
+        assert_eq!(said.on_our_clock(at(470)), at(970));
+        assert_eq!(said.on_our_clock(at(600)), at(1000), "not in our future");
+    };
+    check(&stream);
     assert!(stream.is_fresh(at(1009)) && !stream.is_fresh(at(1010)));
+    // A later report that was longer under way, and does not speak of it.
+    assert!(taken(stream.on_report(at(1007), &head("a:1.2<1.1"), [])));
+    check(&stream);
+}
+
+fn taken(reception: Reception) -> bool {
+    matches!(reception, Reception::Taken(_))
+}
+
+#[test]
+fn a_reader_is_told_what_is_new_or_to_read_everything() {
+    let mut stream: Stream<usize, u64> = Stream::new(Mark::default());
+    let now = Duration::from_secs(1000);
+    let begin = stream.place();
+    assert_eq!(stream.told_since(begin), Some(&[][..]));
+    assert!(taken(stream.on_report(now, &head("a:1.1"), [])));
+    assert_eq!(stream.told_since(begin), None, "a whole report");
+    let whole = stream.place();
+    let mut seq = 1;
+    let mut tell = |stream: &mut Stream<usize, u64>, keys: std::ops::Range<usize>| {
+        seq += 1;
+        let mut head = head(&format!("a:1.{seq}<1.1"));
+        head.digest = Digest::default();
+        let gone = keys.map(|key| (key, Change::Gone));
+        assert!(taken(stream.on_report(now, &head, gone)));
+    };
+    tell(&mut stream, 3..4);
+    let after_one = stream.place();
+    tell(&mut stream, 7..8);
+    assert_eq!(stream.told_since(whole), Some(&[3, 7][..]));
+    assert_eq!(stream.told_since(after_one), Some(&[7][..]));
+    assert_eq!(stream.told_since(stream.place()), Some(&[][..]));
+    // As much as is remembered for sure, and one more than is ever kept.
+    for (count, is_known) in [(MOST_LATELY, true), (2 * MOST_LATELY + 1, false)] {
+        let place = stream.place();
+        tell(&mut stream, 0..count);
+        assert_eq!(stream.told_since(place).is_some(), is_known, "{count}");
+    }
+    // Of another stream.
+    assert_eq!(Stream::<usize, u64>::new(Mark::default()).told_since(whole), None);
 }
 
 #[test]

@@ -1,14 +1,17 @@
-//! Whose word counts, and what those say of each target.
+//! Whose word counts, and what those say of each target: followed, so that what is said anew is all that is looked at.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use common::report::{Entry, Reason, State};
+use common::target::TargetId;
 use geoip::Continent;
 
 use super::Standing;
 use crate::inbox::Inbox;
+use crate::inbox::stream::{Place, Said, Stream};
 use crate::verdict::Evidence;
-use crate::verdict::row::{Row, Voice, distrusted};
+use crate::verdict::row::{Rows, Voice};
 use crate::world::World;
 
 /// One vantage's word on one target.
@@ -23,60 +26,173 @@ pub struct Vote {
     pub flaps: u32,
 }
 
-/// How each vantage's word counts, and by target what those say whose word does.
-pub fn hear(now: Duration, world: &World, inbox: &Inbox) -> (Vec<Standing>, Vec<Vec<Vote>>) {
-    let streams: Vec<_> =
-        world.vantages.iter().map(|vantage| inbox.vantage(&vantage.name)).collect();
-    let fresh = streams.iter().map(|stream| stream.filter(|stream| stream.is_fresh(now)));
-    let fresh: Vec<_> = fresh.collect();
-    let said = |vantage: usize, target: usize| {
-        fresh[vantage].and_then(|stream| stream.entry(world.targets[target].0))
-    };
-    let sites = sites_of(world);
-    let rows: Vec<Row> = (0..world.targets.len())
-        .map(|target| {
-            let say = |vantage| said(vantage, target).map_or(Evidence::None, Evidence::of);
-            Row { site: sites[target], said: (0..streams.len()).map(say).collect() }
-        })
-        .collect();
-    let voices: Vec<Voice> = world
-        .vantages
-        .iter()
-        .zip(&fresh)
-        .map(|(vantage, stream)| {
-            let own = stream.and_then(|stream| stream.own());
-            Voice { domain: vantage.domain, is_blind: own.is_some_and(|own| own.blind.is_some()) }
-        })
-        .collect();
-    let distrust = distrusted(&voices, &rows);
-    let standings: Vec<Standing> = (0..streams.len())
-        .map(|vantage| match (streams[vantage], fresh[vantage], distrust[vantage]) {
-            (_, Some(_), Some(why)) => Standing::Distrusted(why),
-            (_, Some(_), None) => Standing::Trusted,
-            (Some(stream), None, _) if stream.lease_ends().is_some() => Standing::Silent,
-            (_, None, _) => Standing::NeverHeard,
-        })
-        .collect();
-    let votes = rows.iter().enumerate().map(|(target, row)| {
-        let of = |vantage: usize| {
-            let is_trusted = standings[vantage] == Standing::Trusted;
-            let (stream, entry) =
-                fresh[vantage].zip(said(vantage, target)).filter(|_| is_trusted)?;
-            let since = stream.on_our_clock(Duration::from_millis(entry.since));
+/// What vantages have said as far as it was judged, and how their words counted.
+#[derive(Debug)]
+pub struct Hearing {
+    /// By target: a site that it belongs to.
+    sites: Vec<usize>,
+    /// By vantage; empty before anything was heard.
+    columns: Vec<Column>,
+    rows: Rows,
+    standings: Vec<Standing>,
+}
+
+/// One vantage, as far as it was followed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Column {
+    /// Of a vantage that never said anything, the beginning.
+    place: Place,
+    is_fresh: bool,
+    is_blind: bool,
+}
+
+/// Targets on which some word that counts may be another than before, and how all those words count now.
+pub struct Heard<'i> {
+    pub targets: Vec<usize>,
+    /// By vantage.
+    standings: Vec<Standing>,
+    /// By vantage, whose last report still holds.
+    fresh: Vec<Option<&'i Stream<TargetId, Entry>>>,
+}
+
+impl Hearing {
+    pub fn new(world: &World) -> Hearing {
+        let sites = sites_of(world);
+        let rows = Rows::new(vec![], &sites);
+        Hearing { sites, columns: vec![], rows, standings: vec![] }
+    }
+
+    /// How each vantage's word counts, by vantage.
+    pub fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+
+    /// Forgets what was followed: everything is heard anew.
+    pub fn forget(&mut self) {
+        self.columns.clear();
+    }
+
+    /// Hears what was said since the last time; `numbers` are those of targets in this world.
+    pub fn hear<'i>(
+        &mut self,
+        now: Duration,
+        world: &World,
+        inbox: &'i Inbox,
+        numbers: &HashMap<TargetId, usize>,
+    ) -> Heard<'i> {
+        let streams: Vec<_> =
+            world.vantages.iter().map(|vantage| inbox.vantage(&vantage.name)).collect();
+        let columns: Vec<Column> = streams.iter().map(|stream| Column::of(now, *stream)).collect();
+        let fresh: Vec<_> =
+            streams.iter().map(|stream| stream.filter(|stream| stream.is_fresh(now))).collect();
+        let told = self.told_since(&columns, &streams);
+        let everything = || (0..self.sites.len()).collect::<Vec<usize>>();
+        let mut targets = match told {
+            Some(told) => {
+                let known = told.iter().filter_map(|id| numbers.get(id).copied());
+                let mut targets: Vec<usize> = known.collect();
+                targets.sort_unstable();
+                targets.dedup();
+                targets
+            }
+            None => {
+                let voices = world.vantages.iter().zip(&columns).map(|(vantage, column)| Voice {
+                    domain: vantage.domain,
+                    is_blind: column.is_blind,
+                });
+                self.rows = Rows::new(voices.collect(), &self.sites);
+                everything()
+            }
+        };
+        for target in &targets {
+            let said = said(&fresh, world.targets[*target].0);
+            let said =
+                said.map(|said| said.map_or(Evidence::None, |said| Evidence::of(said.entry)));
+            self.rows.say(*target, &said.collect::<Vec<_>>());
+        }
+        let distrust = self.rows.distrusted();
+        let standings: Vec<Standing> = (0..streams.len())
+            .map(|vantage| match (streams[vantage], fresh[vantage], distrust[vantage]) {
+                (_, Some(_), Some(why)) => Standing::Distrusted(why),
+                (_, Some(_), None) => Standing::Trusted,
+                (Some(stream), None, _) if stream.lease_ends().is_some() => Standing::Silent,
+                (_, None, _) => Standing::NeverHeard,
+            })
+            .collect();
+        let counts = |standings: &[Standing]| -> Vec<bool> {
+            standings.iter().map(|standing| *standing == Standing::Trusted).collect()
+        };
+        if counts(&standings) != counts(&self.standings) {
+            targets = everything();
+        }
+        self.columns = columns;
+        self.standings.clone_from(&standings);
+        Heard { targets, standings, fresh }
+    }
+
+    /// What was told of since the last time; `None` if anything may be something else.
+    fn told_since(
+        &self,
+        columns: &[Column],
+        streams: &[Option<&Stream<TargetId, Entry>>],
+    ) -> Option<Vec<TargetId>> {
+        if self.columns.len() != columns.len() {
+            return None;
+        }
+        let mut all = Vec::new();
+        for ((before, after), stream) in self.columns.iter().zip(columns).zip(streams) {
+            if (before.is_fresh, before.is_blind) != (after.is_fresh, after.is_blind) {
+                return None;
+            }
+            // What somebody says who is not heard is nothing.
+            if let Some(stream) = stream.filter(|_| after.is_fresh) {
+                all.extend_from_slice(stream.told_since(before.place)?);
+            }
+        }
+        Some(all)
+    }
+}
+
+impl Column {
+    fn of(now: Duration, stream: Option<&Stream<TargetId, Entry>>) -> Column {
+        let fresh = stream.filter(|stream| stream.is_fresh(now));
+        let own = fresh.and_then(|stream| stream.own());
+        Column {
+            place: stream.map(|stream| stream.place()).unwrap_or_default(),
+            is_fresh: fresh.is_some(),
+            is_blind: own.is_some_and(|own| own.blind.is_some()),
+        }
+    }
+}
+
+impl Heard<'_> {
+    /// The words on one target that count, in the order of their vantages.
+    pub fn votes(&self, world: &World, target: usize) -> Vec<Vote> {
+        let all = said(&self.fresh, world.targets[target].0).enumerate();
+        let of = |(vantage, said): (usize, Option<Said<'_, Entry>>)| {
+            let said = said.filter(|_| self.standings[vantage] == Standing::Trusted)?;
+            let entry = said.entry;
+            let since = said.on_our_clock(Duration::from_millis(entry.since));
             Some(Vote {
-                domain: voices[vantage].domain,
+                domain: world.vantages[vantage].domain,
                 region: world.vantages[vantage].place.continent,
-                evidence: row.said[vantage],
+                evidence: Evidence::of(entry),
                 // Who has seen no other state has seen this one always.
-                since: since.filter(|_| entry.flaps > 0 || entry.state == State::Down),
+                since: (entry.flaps > 0 || entry.state == State::Down).then_some(since),
                 is_refused: entry.reason == Some(Reason::Refused),
                 flaps: entry.flaps,
             })
         };
-        (0..streams.len()).filter_map(of).collect()
-    });
-    let votes = votes.collect();
-    (standings, votes)
+        all.filter_map(of).collect()
+    }
+}
+
+/// What every vantage says of a target, if its last report still holds.
+fn said<'i>(
+    fresh: &[Option<&'i Stream<TargetId, Entry>>],
+    id: TargetId,
+) -> impl Iterator<Item = Option<Said<'i, Entry>>> {
+    fresh.iter().map(move |stream| stream.and_then(|stream| stream.said(id)))
 }
 
 /// By target, a site that it belongs to.

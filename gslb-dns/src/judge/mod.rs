@@ -1,10 +1,13 @@
 //! What all vantages say, judged for every service at one moment.
 //!
-//! inbox ─▶ (rows, tallies, quorum) ─▶ each address ─▶ each candidate ─▶ (cap, grace) ─▶ board
+//! inbox ─▶ hear (rows, whose word counts) ─▶ target (tally, quorum) ─▶ views (cap, grace) ─▶ board
 //!
-//! Pure. What it keeps from one judgement to the next are the verdicts that evidence may hold.
+//! Pure. What it keeps from one judgement to the next are the verdicts that evidence may hold, and how far it has
+//! heard: only what was said since is judged, and what time alone has changed, and it comes to the same as if all were
+//! judged (`tests::follow::what_is_followed_is_as_if_all_were_judged`).
 
 mod back;
+mod case;
 mod hear;
 mod target;
 mod views;
@@ -16,15 +19,14 @@ use common::target::TargetId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::hear::hear;
-use self::target::{Judged, judge_one};
-use self::views::views;
+use self::case::{Case, Of};
+use self::hear::Hearing;
 use crate::health::board::Views;
 use crate::inbox::Inbox;
 use crate::verdict::Verdict;
 use crate::verdict::quorum::Ground;
 use crate::verdict::row::Distrust;
-use crate::world::{Service, World};
+use crate::world::{Epoch, Service, World};
 
 /// After a start, within which nobody is taken out: some probes have yet to be heard.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -42,12 +44,36 @@ struct HeldVerdict {
 
 #[derive(Debug)]
 pub struct Judge {
-    /// By service and target.
-    believed: HashMap<(Box<str>, TargetId), Believed>,
+    /// By service and target: what was believed before anything was judged.
+    before: Verdicts,
+    watched: Option<Watched>,
+    judgement: Judgement,
     /// Until when nobody is taken out.
     grace_ends: Duration,
+    /// When it judged last.
+    judged_at: Duration,
     /// When something changes next though nobody says anything.
     next_change: Option<Duration>,
+    /// Counts the changes of what a restart will want to know.
+    revision: u64,
+}
+
+type Verdicts = HashMap<(Box<str>, TargetId), Believed>;
+
+/// What is watched in one world, by its numbers.
+#[derive(Debug)]
+struct Watched {
+    epoch: Epoch,
+    hearing: Hearing,
+    /// By service; `None` where nobody watches.
+    cases: Vec<Option<Case>>,
+    by_name: HashMap<Box<str>, usize>,
+    ids: Vec<TargetId>,
+    by_id: HashMap<TargetId, usize>,
+    /// By target, the services that watch it.
+    watchers: Vec<Vec<usize>>,
+    /// Targets of which something else is believed than was last judged.
+    met: Vec<usize>,
 }
 
 /// The time of a judgement, on the clock that ages evidence and on the one that people read.
@@ -94,6 +120,11 @@ pub enum Standing {
 }
 
 impl Believed {
+    /// What of it outlives a restart.
+    fn kept(&self) -> HeldVerdict {
+        HeldVerdict { verdict: self.verdict, certain: self.is_certain }
+    }
+
     /// Whether present evidence says so.
     fn is_decided(&self) -> bool {
         self.ground == Some(Ground::Decided)
@@ -122,14 +153,22 @@ impl Standing {
 impl Judge {
     /// `now` is the start, on the clock that is told later too.
     pub fn new(held: Held, now: Duration) -> Judge {
-        let believed = held.0.into_iter().flat_map(|(service, targets)| {
+        let before = held.0.into_iter().flat_map(|(service, targets)| {
             let of = move |(id, held)| {
                 let HeldVerdict { verdict, certain: is_certain } = held;
                 ((service.clone(), id), Believed { verdict, is_certain, ..Believed::default() })
             };
             targets.into_iter().map(of)
         });
-        Judge { believed: believed.collect(), grace_ends: now + GRACE, next_change: None }
+        Judge {
+            before: before.collect(),
+            watched: None,
+            judgement: Judgement::default(),
+            grace_ends: now + GRACE,
+            judged_at: now,
+            next_change: None,
+            revision: 0,
+        }
     }
 
     /// What is to be known after a restart.
@@ -137,57 +176,99 @@ impl Judge {
         self.of(|_| true)
     }
 
+    /// Another number whenever that may be something else.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     fn of(&self, is_wanted: impl Fn(&Believed) -> bool) -> Held {
         let mut held = Held::default();
-        for ((service, id), believed) in &self.believed {
+        let before = self.before.iter().map(|((service, id), believed)| (service, *id, believed));
+        let now = self.watched.iter().flat_map(Watched::believed);
+        for (service, id, believed) in before.chain(now) {
             if is_wanted(believed) {
-                let Believed { verdict, is_certain: certain, .. } = *believed;
                 let targets = held.0.entry(service.clone()).or_default();
-                targets.insert(*id, HeldVerdict { verdict, certain });
+                targets.insert(id, believed.kept());
             }
         }
         held
     }
 
-    /// Judges everything at `now`. Verdicts of what is not in the world are forgotten.
-    pub fn judge(&mut self, now: Now, world: &World, inbox: &Inbox) -> Judgement {
-        let (vantages, votes) = hear(now.monotonic, world, inbox);
+    /// Judges everything at `now`, as far as it may be something else than it was; whether anything that is answered
+    /// may differ. Verdicts of what is not in the world are forgotten.
+    pub fn judge(&mut self, now: Now, world: &World, inbox: &Inbox) -> bool {
+        let is_other_world = self.watched.as_ref().is_none_or(|of| of.epoch != world.epoch);
+        if is_other_world {
+            self.enter(world);
+        }
+        let Some(watched) = &mut self.watched else { return false };
         let is_grace = now.monotonic < self.grace_ends;
-        let mut changes: Vec<Duration> = inbox.next_silence(now.monotonic).into_iter().collect();
-        changes.extend(is_grace.then_some(self.grace_ends));
-        let mut believed = HashMap::with_capacity(self.believed.len());
-        let services = world.services.iter().map(|service| {
-            let watch = service.watch.as_ref()?;
-            let name: Box<str> = service.name.to_host().to_string().into();
-            let mut judged: HashMap<usize, Judged> = HashMap::new();
-            for target in watch.candidates.iter().flatten().flat_map(|vip| &vip.targets) {
-                let key = (name.clone(), world.targets[*target].0);
-                let last = self.believed.get(&key).copied().unwrap_or_default();
-                let mut one = judge_one(now, &watch.quorum, watch.regions, last, &votes[*target]);
-                if is_grace && one.verdict == Verdict::Down {
-                    (one.verdict, one.since) = (last.verdict, last.since);
+        let was_grace = self.judged_at < self.grace_ends;
+        // In another light, or on a clock that went back, nothing need be as it was.
+        let is_anew = is_other_world || is_grace != was_grace || now.monotonic < self.judged_at;
+        if is_anew {
+            watched.hearing.forget();
+        }
+        self.judged_at = now.monotonic;
+        let of = |index: usize| {
+            let service = &world.services[index];
+            service.watch.as_ref().map(|watch| Of { now, world, service, watch, is_grace })
+        };
+        let heard = watched.hearing.hear(now.monotonic, world, inbox, &watched.by_id);
+        let mut is_kept_anew = is_other_world;
+        let mut is_touched = vec![is_anew; world.services.len()];
+        for target in heard.targets.iter().copied().chain(std::mem::take(&mut watched.met)) {
+            let votes = heard.votes(world, target);
+            for &index in &watched.watchers[target] {
+                if let (Some(case), Some(of)) = (&mut watched.cases[index], of(index)) {
+                    is_kept_anew |= case.judge(of, target, &votes);
+                    is_touched[index] = true;
                 }
-                let step = service.ttl.max;
-                changes.extend(one.returned.and_then(|back| back.next_step(now.monotonic, step)));
-                let Judged { verdict, since, ground, up_share, is_certain, .. } = one;
-                believed.insert(
-                    key,
-                    Believed { verdict, since, ground: Some(ground), up_share, is_certain },
-                );
-                judged.insert(*target, one);
             }
-            Some(views(now.monotonic, world, service, watch, &judged, is_grace))
-        });
-        let views = Views(services.collect());
-        self.believed = believed;
-        self.next_change = changes.into_iter().min();
-        Judgement { views, vantages }
+        }
+        let mut is_answered_anew = is_other_world;
+        let mut next: Option<Duration> = None;
+        for (index, case) in watched.cases.iter_mut().enumerate() {
+            let (Some(case), Some(of)) = (case, of(index)) else { continue };
+            if is_touched[index] || case.next_change.is_some_and(|at| at <= now.monotonic) {
+                let (views, before) = (case.view(of), &mut self.judgement.views.0[index]);
+                // Whoever has the same already knows it by the pointer.
+                if before.as_deref() != Some(&*views) {
+                    *before = Some(views.into());
+                    is_answered_anew = true;
+                }
+            }
+            next = next.into_iter().chain(case.next_change).min();
+        }
+        self.judgement.vantages.clone_from_slice(watched.hearing.standings());
+        self.revision += u64::from(is_kept_anew);
+        let changes =
+            [next, inbox.next_silence(now.monotonic), is_grace.then_some(self.grace_ends)];
+        self.next_change = changes.into_iter().flatten().min();
+        is_answered_anew
+    }
+
+    /// What came of the last judgement.
+    pub fn judgement(&self) -> &Judgement {
+        &self.judgement
+    }
+
+    /// Takes over what is believed of that which this world has too.
+    fn enter(&mut self, world: &World) {
+        let mut before = std::mem::take(&mut self.before);
+        let left = self.watched.take();
+        let left = left.iter().flat_map(Watched::believed);
+        before.extend(left.map(|(service, id, believed)| ((service.clone(), id), *believed)));
+        self.watched = Some(Watched::of(world, &before));
+        self.judgement.views = Views(vec![None; world.services.len()]);
+        self.judgement.vantages = vec![Standing::NeverHeard; world.vantages.len()];
     }
 
     /// What is believed of one target of a service, and how that came about.
     pub fn of_target(&self, service: &Service, target: TargetId) -> (Verdict, &'static str) {
-        let key = (service.name.to_host().to_string().into(), target);
-        let believed = self.believed.get(&key).copied().unwrap_or_default();
+        let name = service.name.to_host().to_string();
+        let believed = self.watched.as_ref().and_then(|watched| watched.of_target(&name, target));
+        let believed = believed.copied().unwrap_or_default();
         (believed.verdict, believed.ground.map_or("never judged", Ground::as_str))
     }
 
@@ -199,13 +280,16 @@ impl Judge {
     /// Takes what a peer believes though no evidence decided it. Where we do not decide either and believe something
     /// else, both come to up: nobody is kept out for what one of two remembers.
     pub fn meet(&mut self, peer: &Held) {
-        for ((service, id), believed) in &mut self.believed {
-            let theirs = peer.0.get(service).and_then(|targets| targets.get(id));
-            if let Some(theirs) = theirs
-                && !believed.is_decided()
-                && theirs.verdict != believed.verdict
-            {
-                (believed.verdict, believed.since) = (Verdict::Up, None);
+        let Some(watched) = &mut self.watched else { return };
+        for (service, targets) in &peer.0 {
+            let Some(case) = watched.by_name.get(service).copied() else { continue };
+            let Some(case) = &mut watched.cases[case] else { continue };
+            for (id, theirs) in targets {
+                let Some(target) = watched.by_id.get(id) else { continue };
+                if case.meet(*target, theirs.verdict) {
+                    watched.met.push(*target);
+                    self.revision += 1;
+                }
             }
         }
     }
@@ -213,6 +297,54 @@ impl Judge {
     /// When something changes next though nobody says anything: a lease ends, a share grows.
     pub fn next_change(&self) -> Option<Duration> {
         self.next_change
+    }
+}
+
+impl Watched {
+    fn of(world: &World, before: &Verdicts) -> Watched {
+        let numbers = world.targets.iter().enumerate();
+        let by_id = numbers.map(|(number, (id, _))| (*id, number)).collect();
+        let mut watchers = vec![Vec::new(); world.targets.len()];
+        let (mut cases, mut by_name) = (Vec::new(), HashMap::new());
+        for (index, service) in world.services.iter().enumerate() {
+            let Some(watch) = &service.watch else {
+                cases.push(None);
+                continue;
+            };
+            let name: Box<str> = service.name.to_host().to_string().into();
+            let mut case = Case::default();
+            for &target in watch.candidates.iter().flatten().flat_map(|vip| &vip.targets) {
+                if watchers[target].last() != Some(&index) {
+                    watchers[target].push(index);
+                }
+                let known = before.get(&(name.clone(), world.targets[target].0));
+                case.believed.extend(known.map(|known| (target, *known)));
+            }
+            cases.push(Some(case));
+            by_name.insert(name, index);
+        }
+        Watched {
+            epoch: world.epoch,
+            hearing: Hearing::new(world),
+            cases,
+            by_name,
+            ids: world.targets.iter().map(|(id, _)| *id).collect(),
+            by_id,
+            watchers,
+            met: vec![],
+        }
+    }
+
+    fn of_target(&self, service: &str, target: TargetId) -> Option<&Believed> {
+        let case = self.cases[*self.by_name.get(service)?].as_ref()?;
+        case.believed.get(self.by_id.get(&target)?)
+    }
+
+    fn believed(&self) -> impl Iterator<Item = (&Box<str>, TargetId, &Believed)> {
+        self.by_name.iter().flat_map(move |(name, index)| {
+            let believed = self.cases[*index].iter().flat_map(|case| &case.believed);
+            believed.map(move |(target, believed)| (name, self.ids[*target], believed))
+        })
     }
 }
 

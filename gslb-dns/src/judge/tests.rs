@@ -1,5 +1,6 @@
 //! Stories: what vantages say, second by second, and what is believed of sites.
 
+mod follow;
 mod regions;
 
 use std::net::IpAddr;
@@ -183,12 +184,13 @@ impl Story {
 
     fn judgement(&mut self) -> Judgement {
         let wall = Timestamp::UNIX_EPOCH + self.now;
-        self.judge.judge(Now { monotonic: self.now, wall }, &self.world, &self.inbox)
+        self.judge.judge(Now { monotonic: self.now, wall }, &self.world, &self.inbox);
+        self.judge.judgement().clone()
     }
 
     fn views(&mut self) -> Vec<View> {
         let judgement = self.judgement();
-        judgement.views.0[0].clone().unwrap()
+        judgement.views.0[0].clone().unwrap().to_vec()
     }
 
     /// Health, and the share where it is not all.

@@ -3,12 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use common::{bounded, durable};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::PAUSE;
 use crate::config;
 use crate::health::board::{Board, Views};
 use crate::health::entries::{Entries, Entry, Moment};
@@ -49,6 +51,10 @@ pub struct Beliefs {
     /// Whether the disk does not hold them yet.
     unwritten: bool,
     last_known: LastKnown,
+    /// Of the board that this is from, and whether the disk holds it, and when it was last written.
+    remembered: Option<u64>,
+    is_last_known_kept: bool,
+    last_known_kept_at: Option<Duration>,
 }
 
 /// A file's octets, none if there is no file, or why it could not be read.
@@ -81,6 +87,9 @@ impl Beliefs {
             entries_lost: None,
             unwritten: false,
             last_known,
+            remembered: None,
+            is_last_known_kept: true,
+            last_known_kept_at: None,
         };
         match read_entries(&beliefs.state_dir.join(ENTRIES_FILE)) {
             Ok(entries) => beliefs.entries = entries,
@@ -170,6 +179,20 @@ impl Beliefs {
         self.board_with(&self.entries, number, ground, views, now)
     }
 
+    /// The board that comes after one of the same orders as far as they have come: `phases` says whether they have.
+    pub fn next_board(
+        &self,
+        before: &Board,
+        number: u64,
+        ground: &Groundwork,
+        views: &Views,
+        now: Timestamp,
+    ) -> Board {
+        let said: Vec<&Override> = self.said().collect();
+        let board = before.next(number, &ground.world, views, &said, &self.last_known, now);
+        board.ordered_up_to(self.entries.highest())
+    }
+
     /// The board as it was at some moment, as far as orders decide: the overrides file is taken as it is now, and
     /// so is what probes see, and who was fit when one last was. Its number is 0, since nobody was ever answered
     /// from it.
@@ -215,13 +238,23 @@ impl Beliefs {
         Ok(())
     }
 
-    /// Remembers which sites were fit, on disk too if that changed.
-    pub(super) fn remember(&mut self, ground: &Groundwork, board: &Board) -> io::Result<()> {
+    /// Remembers which sites were fit.
+    pub(super) fn remember(&mut self, ground: &Groundwork, board: &Board) {
+        if self.remembered == Some(board.number) {
+            return;
+        }
         let after = self.last_known.after(&ground.world, board);
-        if after != self.last_known {
-            let text = serde_json::to_vec_pretty(&after)?;
+        self.is_last_known_kept &= after == self.last_known;
+        (self.last_known, self.remembered) = (after, Some(board.number));
+    }
+
+    /// Has the disk hold that, if it is something else and time for it.
+    pub(super) fn keep_last_known(&mut self, now: Duration) -> io::Result<()> {
+        let is_due = self.last_known_kept_at.is_none_or(|at| now >= at + PAUSE);
+        if !self.is_last_known_kept && is_due {
+            let text = serde_json::to_vec_pretty(&self.last_known)?;
             durable::write(&self.state_dir.join(LAST_KNOWN_FILE), &text)?;
-            self.last_known = after;
+            (self.is_last_known_kept, self.last_known_kept_at) = (true, Some(now));
         }
         Ok(())
     }

@@ -10,10 +10,11 @@ use common::{bounded, durable};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::PAUSE;
 use crate::health::board::{Board, Views};
 use crate::inbox::stream::{Change, Oddity, Reception};
 use crate::inbox::{Inbox, Marks};
-use crate::judge::{Held, Judge, Judgement, Now, Standing};
+use crate::judge::{Held, Judge, Now, Standing};
 use crate::sight::SightOf;
 use crate::world::World;
 
@@ -28,13 +29,13 @@ const MARKS_PAUSE: Duration = Duration::from_secs(30);
 pub struct Evidence {
     inbox: Inbox,
     judge: Judge,
-    judgement: Judgement,
-    /// What stands in the file.
-    written: Option<Kept>,
-    written_at: Duration,
+    /// The judge's revision that stands in the file, and the marks.
+    written: Option<(u64, Marks)>,
+    /// When it was written, or was found to be as it should be.
+    written_at: Option<Duration>,
 }
 
-#[derive(Clone, Deserialize, PartialEq, Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Kept {
     version: u32,
     marks: Marks,
@@ -45,34 +46,32 @@ impl Evidence {
     /// Reads what there is. A file that cannot be read is told, and the probes soon tell the same again.
     pub fn read(state_dir: &Path, world: &World, now: Now) -> Evidence {
         let path = state_dir.join(VERDICTS_FILE);
-        let written = read(&path).unwrap_or_else(|why| {
+        let kept = read(&path).unwrap_or_else(|why| {
             warn!(why, file = %path.display(), "what was believed of sites could not be read: starting without");
             None
         });
-        let (marks, held) = match &written {
-            Some(Kept { version: _, marks, verdicts }) => (marks.clone(), verdicts.clone()),
+        let (marks, held) = match kept {
+            Some(Kept { version: _, marks, verdicts }) => (marks, verdicts),
             None => (Marks::default(), Held::default()),
         };
         let (inbox, judge) = (Inbox::restored(marks), Judge::new(held, now.monotonic));
-        let written_at = now.monotonic;
-        let mut evidence =
-            Evidence { inbox, judge, judgement: Judgement::default(), written, written_at };
+        let mut evidence = Evidence { inbox, judge, written: None, written_at: None };
         evidence.judge(world, now);
         evidence
     }
 
     pub fn views(&self) -> &Views {
-        &self.judgement.views
+        &self.judge.judgement().views
     }
 
     /// By vantage of the world.
     pub fn standings(&self) -> &[Standing] {
-        &self.judgement.vantages
+        &self.judge.judgement().vantages
     }
 
     /// Vantages whose word does not count, and why, for people.
     pub fn unheard(&self, world: &World) -> Vec<String> {
-        let vantages = world.vantages.iter().zip(&self.judgement.vantages);
+        let vantages = world.vantages.iter().zip(&self.judge.judgement().vantages);
         let told = vantages.filter_map(|(vantage, standing)| {
             let vantage = &vantage.name;
             match standing {
@@ -124,16 +123,16 @@ impl Evidence {
 
     /// Judges again; whether anything that is answered may differ.
     pub fn judge(&mut self, world: &World, now: Now) -> bool {
-        let judgement = self.judge.judge(now, world, &self.inbox);
-        let before = std::mem::replace(&mut self.judgement, judgement);
-        self.tell_vantages(world, &before.vantages);
-        before.views != self.judgement.views
+        let before = self.judge.judgement().vantages.clone();
+        let is_other = self.judge.judge(now, world, &self.inbox);
+        self.tell_vantages(world, &before);
+        is_other
     }
 
     /// What is seen and made of it, beside the board that follows from it.
     pub fn sight_of<'a>(&'a self, world: &'a World, board: &'a Board, now: Now) -> SightOf<'a> {
-        let Evidence { inbox, judge, judgement, .. } = self;
-        SightOf { world, board, inbox, judge, judgement, now }
+        let Evidence { inbox, judge, .. } = self;
+        SightOf { world, board, inbox, judge, judgement: judge.judgement(), now }
     }
 
     /// Whether time alone may have changed something.
@@ -145,7 +144,7 @@ impl Evidence {
         if before.len() != world.vantages.len() {
             return;
         }
-        let after = self.judgement.vantages.iter();
+        let after = self.judge.judgement().vantages.iter();
         for ((vantage, before), after) in world.vantages.iter().zip(before).zip(after) {
             let vantage = &*vantage.name;
             match after {
@@ -161,19 +160,29 @@ impl Evidence {
         }
     }
 
-    /// Writes what a restart will want to know, if it is something else.
+    /// Writes what a restart will want to know, if it is something else and time for that: verdicts soon, marks alone
+    /// later.
     pub fn persist(&mut self, state_dir: &Path, now: Duration) -> io::Result<()> {
-        let verdicts = self.judge.held();
-        let is_same = self.written.as_ref().is_some_and(|written| written.verdicts == verdicts);
-        if is_same && now < self.written_at + MARKS_PAUSE {
+        let is_same = |revision| self.judge.revision() == revision;
+        let pause = match self.written {
+            Some((revision, _)) if is_same(revision) => MARKS_PAUSE,
+            Some(_) | None => PAUSE,
+        };
+        if self.written_at.is_some_and(|at| now < at + pause) {
             return Ok(());
         }
-        let next = Kept { version: VERSION, marks: self.inbox.marks(), verdicts };
+        self.write(state_dir, now)
+    }
+
+    fn write(&mut self, state_dir: &Path, now: Duration) -> io::Result<()> {
+        let next = (self.judge.revision(), self.inbox.marks());
         if self.written.as_ref() != Some(&next) {
-            durable::write(&state_dir.join(VERDICTS_FILE), &serde_json::to_vec(&next)?)?;
+            let verdicts = self.judge.held();
+            let kept = Kept { version: VERSION, marks: next.1.clone(), verdicts };
+            durable::write(&state_dir.join(VERDICTS_FILE), &serde_json::to_vec(&kept)?)?;
             self.written = Some(next);
         }
-        self.written_at = now;
+        self.written_at = Some(now);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ pub use self::task::{AskError, Desk, keep};
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -42,6 +43,10 @@ use crate::world::{Node, World};
 
 /// Clocks are set right by less than this, and nobody need look.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(1);
+/// While evidence changes much, what a restart will want to know of it is written so often. What has changed since is
+/// decided anew by the first reports after a restart; only where none come does the older verdict hold. To write 10,000
+/// verdicts takes some 10 ms of a core, and waits for the disk.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Logs what `check` warns of; its notes are for who asks.
 pub fn tell_findings(findings: &Problems) {
@@ -140,7 +145,7 @@ impl Keeper {
         if let Some(why) = &keeper.lost {
             error!(why, "overrides given by command could not be read: none of them is in force");
         }
-        keeper.settle();
+        keeper.settle(None);
         keeper.persist(clocks);
         keeper.record(&By::itself(), "start", Outcome::Done, json!({}), now);
         keeper
@@ -173,7 +178,7 @@ impl Keeper {
             let _ = answer.send(reception);
         }
         if is_news && self.evidence.judge(&self.ground.world, clocks) {
-            self.rebuild(clocks.wall);
+            self.follow(clocks.wall);
         }
     }
 
@@ -202,7 +207,7 @@ impl Keeper {
         self.publish(board, now);
         self.forget(&previous.world);
         self.tell_world();
-        self.settle();
+        self.settle(None);
         self.tell_unmatched(now);
         self.metrics.reloads.adopted.inc();
         info!(%epoch, board = self.number, %digest, "reloaded: the world has changed");
@@ -274,7 +279,10 @@ impl Keeper {
         let phases = self.beliefs.phases(self.moment(now));
         let is_judged_anew = self.evidence.is_due(clocks.monotonic)
             && self.evidence.judge(&self.ground.world, clocks);
-        if *reread != Reread::Changed && phases == self.phases && !is_judged_anew {
+        if *reread != Reread::Changed && phases == self.phases {
+            if is_judged_anew {
+                self.follow(now);
+            }
             return;
         }
         self.phases = phases;
@@ -295,21 +303,42 @@ impl Keeper {
     /// Publishes the board of what is believed now, if it is another.
     fn rebuild(&mut self, now: Timestamp) {
         self.tell_overrides(now);
-        let board = self.next_board(now);
-        if board.agrees_with(&self.published.load().board) {
+        self.answer_from(self.next_board(now), now);
+    }
+
+    /// The same where evidence alone has changed since the last board, and orders have come as far as then.
+    fn follow(&mut self, now: Timestamp) {
+        let moment = self.moment(now);
+        let phases = self.beliefs.phases(moment);
+        if phases != self.phases {
+            self.phases = phases;
+            self.rebuild(now);
+            return;
+        }
+        let (number, views) = (self.number + 1, self.evidence.views());
+        let before = self.published.load();
+        let board = self.beliefs.next_board(&before.board, number, &self.ground, views, moment);
+        self.answer_from(board, now);
+    }
+
+    /// Publishes a board, if it is another.
+    fn answer_from(&mut self, board: Board, now: Timestamp) {
+        let before = self.published.load();
+        if board.agrees_with(&before.board) {
             return;
         }
         let digest = board.digest;
         self.publish(board, now);
         info!(board = self.number, %digest, "board changed");
-        self.settle();
+        self.settle(Some(&before));
     }
 
     /// Answers from this board of the present world from now on.
     fn publish(&mut self, board: Board, now: Timestamp) {
         self.number = board.number;
         self.since = now;
-        let next = Snapshot::new(Arc::clone(&self.ground), board);
+        let running = self.published.load();
+        let next = Snapshot::beside(Arc::clone(&self.ground), board, Some(&running));
         let next = next.trusting(Arc::clone(&self.trusted));
         self.retired.push(self.published.swap(next));
     }
@@ -322,7 +351,7 @@ impl Keeper {
         self.trusted = Arc::clone(trusted);
         self.phases = self.beliefs.phases(self.moment(now));
         self.publish(self.next_board(now), now);
-        self.settle();
+        self.settle(None);
     }
 
     /// What vantages see of every service, and what is made of it.
@@ -371,11 +400,14 @@ impl Keeper {
         self.is_file_ok && self.beliefs.entries_lost.is_none()
     }
 
-    /// What follows from a board just published.
-    fn settle(&mut self) {
+    /// What follows from a board just published, as far as it is another than that before.
+    fn settle(&mut self, before: Option<&Snapshot>) {
         let snapshot = self.published.load();
         self.metrics.board.set(i64::try_from(self.number).unwrap_or(i64::MAX));
         for id in snapshot.world().service_ids() {
+            if before.is_some_and(|before| snapshot.board.shares(&before.board, id)) {
+                continue;
+            }
             let service = snapshot.world().service(id).name.to_string();
             self.tell_sites(&snapshot, id);
             let failing = snapshot.failing(id);
@@ -427,10 +459,11 @@ impl Keeper {
 
     /// Writes what a restart will want to know; tried again every turn until it is done.
     fn persist(&mut self, clocks: Now) {
-        let board = &self.published.load().board;
+        let now = clocks.monotonic;
+        self.beliefs.remember(&self.ground, &self.published.load().board);
         let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
-        let kept = kept.and(self.evidence.persist(&self.beliefs.state_dir, clocks.monotonic));
-        match kept.and(self.beliefs.remember(&self.ground, board)) {
+        let kept = kept.and(self.evidence.persist(&self.beliefs.state_dir, now));
+        match kept.and(self.beliefs.keep_last_known(now)) {
             Ok(()) => self.is_persisted = true,
             // Told once, not every turn.
             Err(error) if std::mem::take(&mut self.is_persisted) => {

@@ -1,7 +1,12 @@
 //! Votes counted: one for each failure domain, shared by its vantages, so that five probers in one building are one
 //! witness.
 
+use arrayvec::ArrayVec;
+
 use super::{Evidence, Share};
+
+/// Vantages that one tally is of, and so their domains.
+pub const MOST_VOICES: usize = 64;
 
 /// What a domain's vantages saw, of those that saw anything.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -35,10 +40,10 @@ impl Tally {
     /// Counts what each vantage says, given with the number of its domain. There are at most 64 vantages, whose
     /// domains' sizes have a common multiple below 2^21: no sum overflows.
     pub fn of(said: impl IntoIterator<Item = (usize, Evidence)>) -> Tally {
-        let mut domains: Vec<Votes> = Vec::new();
+        let mut domains: ArrayVec<Votes, MOST_VOICES> = ArrayVec::new();
         for (domain, evidence) in said {
-            if domains.len() <= domain {
-                domains.resize(domain + 1, Votes::default());
+            while domains.len() <= domain {
+                domains.push(Votes::default());
             }
             let votes = &mut domains[domain];
             match evidence {

@@ -122,7 +122,7 @@ fn answered(
     client: &str,
     family: Family,
 ) -> (String, Option<Continent>, u8) {
-    let views = story.judgement().views;
+    let views = story.judgement().views.clone();
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/steer");
     let ground = Arc::new(Groundwork::new(config::world_from_str(text, &dir).unwrap()));
     let board = Board::of_views(

@@ -1,0 +1,261 @@
+//! What a keeper makes of reports: boards that follow one another are those that would be made from nothing, and the
+//! disk has what a restart will want to know.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
+
+mod clocks;
+mod files;
+
+use std::fs;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clocks::clocks;
+use common::principal::{Kind, Principal};
+use common::report::{Boot, Digest, Entry, EntryHash, Head, Mark, Own, Phases, State};
+use common::target::TargetId;
+use gslb_dns::config::{self, Config};
+use gslb_dns::control::Told;
+use gslb_dns::health::board::Health;
+use gslb_dns::health::entries::{Moment, Ordered};
+use gslb_dns::ids::ServiceId;
+use gslb_dns::inbox::stream::{Change, Reception};
+use gslb_dns::keeper::{By, Keeper, VERDICTS_FILE};
+use gslb_dns::locate::Client;
+use gslb_dns::metrics::Metrics;
+use gslb_dns::orders::OrderWords;
+use gslb_dns::snapshot::Snapshot;
+use gslb_dns::steer::Family;
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use files::Files;
+
+const VANTAGES: [&str; 3] = ["ams", "lhr", "nyc"];
+
+/// Three services that know nothing of each other; the last is watched by nobody.
+const WORLD: &str = r#"
+[zone."example.com"]
+file = "example.com.zone"
+[site.fra]
+vips = ["198.51.100.10", "198.51.100.11"]
+[site.iad]
+vips = ["192.0.2.10"]
+[vantage.ams]
+[vantage.lhr]
+[vantage.nyc]
+[check.web]
+kind = "tcp"
+port = 80
+[service."www.example.com"]
+sites = ["fra", "iad"]
+check = ["web"]
+quorum = { down = 0.6, up = 0.6, vantages = 2, domains = 2, max_removed = 0.5 }
+when_all_down = "last-known"
+[service."api.example.com"]
+sites = ["iad", "fra"]
+check = ["web"]
+quorum = { down = 0.6, up = 0.6, vantages = 2, domains = 2, max_removed = 1.0 }
+when_all_down = "open"
+[service."old.example.com"]
+sites = ["iad", "fra"]
+when_all_down = "open"
+"#;
+
+struct Story {
+    files: Files,
+    keeper: Keeper,
+    now: Timestamp,
+    seq: u64,
+    said: Vec<Vec<(TargetId, State)>>,
+}
+
+impl Story {
+    fn begin() -> Story {
+        let files = Files::of(WORLD);
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let keeper = Story::keeper(&files, now);
+        let said = vec![vec![]; VANTAGES.len()];
+        let mut story = Story { files, keeper, now, seq: 0, said };
+        // Everything is up, and the grace of the start is over.
+        for vantage in 0..VANTAGES.len() {
+            let all = story.targets().into_iter().map(|target| (target, State::Up)).collect();
+            story.say(vantage, all);
+        }
+        story.pass(11);
+        story
+    }
+
+    fn keeper(files: &Files, now: Timestamp) -> Keeper {
+        let prepared = config::load(&files.node()).and_then(Config::prepare);
+        let prepared = prepared.unwrap_or_else(|problems| panic!("{problems}"));
+        Keeper::start(&prepared.node, prepared.ground, Metrics::new(vec![]).world, clocks(now))
+    }
+
+    fn targets(&self) -> Vec<TargetId> {
+        self.keeper.published().load().world().targets.iter().map(|(id, _)| *id).collect()
+    }
+
+    fn www(&self) -> ServiceId {
+        let snapshot = self.keeper.published().load();
+        let is_www =
+            |id: &ServiceId| snapshot.world().service(*id).name.to_string().starts_with("www");
+        snapshot.world().service_ids().find(is_www).unwrap()
+    }
+
+    /// What is looked at of one site of `www`.
+    fn of_site(&self, candidate: usize) -> Vec<TargetId> {
+        let snapshot = self.keeper.published().load();
+        let world = snapshot.world();
+        let watch = world.service(self.www()).watch.as_ref().unwrap();
+        let targets = watch.candidates[candidate].iter().flat_map(|vip| &vip.targets);
+        targets.map(|target| world.targets[*target].0).collect()
+    }
+
+    /// Second by second, in which everybody says that nothing has changed.
+    fn pass(&mut self, seconds: u32) {
+        for _ in 0..seconds {
+            self.now = self.now.checked_add(Duration::from_secs(1)).unwrap();
+            (0..VANTAGES.len()).for_each(|vantage| self.say(vantage, vec![]));
+            self.keeper.turn(clocks(self.now));
+            self.check();
+        }
+    }
+
+    fn all_say(&mut self, targets: &[TargetId], state: State) {
+        for vantage in 0..VANTAGES.len() {
+            self.say(vantage, targets.iter().map(|target| (*target, state)).collect());
+            self.check();
+        }
+    }
+
+    /// A whole report each time.
+    fn say(&mut self, vantage: usize, news: Vec<(TargetId, State)>) {
+        let said = &mut self.said[vantage];
+        said.retain(|(target, _)| !news.iter().any(|(other, _)| other == target));
+        said.extend(news);
+        self.seq += 1;
+        let mut digest = Digest::default();
+        let changes = said.iter().map(|(target, state)| {
+            let hash = EntryHash::of(&format!("{target}{state}"));
+            digest.add(hash);
+            let entry = Entry {
+                target: *target,
+                state: *state,
+                since: 5000,
+                streak: 0,
+                need: 3,
+                flaps: 0,
+                phases_ms: Phases::default(),
+                reason: None,
+                detail: String::new(),
+                cert_days: None,
+            };
+            (*target, Change::Said(hash, entry))
+        });
+        let changes = changes.collect();
+        let producer = Principal::new("test", Kind::Probe, VANTAGES[vantage]).unwrap();
+        let head = Head {
+            cluster: "test".into(),
+            producer: VANTAGES[vantage].into(),
+            kind: Kind::Probe,
+            boot: Boot([vantage as u8; 16]),
+            mark: Mark { inc: 1, seq: self.seq },
+            base: None,
+            now: Duration::from_secs(10),
+            digest,
+            valid: Duration::from_secs(10),
+            own: Own::default(),
+        };
+        let (answer, mut answered) = oneshot::channel();
+        self.keeper.hear(vec![Told { producer, head, changes, answer }], clocks(self.now));
+        assert!(matches!(answered.try_recv().unwrap(), Reception::Taken(_)));
+    }
+
+    /// What answers is what would be made of it from nothing.
+    fn check(&self) {
+        let running = self.keeper.published().load();
+        let moment = Moment { at: self.now, ordered: Ordered::UpTo(u64::MAX) };
+        let (ground, board) = self.keeper.board_of(&moment);
+        assert!(board.agrees_with(&running.board));
+        assert_eq!(board.digest, running.board.digest);
+        let anew = Snapshot::new(ground, board);
+        for service in (0..3).map(ServiceId) {
+            assert_eq!(anew.failing(service), running.failing(service));
+            for network in 0..32_u8 {
+                let client = Client::resolver(IpAddr::from([9, 9, network, 1]));
+                let of = |snapshot: &Snapshot| snapshot.decide(service, Family::V4, &client, 7);
+                assert_eq!(of(&anew), of(&running), "{service:?}");
+                for candidate in 0..2 {
+                    let vips =
+                        |snapshot: &Snapshot| snapshot.live(service).vips(candidate).cloned();
+                    assert_eq!(vips(&anew), vips(&running));
+                }
+            }
+        }
+    }
+
+    fn health(&self, candidate: usize) -> Health {
+        let snapshot = self.keeper.published().load();
+        snapshot.board.of_service(self.www()).standings[candidate].health
+    }
+
+    fn kept(&self) -> Option<String> {
+        fs::read_to_string(self.files.node().with_file_name("state").join(VERDICTS_FILE)).ok()
+    }
+}
+
+#[test]
+fn boards_that_follow_are_those_made_from_nothing() {
+    let mut story = Story::begin();
+    let (fra, iad) = (story.of_site(0), story.of_site(1));
+    let number = |story: &Story| story.keeper.published().load().board.number;
+    let before = number(&story);
+    // An address, the site, its return, both sites; with an order between.
+    story.all_say(&fra[..1], State::Down);
+    assert_eq!(story.health(0), Health::Up);
+    story.all_say(&fra, State::Down);
+    assert_eq!(story.health(0), Health::Down);
+    let words = OrderWords {
+        order: "drain".into(),
+        site: "iad".into(),
+        why: "test".into(),
+        over: Some("1m".into()),
+        anyway: true,
+        ..OrderWords::default()
+    };
+    story.keeper.order(&words, &By::itself(), story.now).unwrap();
+    story.check();
+    story.pass(20);
+    story.all_say(&fra, State::Up);
+    story.all_say(&iad, State::Slow);
+    story.pass(50);
+    story.all_say(&iad, State::Down);
+    story.all_say(&fra, State::Down);
+    story.pass(2);
+    story.files.put("world.toml", WORLD.replace("\"fra\", \"iad\"", "\"iad\", \"fra\""));
+    let next = config::load(&story.files.node()).and_then(Config::prepare);
+    story.keeper.adopt(next.ok().unwrap(), &By::signal(), clocks(story.now));
+    story.check();
+    story.all_say(&fra, State::Up);
+    story.pass(3);
+    assert!(number(&story) > before + 10);
+}
+
+#[test]
+fn verdicts_are_written_at_once_after_a_quiet_time_and_then_now_and_then() {
+    let mut story = Story::begin();
+    let fra = story.of_site(0);
+    story.pass(30);
+    let quiet = story.kept().unwrap();
+    assert!(!quiet.contains("down"));
+    story.all_say(&fra, State::Down);
+    story.pass(1);
+    let first = story.kept().unwrap();
+    assert!(first.contains("down"));
+    story.all_say(&fra, State::Up);
+    story.pass(3);
+    assert_eq!(story.kept().unwrap(), first, "within the pause");
+    story.pass(3);
+    assert!(!story.kept().unwrap().contains("down"));
+}
