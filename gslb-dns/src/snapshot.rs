@@ -46,6 +46,8 @@ struct Plan {
     shares: Shares,
     /// By region that has lost something; everybody else first.
     live: Vec<(Option<Continent>, LiveVips)>,
+    /// By candidate: how often the TTL of an answer with it is halved.
+    halvings: Box<[u8]>,
     /// The distinct arrangements, and by family the one of each class.
     variants: Vec<Arrangement>,
     of_class: [Vec<u32>; FAMILIES.len()],
@@ -71,6 +73,8 @@ pub struct Decision {
     pub scope: u8,
     /// Seconds.
     pub ttl: u32,
+    /// How often it was halved.
+    pub halvings: u8,
     pub failing: Failing,
     /// The client's region, if it has lost something of a candidate.
     pub region: Option<Continent>,
@@ -298,9 +302,16 @@ impl Snapshot {
             ToldBy::Subnet if depth > 0 || seed.get().is_some() => depth + client.offset,
             ToldBy::Subnet | ToldBy::Resolver => 0,
         };
-        let ttl = service.ttl.max.as_secs() as u32;
+        let halvings = match &chosen {
+            Chosen::Sites(choice) => {
+                let shares = &self.plans[id.index()].halvings;
+                choice.taken.iter().map(|&one| shares[usize::from(one)]).max().unwrap_or(0)
+            }
+            Chosen::Static | Chosen::NoData => 0,
+        };
+        let ttl = service.ttl.halved(halvings).as_secs() as u32;
         let (failing, region) = (arrangement.failing, arrangement.region);
-        let decision = Decision { chosen, scope, ttl, failing, region };
+        let decision = Decision { chosen, scope, ttl, halvings, failing, region };
         Derivation { found, seed: seed.into_inner(), decision }
     }
 }
@@ -340,7 +351,14 @@ impl Plan {
                 .collect()
         });
         let live = live(service, beliefs);
-        Plan { shares: Shares::new(&ground.world, service, beliefs), live, variants, of_class }
+        let halvings = beliefs.standings.iter().map(|standing| standing.halvings).collect();
+        Plan {
+            shares: Shares::new(&ground.world, service, beliefs),
+            live,
+            halvings,
+            variants,
+            of_class,
+        }
     }
 
     fn arrangement(&self, family: Family, found: Found) -> &Arrangement {

@@ -382,6 +382,7 @@ pub enum FailMode {
 table! {
     Ttl {
         max: Option<At<Duration>>,
+        min: Option<At<Duration>>,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::ids::{MapId, ServiceId};
 use crate::locate::{Client, MapKey, map_entry, territory_km};
 use crate::record::RecordType;
 use crate::site_set::SiteSet;
-use crate::snapshot::{Chosen, Derivation, Snapshot};
+use crate::snapshot::{Chosen, Decision, Derivation, Snapshot};
 use crate::steer::{Contender, Failing, Family, Skipped, StepName, Struck, Trace};
 use crate::world::{Area, Pace, Service, World};
 
@@ -101,7 +101,7 @@ pub struct Contest {
 #[derive(Debug, Serialize)]
 pub struct TtlTold {
     pub seconds: u32,
-    pub why: &'static str,
+    pub why: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -180,6 +180,7 @@ impl<'w> Story<'w> {
             Failing::AllDown => Some("every site is down"),
             Failing::AllDrained => Some("every site is drained"),
         };
+        let ttl = self.ttl_told(&derivation.decision);
         Steering {
             service: service.name.to_string(),
             family: match self.part {
@@ -195,7 +196,7 @@ impl<'w> Story<'w> {
             walk: self.walk,
             sites,
             failing,
-            ttl: TtlTold { seconds: derivation.decision.ttl, why: "ttl.max" },
+            ttl,
             scope: scope_told(client, derivation),
         }
     }
@@ -220,6 +221,28 @@ impl<'w> Story<'w> {
                 MapKey::Default => "by default".into(),
             });
         }
+    }
+
+    /// Why the TTL is what it is.
+    fn ttl_told(&self, decision: &Decision) -> TtlTold {
+        let why = match (&decision.chosen, decision.halvings) {
+            (_, 0) | (Chosen::Static | Chosen::NoData, _) => "ttl.max".to_owned(),
+            (Chosen::Sites(choice), times) => {
+                let failing_at = choice.taken.iter().map(|&one| usize::from(one));
+                let failing_at = failing_at.filter(|one| self.standings[*one].halvings == times);
+                let names: Vec<String> = failing_at.map(|one| self.site(one)).collect();
+                let least = if self.service.ttl.min.as_secs() == u64::from(decision.ttl) {
+                    ", down to ttl.min"
+                } else {
+                    ""
+                };
+                format!(
+                    "ttl.max, halved {times}x{least}: looks at {} fail, of so many vantages that it may soon be down",
+                    names.join(", ")
+                )
+            }
+        };
+        TtlTold { seconds: decision.ttl, why }
     }
 
     fn site(&self, candidate: usize) -> String {

@@ -53,6 +53,8 @@ pub struct Standing {
     pub struck: Box<[IpAddr]>,
     /// What regions have lost of it, each for itself.
     pub lost: Box<[Lost]>,
+    /// How often the TTL of answers with it is halved: it may be down before they are forgotten.
+    pub halvings: u8,
 }
 
 /// What the vantages of one region cannot reach while others can: its clients are not answered with it.
@@ -75,6 +77,7 @@ pub struct View {
     pub struck: Box<[IpAddr]>,
     pub lost: Box<[Lost]>,
     pub admit: Admit,
+    pub halvings: u8,
 }
 
 /// By service, then by candidate; `None` where nobody watches.
@@ -125,7 +128,8 @@ impl Default for View {
     fn default() -> View {
         let why = "no vantage says anything of it".into();
         let (struck, lost) = ([].into(), [].into());
-        View { health: Health::Unknown, since: None, why, struck, lost, admit: Admit::ALL }
+        let (health, since, admit) = (Health::Unknown, None, Admit::ALL);
+        View { health, since, why, struck, lost, admit, halvings: 0 }
     }
 }
 
@@ -318,6 +322,7 @@ impl Supposition {
                 standing.since = None;
                 standing.why = "supposed".into();
                 (standing.struck, standing.lost) = ([].into(), [].into());
+                standing.halvings = 0;
             }
             Supposed::Duty(duty) => {
                 standing.duty = duty;
@@ -417,6 +422,9 @@ impl Beliefs {
                 hash.update(b"-");
                 hash.update(struck.to_string());
             }
+            if standing.halvings > 0 {
+                hash.update([b't', standing.halvings]);
+            }
             for Lost { region, addresses, why: _ } in &standing.lost {
                 hash.update(b"~");
                 hash.update(region.code());
@@ -478,13 +486,15 @@ fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timesta
                 standing.since = (said.since > Timestamp::UNIX_EPOCH).then_some(said.since);
                 standing.why = reason(said);
                 (standing.struck, standing.lost) = ([].into(), [].into());
+                standing.halvings = 0;
             }
             Order::Unforce => {
-                let Standing { health, since, why, struck, lost, .. } = before.clone();
+                let Standing { health, since, why, struck, lost, halvings, .. } = before.clone();
                 standing.health = health;
                 standing.since = since;
                 standing.why = why;
                 (standing.struck, standing.lost) = (struck, lost);
+                standing.halvings = halvings;
             }
             Order::Drain { .. } => match said.phase(now) {
                 Phase::Idle => {}
@@ -515,7 +525,7 @@ fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timesta
 
 /// A site of which no operator has said a word.
 fn watched(view: Option<&View>, act: Act, weight: u32) -> Standing {
-    let Some(View { health, since, why, struck, lost, admit }) = view else {
+    let Some(View { health, since, why, struck, lost, admit, halvings }) = view else {
         return unwatched(weight);
     };
     Standing {
@@ -526,6 +536,7 @@ fn watched(view: Option<&View>, act: Act, weight: u32) -> Standing {
         lost: lost.clone(),
         // What is only observed takes its clients whatever is seen of it.
         admit: if act == Act::Serve { *admit } else { Admit::ALL },
+        halvings: if act == Act::Serve { *halvings } else { 0 },
         ..unwatched(weight)
     }
 }
@@ -542,6 +553,7 @@ fn unwatched(weight: u32) -> Standing {
         admit: Admit::ALL,
         struck: [].into(),
         lost: [].into(),
+        halvings: 0,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use common::report::{Entry, Reason, State};
-use common::target::TargetId;
+use common::target::{Target, TargetId};
 use geoip::Continent;
 
 use super::Standing;
@@ -24,6 +24,8 @@ pub struct Vote {
     pub since: Option<Duration>,
     pub is_refused: bool,
     pub flaps: u32,
+    /// Of what is up and fails now: when it can be down, if looks go on to fail.
+    pub down_in: Option<Duration>,
 }
 
 /// What vantages have said as far as it was judged, and how their words counted.
@@ -181,6 +183,7 @@ impl Heard<'_> {
                 since: (entry.flaps > 0 || entry.state == State::Down).then_some(since),
                 is_refused: entry.reason == Some(Reason::Refused),
                 flaps: entry.flaps,
+                down_in: down_in(entry, &world.targets[target].1),
             })
         };
         all.filter_map(of).collect()
@@ -207,6 +210,13 @@ fn sites_of(world: &World) -> Vec<usize> {
         }
     }
     sites
+}
+
+/// As gdnsd counts it: the interval for each look that is still needed.
+pub(super) fn down_in(entry: &Entry, target: &Target) -> Option<Duration> {
+    let fails = matches!(entry.state, State::Up | State::Slow) && entry.streak > 0;
+    let looks = entry.need.saturating_sub(entry.streak).max(1);
+    fails.then(|| target.check.timing.interval() * u32::from(looks))
 }
 
 impl Evidence {

@@ -30,6 +30,8 @@ pub struct Judged {
     pub counts: Counts,
     /// Regions that have it down by themselves.
     pub lost: Regions,
+    /// In how long it can be down at the earliest, if looks that fail go on to.
+    pub down_in: Option<Duration>,
 }
 
 /// Vantages whose word counts, by what they say.
@@ -90,7 +92,22 @@ pub fn judge_one(
     }
     let lost = regions.iter().filter(|region| is_lost_to(*region, quorum, votes));
     let lost = if verdict == Verdict::Down { Regions::NONE } else { lost.collect() };
-    Judged { verdict, ground, since, up_share, is_certain, returned, counts, lost }
+    let down_in = if verdict == Verdict::Down { None } else { down_in(quorum, votes) };
+    Judged { verdict, ground, since, up_share, is_certain, returned, counts, lost, down_in }
+}
+
+/// In how long those whose looks fail now can be a quorum, together with those that have it down.
+fn down_in(quorum: &Quorum, votes: &[Vote]) -> Option<Duration> {
+    let mut moments: Vec<Duration> = votes.iter().filter_map(|vote| vote.down_in).collect();
+    moments.sort_unstable();
+    moments.into_iter().find(|moment| {
+        let then = votes.iter().map(|vote| {
+            let is_down = vote.down_in.is_some_and(|within| within <= *moment);
+            (vote.domain, if is_down { Evidence::Down } else { vote.evidence })
+        });
+        let tally = Tally::of(then);
+        quorum.judge(Verdict::Up, &tally).0 == Verdict::Down
+    })
 }
 
 /// Whether a region's own vantages have it down: enough of them, of two failure domains at least. Nothing is held: who

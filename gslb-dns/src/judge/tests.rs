@@ -73,7 +73,8 @@ impl Story {
         Story { world, inbox, judge, now: START, vantages: BTreeMap::new() }
     }
 
-    /// `abc:fra-` (all three say so; `+` up, `~` slow, `-` silent, `!` refused), `a:blind`, `a:sees`, `13s` (they go on
+    /// `abc:fra-` (all three say so; `+` up, `1` and `2` up after so many failures of three, `~` slow, `-` silent, `!`
+    /// refused), `a:blind`, `a:sees`, `13s` (they go on
     /// saying it), `quiet:13s` (nobody says anything).
     fn run(&mut self, words: &str) {
         for word in words.split_whitespace() {
@@ -127,7 +128,7 @@ impl Story {
             if !is_meant || !vips.all().any(|vip| vip == address) {
                 continue;
             }
-            let is_up = |state| matches!(state, '+' | '~');
+            let is_up = |state| matches!(state, '+' | '~' | '1' | '2');
             let (before, since, flaps) = vantage.says.get(id).copied().unwrap_or((state, now, 0));
             let flips = is_up(before) != is_up(state);
             let since = if before == state { since } else { now };
@@ -145,13 +146,13 @@ impl Story {
             let entry = Entry {
                 target: *id,
                 state: match state {
-                    '+' => State::Up,
+                    '+' | '1' | '2' => State::Up,
                     '~' => State::Slow,
                     '-' | '!' => State::Down,
                     _ => State::None,
                 },
                 since: (*since - BEHIND).as_millis() as u64,
-                streak: 0,
+                streak: state.to_digit(10).unwrap_or(0) as u16,
                 need: 3,
                 flaps: *flaps,
                 phases_ms: Phases::default(),
@@ -204,7 +205,11 @@ impl Story {
             };
             let struck = if view.struck.is_empty() { "" } else { "/" };
             let lost: String = view.lost.iter().map(|lost| format!("~{}", lost.region)).collect();
-            format!("{site}={}{admit}{struck}{lost}", view.health)
+            let halved = match view.halvings {
+                0 => String::new(),
+                times => format!("^{times}"),
+            };
+            format!("{site}={}{admit}{struck}{lost}{halved}", view.health)
         });
         told.collect::<Vec<_>>().join(" ")
     }
@@ -230,6 +235,32 @@ fn a_site_is_down_when_a_quorum_says_so() {
     check_after("ab:fra-", "fra=down*0 iad=up nrt=up");
     check_after("a:fra-", "fra=up iad=up nrt=up");
     check_after("abc:fra~", "fra=up*0.5 iad=up nrt=up");
+}
+
+#[test]
+fn answers_are_short_lived_while_failing_looks_can_be_a_quorum() {
+    // Two looks of 5 s are left, then one; 30 s are halved until they are no longer, and not below 15 s.
+    check_after("ab:fra1", "fra=up^1 iad=up nrt=up");
+    check_after("ab:fra2", "fra=up^1 iad=up nrt=up");
+    let low = SITES.replace("ttl = { max = \"30s\" }", "ttl = { max = \"30s\", min = \"1s\" }");
+    for (words, expected) in [
+        ("ab:fra1", "fra=up^2 iad=up nrt=up"),
+        ("ab:fra2", "fra=up^3 iad=up nrt=up"),
+        // The second of them makes the quorum.
+        ("a:fra2 b:fra1", "fra=up^2 iad=up nrt=up"),
+        ("abc:nrt61", "fra=up iad=up nrt=up^2"),
+        // One of three makes none, unless another has it down already.
+        ("a:fra2", "fra=up iad=up nrt=up"),
+        ("a:fra- b:fra2", "fra=up^3 iad=up nrt=up"),
+        ("ab:fra2 ab:fra+", "fra=up iad=up nrt=up"),
+        // Down is down, and whose word does not count halves nothing.
+        ("abc:fra-", "fra=down*0 iad=up nrt=up"),
+        ("a:blind ab:fra2", "fra=up iad=up nrt=up"),
+    ] {
+        let mut story = Story::new(&low, Held::default());
+        story.run(&format!("{WELL} {words}"));
+        assert_eq!(story.told(), expected, "{words}");
+    }
 }
 
 #[test]

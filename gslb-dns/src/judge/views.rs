@@ -10,7 +10,7 @@ use crate::verdict::Verdict;
 use crate::verdict::cap::{Condemned, Room, held_in};
 use crate::verdict::quorum::Ground;
 use crate::watch::{Combine, Regions, Watch, WatchedVip};
-use crate::world::{Service, World};
+use crate::world::{Service, Ttl, World};
 
 /// What the board is told of each candidate.
 pub fn views(
@@ -55,13 +55,13 @@ pub fn views(
         .map(|(index, vips)| {
             let is_held_in = held.contains(&index);
             let lost = std::mem::take(&mut lost[index]);
-            let step = service.ttl.max;
-            let mut view = view(now, vips, step);
+            let mut view = view(now, vips, service.ttl);
             if is_held_in {
                 view.health = Health::Up;
                 view.admit = Admit::ALL;
                 view.why = format!("{}, held in by max_removed", view.why).into();
                 view.struck = [].into();
+                view.halvings = 0;
             } else if is_up(index) && !back[index] {
                 if some_is_up {
                     view.health = Health::Down;
@@ -132,14 +132,14 @@ fn lost<'w>(
 }
 
 /// What the targets of one address come to.
-fn of_vip(watch: &Watch, vip: &WatchedVip, judged: &HashMap<usize, Judged>) -> Option<Judged> {
+fn of_vip(watch: &Watch, vip: &WatchedVip, judged_of: &HashMap<usize, Judged>) -> Option<Judged> {
     let rank = |verdict| match verdict {
         Verdict::Down => 0,
         Verdict::Unknown => 1,
         Verdict::Slow => 2,
         Verdict::Up => 3,
     };
-    let of = vip.targets.iter().filter_map(|target| judged.get(target)).copied();
+    let of = vip.targets.iter().filter_map(|target| judged_of.get(target)).copied();
     let (judged, lost) = match watch.combine {
         Combine::All => (
             of.clone().min_by_key(|judged| rank(judged.verdict))?,
@@ -153,7 +153,17 @@ fn of_vip(watch: &Watch, vip: &WatchedVip, judged: &HashMap<usize, Judged>) -> O
         ),
     };
     let lost = if judged.verdict == Verdict::Down { Regions::NONE } else { lost };
-    Some(Judged { lost, ..judged })
+    let of_vip = vip.targets.iter().filter_map(|target| judged_of.get(target));
+    let down_in = match watch.combine {
+        Combine::All => of_vip.filter_map(|judged| judged.down_in).min(),
+        // The last of them decides, and one whose looks succeed keeps it.
+        Combine::Any => of_vip
+            .filter(|judged| judged.verdict != Verdict::Down)
+            .map(|judged| judged.down_in)
+            .collect::<Option<Vec<Duration>>>()
+            .and_then(|all| all.into_iter().max()),
+    };
+    Some(Judged { lost, down_in, ..judged })
 }
 
 /// Whether an address that came back has been up for long enough.
@@ -163,7 +173,7 @@ fn is_back(now: Duration, vips: &[(Option<IpAddr>, Judged)]) -> bool {
 }
 
 /// One candidate, as far as its own addresses tell.
-fn view(now: Duration, vips: &[(Option<IpAddr>, Judged)], step: Duration) -> View {
+fn view(now: Duration, vips: &[(Option<IpAddr>, Judged)], ttl: Ttl) -> View {
     let of = |is: fn(Verdict) -> bool| vips.iter().filter(move |(_, judged)| is(judged.verdict));
     let struck: Vec<IpAddr> =
         of(|verdict| verdict == Verdict::Down).filter_map(|(address, _)| *address).collect();
@@ -174,6 +184,8 @@ fn view(now: Duration, vips: &[(Option<IpAddr>, Judged)], step: Duration) -> Vie
     let Some((_, lead)) = lead else {
         return View::default();
     };
+    // An address that goes changes the answer.
+    let down_in = vips.iter().filter_map(|(_, judged)| judged.down_in).min();
     let health = match lead.verdict {
         Verdict::Up | Verdict::Slow => Health::Up,
         Verdict::Unknown => Health::Unknown,
@@ -185,7 +197,8 @@ fn view(now: Duration, vips: &[(Option<IpAddr>, Judged)], step: Duration) -> Vie
         why: told(now, lead, struck.len()).into(),
         struck: if health == Health::Down { [].into() } else { struck.into() },
         lost: [].into(),
-        admit: admit(now, vips, step),
+        admit: admit(now, vips, ttl.max),
+        halvings: down_in.map_or(0, |within| ttl.halvings(within)),
     }
 }
 

@@ -449,3 +449,26 @@ fn what_is_only_observed_strikes_nobody_and_still_alerts() {
     // An operator's drain is no verdict.
     assert_ne!(decided(&observed("drained=fra drained=ams"), GB), decided(&still, GB));
 }
+
+#[test]
+fn the_ttl_is_as_short_as_that_of_whoever_is_answered() {
+    let service = format!(
+        "{SITES}\nsteer = [\"failover\"]\ntake = 2\nacross_tiers = true\nwhen_all_down = \"open\"\n\
+         ttl = {{ max = \"60s\", min = \"10s\" }}"
+    );
+    let ttl = |failing: &[(usize, u8)]| {
+        let snapshot = snapshot(&service, |standings| {
+            for (candidate, halvings) in failing {
+                standings[*candidate].halvings = *halvings;
+            }
+        });
+        let client = client(&snapshot, NOWHERE);
+        snapshot.decide(ServiceId(0), Family::V4, &client, 0).ttl
+    };
+    // Of ams and iad, which are of two domains.
+    assert_eq!(ttl(&[]), 60);
+    assert_eq!(ttl(&[(0, 1)]), 30);
+    assert_eq!(ttl(&[(0, 1), (2, 2)]), 15);
+    assert_eq!(ttl(&[(0, 32)]), 10, "not below ttl.min");
+    assert_eq!(ttl(&[(1, 2), (3, 2)]), 60, "who is not in the answer is not in its TTL");
+}

@@ -455,12 +455,27 @@ fn fail_mode(
 }
 
 fn ttl(raw: Option<Option<file::Ttl>>, problems: &mut Problems) -> Option<Ttl> {
-    let max = match raw? {
-        Some(file::Ttl { max }) => max,
-        None => Some(None),
+    let (max, min) = match raw? {
+        Some(file::Ttl { max, min }) => (max, min),
+        None => (Some(None), Some(None)),
     };
-    let max = or(max, DEFAULT_TTL, |max| problems.one(whole_seconds(&max)));
-    Some(Ttl { max: max? })
+    let max = or(max, DEFAULT_TTL, |max| problems.one(whole_seconds(&max)))?;
+    // As gdnsd: half of it, and never nothing.
+    let half = Duration::from_secs(max.as_secs() / 2).max(SHORTEST_TTL);
+    let min = or(min, half, |min| {
+        let seconds = problems.one(whole_seconds(&min))?;
+        if seconds > max {
+            let message = format!(
+                "found {}, which is longer than max, {}; lower it",
+                duration::shown(seconds),
+                duration::shown(max)
+            );
+            problems.add(min.spot.problem(message));
+            return None;
+        }
+        Some(seconds)
+    });
+    Some(Ttl { max, min: min? })
 }
 
 fn whole_seconds(written: &At<Duration>) -> Result<Duration, Problem> {

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use crate::config;
 use crate::health::board::View;
 use crate::inbox::stream::{Change, Reception};
-use crate::judge::hear::Vote;
+use crate::judge::hear::{Vote, down_in};
 use crate::judge::target::{Judged, judge_one};
 use crate::judge::views::views;
 use crate::judge::*;
@@ -183,6 +183,7 @@ fn hear_all(now: Duration, world: &World, inbox: &Inbox) -> (Vec<Standing>, Vec<
                 since: (said.entry.flaps > 0 || said.entry.state == State::Down).then_some(since),
                 is_refused: said.entry.reason == Some(Reason::Refused),
                 flaps: said.entry.flaps,
+                down_in: down_in(said.entry, &world.targets[target].1),
             })
         };
         (0..streams.len()).filter_map(of).collect()
@@ -318,7 +319,7 @@ impl Pair {
                 state: *state,
                 // By its own clock, which began later; some of it yet to come.
                 since: (produced - BEHIND).as_millis() as u64 + 500 * u64::from(*flaps),
-                streak: 0,
+                streak: (*flaps % 3) as u16,
                 need: 3,
                 flaps: *flaps,
                 phases_ms: Phases::default(),
