@@ -155,18 +155,7 @@ impl Story {
         });
         let changes = changes.collect();
         let producer = Principal::new("test", Kind::Probe, VANTAGES[vantage]).unwrap();
-        let head = Head {
-            cluster: "test".into(),
-            producer: VANTAGES[vantage].into(),
-            kind: Kind::Probe,
-            boot: Boot([vantage as u8; 16]),
-            mark: Mark { inc: 1, seq: self.seq },
-            base: None,
-            now: Duration::from_secs(10),
-            digest,
-            valid: Duration::from_secs(10),
-            own: Own::default(),
-        };
+        let head = head(VANTAGES[vantage], self.seq, digest);
         let (answer, mut answered) = oneshot::channel();
         self.keeper.hear(vec![Told { producer, head, changes, answer }], clocks(self.now));
         assert!(matches!(answered.try_recv().unwrap(), Reception::Taken(_)));
@@ -202,6 +191,22 @@ impl Story {
 
     fn kept(&self) -> Option<String> {
         fs::read_to_string(self.files.node().with_file_name("state").join(VERDICTS_FILE)).ok()
+    }
+}
+
+/// Of a whole report.
+fn head(vantage: &str, seq: u64, digest: Digest) -> Head {
+    Head {
+        cluster: "test".into(),
+        producer: vantage.into(),
+        kind: Kind::Probe,
+        boot: Boot([1; 16]),
+        mark: Mark { inc: 1, seq },
+        base: None,
+        now: Duration::from_secs(10),
+        digest,
+        valid: Duration::from_secs(10),
+        own: Own::default(),
     }
 }
 
@@ -258,4 +263,27 @@ fn verdicts_are_written_at_once_after_a_quiet_time_and_then_now_and_then() {
     assert_eq!(story.kept().unwrap(), first, "within the pause");
     story.pass(3);
     assert!(!story.kept().unwrap().contains("down"));
+}
+
+#[test]
+fn what_is_told_right_before_a_stop_is_known_after_it() {
+    let mut story = Story::begin();
+    let fra = story.of_site(0);
+    story.all_say(&fra[..1], State::Down);
+    story.pass(1);
+    // Within the pause: a verdict, and reports in whose place an older one could be told again.
+    story.all_say(&fra, State::Down);
+    let (first, last) = (story.seq - 2, story.seq);
+    assert!(!story.kept().unwrap().contains(&format!("\"seq\":{last}")));
+    story.keeper.end(clocks(story.now));
+    let files = story.files;
+    let mut again = Story::keeper(&files, story.now);
+    assert_eq!(again.published().load().board.digest, story.keeper.published().load().board.digest);
+    for (vantage, seq) in VANTAGES.iter().zip(first..=last) {
+        let producer = Principal::new("test", Kind::Probe, vantage).unwrap();
+        let (answer, mut answered) = oneshot::channel();
+        let head = head(vantage, seq, Digest::default());
+        again.hear(vec![Told { producer, head, changes: vec![], answer }], clocks(story.now));
+        assert_eq!(answered.try_recv().unwrap(), Reception::Behind(Mark { inc: 1, seq }));
+    }
 }

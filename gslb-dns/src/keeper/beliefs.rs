@@ -251,7 +251,12 @@ impl Beliefs {
     /// Has the disk hold that, if it is something else and time for it.
     pub(super) fn keep_last_known(&mut self, now: Duration) -> io::Result<()> {
         let is_due = self.last_known_kept_at.is_none_or(|at| now >= at + PAUSE);
-        if !self.is_last_known_kept && is_due {
+        if is_due { self.write_last_known(now) } else { Ok(()) }
+    }
+
+    /// The same, however lately it was written.
+    pub(super) fn write_last_known(&mut self, now: Duration) -> io::Result<()> {
+        if !self.is_last_known_kept {
             let text = serde_json::to_vec_pretty(&self.last_known)?;
             durable::write(&self.state_dir.join(LAST_KNOWN_FILE), &text)?;
             (self.is_last_known_kept, self.last_known_kept_at) = (true, Some(now));

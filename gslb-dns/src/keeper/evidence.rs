@@ -174,7 +174,8 @@ impl Evidence {
         self.write(state_dir, now)
     }
 
-    fn write(&mut self, state_dir: &Path, now: Duration) -> io::Result<()> {
+    /// The same, however lately something was written.
+    pub fn write(&mut self, state_dir: &Path, now: Duration) -> io::Result<()> {
         let next = (self.judge.revision(), self.inbox.marks());
         if self.written.as_ref() != Some(&next) {
             let verdicts = self.judge.held();

@@ -15,6 +15,7 @@ pub use self::evidence::{Evidence, VERDICTS_FILE};
 pub use self::task::{AskError, Desk, keep};
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -463,7 +464,22 @@ impl Keeper {
         self.beliefs.remember(&self.ground, &self.published.load().board);
         let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
         let kept = kept.and(self.evidence.persist(&self.beliefs.state_dir, now));
-        match kept.and(self.beliefs.keep_last_known(now)) {
+        let kept = kept.and(self.beliefs.keep_last_known(now));
+        self.tell_kept(kept);
+    }
+
+    /// Nobody is heard any more: writes all that the next start will want to know, however lately that was done.
+    pub fn end(&mut self, clocks: Now) {
+        let now = clocks.monotonic;
+        self.beliefs.remember(&self.ground, &self.published.load().board);
+        let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
+        let kept = kept.and(self.evidence.write(&self.beliefs.state_dir, now));
+        let kept = kept.and(self.beliefs.write_last_known(now));
+        self.tell_kept(kept);
+    }
+
+    fn tell_kept(&mut self, kept: io::Result<()>) {
+        match kept {
             Ok(()) => self.is_persisted = true,
             // Told once, not every turn.
             Err(error) if std::mem::take(&mut self.is_persisted) => {

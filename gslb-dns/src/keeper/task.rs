@@ -170,7 +170,7 @@ pub async fn keep(
             reading = Some(Reading { task, asked: std::mem::take(&mut waiting) });
         }
         let woken = tokio::select! {
-            _ = stopping.changed() => return,
+            _ = stopping.changed() => break,
             _ = ticks.tick() => Woken::Tick,
             Some(asked) = questions.0.recv() => match asked {
                 Asked::Reload(asked) => {
@@ -199,6 +199,11 @@ pub async fn keep(
                 return;
             }
         }
+    }
+    // From here on nothing is taken that could be told once more to the next run.
+    drop(reports);
+    if let Err(error) = tokio::task::spawn_blocking(move || keeper.end(now())).await {
+        error!(%error, "the keeper has failed: the last board stays, and no order or reload is heard, until a restart");
     }
 }
 
