@@ -18,3 +18,9 @@ pub fn octets<const N: usize>() -> [u8; N] {
     }
     octets
 }
+
+/// From 0 to 1: for what must not be in step with others.
+pub fn share() -> f64 {
+    // 53 bits are a fraction of their own; 32 are enough to be out of step.
+    f64::from(u32::from_be_bytes(octets())) / f64::from(u32::MAX)
+}

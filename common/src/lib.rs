@@ -8,9 +8,11 @@
 //! `check`, `target`, `assignment`, `streak`, `report`, `principal`, `der`, `hex` and `validity` are pure: no socket, no
 //! clock, no lock, no global. `config` reads what operators write and tells what is wrong with it. `clock`, `entropy`,
 //! `bounded` and `durable` are the shells' doors to time, chance and files, `telemetry` and `notify` to the log and
-//! the service manager; `duration` is how people write one.
+//! the service manager; `wire` is a connection to a name server, `backoff` when to dial it again; `duration` is how
+//! people write one.
 
 pub mod assignment;
+pub mod backoff;
 pub mod bounded;
 pub mod check;
 pub mod clock;
@@ -30,3 +32,4 @@ pub mod streak;
 pub mod target;
 pub mod telemetry;
 pub mod validity;
+pub mod wire;

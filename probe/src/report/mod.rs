@@ -5,7 +5,6 @@
 //! Nothing here delays a look: what is to be told lies in a mailbox, where the latest of each target takes the place
 //! of what lay there before.
 
-mod backoff;
 mod mailbox;
 mod stream;
 mod wire;

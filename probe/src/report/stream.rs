@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::assignment::Assignment;
+use common::backoff::Backoff;
 use common::clock::monotonic;
 use common::mtls::{Credentials, Kept};
 use common::principal::Kind;
@@ -15,7 +16,6 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::backoff::Backoff;
 use super::mailbox::{Mail, Mailbox};
 use super::wire::{Wire, WireError};
 use crate::answer::{Answer, Word};

@@ -1,4 +1,4 @@
-//! How long to wait before dialing again: longer each time, up to a bound, and not in step with others.
+//! How long to wait before dialing a name server again: longer each time, up to a bound, and not in step with others.
 
 use std::time::Duration;
 
