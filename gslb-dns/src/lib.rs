@@ -38,6 +38,7 @@ pub mod name;
 pub mod orders;
 pub mod parked;
 pub mod passed;
+pub mod peers;
 pub mod pki;
 pub mod policy;
 pub mod privileges;

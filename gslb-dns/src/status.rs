@@ -39,6 +39,7 @@ pub struct StatusOf<'a> {
     pub unheard: Vec<String>,
     /// Why orders given before the start are not in force.
     pub lost: Option<&'a str>,
+    pub peers: Vec<PeerTold>,
     pub overrides_in_force: usize,
     pub now: Timestamp,
 }
@@ -56,6 +57,8 @@ pub struct Status {
     /// Keys of node.toml that another value waits for.
     pub restart_needed: Vec<&'static str>,
     pub overrides_in_force: usize,
+    /// The other name servers of the cluster, as far as they are listed.
+    pub peers: Vec<PeerTold>,
     /// What somebody should look at; empty if all is well.
     pub attention: Vec<String>,
     pub services: Vec<ServiceTold>,
@@ -66,6 +69,17 @@ pub struct BoardTold {
     pub number: u64,
     pub digest: String,
     pub since: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PeerTold {
+    pub peer: String,
+    pub address: String,
+    /// `agrees`, `never_heard`, `silent`, `other_epoch` or `board_divergence`.
+    pub standing: &'static str,
+    /// Whether somebody has to look at it.
+    pub is_alarming: bool,
+    pub why: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -152,6 +166,7 @@ impl Status {
             last_reload: of.last_reload.cloned(),
             restart_needed: of.restart_needed.to_vec(),
             overrides_in_force: of.overrides_in_force,
+            peers: of.peers.clone(),
             attention: attention(of, &services),
             services,
         }
@@ -170,6 +185,9 @@ impl Status {
         if let Some(LastReload { at, refused }) = &self.last_reload {
             let what = if refused.is_some() { "refused" } else { "done" };
             let _ = writeln!(text, "reload     {what} at {}", to_second(*at));
+        }
+        for PeerTold { peer, address, standing, .. } in &self.peers {
+            let _ = writeln!(text, "peer       {peer} at {address} {standing}");
         }
         for one in &self.attention {
             let _ = writeln!(text, "ATTENTION  {one}");
@@ -211,6 +229,11 @@ fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
     }
     all.extend(of.untouching.iter().cloned());
     all.extend(of.unheard.iter().cloned());
+    let alarming = of.peers.iter().filter(|peer| peer.is_alarming);
+    all.extend(
+        alarming
+            .map(|PeerTold { peer, standing, why, .. }| format!("peer {peer}: {standing}: {why}")),
+    );
     if !of.is_persisted {
         all.push(
             "the state directory cannot be written: a restart would not know of orders".into(),

@@ -24,6 +24,9 @@ use crate::zone::Zone;
 /// question even in 512 octets.
 pub const MAX_NODE_NAME: usize = 63;
 
+/// Name servers of one cluster besides us: each asks all others each second.
+pub const MOST_PEERS: usize = 16;
+
 /// What is true of this name server only (`node.toml`).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Node {
@@ -45,6 +48,15 @@ pub struct Node {
 pub struct Control {
     pub listen: SocketAddr,
     pub files: Files,
+    pub peers: Vec<Peer>,
+}
+
+/// Another name server of the cluster.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// The one that its certificate has to show.
+    pub name: Box<str>,
 }
 
 /// Names as the system knows them.

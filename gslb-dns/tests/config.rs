@@ -158,6 +158,8 @@ fn a_good_configuration_is_what_was_meant() {
     assert_eq!(control.listen, "0.0.0.0:8453".parse().unwrap());
     assert_eq!(control.files.certificate, files().join("good/control.pem"));
     assert_eq!(control.files.crl, Some(files().join("good/crl.pem")));
+    let peers: Vec<_> = control.peers.iter().map(|peer| (peer.address, &*peer.name)).collect();
+    assert_eq!(peers, [("192.0.2.2:8453".parse().unwrap(), "dns2")]);
     assert_eq!(node.admin.listen.map(|admin| admin.to_string()), Some("127.0.0.1:8080".to_owned()));
 
     let sites: Vec<String> = world

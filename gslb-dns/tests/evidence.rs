@@ -177,7 +177,7 @@ impl Story {
                 assert_eq!(of(&anew), of(&running), "{service:?}");
                 for candidate in 0..2 {
                     let vips =
-                        |snapshot: &Snapshot| snapshot.live(service).vips(candidate).cloned();
+                        |snapshot: &Snapshot| snapshot.live(service, None).vips(candidate).cloned();
                     assert_eq!(vips(&anew), vips(&running));
                 }
             }

@@ -38,6 +38,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("locate", "ids query site_set world"),
     ("health", "ids site_set world"),
     ("judge", "health inbox verdict watch world"),
+    ("peers", "health judge"),
     ("sight", "health inbox judge verdict watch world"),
     ("steer", "health ids locate name record site_set world"),
     ("orders", "health ids site_set steer world"),
@@ -62,7 +63,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("talkers", "answer name query zone"),
     ("metrics", "answer cookie ledger query steer"),
     ("certificates", "metrics tls world"),
-    ("control", "inbox lock metrics parked world"),
+    ("control", "inbox lock metrics parked peers world"),
     ("dnstap", "answer"),
     (
         "query_log",
@@ -76,7 +77,7 @@ const ARROWS: &[(&str, &str)] = &[
     ),
     (
         "keeper",
-        "audit config control cookie health ids inbox judge metrics name orders publish sight snapshot status steer world",
+        "audit config control cookie health ids inbox judge metrics name orders peers publish sight snapshot status steer world",
     ),
     (
         "replay",
@@ -121,6 +122,7 @@ const PURE: &[&str] = &[
     "verdict",
     "watch",
     "judge",
+    "peers",
     "sight",
     "ids",
     "record",

@@ -122,6 +122,15 @@ table! {
         certificate: At<String>,
         key: At<String>,
         crl: Option<At<String>>,
+        peers: Option<At<List<NameOr<At<Peer>>>>>,
+    }
+}
+
+table! {
+    /// Another name server: its name is never asked of the zone that both serve.
+    Peer {
+        address: At<SocketAddr>,
+        name: At<String>,
     }
 }
 

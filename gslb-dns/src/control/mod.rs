@@ -1,13 +1,17 @@
-//! The control listener: what probes tell this name server, and what they are asked to look at.
+//! The control listener: what probes tell this name server, what they are asked to look at, and what peers tell each
+//! other.
 //!
 //! listen ─▶ trust (a handshake, both sides known) ─▶ seats ─▶ visit ─▶ route ─▶ report ─▶ Told ─▶ who weighs it
-//!                                                                                    └▶ renewal ─▶ parked
+//!                                                                       ├▶ renewal ─▶ parked
+//!                                                                       └▶ what is shown to peers
+//! pull ─▶ (a peer's listener) ─▶ Heard ─▶ who weighs it
 //!
 //! HTTP/2 within TLS 1.3, each side with a certificate of the cluster's CA. Everything is bounded before it is
 //! looked at: who is connected, who asks how often, what a report may take. No thread of UDP has a part in it, and
 //! one report is parsed at a time, so that a storm of them takes one core at most.
 
 mod meters;
+mod pull;
 mod renewal;
 mod report;
 mod route;
@@ -30,6 +34,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::error;
 
+pub use self::pull::Heard;
 pub use self::report::changes;
 
 use self::meters::Meters;
@@ -40,7 +45,8 @@ use crate::inbox::stream::{Change, Reception};
 use crate::lock::Mutex;
 use crate::metrics::{CertificateMetrics, ControlMetrics};
 use crate::parked::Parked;
-use crate::world::{Epoch, World};
+use crate::peers::page::Shown;
+use crate::world::{Epoch, MOST_PEERS, Peer, World};
 
 /// Reports that wait to be weighed, which takes less than a millisecond each: as many as come while somebody else is
 /// heard there. Each waits as long as `Limits::answer` for its place, and is refused then.
@@ -124,15 +130,23 @@ pub struct Control {
     pub kept: Arc<Kept>,
     pub assigned: watch::Receiver<Arc<Assigned>>,
     pub told: mpsc::Sender<Told>,
+    /// Whom we ask, and who may ask us.
+    pub peers: Vec<Peer>,
+    /// What they are told.
+    pub shown: watch::Receiver<Arc<Shown>>,
+    /// What they tell.
+    pub heard: mpsc::Sender<Heard>,
     pub limits: Limits,
     pub metrics: ControlMetrics,
     pub certificates: CertificateMetrics,
 }
 
-/// The other end: who says what is assigned, and hears what is told.
+/// The other end: who says what is assigned and shown, and hears what is told.
 pub struct Behind {
     pub assigned: watch::Sender<Arc<Assigned>>,
     pub told: mpsc::Receiver<Told>,
+    pub shown: watch::Sender<Arc<Shown>>,
+    pub heard: mpsc::Receiver<Heard>,
 }
 
 /// What all connections share.
@@ -142,6 +156,9 @@ struct Door {
     limits: Limits,
     assigned: watch::Receiver<Arc<Assigned>>,
     told: mpsc::Sender<Told>,
+    /// Who may ask what is shown to peers, by name.
+    peers: BTreeSet<Box<str>>,
+    shown: watch::Receiver<Arc<Shown>>,
     seats: Mutex<Seats>,
     meters: Mutex<Meters>,
     parked: Mutex<Parked>,
@@ -166,6 +183,7 @@ impl Control {
     /// The file at fault, and what to do.
     pub fn open(
         files: &Files,
+        peers: &[Peer],
         assigned: Assigned,
         metrics: ControlMetrics,
         certificates: CertificateMetrics,
@@ -173,9 +191,19 @@ impl Control {
         let kept = Arc::new(Kept::read(files.clone())?);
         let (assigned_sender, assigned) = watch::channel(Arc::new(assigned));
         let (told, told_receiver) = mpsc::channel(QUEUE);
-        let limits = Limits::OURS;
-        let control = Control { kept, assigned, told, limits, metrics, certificates };
-        Ok((control, Behind { assigned: assigned_sender, told: told_receiver }))
+        let (shown_sender, shown) = watch::channel(Arc::default());
+        // Each peer waits until what it told has its place.
+        let (heard, heard_receiver) = mpsc::channel(MOST_PEERS);
+        let (limits, peers) = (Limits::OURS, peers.to_vec());
+        let control =
+            Control { kept, assigned, told, peers, shown, heard, limits, metrics, certificates };
+        let behind = Behind {
+            assigned: assigned_sender,
+            told: told_receiver,
+            shown: shown_sender,
+            heard: heard_receiver,
+        };
+        Ok((control, behind))
     }
 
     /// Serves until told to stop.
@@ -187,7 +215,8 @@ impl Control {
                 return;
             }
         };
-        let Control { kept, assigned, told, limits, metrics, certificates } = self;
+        let Control { kept, assigned, told, peers, shown, heard, limits, metrics, certificates } =
+            self;
         let trust = Arc::new(Trust::new(kept, certificates));
         let door = Arc::new(Door {
             us: trust.us().clone(),
@@ -199,10 +228,13 @@ impl Control {
             limits,
             assigned,
             told,
+            peers: peers.iter().map(|peer| peer.name.clone()).collect(),
+            shown,
             metrics,
         });
         let looking = trust::keep(Arc::clone(&trust), Arc::clone(&door), stopping.clone());
-        tokio::join!(receive_all(listener, &door, &trust, stopping), looking);
+        let pulling = pull::pull_all(peers, &trust, &heard, &door.metrics, stopping.clone());
+        tokio::join!(receive_all(listener, &door, &trust, stopping), looking, pulling);
     }
 }
 

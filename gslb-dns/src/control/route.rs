@@ -17,11 +17,13 @@ use super::renewal::{self, Errand};
 use super::{Assigned, Door, report};
 use crate::inbox::stream::{Oddity, Reception};
 use crate::parked::desk::{self, RENEW, RENEWALS};
+use crate::peers::page::Known;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const REPORT: &str = "/v1/report";
 const ASSIGNMENT: &str = "/v1/assignment";
+pub const PEER: &str = "/v1/peer";
 /// Octets of a text that tells of what a producer sent.
 const LONGEST_TEXT: usize = 512;
 /// Of a body that nobody wants.
@@ -38,9 +40,11 @@ enum Asked {
     /// With the epoch of the assignment that is known already.
     Assignment(Option<String>),
     Renewal(Errand),
+    /// With what is known already.
+    Peer(Known),
 }
 
-/// Why a request is not granted. All but the first two are of reports.
+/// Why a request is not granted.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Refusal {
     NoSuchPath,
@@ -57,6 +61,8 @@ pub enum Refusal {
     /// Daemons ask for themselves, the CA fetches and brings.
     NoErrand,
     NoVantage(Box<str>),
+    /// Of a name server, or of somebody who is none.
+    NoPeer(Box<str>),
     /// The report says that it is another's.
     NotYours {
         key: &'static str,
@@ -110,6 +116,16 @@ async fn answer(door: &Door, peer: &Arc<Principal>, head: &Parts, body: &mut Inc
             door.metrics.assignments.with_label_values(&[outcome]).inc();
             reply
         }
+        Ok(Asked::Peer(known)) => {
+            let shown =
+                allowed.and_then(|()| is_peer(door, peer)).and_then(|()| shown(door, &known));
+            let (outcome, reply) = match shown {
+                Ok(reply) => ("told", reply),
+                Err(refusal) => (refusal.as_str(), refusal.reply()),
+            };
+            door.metrics.pages.with_label_values(&[outcome]).inc();
+            reply
+        }
         Ok(Asked::Renewal(errand)) => {
             let said = match allowed {
                 Ok(()) => renewal::run(door, peer, errand, body).await,
@@ -149,6 +165,8 @@ fn asked(method: &Method, path: &str, query: &str) -> Result<Asked, Refusal> {
             Ok(Asked::Assignment(epoch.map(|(_, epoch)| epoch.into_owned())))
         }
         (ASSIGNMENT, _) => Err(Refusal::NoSuchMethod("GET")),
+        (PEER, &Method::GET) => Ok(Asked::Peer(Known::of_query(query))),
+        (PEER, _) => Err(Refusal::NoSuchMethod("GET")),
         (RENEW, &Method::POST) => Ok(Asked::Renewal(Errand::Ask)),
         (RENEW, _) => Err(Refusal::NoSuchMethod("POST")),
         (RENEWALS, &Method::GET) => Ok(Asked::Renewal(Errand::Fetch)),
@@ -170,6 +188,27 @@ fn entitled(us: &Principal, peer: &Principal, assigned: &Assigned) -> Result<(),
         Kind::Agent => Err(Refusal::NoAgents),
         Kind::Ca | Kind::Dns => Err(Refusal::NoReporter),
     }
+}
+
+/// Whether it is a name server of ours, and one that we know of: what one learns of the other, both have to.
+fn is_peer(door: &Door, peer: &Principal) -> Result<(), Refusal> {
+    let Principal { cluster, kind, name } = peer;
+    if *cluster != door.us.cluster {
+        let (theirs, ours) = (cluster.clone(), door.us.cluster.clone());
+        return Err(Refusal::OtherCluster { theirs, ours });
+    }
+    match kind {
+        Kind::Dns if door.peers.contains(name) => Ok(()),
+        Kind::Ca | Kind::Dns | Kind::Probe | Kind::Agent => {
+            Err(Refusal::NoPeer(peer.to_string().into()))
+        }
+    }
+}
+
+fn shown(door: &Door, known: &Known) -> Result<Reply, Refusal> {
+    let shown = Arc::clone(&door.shown.borrow());
+    let octets = shown.page(known).map_err(|_| Refusal::Failed)?;
+    Ok(reply(StatusCode::OK, JSON, octets.into()))
 }
 
 fn assignment(assigned: &Assigned, known: Option<&str>) -> (&'static str, Reply) {
@@ -220,6 +259,7 @@ impl Refusal {
             | Refusal::NoAgents
             | Refusal::NoErrand
             | Refusal::NoVantage(_)
+            | Refusal::NoPeer(_)
             | Refusal::NotYours { .. } => "forbidden",
             Refusal::TooLarge | Refusal::TooMany => "too_large",
             Refusal::Unreadable(_) => "unreadable",
@@ -255,7 +295,8 @@ impl Refusal {
             Refusal::NoSuchPath => (
                 StatusCode::NOT_FOUND,
                 said(
-                    "nothing is here; there are POST /v1/report, GET /v1/assignment?epoch=EPOCH and POST /v1/renew",
+                    "nothing is here; there are POST /v1/report, GET /v1/assignment?epoch=EPOCH, GET /v1/peer and POST \
+                     /v1/renew",
                 ),
             ),
             Refusal::NoSuchMethod(method) => (
@@ -304,6 +345,13 @@ impl Refusal {
                      reload, or stop this probe"
                 ),
             ),
+            Refusal::NoPeer(who) => (
+                StatusCode::FORBIDDEN,
+                format!(
+                    "your certificate is of {who}, and this is told to the name servers listed in control.peers of \
+                     this one's node.toml alone; if you are one, list it there and restart"
+                ),
+            ),
             Refusal::NotYours { key, expected } => (
                 StatusCode::FORBIDDEN,
                 format!(
@@ -337,7 +385,7 @@ impl Refusal {
             ),
             Refusal::Failed => (
                 StatusCode::INTERNAL_SERVER_ERROR,
-                said("the report could not be read, which is a defect"),
+                said("what was asked could not be done, which is a defect"),
             ),
         }
     }

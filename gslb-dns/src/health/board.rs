@@ -404,6 +404,11 @@ impl Beliefs {
         Beliefs::new(standings.collect(), self.last_known)
     }
 
+    /// Whether anybody is fit to serve.
+    pub fn has_fit(&self) -> bool {
+        self.standings.iter().any(Standing::is_fit)
+    }
+
     fn digest(&self, hash: &mut Sha256) {
         for standing in &self.standings {
             let health = match standing.health {

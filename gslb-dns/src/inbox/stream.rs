@@ -136,6 +136,11 @@ impl<K: Copy + Eq + Hash, E> Stream<K, E> {
         keys.get(keys.len().checked_sub(missed)?..)
     }
 
+    /// Of all that it says.
+    pub fn digest(&self) -> Option<Digest> {
+        self.heard.as_ref().map(|heard| heard.digest)
+    }
+
     pub fn own(&self) -> Option<&Own> {
         self.heard.as_ref().map(|heard| &heard.own)
     }

@@ -56,14 +56,4 @@ impl Case {
         self.next_change = steps.min();
         views(now, of.world, of.service, of.watch, &self.judged, of.is_grace)
     }
-
-    /// Takes what a peer believes of a target that it does not decide; whether that is something else.
-    pub fn meet(&mut self, target: usize, theirs: Verdict) -> bool {
-        let Some(believed) = self.believed.get_mut(&target) else { return false };
-        if believed.is_decided() || theirs == believed.verdict {
-            return false;
-        }
-        (believed.verdict, believed.since) = (Verdict::Up, None);
-        true
-    }
 }

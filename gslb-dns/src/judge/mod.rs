@@ -40,6 +40,10 @@ struct HeldVerdict {
     verdict: Verdict,
     /// Whether the host itself refused: then it is not the probes' word alone.
     certain: bool,
+    /// Of what is down: the share that saw it up all the same, in millionths, when that was decided last. It ranks
+    /// those of which not all may be taken out.
+    #[serde(default)]
+    up: u32,
 }
 
 #[derive(Debug)]
@@ -122,12 +126,70 @@ pub enum Standing {
 impl Believed {
     /// What of it outlives a restart.
     fn kept(&self) -> HeldVerdict {
-        HeldVerdict { verdict: self.verdict, certain: self.is_certain }
+        let Believed { verdict, is_certain: certain, up_share, .. } = *self;
+        let up = if verdict == Verdict::Down { (up_share * 1e6).round() as u32 } else { 0 };
+        HeldVerdict { verdict, certain, up }
+    }
+
+    /// Takes what a peer believes, if no evidence decides it here; whether that is something else.
+    fn meet(&mut self, theirs: HeldVerdict) -> bool {
+        let ours = self.kept();
+        let met = ours.met(theirs);
+        if self.is_decided() || met == ours {
+            return false;
+        }
+        if met.verdict != ours.verdict {
+            (self.verdict, self.since) = (met.verdict, None);
+        }
+        (self.is_certain, self.up_share) = (met.certain, met.up_share());
+        true
     }
 
     /// Whether present evidence says so.
     fn is_decided(&self) -> bool {
         self.ground == Some(Ground::Decided)
+    }
+}
+
+impl HeldVerdict {
+    /// What both of two come to who remember this and that: whatever the order, the same, and never less up.
+    fn met(self, other: HeldVerdict) -> HeldVerdict {
+        if self.verdict != other.verdict {
+            return HeldVerdict { verdict: Verdict::Up, certain: false, up: 0 };
+        }
+        let up = match self.verdict {
+            Verdict::Down => self.up.max(other.up.min(1_000_000)),
+            Verdict::Unknown | Verdict::Up | Verdict::Slow => 0,
+        };
+        HeldVerdict { verdict: self.verdict, certain: self.certain && other.certain, up }
+    }
+
+    fn up_share(self) -> f64 {
+        f64::from(self.up) / 1e6
+    }
+}
+
+impl Held {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many verdicts there are.
+    pub fn len(&self) -> usize {
+        self.0.values().map(BTreeMap::len).sum()
+    }
+
+    /// The first so many, by service and target.
+    #[must_use]
+    pub fn first(self, most: usize) -> Held {
+        let mut left = most;
+        let services = self.0.into_iter().map_while(|(service, mut targets)| {
+            let rest = targets.keys().nth(left).copied();
+            drop(rest.map(|rest| targets.split_off(&rest)));
+            left -= targets.len();
+            (!targets.is_empty()).then_some((service, targets))
+        });
+        Held(services.collect())
     }
 }
 
@@ -155,8 +217,10 @@ impl Judge {
     pub fn new(held: Held, now: Duration) -> Judge {
         let before = held.0.into_iter().flat_map(|(service, targets)| {
             let of = move |(id, held)| {
-                let HeldVerdict { verdict, certain: is_certain } = held;
-                ((service.clone(), id), Believed { verdict, is_certain, ..Believed::default() })
+                let HeldVerdict { verdict, certain: is_certain, up: _ } = held;
+                let up_share = held.up_share();
+                let believed = Believed { verdict, is_certain, up_share, ..Believed::default() };
+                ((service.clone(), id), believed)
             };
             targets.into_iter().map(of)
         });
@@ -277,21 +341,25 @@ impl Judge {
         self.of(|believed| !believed.is_decided())
     }
 
-    /// Takes what a peer believes though no evidence decided it. Where we do not decide either and believe something
-    /// else, both come to up: nobody is kept out for what one of two remembers.
-    pub fn meet(&mut self, peer: &Held) {
-        let Some(watched) = &mut self.watched else { return };
+    /// Takes what a peer believes though no evidence decided it; how many of our verdicts that changes. Where we do
+    /// not decide either and believe something else, both come to up: nobody is kept out for what one of two
+    /// remembers. What evidence decides here no peer changes, and nothing is ever turned but to up.
+    pub fn meet(&mut self, peer: &Held) -> usize {
+        let mut changed = 0;
         for (service, targets) in &peer.0 {
-            let Some(case) = watched.by_name.get(service).copied() else { continue };
-            let Some(case) = &mut watched.cases[case] else { continue };
             for (id, theirs) in targets {
-                let Some(target) = watched.by_id.get(id) else { continue };
-                if case.meet(*target, theirs.verdict) {
-                    watched.met.push(*target);
-                    self.revision += 1;
-                }
+                let is_changed = match &mut self.watched {
+                    Some(watched) => watched.meet(service, *id, *theirs),
+                    None => {
+                        let ours = self.before.get_mut(&(service.clone(), *id));
+                        ours.is_some_and(|ours| ours.meet(*theirs))
+                    }
+                };
+                changed += usize::from(is_changed);
             }
         }
+        self.revision += changed as u64;
+        changed
     }
 
     /// When something changes next though nobody says anything: a lease ends, a share grows.
@@ -333,6 +401,16 @@ impl Watched {
             watchers,
             met: vec![],
         }
+    }
+
+    fn meet(&mut self, service: &str, target: TargetId, theirs: HeldVerdict) -> bool {
+        let case = self.by_name.get(service).and_then(|index| self.cases[*index].as_mut());
+        let (Some(case), Some(number)) = (case, self.by_id.get(&target)) else { return false };
+        let is_changed = case.believed.get_mut(number).is_some_and(|ours| ours.meet(theirs));
+        if is_changed {
+            self.met.push(*number);
+        }
+        is_changed
     }
 
     fn of_target(&self, service: &str, target: TargetId) -> Option<&Believed> {

@@ -17,7 +17,7 @@ use crate::health::entries::{Entries, Entry, Moment};
 use crate::health::last_known::LastKnown;
 use crate::health::overrides::{Override, Phase};
 use crate::snapshot::Groundwork;
-use crate::world::Node;
+use crate::world::{Node, World};
 
 /// In the state directory: what operators say of sites, read again whenever it changes.
 pub const OVERRIDES_FILE: &str = "overrides.toml";
@@ -262,6 +262,15 @@ impl Beliefs {
             (self.is_last_known_kept, self.last_known_kept_at) = (true, Some(now));
         }
         Ok(())
+    }
+
+    /// Takes what a peer remembers of who was fit last, where nobody is under `board`. How many sites that adds.
+    pub(super) fn meet(&mut self, world: &World, board: &Board, peer: &LastKnown) -> usize {
+        let added = self.last_known.meet(world, board, peer);
+        if added > 0 {
+            (self.is_last_known_kept, self.remembered) = (false, None);
+        }
+        added
     }
 }
 

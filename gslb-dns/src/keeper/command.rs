@@ -241,6 +241,7 @@ impl Keeper {
             untouching: self.untouching(now),
             unheard: self.evidence.unheard(&self.ground.world),
             lost: self.lost.as_deref(),
+            peers: self.peering.told(),
             overrides_in_force: self.overrides_in_force(now),
             now,
         })

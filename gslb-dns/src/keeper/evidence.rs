@@ -7,7 +7,9 @@ use std::time::Duration;
 use common::report::{Entry, Head};
 use common::target::TargetId;
 use common::{bounded, durable};
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use super::PAUSE;
@@ -127,6 +129,33 @@ impl Evidence {
         let is_other = self.judge.judge(now, world, &self.inbox);
         self.tell_vantages(world, &before);
         is_other
+    }
+
+    /// What we believe though no evidence decides it.
+    pub fn undecided(&self) -> Held {
+        self.judge.undecided()
+    }
+
+    /// Takes what a peer believes so; how much that changes. It counts from the next judgement on.
+    pub fn meet(&mut self, peer: &Held) -> usize {
+        self.judge.meet(peer)
+    }
+
+    /// The same for all who hear the same of the same vantages.
+    pub fn digest(&self, world: &World, now: Duration) -> String {
+        let mut hash = Sha256::new();
+        for vantage in &world.vantages {
+            hash.update(vantage.name.as_bytes());
+            let stream = self.inbox.vantage(&vantage.name).filter(|stream| stream.is_fresh(now));
+            let Some(stream) = stream else {
+                hash.update([0]);
+                continue;
+            };
+            let is_blind = stream.own().is_some_and(|own| own.blind.is_some());
+            hash.update([1, u8::from(is_blind)]);
+            hash.update(stream.digest().unwrap_or_default().to_string());
+        }
+        HEXLOWER.encode(&hash.finalize()[..16])
     }
 
     /// What is seen and made of it, beside the board that follows from it.

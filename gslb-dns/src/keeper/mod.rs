@@ -7,6 +7,7 @@ mod beliefs;
 mod command;
 mod evidence;
 mod jar;
+mod peering;
 mod task;
 
 pub use self::beliefs::{Beliefs, ENTRIES_FILE, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
@@ -25,6 +26,7 @@ use serde_json::json;
 use tracing::{error, info, warn};
 
 use self::jar::Jar;
+use self::peering::Peering;
 use crate::audit::{Audit, Outcome};
 use crate::config::{Prepared, Problems, Severity};
 use crate::control::Told;
@@ -67,6 +69,7 @@ pub struct Keeper {
     trusted: Arc<[IpNet]>,
     published: Published,
     jar: Jar,
+    peering: Peering,
     metrics: WorldMetrics,
     number: u64,
     phases: Vec<Phase>,
@@ -108,6 +111,8 @@ impl Keeper {
         let snapshot = Snapshot::new(Arc::clone(&ground), board).trusting(Arc::clone(&trusted));
         let published = Published::new(snapshot);
         let jar = Jar::open(published.clone(), node.dns.cookies.as_ref(), now);
+        let listed = node.control.as_ref().map_or(&[][..], |control| &control.peers);
+        let peering = Peering::new(listed, clocks.monotonic);
         let phases = beliefs.phases(moment);
         let (number, is_persisted, retired) = (1, true, vec![]);
         let mut keeper = Keeper {
@@ -118,6 +123,7 @@ impl Keeper {
             trusted,
             published,
             jar,
+            peering,
             metrics,
             number,
             phases,
@@ -165,6 +171,7 @@ impl Keeper {
         self.update(&reread, clocks);
         self.persist(clocks);
         self.tell_vantages();
+        self.turn_peers(clocks);
         self.jar.turn(now);
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }

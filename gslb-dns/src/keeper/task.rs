@@ -14,7 +14,7 @@ use tracing::{error, info};
 use super::command::Refused;
 use super::{By, Keeper, Receipt, Reloaded};
 use crate::config::{self, Prepared};
-use crate::control::{self, Assigned, Behind, Told};
+use crate::control::{self, Assigned, Behind, Heard, Told};
 use crate::health::board::Board;
 use crate::health::entries::Moment;
 use crate::judge::Now;
@@ -137,6 +137,7 @@ enum Woken {
     Question(Question),
     Read(Vec<ReloadAsked>, Box<Result<Prepared, String>>),
     Told(Vec<Told>),
+    Heard(Heard),
 }
 
 /// Lets the keeper look at files and time twice a second, answers what is asked of it, and has it take
@@ -150,6 +151,9 @@ pub async fn keep(
     certificates: Arc<Notify>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    if let Some(Behind { shown, .. }) = &reports {
+        keeper.show_at(shown.clone());
+    }
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Read beside the keeper: a million names take a while, and orders must not wait for them.
@@ -180,7 +184,7 @@ pub async fn keep(
                 Asked::Question(question) => Woken::Question(question),
             },
             (asked, read) = finished(&mut reading) => Woken::Read(asked, Box::new(read)),
-            told = told(&mut reports) => Woken::Told(told),
+            woken = told(&mut reports) => woken,
         };
         // Files are read and a board is built: off the runtime's own threads.
         let turn = tokio::task::spawn_blocking(move || {
@@ -190,7 +194,7 @@ pub async fn keep(
         match turn.await {
             Ok(kept) => {
                 keeper = kept;
-                if let Some(Behind { assigned, told: _ }) = &reports {
+                if let Some(Behind { assigned, .. }) = &reports {
                     assign(&keeper, assigned);
                 }
             }
@@ -217,16 +221,20 @@ fn assign(keeper: &Keeper, assigned: &watch::Sender<Arc<Assigned>>) {
     }
 }
 
-/// Reports that wait, all that do: they are judged together. Waits for ever where nobody tells anything.
-async fn told(reports: &mut Option<Behind>) -> Vec<Told> {
-    let Some(Behind { told, .. }) = reports else { return std::future::pending().await };
+/// Reports that wait, all that do: they are judged together. Or what a peer has told. Waits for ever where nobody tells
+/// anything.
+async fn told(behind: &mut Option<Behind>) -> Woken {
+    let Some(Behind { told, heard, .. }) = behind else { return std::future::pending().await };
     let mut waiting = Vec::new();
-    if told.recv_many(&mut waiting, control::QUEUE).await == 0 {
-        // The listener has ended.
-        *reports = None;
-        return std::future::pending().await;
+    tokio::select! {
+        count = told.recv_many(&mut waiting, control::QUEUE) => match count {
+            // The listener has ended.
+            0 => *behind = None,
+            _ => return Woken::Told(waiting),
+        },
+        Some(heard) = heard.recv() => return Woken::Heard(heard),
     }
-    waiting
+    std::future::pending().await
 }
 
 fn answer(keeper: &mut Keeper, woken: Woken, clocks: fn() -> Now) {
@@ -235,6 +243,7 @@ fn answer(keeper: &mut Keeper, woken: Woken, clocks: fn() -> Now) {
     match woken {
         Woken::Tick => keeper.turn(clocks()),
         Woken::Told(told) => keeper.hear(told, clocks()),
+        Woken::Heard(heard) => keeper.hear_peer(heard, clocks()),
         Woken::Question(Question::Order(order, answer)) => {
             let (words, by) = *order;
             let _ = answer.send(keeper.order(&words, &by, now()));

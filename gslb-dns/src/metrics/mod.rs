@@ -48,6 +48,10 @@ pub struct ControlMetrics {
     pub renewals_waiting: IntGauge,
     /// By vantage: Unix time, in seconds.
     pub probe_expiry: IntGaugeVec,
+    /// What we told peers, by outcome, as `control::route` names them.
+    pub pages: IntCounterVec,
+    /// What peers told us, by peer and outcome, as `control::pull` names them.
+    pub pulls: IntCounterVec,
 }
 
 #[derive(Clone)]
@@ -99,6 +103,10 @@ pub struct WorldMetrics {
     pub site_lost: IntGaugeVec,
     /// By vantage and how its word counts.
     pub vantages: IntGaugeVec,
+    /// By peer and how it stands with it.
+    pub peers: IntGaugeVec,
+    /// Verdicts that came to up because a peer held them otherwise.
+    pub peer_met: IntCounter,
     /// What services have answered.
     pub ledgers: Ledgers,
     pub zone_names: IntGaugeVec,
@@ -193,6 +201,15 @@ impl Metrics {
                 "1 for how a vantage's word counts",
                 &["vantage", "standing"],
             ),
+            peers: register.gauges(
+                "gslb_dns_peer_standing",
+                "1 for how it stands with another name server of the cluster",
+                &["peer", "standing"],
+            ),
+            peer_met: register.counter(
+                "gslb_dns_peer_met_total",
+                "things held without evidence that a peer held otherwise, and that both gave up",
+            ),
             ledgers,
             zone_names: register.gauges("gslb_dns_zone_names", "names in a zone", &["zone"]),
             epoch: register.gauges(
@@ -278,6 +295,16 @@ impl Metrics {
                 "gslb_dns_control_probe_certificate_expiry_timestamp_seconds",
                 "Unix time at which the certificate of a probe that is connected ceases to hold",
                 &["vantage"],
+            ),
+            pages: register.counters(
+                "gslb_dns_control_peer_pages_total",
+                "times that a peer asked what we tell, by what it was told",
+                "outcome",
+            ),
+            pulls: register.counters_of_two(
+                "gslb_dns_peer_pulls_total",
+                "times that we asked a peer what it tells, by what came of it",
+                ["peer", "outcome"],
             ),
         };
         Metrics { registry, tcp, world, certificates, query_log, control }

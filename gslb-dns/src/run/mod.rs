@@ -244,7 +244,8 @@ impl Server {
         if let Some((socket, control)) = sockets.control.zip(node.control.as_ref()) {
             let assigned = Assigned::of(door.published.load().world());
             let (of_control, shown) = (metrics.control.clone(), metrics.certificates.clone());
-            let (listener, of_keeper) = Control::open(&control.files, assigned, of_control, shown)?;
+            let (listener, of_keeper) =
+                Control::open(&control.files, &control.peers, assigned, of_control, shown)?;
             behind = Some(of_keeper);
             server.control = socket.local_addr().ok();
             server.spawn(listener.serve(socket, stopping.clone()));

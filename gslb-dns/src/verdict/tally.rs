@@ -84,9 +84,14 @@ impl Tally {
         self.whole > 0 && share.is_reached(self.down, self.whole)
     }
 
-    /// The share that sees it up, 0 to 1, to rank by and to show; 0 where nobody sees anything.
+    /// The share that sees it up, 0 to 1, to rank by and to show; 0 where nobody sees anything. In whole millionths,
+    /// in which it is also written down and told to peers.
     pub fn up_share(&self) -> f64 {
-        if self.whole == 0 { 0.0 } else { (self.up + self.slow) as f64 / self.whole as f64 }
+        if self.whole == 0 {
+            return 0.0;
+        }
+        let share = (self.up + self.slow) as f64 / self.whole as f64;
+        (share * 1e6).round() / 1e6
     }
 }
 

@@ -110,11 +110,8 @@ impl Whole {
     fn meet(&mut self, peer: &Held) {
         for ((service, id), believed) in &mut self.believed {
             let theirs = peer.0.get(service).and_then(|targets| targets.get(id));
-            if let Some(theirs) = theirs
-                && !believed.is_decided()
-                && theirs.verdict != believed.verdict
-            {
-                (believed.verdict, believed.since) = (Verdict::Up, None);
+            if let Some(theirs) = theirs {
+                believed.meet(*theirs);
             }
         }
     }

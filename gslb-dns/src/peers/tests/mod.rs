@@ -1,0 +1,160 @@
+//! Stories: what a peer tells second by second, and when somebody is told of it.
+
+mod twins;
+
+use super::page::{Known, Part, Shown};
+use super::*;
+
+/// `1.0s ours E1 D1 | 2.0s theirs E1 D2 V1 | 3.0s miss | …`: what answers here, what the peer says (epoch, digest,
+/// evidence, each of our own is `V1`), that it did not answer; each followed by a look. What is told of each.
+fn check(story: &str, expected: &[&str]) {
+    let second = |word: &str| {
+        Duration::from_secs_f64(word.strip_suffix('s').unwrap().parse::<f64>().unwrap())
+    };
+    let mut peers = Peers::new(["dns2".into()], Duration::ZERO);
+    let mut told = vec![];
+    for event in story.split('|') {
+        let words: Vec<&str> = event.split_whitespace().collect();
+        let now = second(words[0]);
+        let face = |words: &[&str]| Face {
+            node: "dns2".into(),
+            epoch: words[0].into(),
+            board: 7,
+            digest: words[1].into(),
+            evidence: words.get(2).copied().unwrap_or("V1").into(),
+        };
+        match words[1] {
+            "ours" => peers.answer_from(now, face(&words[2..])),
+            "theirs" => {
+                let shown =
+                    Shown::new(face(&words[2..]), Part::of(&Remembered::default()).unwrap());
+                let octets = shown.page(&Known::default()).unwrap();
+                peers.hear(now, 0, Page::read(&octets, "dns2").unwrap());
+            }
+            "miss" => peers.miss(0, "connecting: refused".to_owned()),
+            "tick" => {}
+            other => panic!("no event {other}"),
+        }
+        for Change { peer, alarm, why } in peers.turn(now) {
+            told.push(format!("{} {peer} {alarm:?}: {why}", words[0]));
+        }
+    }
+    assert_eq!(told, expected, "{story}");
+}
+
+#[test]
+fn a_peer_that_agrees_is_nobodys_business() {
+    check("0s ours E1 D1 | 1s theirs E1 D1 | 60s theirs E1 D1", &[]);
+    check("0s ours E1 D1 | 1s theirs E1 D2 | 10.9s theirs E1 D2 | 10.95s theirs E1 D1", &[]);
+}
+
+#[test]
+fn another_board_is_told_when_it_lasts() {
+    check(
+        "0s ours E1 D1 | 1s theirs E1 D2 | 6s theirs E1 D2 | 10.9s theirs E1 D2 | 11s theirs E1 D2 | 12s theirs E1 D2 \
+         | 13s theirs E1 D1",
+        &[
+            "11s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
+            "13s dns2 None: board 7 D1",
+        ],
+    );
+    check(
+        "0s ours E1 D1 | 1s theirs E1 D2 V2 | 10s theirs E1 D2 V2 | 11s tick",
+        &[
+            "11s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages do not tell both the same",
+        ],
+    );
+}
+
+#[test]
+fn who_is_only_behind_agrees() {
+    // It comes to each of our boards some seconds later, and never while it is the last.
+    check(
+        "0s ours E1 D0 | 1s theirs E1 D0 | 2s ours E1 D1 | 5s ours E1 D2 | 6s theirs E1 D1 | 8s ours E1 D3 | 12s theirs \
+         E1 D2 | 15s ours E1 D4 | 18s theirs E1 D3 | 19s ours E1 D5 | 25s theirs E1 D4",
+        &[],
+    );
+    // What we were longer ago does not count.
+    check(
+        "0s ours E1 D1 | 1s ours E1 D2 | 5s theirs E1 D1 | 11.5s ours E1 D3 | 12s theirs E1 D1 | 21s theirs E1 D1 | 22s \
+         theirs E1 D1",
+        &["22s dns2 Some(BoardDivergence): its board is D1, ours D3; vantages tell both the same"],
+    );
+}
+
+#[test]
+fn another_world_is_told_as_that() {
+    check(
+        "0s ours E1 D1 | 1s theirs E2 D2 | 10s theirs E2 D2 | 11s theirs E2 D2 | 12s theirs E1 D2 | 21s theirs E1 D2 | \
+         22s theirs E1 D2 | 23s ours E1 D2 | 23s theirs E1 D2",
+        &[
+            "11s dns2 Some(OtherEpoch): its world is E2, ours E1",
+            // From then on it differs otherwise, and has its time again.
+            "12s dns2 None: board 7 D2",
+            "22s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
+            "23s dns2 None: board 7 D2",
+        ],
+    );
+}
+
+#[test]
+fn a_silent_peer_is_told_once() {
+    check("0s ours E1 D1 | 9.9s miss", &[]);
+    check(
+        "0s ours E1 D1 | 1s miss | 10s tick | 20s miss | 21s theirs E1 D1 | 30.9s tick | 31s tick | 40s tick",
+        &[
+            "10s dns2 Some(Silent): it has never answered: connecting: refused",
+            "21s dns2 None: board 7 D1",
+            "31s dns2 Some(Silent): it has not answered for 10 s",
+        ],
+    );
+    // Silence is not divergence, however it was before.
+    check(
+        "0s ours E1 D1 | 1s theirs E1 D2 | 10.5s theirs E1 D2 | 11s tick | 20.5s miss | 21s tick",
+        &[
+            "11s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
+            "20.5s dns2 Some(Silent): it has not answered for 10 s: connecting: refused",
+        ],
+    );
+}
+
+#[test]
+fn what_is_known_is_not_told_again() {
+    let remembered = r#"{"verdicts":{"www.example.com.":{"00000000000000000000000000000001":
+        {"verdict":"down","certain":true,"up":250000}}},"last_known":{"www.example.com.":["fra"]}}"#;
+    let remembered: Remembered = serde_json::from_str(remembered).unwrap();
+    let face = Face { node: "dns2".into(), ..Face::default() };
+    let shown = Shown::new(face, Part::of(&remembered).unwrap());
+    let mut known = Known::default();
+    let first = Page::read(&shown.page(&known).unwrap(), "dns2").unwrap();
+    assert_eq!(first.held.as_ref(), Some(&remembered));
+    known.learn(&first);
+    let asked = Known::of_query(&format!("later=1&{}", known.query()));
+    assert_eq!(asked, known);
+    let again = Page::read(&shown.page(&asked).unwrap(), "dns2").unwrap();
+    assert_eq!((&again.held, &again.held_tag), (&None, &first.held_tag));
+    // It is met all the same, each time.
+    let mut peers = Peers::new(["dns2".into()], Duration::ZERO);
+    peers.hear(Duration::ZERO, 0, first);
+    assert_eq!(peers.hear(PAUSE, 0, again), Some(&remembered));
+}
+
+#[test]
+fn what_is_no_page_of_this_peer_is_told() {
+    let check = |octets: &str, expected: &str| {
+        let told = Page::read(octets.as_bytes(), "dns2").unwrap_err().to_string();
+        assert_eq!(told, expected, "{octets}");
+    };
+    check(r#"{"v":2}"#, "it tells in version 2, expected 1: have both on one release");
+    check("{}", "missing field `v` at line 1 column 2");
+    check(r#"{"v":1}"#, "missing field `held_tag` at line 1 column 7");
+    let page = |node: &str, epoch: &str| {
+        format!(
+            r#"{{"v":1,"node":"{node}","epoch":"{epoch}","board":1,"digest":"","evidence":"","held_tag":""}}"#
+        )
+    };
+    check(&page("dns3", ""), "it is dns3, expected dns2");
+    let longest = "a".repeat(128);
+    assert!(Page::read(page("dns2", &longest).as_bytes(), "dns2").is_ok());
+    check(&page("dns2", &(longest + "a")), "its epoch has more than 128 octets");
+}
