@@ -92,7 +92,7 @@ impl Round {
 
     /// Whom to ask now. One that keeps the request is enough, until time is short: then all are asked, whichever of
     /// them the CA goes to.
-    pub fn next(&mut self) -> Option<Server> {
+    pub fn next_server(&mut self) -> Option<Server> {
         let is_enough = match self.stage {
             Stage::Early => true,
             Stage::Due => self.parked_at.is_some() || self.refused.is_some(),
@@ -141,7 +141,7 @@ mod tests {
         let parked_at: Option<Server> = parked_at.map(Into::into);
         let mut round = Round::new(stage, &servers, parked_at.as_ref());
         let mut told = vec![];
-        while let Some(server) = round.next() {
+        while let Some(server) = round.next_server() {
             let (_, says) = says.iter().find(|(name, _)| **name == *server).unwrap();
             let (status, body) = match *says {
                 "parked" => (202, ""),

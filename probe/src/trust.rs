@@ -127,7 +127,7 @@ impl Renewer {
             return Ok(round.outcome());
         }
         let request = self.off(|renewing, current| renewing.request(current), current).await?;
-        while let Some(name) = round.next() {
+        while let Some(name) = round.next_server() {
             let Some(server) = servers.iter().find(|one| one.name == name) else { continue };
             let said = said(server, current, request.clone()).await;
             let said = said.unwrap_or_else(|error| Said::NotTaken(error.to_string()));
