@@ -1,17 +1,20 @@
 //! CPU per answer, as a ratio against the peers of the field in the same run.
 //!
 //! world ─▶ peers ─▶ rounds (load, cpu) ─▶ stats ─▶ table
+//! vantage (a name server and a probe) ─▶ looks, detection
 //!
 //! Judges the budgets of the design and exits with 1 if one is lost, 2 if it could not be measured.
 
 mod clock;
 mod cpu;
+mod detection;
 mod dice;
 mod garbage;
 mod install;
 mod interrupt;
 mod latency;
 mod load;
+mod looks;
 mod peers;
 mod places;
 mod queries;
@@ -19,6 +22,7 @@ mod reloads;
 mod rounds;
 mod stats;
 mod table;
+mod vantage;
 mod verdicts;
 mod work;
 mod world;
@@ -88,6 +92,30 @@ enum Suite {
         /// Another gslb-dns than the one beside this program.
         #[arg(long, value_name = "PROGRAM")]
         program: Option<PathBuf>,
+    },
+    /// What looks cost: one probe on one core.
+    Probe {
+        /// By HTTP, in hundreds.
+        #[arg(long, default_value_t = 10_000)]
+        targets: usize,
+        /// By HTTPS, in hundreds.
+        #[arg(long, default_value_t = 2_000)]
+        https: usize,
+        /// Seconds between two looks at one target.
+        #[arg(long, default_value_t = 5.0)]
+        interval: f64,
+        /// For which each kind is measured.
+        #[arg(long, default_value_t = 40.0)]
+        seconds: f64,
+    },
+    /// How long it takes until a site that has died is answered no more.
+    Detection {
+        /// Sites that die, for each row.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..1000))]
+        trials: u16,
+        /// Of when they die.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// A server on its core.
     #[command(hide = true)]
@@ -161,6 +189,10 @@ fn main() -> ExitCode {
         Some(Suite::Verdicts { seconds, flips, rounds, seed, program }) => {
             verdicts(seconds, flips, rounds, seed, program)
         }
+        Some(Suite::Probe { targets, https, interval, seconds }) => {
+            probe([targets, https], interval, seconds)
+        }
+        Some(Suite::Detection { trials, seed }) => detection(trials.into(), seed),
         Some(Suite::OnCore { core, program }) => served(peers::become_on_core(core, &program)),
         Some(Suite::Echo { address, width, reply_size }) => {
             served(peers::echo::serve(address, width, reply_size))
@@ -264,6 +296,48 @@ fn verdicts(
     let outcome = verdicts::measure(&program, cores, dir.path(), &extent, &interrupt)?;
     println!("{}", outcome.text());
     Ok(if outcome.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn probe([http, https]: [usize; 2], interval: f64, seconds: f64) -> anyhow::Result<ExitCode> {
+    let interrupt = Interrupt::watch()?;
+    let cores = Cores::pick()?;
+    cpu::pin(cores.generator)?;
+    let interval = Duration::try_from_secs_f64(interval).context("--interval")?;
+    let lasting = Duration::try_from_secs_f64(seconds).context("--seconds")?;
+    let mut passed = true;
+    print!("{}", looks::Outcome::heading());
+    for (kind, targets) in [(looks::Kind::Http, http), (looks::Kind::Https, https)] {
+        if targets == 0 {
+            continue;
+        }
+        let dir = tempfile::tempdir()?;
+        let plan = looks::Plan { kind, targets, interval, lasting };
+        let outcome = looks::measure(plan, cores, dir.path(), &interrupt)?;
+        print!("{}", outcome.text());
+        passed &= outcome.passed();
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn detection(trials: usize, seed: u64) -> anyhow::Result<ExitCode> {
+    use detection::{Death, Outcome, Plan};
+    let interrupt = Interrupt::watch()?;
+    let cores = Cores::pick()?;
+    cpu::pin(cores.generator)?;
+    let mut passed = true;
+    print!("{}", Outcome::heading());
+    for (interval, timeout) in [(5000, 2000), (1000, 500)].map(|(interval, timeout)| {
+        (Duration::from_millis(interval), Duration::from_millis(timeout))
+    }) {
+        for death in [Death::Refused, Death::Silent] {
+            let dir = tempfile::tempdir()?;
+            let plan = Plan { death, interval, timeout, trials };
+            let outcome = detection::measure(plan, cores, dir.path(), seed, &interrupt)?;
+            print!("{}", outcome.text());
+            passed &= outcome.passed();
+        }
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Dns {

@@ -125,6 +125,47 @@ impl Drop for Server {
     }
 }
 
+/// A process on a core of its own, killed when it is dropped.
+pub struct Running {
+    name: String,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Running {
+    pub fn start(command: &Command, core: usize, log: &Path) -> anyhow::Result<Running> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let output = File::create(log)?;
+        let child = on_core(core, command)?
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Running { name, log: log.to_owned(), child })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails if it has ended.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended with {status}:\n{}", self.name, tail(&self.log)),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Runs this very program again, in one of its hidden roles.
 pub fn ourselves(role: &str) -> anyhow::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
