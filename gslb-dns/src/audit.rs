@@ -56,9 +56,13 @@ impl Audit {
         &self.path
     }
 
-    pub fn append(&self, line: &Line<'_>) -> io::Result<()> {
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
+    /// Whole, or not at all but for what the disk does.
+    pub fn append(&self, lines: &[Line<'_>]) -> io::Result<()> {
+        let mut text = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut text, line)?;
+            text.push(b'\n');
+        }
         let mut file = OpenOptions::new().append(true).create(true).mode(MODE).open(&self.path)?;
         file.write_all(&text)?;
         file.sync_data()

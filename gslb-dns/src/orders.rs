@@ -10,11 +10,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::health::board::{Beliefs, Board, Duty, Health, Standing};
+use crate::health::entries::Entry;
 use crate::health::overrides::{Glob, Order, Override, Unmatched};
 use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
 use crate::steer::{Family, able};
-use crate::world::{Act, Service, World};
+use crate::world::{Act, MAX_NODE_NAME, Service, World};
 
 /// Octets of a reason: a sentence or two, and the number of a ticket.
 const LONGEST_WHY: usize = 500;
@@ -28,6 +29,8 @@ const LONGEST_SLOPE: Duration = DAY.saturating_mul(7);
 const LONGEST_TERM: Duration = DAY.saturating_mul(366);
 /// Clocks of people's machines differ.
 const LATE: Duration = Duration::from_secs(60);
+/// Of a stamp: what every reader of JSON takes for a whole number, and nobody ever counts to.
+pub const MOST_NUMBER: u64 = 1 << 53;
 /// Names listed in a message.
 const LISTED: usize = 20;
 
@@ -152,6 +155,27 @@ impl OrderWords {
             (other, _) => Err(OrderError::NoSuchOrder(other.to_owned())),
         }
     }
+}
+
+/// Whether an entry could have been given by these rules: a peer's are not believed without.
+pub fn is_sound(entry: &Entry) -> bool {
+    let Entry { stamp, given: _, said } = entry;
+    let Override { site, service, order, who, why, since: _, until: _ } = said;
+    let fits = |text: &str, longest: usize| {
+        (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control)
+    };
+    let is_order = match order {
+        Order::Drain { over } => u64::from(*over) <= LONGEST_SLOPE.as_secs(),
+        Order::Weight(weight) => *weight <= MOST_WEIGHT,
+        Order::Force(_) | Order::Unforce | Order::Undrain | Order::Unweight => true,
+    };
+    is_order
+        && (1..=MOST_NUMBER).contains(&stamp.number)
+        && fits(&stamp.node, MAX_NODE_NAME)
+        && fits(&site.to_string(), LONGEST_GLOB)
+        && fits(&service.to_string(), LONGEST_GLOB)
+        && fits(who, LONGEST_GLOB)
+        && fits(why, LONGEST_WHY)
 }
 
 fn word(what: &'static str, why: &str) -> OrderError {
@@ -297,6 +321,39 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert_eq!(told, expected, "{text}");
+    }
+
+    #[test]
+    fn what_no_operator_could_have_given_is_not_sound() {
+        let with = |key: &str, value: serde_json::Value| {
+            let mut entry = serde_json::json!({
+                "stamp": "7@dns2", "given": NOW, "site": "fra", "service": "*", "order": "undrain", "who": "alice",
+                "why": "test", "since": NOW, "until": null,
+            });
+            entry[key] = value;
+            is_sound(&serde_json::from_value(entry).unwrap())
+        };
+        assert!(with("stamp", "1@dns1".into()));
+        assert!(with("stamp", format!("{MOST_NUMBER}@dns2").into()));
+        assert!(!with("stamp", format!("{}@dns2", MOST_NUMBER + 1).into()));
+        assert!(!with("stamp", "0@dns2".into()));
+        assert!(!with("stamp", "7@".into()));
+        for (key, longest) in [
+            ("site", LONGEST_GLOB),
+            ("service", LONGEST_GLOB),
+            ("who", LONGEST_GLOB),
+            ("why", LONGEST_WHY),
+        ] {
+            assert!(with(key, "a".repeat(longest).into()), "{key}");
+            assert!(!with(key, "a".repeat(longest + 1).into()), "{key}");
+            assert!(!with(key, "".into()), "{key}");
+            assert!(!with(key, "a\nb".into()), "{key}");
+        }
+        let drain =
+            |over: u64| with("order", serde_json::json!({ "drain": { "over_seconds": over } }));
+        assert!(drain(7 * 86_400) && !drain(7 * 86_400 + 1));
+        let weight = |weight: u32| with("order", serde_json::json!({ "weight": weight }));
+        assert!(weight(MOST_WEIGHT) && !weight(MOST_WEIGHT + 1));
     }
 
     #[test]

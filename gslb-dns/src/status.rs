@@ -40,6 +40,8 @@ pub struct StatusOf<'a> {
     /// Why orders given before the start are not in force.
     pub lost: Option<&'a str>,
     pub peers: Vec<PeerTold>,
+    /// Peers of which orders are not taken, each told.
+    pub unmerged: Vec<String>,
     pub overrides_in_force: usize,
     pub now: Timestamp,
 }
@@ -229,6 +231,7 @@ fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
     }
     all.extend(of.untouching.iter().cloned());
     all.extend(of.unheard.iter().cloned());
+    all.extend(of.unmerged.iter().cloned());
     let alarming = of.peers.iter().filter(|peer| peer.is_alarming);
     all.extend(
         alarming

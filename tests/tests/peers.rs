@@ -12,7 +12,7 @@ use gslb_tests::backend::Backend;
 use gslb_tests::pki::{Ca, Holder};
 use gslb_tests::probe::Probe;
 use gslb_tests::resolver::{Resolver, query};
-use gslb_tests::server::Server;
+use gslb_tests::server::{Server, run};
 use gslb_tests::wait::until;
 use gslb_tests::world::{Files, World};
 use hickory_proto::op::Message;
@@ -128,6 +128,14 @@ impl Node {
     fn until(&self, what: &str, path: &str, is: impl Fn(&Value) -> bool) {
         until(what, || Ok(is(&self.get(path)).then_some(())))
             .unwrap_or_else(|why| panic!("{why}\n{:#}", self.get("/v1/status")));
+    }
+
+    /// Gives an order to it.
+    fn order(&self, words: &str) {
+        let config = ["--why", "test", "--config"].map(str::to_owned);
+        let words = words.split_whitespace().map(str::to_owned).chain(config);
+        let done = run(words.chain([self.world.node().display().to_string()])).unwrap();
+        assert_eq!(done.code, Some(0), "{done:?}");
     }
 
     /// What it tells of its peer, and whether that wants attention.
@@ -284,4 +292,52 @@ fn peers_alone_are_told_what_peers_are_told() {
     assert!(page["held"].is_object(), "{page}");
     let forbidden = "gslb_dns_control_peer_pages_total{outcome=\"forbidden\"}";
     assert_eq!(story.nodes[0].server().metric(forbidden).unwrap(), 2.0);
+}
+
+#[test]
+fn an_order_given_to_one_holds_on_all_and_on_one_that_comes_back() {
+    let mut story = Story::begin(4);
+    story.until_well();
+    story.nodes[0].order("drain fra");
+    story.nodes.iter().for_each(|node| node.until_answered(&["iad", "nrt"]));
+    // The other way round; what is later outranks what was earlier, wherever it was said.
+    story.nodes[1].order("undrain fra");
+    story.nodes.iter().for_each(|node| node.until_answered(&SITES));
+    // One is away meanwhile, and was killed.
+    story.nodes[1].kill();
+    story.nodes[0].order("drain iad");
+    story.nodes[0].until_answered(&["fra", "nrt"]);
+    story.nodes[1].start();
+    story.nodes[1].until_answered(&["fra", "nrt"]);
+    story.nodes.iter().for_each(|node| node.until_peer("agrees"));
+    // What it learned is on its disk: it knows it when it is alone.
+    story.nodes[0].stop();
+    story.nodes[1].kill();
+    story.nodes[1].start();
+    assert_eq!(story.nodes[1].answered(), ["fra", "nrt"].map(str::to_owned).into());
+    story.nodes[1].order("undrain iad");
+    story.nodes[1].until_answered(&SITES);
+    story.nodes[0].start();
+    story.nodes[0].until_answered(&SITES);
+    let ids = |node: &Node| -> Vec<String> {
+        let all = node.get("/v1/overrides");
+        let ids = all.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned());
+        ids.collect()
+    };
+    let expected = ["1@test1", "2@test2", "3@test1", "4@test2"];
+    story.nodes.iter().for_each(|node| assert_eq!(ids(node), expected));
+    // Who gave it, where it was learned, and from whom.
+    let audit = fs::read_to_string(story.nodes[1].world.path("state/audit.jsonl")).unwrap();
+    let lines = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let learned: Vec<Value> = lines.filter(|line| line["action"] == "learn").collect();
+    let told = |line: &Value| {
+        ["id", "from", "order", "site"].map(|key| line["detail"][key].as_str().unwrap().to_owned())
+    };
+    let told: Vec<[String; 4]> = learned.iter().map(told).collect();
+    assert_eq!(
+        told,
+        [["1@test1", "test1", "drain", "fra"], ["3@test1", "test1", "drain", "iad"]]
+            .map(|one| one.map(str::to_owned))
+    );
+    assert!(learned.iter().all(|line| line["node"] == "test2" && line["who"] != "gslb-dns"));
 }

@@ -1,7 +1,7 @@
 //! Overrides given by command: immutable entries, each under a stamp that puts it in order.
 //!
 //! Nothing is ever changed or taken back: who changes their mind says something new, which outranks what
-//! was said before. Pure: `keeper` keeps the entries on disk.
+//! was said before. So the sets of two name servers are merged by taking both. Pure: `keeper` keeps the entries on disk.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -40,6 +40,14 @@ pub struct Entry {
 pub struct Entries {
     by_stamp: BTreeMap<Stamp, Entry>,
     highest: u64,
+}
+
+/// What came of a peer's entries.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Merged {
+    pub entries: Entries,
+    /// Those that were not known.
+    pub learned: Vec<Entry>,
 }
 
 /// A moment whose board somebody asks for: what time it was, and what had been ordered by then.
@@ -129,6 +137,37 @@ impl Entries {
         if next.len() > MOST_ENTRIES { Err(Full) } else { Ok((next, stamp)) }
     }
 
+    /// These entries and a peer's, without those that matter no more. `None` if that is what we have: whose stamps are
+    /// known, and say the same, are no news. Merged in whatever order, by whoever, all come to one set, but for what can
+    /// decide nothing any more.
+    pub fn merged(
+        &self,
+        highest: u64,
+        theirs: &[Entry],
+        now: Timestamp,
+    ) -> Result<Option<Merged>, Full> {
+        let mut next = Entries { highest: self.highest.max(highest), ..self.clone() };
+        for entry in theirs {
+            next.highest = next.highest.max(entry.stamp.number);
+            match next.by_stamp.get(&entry.stamp) {
+                Some(known) if known == entry => {}
+                // One stamp is given twice by who has lost its state alone.
+                Some(known) if known.order_under_one_stamp() >= entry.order_under_one_stamp() => {}
+                Some(_) | None => drop(next.by_stamp.insert(entry.stamp.clone(), entry.clone())),
+            }
+        }
+        next.forget(now);
+        let is_new = |entry: &&Entry| self.by_stamp.get(&entry.stamp) != Some(entry);
+        let learned: Vec<Entry> = next.iter().filter(is_new).cloned().collect();
+        if learned.is_empty() && next.highest == self.highest {
+            return Ok(None);
+        }
+        if next.len() > MOST_ENTRIES {
+            return Err(Full);
+        }
+        Ok(Some(Merged { entries: next, learned }))
+    }
+
     /// Lets go of what has long been over, or replaced: a later entry says otherwise of the same, for good.
     fn forget(&mut self, now: Timestamp) {
         let long_ago = |at: Timestamp| now.duration_since(at) > KEPT;
@@ -148,6 +187,13 @@ impl Entries {
         for stamp in dead {
             self.by_stamp.remove(&stamp);
         }
+    }
+}
+
+impl Entry {
+    /// Of two under one stamp the greater stays: the one given later, or, at the same instant, the greater text.
+    fn order_under_one_stamp(&self) -> (Timestamp, String) {
+        (self.given, format!("{:?}", self.said))
     }
 }
 
@@ -185,9 +231,14 @@ mod as_text {
 
 #[cfg(test)]
 mod tests {
-    use super::super::board::Health;
+    use proptest::prelude::*;
+
+    use super::super::board::{Board, Health};
+    use super::super::last_known::LastKnown;
     use super::super::overrides::{Glob, Order};
     use super::*;
+    use crate::config;
+    use crate::world::World;
 
     const DAY: i64 = 24 * 3600;
 
@@ -237,6 +288,119 @@ mod tests {
         check(&[(0, said("fra", drain, None)), force, later(400)], &all);
         let wider = (1, said("*", Order::Undrain, None));
         check(&[(0, said("fra", drain, None)), wider, later(400)], &all);
+    }
+
+    fn merged(one: &Entries, other: &Entries, now: Timestamp) -> Entries {
+        let theirs: Vec<Entry> = other.iter().cloned().collect();
+        let merged = one.merged(other.highest(), &theirs, now).unwrap();
+        merged.map_or_else(|| one.clone(), |merged| merged.entries)
+    }
+
+    #[test]
+    fn two_sets_are_merged_by_stamp() {
+        let drain = Order::Drain { over: 0 };
+        let (a, _) = Entries::default().with(said("fra", drain, None), "a", at(0)).unwrap();
+        let (b, _) = Entries::default().with(said("iad", drain, None), "b", at(0)).unwrap();
+        let both = merged(&a, &b, at(0));
+        assert_eq!(both, merged(&b, &a, at(0)));
+        let stamps: Vec<String> = both.iter().map(|entry| entry.stamp.to_string()).collect();
+        assert_eq!(stamps, ["1@a", "1@b"]);
+        let entries: Vec<Entry> = both.iter().cloned().collect();
+        assert_eq!(both.merged(1, &entries, at(0)), Ok(None), "that is known");
+        // Who comes next is above both, and above what was forgotten elsewhere.
+        let (next, stamp) = both.with(said("fra", Order::Undrain, None), "b", at(0)).unwrap();
+        assert_eq!(stamp.to_string(), "2@b");
+        assert_eq!(next.merged(9, &[], at(0)).unwrap().unwrap().entries.highest(), 9);
+        // A node that has lost its state gives a stamp anew: the later one stays, on both.
+        let (lost, _) = Entries::default().with(said("nrt", drain, None), "a", at(1)).unwrap();
+        assert_eq!(merged(&a, &lost, at(1)), lost);
+        assert_eq!(merged(&lost, &a, at(1)), lost);
+    }
+
+    #[test]
+    fn a_peers_set_that_does_not_fit_is_not_taken() {
+        let entry = |node: &str, number: usize| Entry {
+            stamp: Stamp { number: number as u64, node: node.into() },
+            given: at(0),
+            said: said(&format!("{node}{number}"), Order::Undrain, None),
+        };
+        let ours = Entries::restore(0, (0..MOST_ENTRIES - 1).map(|one| entry("a", one)).collect());
+        let fits = ours.merged(0, &[entry("b", 1)], at(0)).unwrap().unwrap();
+        assert_eq!(fits.entries.len(), MOST_ENTRIES);
+        assert_eq!(ours.merged(0, &[entry("b", 1), entry("b", 2)], at(0)), Err(Full));
+    }
+
+    proptest! {
+        /// Orders of two nodes that were apart, one of them for longer than anything is kept: it brings back nothing
+        /// that the other has let go, and the same holds on both.
+        #[test]
+        fn who_was_away_brings_nothing_back(
+            before in prop::collection::vec(given(), 0..8),
+            after in prop::collection::vec(given(), 0..8),
+            away in 0..100_i64,
+        ) {
+            let mut ours = Entries::default();
+            let mut day = 0;
+            for (site, order, lasts, days) in before {
+                day += days;
+                let until = lasts.map(|lasts| day + lasts);
+                ours = ours.with(said(site, order, until), "a", at(day)).unwrap().0;
+            }
+            let theirs = ours.clone();
+            for (site, order, lasts, days) in after {
+                day += days;
+                let until = lasts.map(|lasts| day + lasts);
+                ours = ours.with(said(site, order, until), "b", at(day)).unwrap().0;
+            }
+            day += away;
+            let (one, other) = (merged(&ours, &theirs, at(day)), merged(&theirs, &ours, at(day)));
+            prop_assert_eq!(one.highest(), other.highest());
+            // What holds is what holds on the one that never was away, then and later.
+            let holds = |entries: &Entries, day: i64| {
+                let all: Vec<&Override> = entries.iter().map(|entry| &entry.said).collect();
+                ["fra", "iad"].map(|site| standing_of(site, &all, at(day)))
+            };
+            for later in [0, 1, 50, 400] {
+                prop_assert_eq!(holds(&one, day + later), holds(&ours, day + later));
+                prop_assert_eq!(holds(&other, day + later), holds(&ours, day + later));
+            }
+        }
+    }
+
+    type Given = (&'static str, Order, Option<i64>, i64);
+
+    fn given() -> impl Strategy<Value = Given> {
+        let orders = [
+            Order::Drain { over: 0 },
+            Order::Undrain,
+            Order::Force(Health::Down),
+            Order::Unforce,
+            Order::Weight(3),
+            Order::Unweight,
+        ];
+        (
+            prop::sample::select(vec!["fra", "iad", "*"]),
+            prop::sample::select(orders.to_vec()),
+            prop::option::of(1..40_i64),
+            0..40_i64,
+        )
+    }
+
+    /// What the board makes of a site.
+    fn standing_of(site: &str, all: &[&Override], now: Timestamp) -> String {
+        let world = "[zone.\"example.com\"]\nfile = \"steer.zone\"\n[site.fra]\nvips = [\"192.0.2.1\"]\n\
+                     [site.iad]\nvips = [\"192.0.2.2\"]\n[service.\"www.example.com\"]\nsites = [\"fra\", \"iad\"]\n\
+                     when_all_down = \"open\"\nttl = { max = \"30s\" }\n";
+        static OF_ALL: std::sync::OnceLock<World> = std::sync::OnceLock::new();
+        let world = OF_ALL.get_or_init(|| {
+            let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/steer");
+            config::world_from_str(world, &dir).unwrap_or_else(|why| panic!("{why}"))
+        });
+        let board = Board::build(1, world, all, &LastKnown::default(), now);
+        let standings = &board.of_service(world.service_ids().next().unwrap()).standings;
+        let index = world.sites.iter().position(|one| &*one.name == site).unwrap();
+        let one = &standings[index];
+        format!("{} {:?} {} {:?}", one.health, one.duty, one.weight, one.admit())
     }
 
     #[test]

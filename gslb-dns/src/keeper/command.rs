@@ -7,7 +7,7 @@ use tracing::{error, info};
 
 use super::Keeper;
 use crate::audit::{Line, Outcome};
-use crate::health::entries::{Entries, Full};
+use crate::health::entries::{Entries, Entry, Full, Merged};
 use crate::health::overrides::{Order, Override, outranked};
 use crate::orders::{self, OrderError, OrderWords};
 use crate::status::{OverrideTold, Status, StatusOf, to_second};
@@ -242,6 +242,7 @@ impl Keeper {
             unheard: self.evidence.unheard(&self.ground.world),
             lost: self.lost.as_deref(),
             peers: self.peering.told(),
+            unmerged: self.peering.unmerged(),
             overrides_in_force: self.overrides_in_force(now),
             now,
         })
@@ -265,6 +266,49 @@ impl Keeper {
         self.record(by, action, Outcome::Refused, why, now);
     }
 
+    /// Puts in force what a peer's orders come to with ours. What is in force is on disk first, if the disk takes it.
+    pub(super) fn learn(&mut self, merged: Merged, peer: &str, now: Timestamp) {
+        let Merged { entries, learned } = merged;
+        if let Err(error) = self.beliefs.set_entries(entries) {
+            self.is_persisted = false;
+            error!(%error, dir = %self.beliefs.state_dir.display(), "an order is in force and could not be written: a restart would not know it; trying again");
+        }
+        if learned.is_empty() {
+            return;
+        }
+        info!(peer, orders = learned.len(), "orders of a peer are in force here too");
+        self.phases = self.beliefs.phases(self.moment(now));
+        self.rebuild(now);
+        let epoch = self.ground.world.epoch.to_string();
+        let lines = learned.iter().map(|entry| {
+            let Entry { stamp, given, said } = entry;
+            let Override { site, service, order, who, why, since, until } = said;
+            Line {
+                at: now,
+                node: &self.node.name,
+                who,
+                uid: None,
+                pid: None,
+                action: "learn",
+                outcome: Outcome::Done,
+                detail: json!({
+                    "id": stamp.to_string(),
+                    "from": peer,
+                    "given": given,
+                    "order": order.to_string(),
+                    "site": site,
+                    "service": service,
+                    "why": why,
+                    "since": since,
+                    "until": until,
+                }),
+                board: self.number,
+                epoch: epoch.clone(),
+            }
+        });
+        self.note(&lines.collect::<Vec<_>>());
+    }
+
     pub(super) fn record(
         &self,
         by: &By,
@@ -274,7 +318,7 @@ impl Keeper {
         now: Timestamp,
     ) {
         let By { who, uid, pid } = by;
-        let line = Line {
+        self.note(&[Line {
             at: now,
             node: &self.node.name,
             who,
@@ -285,10 +329,14 @@ impl Keeper {
             detail,
             board: self.number,
             epoch: self.ground.world.epoch.to_string(),
-        };
-        if let Err(error) = self.audit.append(&line) {
-            self.metrics.audit_lost.inc();
-            error!(%error, file = %self.audit.path().display(), who = &**who, action, "the audit log could not be written");
+        }]);
+    }
+
+    fn note(&self, lines: &[Line<'_>]) {
+        if let Err(error) = self.audit.append(lines) {
+            self.metrics.audit_lost.inc_by(lines.len() as u64);
+            let Line { who, action, .. } = lines[0];
+            error!(%error, file = %self.audit.path().display(), who, action, "the audit log could not be written");
         }
     }
 }

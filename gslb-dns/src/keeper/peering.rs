@@ -5,14 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::Keeper;
 use crate::control::Heard;
+use crate::health::entries::{Entries, Merged};
 use crate::health::last_known::LastKnown;
 use crate::judge::Now;
-use crate::peers::page::{Face, MOST_HELD, Part, Remembered, Shown};
+use crate::orders;
+use crate::peers::page::{Face, MOST_HELD, Orders, Part, Remembered, Shown};
 use crate::peers::{Alarm, Change, Peers, Standing};
 use crate::status::PeerTold;
 use crate::world::Peer;
@@ -22,6 +25,8 @@ pub struct Peering {
     listed: Vec<Peer>,
     /// Where the control listener sees what to tell them.
     shown: Option<watch::Sender<Arc<Shown>>>,
+    /// By peer: why what was ordered there is not taken.
+    refused: Vec<Option<String>>,
     /// Of the last turn.
     turned: Duration,
 }
@@ -32,8 +37,17 @@ impl Peering {
             peers: Peers::new(listed.iter().map(|peer| peer.name.clone()), now),
             listed: listed.to_vec(),
             shown: None,
+            refused: vec![None; listed.len()],
             turned: now,
         }
+    }
+
+    /// Peers of which orders are not taken, each told.
+    pub fn unmerged(&self) -> Vec<String> {
+        let peers = self.listed.iter().zip(&self.refused);
+        let told = peers.filter_map(|(peer, why)| Some((&peer.name, why.as_ref()?)));
+        told.map(|(peer, why)| format!("orders of peer {peer} are not in force here: {why}"))
+            .collect()
     }
 
     /// How it stands with each peer.
@@ -63,26 +77,39 @@ impl Keeper {
             Ok(page) => page,
             Err(why) => return self.peering.peers.miss(peer, why),
         };
-        let Some(remembered) = self.peering.peers.hear(clocks.monotonic, peer, *page) else {
+        let moment = self.moment(clocks.wall);
+        let Some((remembered, orders)) = self.peering.peers.hear(clocks.monotonic, peer, *page)
+        else {
             return;
         };
         let world = &self.ground.world;
         let board = &self.published.load().board;
         let verdicts = self.evidence.meet(&remembered.verdicts);
         let sites = self.beliefs.meet(world, board, &remembered.last_known);
-        if verdicts + sites == 0 {
-            return;
+        let merged = merged(&self.beliefs.entries, orders, moment);
+        let name = self.peering.listed[peer].name.clone();
+        if verdicts + sites > 0 {
+            self.metrics.peer_met.inc_by((verdicts + sites) as u64);
+            info!(
+                peer = &*name,
+                verdicts,
+                last_known = sites,
+                "a peer held otherwise what no evidence decides: up on both"
+            );
+            self.evidence.judge(&self.ground.world, clocks);
+            self.rebuild(clocks.wall);
         }
-        self.metrics.peer_met.inc_by((verdicts + sites) as u64);
-        let peer = self.peering.listed.get(peer).map(|peer| &*peer.name);
-        info!(
-            peer,
-            verdicts,
-            last_known = sites,
-            "a peer held otherwise what no evidence decides: up on both"
-        );
-        self.evidence.judge(&self.ground.world, clocks);
-        self.rebuild(clocks.wall);
+        let before = self.peering.refused[peer].take();
+        match merged {
+            Ok(None) => {}
+            Ok(Some(merged)) => self.learn(merged, &name, clocks.wall),
+            Err(why) => {
+                if before.as_ref() != Some(&why) {
+                    warn!(peer = &*name, why, "the orders of a peer are not taken");
+                }
+                self.peering.refused[peer] = Some(why);
+            }
+        }
     }
 
     /// Shows peers what is so now, and tells of those that differ or are silent.
@@ -94,8 +121,10 @@ impl Keeper {
         self.peering.turned = clocks.monotonic;
         self.peering.peers.answer_from(clocks.monotonic, face.clone());
         if let Some(shown) = &self.peering.shown {
-            match self.remembered() {
-                Ok(held) => drop(shown.send_replace(Arc::new(Shown::new(face, held)))),
+            match self.remembered().and_then(|held| Ok((held, self.ordered()?))) {
+                Ok((held, orders)) => {
+                    shown.send_replace(Arc::new(Shown::new(face, held, orders)));
+                }
                 Err(error) => error!(%error, "what peers are told could not be written"),
             }
         }
@@ -142,4 +171,21 @@ impl Keeper {
         let last_known = LastKnown::of_failing(&self.ground.world, &self.published.load().board);
         Part::of(&Remembered { verdicts, last_known })
     }
+
+    fn ordered(&self) -> serde_json::Result<Part> {
+        let entries = &self.beliefs.entries;
+        let all = entries.iter().cloned().collect();
+        Part::of(&Orders { highest: entries.highest(), entries: all })
+    }
+}
+
+/// What our orders and a peer's come to; the error says why they come to nothing.
+fn merged(ours: &Entries, theirs: &Orders, now: Timestamp) -> Result<Option<Merged>, String> {
+    let Orders { highest, entries } = theirs;
+    if let Some(entry) = entries.iter().find(|entry| !orders::is_sound(entry)) {
+        return Err(format!("nobody could have given {}; have both on one release", entry.stamp));
+    }
+    // Nor is there a number that no stamp can have.
+    let highest = (*highest).min(orders::MOST_NUMBER);
+    ours.merged(highest, entries, now).map_err(|full| full.to_string())
 }

@@ -3,7 +3,7 @@
 //! keeper ─▶ page (each half second) ─▶ control ─▶ (a peer) ─▶ pull ─▶ page ─▶ Peers ─▶ what is met, alarms
 //!
 //! Pure: told the time. A peer's word turns up what we hold without evidence, and does nothing else to any site: what
-//! evidence decides here, and what operators said, no peer can change.
+//! evidence decides here no peer can change. What operators ordered there holds here too.
 
 pub mod page;
 
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use self::page::{Face, Page, Remembered};
+use self::page::{Face, Orders, Page, Remembered};
 
 /// Between two questions to a peer.
 pub const PAUSE: Duration = Duration::from_secs(1);
@@ -43,6 +43,7 @@ struct Heard {
     at: Duration,
     face: Face,
     remembered: Remembered,
+    orders: Orders,
     differs: Option<Differs>,
     /// Whether it has the evidence that we have, or had of late.
     hears_the_same: bool,
@@ -143,23 +144,31 @@ impl Peers {
     }
 
     /// A peer has answered. What it remembers is to be met at each answer, be it the same as before: we may have
-    /// come to hold what it held already.
-    pub fn hear(&mut self, now: Duration, peer: usize, page: Page) -> Option<&Remembered> {
+    /// come to hold what it held already. What it was ordered is to be merged likewise: there may have been no room.
+    pub fn hear(
+        &mut self,
+        now: Duration,
+        peer: usize,
+        page: Page,
+    ) -> Option<(&Remembered, &Orders)> {
         let Peers { ours, peers, .. } = self;
         let peer = peers.get_mut(peer)?;
-        let Page { face, held, .. } = page;
-        let before = peer.heard.take();
-        let differs = before.as_ref().and_then(|heard| heard.differs);
-        let remembered = held.or_else(|| before.map(|heard| heard.remembered)).unwrap_or_default();
+        let Page { face, held, orders, .. } = page;
+        let (before, told, ordered) = match peer.heard.take() {
+            Some(Heard { differs, remembered, orders, .. }) => (differs, remembered, orders),
+            None => Default::default(),
+        };
         let how = difference(ours, &face);
-        let differs = how.map(|how| match differs {
+        let differs = how.map(|how| match before {
             Some(Differs { how: before, since }) if before == how => Differs { how, since },
             Some(_) | None => Differs { how, since: now },
         });
         let hears_the_same = ours.iter().any(|(ours, _)| ours.evidence == face.evidence);
+        let (remembered, orders) = (held.unwrap_or(told), orders.unwrap_or(ordered));
         peer.failure = None;
-        let heard = Heard { at: now, face, remembered, differs, hears_the_same };
-        Some(&peer.heard.insert(heard).remembered)
+        let heard = Heard { at: now, face, remembered, orders, differs, hears_the_same };
+        let Heard { remembered, orders, .. } = peer.heard.insert(heard);
+        Some((remembered, orders))
     }
 
     /// A peer did not answer, or what it did is no page.

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use crate::health::entries::Entry;
 use crate::health::last_known::LastKnown;
 use crate::judge::Held;
 
-/// Octets of a page: `MOST_HELD` verdicts take a third.
+/// Octets of a page: `MOST_HELD` verdicts and as many of the longest orders as there can be take two thirds.
 pub const LARGEST: usize = 32 << 20;
 /// Held verdicts told, the first by service and target: a hundred services with a thousand targets each.
 pub const MOST_HELD: usize = 100_000;
@@ -40,6 +41,16 @@ pub struct Remembered {
     pub last_known: LastKnown,
 }
 
+/// What operators ordered here and elsewhere, as far as it may still matter.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Orders {
+    /// The highest number of a stamp ever given.
+    #[serde(default)]
+    pub highest: u64,
+    #[serde(default)]
+    pub entries: Vec<Entry>,
+}
+
 /// A page as its reader sees it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Page {
@@ -50,6 +61,10 @@ pub struct Page {
     /// `None` if it is as we know it.
     #[serde(default)]
     pub held: Option<Remembered>,
+    pub orders_tag: Box<str>,
+    /// The same.
+    #[serde(default)]
+    pub orders: Option<Orders>,
 }
 
 /// A page as its writer has it, for whoever asks.
@@ -57,6 +72,7 @@ pub struct Page {
 pub struct Shown {
     face: Face,
     held: Part,
+    orders: Part,
 }
 
 /// Octets, and their hash.
@@ -70,6 +86,7 @@ pub struct Part {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Known {
     pub held: Option<Box<str>>,
+    pub orders: Option<Box<str>>,
 }
 
 /// A page that is none.
@@ -93,6 +110,9 @@ struct Written<'a> {
     held_tag: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<&'a RawValue>,
+    orders_tag: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    orders: Option<&'a RawValue>,
 }
 
 impl Part {
@@ -111,8 +131,8 @@ impl Part {
 }
 
 impl Shown {
-    pub fn new(face: Face, held: Part) -> Shown {
-        Shown { face, held }
+    pub fn new(face: Face, held: Part, orders: Part) -> Shown {
+        Shown { face, held, orders }
     }
 
     /// The octets of a page.
@@ -120,12 +140,14 @@ impl Shown {
     /// # Errors
     /// It cannot be written as JSON.
     pub fn page(&self, known: &Known) -> serde_json::Result<Vec<u8>> {
-        let Shown { face, held } = self;
+        let Shown { face, held, orders } = self;
         serde_json::to_vec(&Written {
             v: VERSION,
             face,
             held_tag: &held.tag,
             held: held.unless(known.held.as_deref()),
+            orders_tag: &orders.tag,
+            orders: orders.unless(known.orders.as_deref()),
         })
     }
 }
@@ -153,6 +175,7 @@ impl Page {
             ("digest", digest),
             ("evidence", evidence),
             ("held_tag", &page.held_tag),
+            ("orders_tag", &page.orders_tag),
         ];
         if let Some((key, _)) = words.into_iter().find(|(_, word)| word.len() > LONGEST_WORD) {
             return Err(Unreadable::TooLong(key));
@@ -167,9 +190,9 @@ impl Page {
 impl Known {
     /// What is asked for by whoever knows this.
     pub fn query(&self) -> String {
-        let Known { held } = self;
+        let Known { held, orders } = self;
         let mut query = form_urlencoded::Serializer::new(String::new());
-        for (key, tag) in [("held", held)] {
+        for (key, tag) in [("held", held), ("orders", orders)] {
             query.extend_pairs(tag.iter().map(|tag| (key, tag)));
         }
         query.finish()
@@ -181,6 +204,7 @@ impl Known {
         for (key, tag) in form_urlencoded::parse(query.as_bytes()) {
             let known = match &*key {
                 "held" => &mut known.held,
+                "orders" => &mut known.orders,
                 _ => continue,
             };
             *known = Some(tag.into());
@@ -191,5 +215,6 @@ impl Known {
     /// After a page.
     pub fn learn(&mut self, page: &Page) {
         self.held = Some(page.held_tag.clone());
+        self.orders = Some(page.orders_tag.clone());
     }
 }

@@ -26,8 +26,11 @@ fn check(story: &str, expected: &[&str]) {
         match words[1] {
             "ours" => peers.answer_from(now, face(&words[2..])),
             "theirs" => {
-                let shown =
-                    Shown::new(face(&words[2..]), Part::of(&Remembered::default()).unwrap());
+                let shown = Shown::new(
+                    face(&words[2..]),
+                    Part::of(&Remembered::default()).unwrap(),
+                    Part::default(),
+                );
                 let octets = shown.page(&Known::default()).unwrap();
                 peers.hear(now, 0, Page::read(&octets, "dns2").unwrap());
             }
@@ -123,20 +126,24 @@ fn what_is_known_is_not_told_again() {
     let remembered = r#"{"verdicts":{"www.example.com.":{"00000000000000000000000000000001":
         {"verdict":"down","certain":true,"up":250000}}},"last_known":{"www.example.com.":["fra"]}}"#;
     let remembered: Remembered = serde_json::from_str(remembered).unwrap();
+    let orders = r#"{"highest":7,"entries":[{"stamp":"7@dns2","given":"2026-11-21T10:00:00Z","site":"fra",
+        "service":"*","order":"undrain","who":"alice","why":"test","since":"2026-11-21T10:00:00Z","until":null}]}"#;
+    let orders: Orders = serde_json::from_str(orders).unwrap();
     let face = Face { node: "dns2".into(), ..Face::default() };
-    let shown = Shown::new(face, Part::of(&remembered).unwrap());
+    let shown = Shown::new(face, Part::of(&remembered).unwrap(), Part::of(&orders).unwrap());
     let mut known = Known::default();
     let first = Page::read(&shown.page(&known).unwrap(), "dns2").unwrap();
-    assert_eq!(first.held.as_ref(), Some(&remembered));
+    assert_eq!((&first.held, &first.orders), (&Some(remembered.clone()), &Some(orders.clone())));
     known.learn(&first);
     let asked = Known::of_query(&format!("later=1&{}", known.query()));
     assert_eq!(asked, known);
     let again = Page::read(&shown.page(&asked).unwrap(), "dns2").unwrap();
     assert_eq!((&again.held, &again.held_tag), (&None, &first.held_tag));
+    assert_eq!((&again.orders, &again.orders_tag), (&None, &first.orders_tag));
     // It is met all the same, each time.
     let mut peers = Peers::new(["dns2".into()], Duration::ZERO);
     peers.hear(Duration::ZERO, 0, first);
-    assert_eq!(peers.hear(PAUSE, 0, again), Some(&remembered));
+    assert_eq!(peers.hear(PAUSE, 0, again), Some((&remembered, &orders)));
 }
 
 #[test]
@@ -150,7 +157,7 @@ fn what_is_no_page_of_this_peer_is_told() {
     check(r#"{"v":1}"#, "missing field `held_tag` at line 1 column 7");
     let page = |node: &str, epoch: &str| {
         format!(
-            r#"{{"v":1,"node":"{node}","epoch":"{epoch}","board":1,"digest":"","evidence":"","held_tag":""}}"#
+            r#"{{"v":1,"node":"{node}","epoch":"{epoch}","board":1,"digest":"","evidence":"","held_tag":"","orders_tag":""}}"#
         )
     };
     check(&page("dns3", ""), "it is dns3, expected dns2");

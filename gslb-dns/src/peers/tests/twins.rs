@@ -206,14 +206,14 @@ impl Server {
         };
         self.peers.answer_from(now, face.clone());
         self.peers.turn(now);
-        self.shown = Shown::new(face, Part::of(&remembered).unwrap());
+        self.shown = Shown::new(face, Part::of(&remembered).unwrap(), Part::default());
     }
 
     /// What the other shows.
     fn hear(&mut self, name: usize, octets: &[u8], now: Duration) {
         let page = Page::read(octets, SERVERS[1 - name]).unwrap();
         self.known.learn(&page);
-        let remembered = self.peers.hear(now, 0, page).unwrap();
+        let (remembered, _) = self.peers.hear(now, 0, page).unwrap();
         let verdicts = self.judge.meet(&remembered.verdicts);
         let sites = self.last_known.meet(world(), &self.board, &remembered.last_known);
         if verdicts + sites > 0 {
