@@ -180,14 +180,15 @@ async fn who_asks_for_nothing_that_is_here_is_told_what_is() {
     let listening = Listening::start(&ca, Limits::OURS);
     let client = listening.connect(&ca.issue(VANTAGE)).await;
     for path in ["/", "/v1/reports", "/v1/report/", "/metrics", "/v1/renew/"] {
-        let there_are =
-            "there are POST /v1/report, GET /v1/assignment?epoch=EPOCH and POST /v1/renew";
+        let there_are = "there are POST /v1/report, GET /v1/assignment?epoch=EPOCH, GET /v1/peer and POST \
+                         /v1/renew";
         check(&client.ask(&format!("GET {path}"), "").await, 404, there_are);
     }
     for (line, allow) in [
         ("GET /v1/report", "POST"),
         ("PUT /v1/report", "POST"),
         ("POST /v1/assignment", "GET"),
+        ("POST /v1/peer", "GET"),
         ("DELETE /v1/assignment", "GET"),
         ("GET /v1/renew", "POST"),
         ("PUT /v1/renewals", "GET, POST"),
