@@ -133,6 +133,15 @@ impl Default for View {
     }
 }
 
+impl View {
+    /// Whether clients are answered alike, whatever is told of why and since when.
+    pub fn is_answered_as(&self, other: &View) -> bool {
+        let View { health, since: _, why: _, struck, lost, admit, halvings } = self;
+        (health, struck, lost) == (&other.health, &other.struck, &other.lost)
+            && (admit, halvings) == (&other.admit, &other.halvings)
+    }
+}
+
 impl Admit {
     pub const NONE: Admit = Admit(0.0);
     pub const ALL: Admit = Admit(1.0);
@@ -243,8 +252,8 @@ impl Board {
     }
 
     fn of_parts(number: u64, services: Vec<Part>) -> Board {
-        let digests: Vec<u8> = services.iter().flat_map(|part| part.digest).collect();
-        let whole: [u8; 32] = Sha256::digest(digests).into();
+        let digests: Vec<[u8; 32]> = services.iter().map(|part| part.digest).collect();
+        let whole: [u8; 32] = Sha256::digest(digests.as_flattened()).into();
         let digest = *whole.first_chunk().expect("16 octets stand in 32");
         let (digest, at) = (BoardDigest(digest), Timestamp::UNIX_EPOCH);
         Board { number, digest, at, orders: 0, services }

@@ -17,8 +17,6 @@ use crate::world::{Service, World};
 pub struct Case {
     pub believed: HashMap<usize, Believed>,
     judged: HashMap<usize, Judged>,
-    /// When something of it changes next though nobody says anything.
-    pub next_change: Option<Duration>,
 }
 
 /// The service that a case is of, and when.
@@ -47,13 +45,13 @@ impl Case {
         before.is_none_or(|before| before.kept() != next.kept())
     }
 
-    /// What the board is told of it now.
-    pub fn view(&mut self, of: Of<'_>) -> Vec<View> {
+    /// What the board is told of it now, and when that changes next though nobody says anything.
+    pub fn view(&self, of: Of<'_>) -> (Vec<View>, Option<Duration>) {
         let now = of.now.monotonic;
         let steps = self.judged.values().filter_map(|judged| {
             judged.returned.and_then(|back| back.next_step(now, of.service.ttl.max))
         });
-        self.next_change = steps.min();
-        views(now, of.world, of.service, of.watch, &self.judged, of.is_grace)
+        let views = views(now, of.world, of.service, of.watch, &self.judged, of.is_grace);
+        (views, steps.min())
     }
 }

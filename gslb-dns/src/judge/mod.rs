@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::case::{Case, Of};
 use self::hear::Hearing;
-use crate::health::board::Views;
+use crate::health::board::{View, Views};
 use crate::inbox::Inbox;
 use crate::verdict::Verdict;
 use crate::verdict::quorum::Ground;
@@ -71,6 +71,8 @@ struct Watched {
     hearing: Hearing,
     /// By service; `None` where nobody watches.
     cases: Vec<Option<Case>>,
+    /// By service: when something of it changes next though nobody says anything.
+    next_changes: Vec<Option<Duration>>,
     by_name: HashMap<Box<str>, usize>,
     ids: Vec<TargetId>,
     by_id: HashMap<TargetId, usize>,
@@ -104,6 +106,16 @@ struct Since {
     wall: Timestamp,
 }
 
+/// What a judgement brought.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum News {
+    Nothing,
+    /// The same is believed, for other reasons or since another time: nobody is answered otherwise.
+    Words,
+    /// Something that is answered may differ.
+    Answers,
+}
+
 /// What is judged of everything that is watched.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judgement {
@@ -121,6 +133,17 @@ pub enum Standing {
     Silent,
     Trusted,
     Distrusted(Distrust),
+}
+
+impl News {
+    /// Of views that are not the same.
+    fn between(before: Option<&[View]>, after: &[View]) -> News {
+        let is_answered_alike = |before: &[View]| {
+            let mut both = before.iter().zip(after);
+            before.len() == after.len() && both.all(|(one, other)| one.is_answered_as(other))
+        };
+        if before.is_some_and(is_answered_alike) { News::Words } else { News::Answers }
+    }
 }
 
 impl Believed {
@@ -258,14 +281,14 @@ impl Judge {
         held
     }
 
-    /// Judges everything at `now`, as far as it may be something else than it was; whether anything that is answered
-    /// may differ. Verdicts of what is not in the world are forgotten.
-    pub fn judge(&mut self, now: Now, world: &World, inbox: &Inbox) -> bool {
+    /// Judges everything at `now`, as far as it may be something else than it was. Verdicts of what is not in the world
+    /// are forgotten.
+    pub fn judge(&mut self, now: Now, world: &World, inbox: &Inbox) -> News {
         let is_other_world = self.watched.as_ref().is_none_or(|of| of.epoch != world.epoch);
         if is_other_world {
             self.enter(world);
         }
-        let Some(watched) = &mut self.watched else { return false };
+        let Some(watched) = &mut self.watched else { return News::Nothing };
         let is_grace = now.monotonic < self.grace_ends;
         let was_grace = self.judged_at < self.grace_ends;
         // In another light, or on a clock that went back, nothing need be as it was.
@@ -290,26 +313,30 @@ impl Judge {
                 }
             }
         }
-        let mut is_answered_anew = is_other_world;
-        let mut next: Option<Duration> = None;
-        for (index, case) in watched.cases.iter_mut().enumerate() {
-            let (Some(case), Some(of)) = (case, of(index)) else { continue };
-            if is_touched[index] || case.next_change.is_some_and(|at| at <= now.monotonic) {
-                let (views, before) = (case.view(of), &mut self.judgement.views.0[index]);
-                // Whoever has the same already knows it by the pointer.
-                if before.as_deref() != Some(&*views) {
-                    *before = Some(views.into());
-                    is_answered_anew = true;
-                }
+        let mut news = if is_other_world { News::Answers } else { News::Nothing };
+        for (index, is_touched) in is_touched.into_iter().enumerate() {
+            // Looked at for every service at every report: nothing else of one that has not changed is.
+            let next_change = &mut watched.next_changes[index];
+            if !is_touched && next_change.is_none_or(|at| at > now.monotonic) {
+                continue;
             }
-            next = next.into_iter().chain(case.next_change).min();
+            let (Some(case), Some(of)) = (&watched.cases[index], of(index)) else { continue };
+            let (views, next) = case.view(of);
+            *next_change = next;
+            let before = &mut self.judgement.views.0[index];
+            // Whoever has the same already knows it by the pointer.
+            if before.as_deref() != Some(&*views) {
+                news = news.max(News::between(before.as_deref(), &views));
+                *before = Some(views.into());
+            }
         }
+        let next = watched.next_changes.iter().flatten().min().copied();
         self.judgement.vantages.clone_from_slice(watched.hearing.standings());
         self.revision += u64::from(is_kept_anew);
         let changes =
             [next, inbox.next_silence(now.monotonic), is_grace.then_some(self.grace_ends)];
         self.next_change = changes.into_iter().flatten().min();
-        is_answered_anew
+        news
     }
 
     /// What came of the last judgement.
@@ -394,6 +421,7 @@ impl Watched {
         Watched {
             epoch: world.epoch,
             hearing: Hearing::new(world),
+            next_changes: vec![None; cases.len()],
             cases,
             by_name,
             ids: world.targets.iter().map(|(id, _)| *id).collect(),

@@ -16,7 +16,7 @@ use super::PAUSE;
 use crate::health::board::{Board, Views};
 use crate::inbox::stream::{Change, Oddity, Reception};
 use crate::inbox::{Inbox, Marks};
-use crate::judge::{Held, Judge, Now, Standing};
+use crate::judge::{Held, Judge, News, Now, Standing};
 use crate::sight::SightOf;
 use crate::world::World;
 
@@ -123,12 +123,12 @@ impl Evidence {
         (reception, is_taken && (says_something || before != heard(&self.inbox)))
     }
 
-    /// Judges again; whether anything that is answered may differ.
-    pub fn judge(&mut self, world: &World, now: Now) -> bool {
+    /// Judges again.
+    pub fn judge(&mut self, world: &World, now: Now) -> News {
         let before = self.judge.judgement().vantages.clone();
-        let is_other = self.judge.judge(now, world, &self.inbox);
+        let news = self.judge.judge(now, world, &self.inbox);
         self.tell_vantages(world, &before);
-        is_other
+        news
     }
 
     /// What we believe though no evidence decides it.

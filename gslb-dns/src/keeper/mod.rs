@@ -34,7 +34,7 @@ use crate::health::board::{Board, Health};
 use crate::health::entries::Moment;
 use crate::health::overrides::{Override, Phase, Unmatched};
 use crate::ids::ServiceId;
-use crate::judge::{Now, Standing};
+use crate::judge::{News, Now, Standing};
 use crate::metrics::WorldMetrics;
 use crate::name::Name;
 use crate::publish::Published;
@@ -73,6 +73,8 @@ pub struct Keeper {
     metrics: WorldMetrics,
     number: u64,
     phases: Vec<Phase>,
+    /// Whether something is believed for other reasons than this board tells.
+    has_words: bool,
     /// Since when this board answers.
     since: Timestamp,
     /// What came of the last reload, if there was one.
@@ -127,6 +129,7 @@ impl Keeper {
             metrics,
             number,
             phases,
+            has_words: false,
             since: now,
             last_reload: None,
             restart_needed: vec![],
@@ -185,8 +188,13 @@ impl Keeper {
             // Who told it may have gone away.
             let _ = answer.send(reception);
         }
-        if is_news && self.evidence.judge(&self.ground.world, clocks) {
-            self.follow(clocks.wall);
+        if is_news {
+            match self.evidence.judge(&self.ground.world, clocks) {
+                News::Answers => self.follow(clocks.wall),
+                // People read no faster than a turn comes.
+                News::Words => self.has_words = true,
+                News::Nothing => {}
+            }
         }
     }
 
@@ -285,8 +293,9 @@ impl Keeper {
     fn update(&mut self, reread: &Reread, clocks: Now) {
         let now = clocks.wall;
         let phases = self.beliefs.phases(self.moment(now));
-        let is_judged_anew = self.evidence.is_due(clocks.monotonic)
-            && self.evidence.judge(&self.ground.world, clocks);
+        let is_due = self.evidence.is_due(clocks.monotonic);
+        let is_judged_anew = std::mem::take(&mut self.has_words)
+            | (is_due && self.evidence.judge(&self.ground.world, clocks) > News::Nothing);
         if *reread != Reread::Changed && phases == self.phases {
             if is_judged_anew {
                 self.follow(now);
