@@ -5,7 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::country::{Country, Subdivision};
 use crate::distance::Coordinates;
@@ -163,6 +164,13 @@ impl FromStr for Continent {
 impl fmt::Display for Continent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Continent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Continent, D::Error> {
+        let code = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        code.parse().map_err(D::Error::custom)
     }
 }
 

@@ -15,6 +15,7 @@
 
 pub mod admin;
 pub mod answer;
+pub mod archive;
 pub mod audit;
 pub mod binding;
 pub mod certificates;
@@ -25,6 +26,7 @@ pub mod dnstap;
 pub mod explain;
 pub mod gather;
 pub mod health;
+pub mod history;
 pub mod ids;
 pub mod inbox;
 pub mod judge;

@@ -11,6 +11,7 @@ use common::telemetry;
 use gslb_dns::admin::client::At;
 use gslb_dns::config::{self, Colour, Config, Prepared, Problems};
 use gslb_dns::explain::{self, Format, Request, RequestWords};
+use gslb_dns::history::Words;
 use gslb_dns::judge::Now;
 use gslb_dns::keeper::{Beliefs, Evidence, Reread};
 use gslb_dns::orders::OrderWords;
@@ -129,6 +130,23 @@ enum Command {
     },
     /// Who looks at the sites, and how its word counts.
     Vantages {
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// What changed of sites, when and why, the newest last.
+    History {
+        /// A service's name or pattern, such as www.example.com or '*.example.com'
+        #[arg(long)]
+        service: Option<String>,
+        /// A site's name or pattern
+        #[arg(long)]
+        site: Option<String>,
+        /// From this instant on, such as 2026-11-21T09:30:00Z, or from so long ago, such as 12h
+        #[arg(long)]
+        since: Option<String>,
+        /// Also each step of a ramp or of a drain that takes time
+        #[arg(long)]
+        steps: bool,
         #[command(flatten)]
         shown: Shown,
     },
@@ -320,6 +338,10 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Overrides { shown } => done(&shown.at()?.overrides(format(shown.json))?),
         Command::Board { shown } => done(&shown.at()?.board(format(shown.json))?),
         Command::Vantages { shown } => done(&shown.at()?.vantages(format(shown.json))?),
+        Command::History { service, site, since, steps, shown } => {
+            let words = Words { service, site, since, steps };
+            done(&shown.at()?.history(&words, format(shown.json))?)
+        }
         Command::Talkers { shown } => done(&shown.at()?.talkers(format(shown.json))?),
         Command::Drain { order, over } => order.give("drain", None, over),
         Command::Undrain { order } => order.give("undrain", None, None),

@@ -448,6 +448,14 @@ fn full_disks_keep_nobody_from_looking_judging_and_answering() {
         node.server.as_mut().unwrap().wait_for_log(told).unwrap();
         let status = node.server().get("/v1/status?format=text").unwrap().body;
         assert!(status.contains("the state directory cannot be written"), "{status}");
+        // What happens meanwhile is known until the end, and kept once there is room.
+        assert_eq!(node.metric("gslb_dns_history_ok"), 0.0);
+        let is_told = |node: &Node| {
+            let entries = node.json("/v1/history?site=fra")["entries"].clone();
+            let all = entries.as_array().unwrap();
+            all.iter().any(|entry| entry["to"]["health"] == "down")
+        };
+        assert!(is_told(node) && !state.join("history").join("00000001.jsonl").exists());
         // Another world asks for other targets, which the probe looks at and cannot keep.
         node.reload(&SITES, "/other");
         story.network.heal(&site_net("fra"), VANTAGES_NET).unwrap();
@@ -466,6 +474,10 @@ fn full_disks_keep_nobody_from_looking_judging_and_answering() {
             Ok((!status.contains("cannot be written")).then_some(()))
         })
         .unwrap();
+        assert_eq!(node.metric("gslb_dns_history_ok"), 1.0);
+        node.restart();
+        assert!(is_told(node));
+        node.until_votes(4, "up");
     });
 }
 

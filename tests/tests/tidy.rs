@@ -37,6 +37,8 @@ const ARROWS: &[(&str, &str)] = &[
     ("query", "name record"),
     ("locate", "ids query site_set world"),
     ("health", "ids site_set world"),
+    ("history", "health site_set world"),
+    ("archive", "health history world"),
     ("judge", "health inbox verdict watch world"),
     ("peers", "health judge"),
     ("sight", "health inbox judge verdict watch world"),
@@ -77,13 +79,16 @@ const ARROWS: &[(&str, &str)] = &[
     ),
     (
         "keeper",
-        "audit config control cookie health ids inbox judge metrics name orders peers publish sight snapshot status steer world",
+        "archive audit config control cookie health history ids inbox judge metrics name orders peers publish sight snapshot status steer world",
     ),
     (
         "replay",
         "answer explain health keeper ledger name query query_log recording snapshot steer world",
     ),
-    ("admin", "explain gather keeper metrics orders publish sight snapshot status world"),
+    (
+        "admin",
+        "archive explain gather history keeper metrics orders publish sight snapshot status world",
+    ),
     (
         "run",
         "admin answer certificates config control gather judge keeper listen metrics passed privileges query_log rate_limit talkers tls world",
@@ -136,6 +141,7 @@ const PURE: &[&str] = &[
     "query",
     "locate",
     "health",
+    "history",
     "steer",
     "snapshot",
     "answer",

@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::route::ON_BEHALF;
 use crate::explain::{Format, RequestWords};
+use crate::history::Words;
 use crate::keeper::{Receipt, Reloaded};
 use crate::orders::OrderWords;
 
@@ -24,6 +25,8 @@ use crate::orders::OrderWords;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the whole exchange may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long history may take: others may be reading it, one at a time.
+const READING_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an order may take: a world that is being taken over goes first.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a reload may take: a million names and a city database are read meanwhile.
@@ -66,6 +69,18 @@ impl At {
 
     pub fn vantages(&self, format: Format) -> anyhow::Result<String> {
         self.ask(&Asked::get(&format!("/v1/vantages?format={}", format.as_str())), TIMEOUT)
+    }
+
+    pub fn history(&self, words: &Words, format: Format) -> anyhow::Result<String> {
+        let Words { service, site, since, steps } = words;
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (key, value) in [("service", service), ("site", site), ("since", since)] {
+            if let Some(value) = value {
+                query.append_pair(key, value);
+            }
+        }
+        query.append_pair("steps", &steps.to_string()).append_pair("format", format.as_str());
+        self.ask(&Asked::get(&format!("/v1/history?{}", query.finish())), READING_TIMEOUT)
     }
 
     pub fn overrides(&self, format: Format) -> anyhow::Result<String> {

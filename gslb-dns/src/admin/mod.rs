@@ -56,6 +56,8 @@ pub struct Door {
     pub desk: Desk,
     /// Who asks most, if that is counted.
     pub talkers: Option<Gatherer>,
+    /// Whoever reads files of history, one at a time: they may be large, and everybody may ask.
+    pub reading: Arc<Semaphore>,
     /// Who may change things, besides root and our own user.
     pub operators: Arc<[Operator]>,
 }

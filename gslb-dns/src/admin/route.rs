@@ -15,7 +15,9 @@ use tokio::time::timeout;
 
 use super::role::{Peer, Role};
 use super::{Door, socket};
+use crate::archive;
 use crate::explain::{Format, Request, RequestWords, explain};
+use crate::history::{self, Words};
 use crate::keeper::AskError;
 use crate::orders::OrderWords;
 use crate::sight::{Sight, vantages_text};
@@ -42,6 +44,8 @@ gslb-dns
 /v1/status    what this name server believes, and what wants attention [?format=text]
 /v1/board     what is believed of every site, and what each vantage sees of it [?format=text]
 /v1/vantages  who looks, and how its word counts [?format=text]
+/v1/history   what changed of sites, and why [?service=…] [&site=…] [&since=12h | 2026-11-21T09:30:00Z]
+              [&steps=true] [&format=text]
 /v1/overrides what operators said [?format=text]
 /v1/talkers   who asks most, and for what [?format=text]; clients only at the admin socket
 ";
@@ -77,6 +81,7 @@ pub async fn route(
             Ok(all) => shown(&query, &all, |all| overrides_text(all)),
             Err(gone) => unavailable(gone),
         },
+        (&(Method::GET | Method::HEAD), "/v1/history") => history(door, &query).await,
         (&(Method::GET | Method::HEAD), "/v1/talkers") => talkers(door, peer, &query).await,
         (&(Method::GET | Method::HEAD), other) => {
             let text = format!("no page {other}; there are these:\n\n{INDEX}");
@@ -167,6 +172,49 @@ async fn talkers(door: Door, peer: Option<UCred>, query: &str) -> Response<Full<
     let report = gatherer.report();
     let report = if may_see { report } else { report.nameless() };
     shown(query, &report, |report| report.text())
+}
+
+async fn history(door: Door, query: &str) -> Response<Full<Bytes>> {
+    let (mut words, mut format) = (Words::default(), Format::Json);
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        let value = value.into_owned();
+        match &*key {
+            "service" => words.service = Some(value),
+            "site" => words.site = Some(value),
+            "since" => words.since = Some(value),
+            "steps" => match value.parse() {
+                Ok(steps) => words.steps = steps,
+                Err(_) => return refused("steps is true or false"),
+            },
+            "format" => match Format::named(&value) {
+                Ok(named) => format = named,
+                Err(message) => return refused(&message),
+            },
+            other => {
+                return refused(&format!(
+                    "no parameter {other} (parameters: service, site, since, steps, format)"
+                ));
+            }
+        }
+    }
+    let asked = match history::Asked::read(&words, now()) {
+        Ok(asked) => asked,
+        Err(error) => return refused(&error.to_string()),
+    };
+    let shelf = match door.desk.history().await {
+        Ok(shelf) => shelf,
+        Err(gone) => return unavailable(gone),
+    };
+    let reading = Arc::clone(&door.reading).acquire_owned().await;
+    let listing = tokio::task::spawn_blocking(move || {
+        let _reading = reading;
+        archive::listing(&shelf, asked)
+    });
+    match (listing.await, format) {
+        (Ok(listing), Format::Text) => page(StatusCode::OK, TEXT, listing.text()),
+        (Ok(listing), Format::Json) => as_json(&listing),
+        (Err(error), _) => failed(&error.to_string()),
+    }
 }
 
 /// As JSON, or as text where `format=text` asks for it.

@@ -29,7 +29,8 @@ pub enum Health {
 }
 
 /// Whether an operator lets a site serve.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Duty {
     Serving,
     Drained,
@@ -58,10 +59,11 @@ pub struct Standing {
 }
 
 /// What the vantages of one region cannot reach while others can: its clients are not answered with it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Lost {
     pub region: Continent,
     /// `None` for a CNAME.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<Box<[IpAddr]>>,
     pub why: Box<str>,
 }
@@ -237,13 +239,19 @@ impl Board {
             let beliefs = Beliefs::new(standings.collect(), last_known.of(world, service));
             Part { views: views.cloned(), ..Part::of(beliefs) }
         });
-        Board { at: now, ..Board::of_parts(number, parts.collect()) }
+        Board::of_parts(number, parts.collect()).at(now)
     }
 
     /// This board, made of orders up to this number.
     #[must_use]
     pub fn ordered_up_to(self, orders: u64) -> Board {
         Board { orders, ..self }
+    }
+
+    /// This board, as one of that moment.
+    #[must_use]
+    pub fn at(self, at: Timestamp) -> Board {
+        Board { at, ..self }
     }
 
     /// A board of the beliefs given, of no moment.
@@ -460,6 +468,12 @@ impl Standing {
     /// Neither down nor drained.
     pub fn is_fit(&self) -> bool {
         self.health != Health::Down && self.duty == Duty::Serving
+    }
+
+    /// Whether answers are the same by both, whatever the reasons: so far as digests go.
+    pub fn answers_like(&self, other: &Standing) -> bool {
+        let all = |one: &Standing| (one.health, one.duty, one.weight, one.admit, one.halvings);
+        all(self) == all(other) && self.struck == other.struck && self.lost == other.lost
     }
 
     /// The addresses that are left for clients of a region where some are down or lost. Of a family of which all are,

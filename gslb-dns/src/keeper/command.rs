@@ -9,6 +9,7 @@ use super::Keeper;
 use crate::audit::{Line, Outcome};
 use crate::health::entries::{Entries, Entry, Full, Merged};
 use crate::health::overrides::{Order, Override, outranked};
+use crate::history::Because;
 use crate::orders::{self, OrderError, OrderWords};
 use crate::status::{OverrideTold, Status, StatusOf, to_second};
 
@@ -143,7 +144,7 @@ impl Keeper {
         let Override { site, service, order, who, why, since, until } = said;
         info!(id = %stamp, %order, %site, %service, %who, %why, %since, until = until.map(tracing::field::display), "ordered");
         self.phases = self.beliefs.phases(self.moment(now));
-        self.rebuild(now);
+        self.rebuild(Because::Orders, now);
         let board = &self.published.load().board;
         Ok(Receipt {
             id: stamp.to_string(),
@@ -278,7 +279,7 @@ impl Keeper {
         }
         info!(peer, orders = learned.len(), "orders of a peer are in force here too");
         self.phases = self.beliefs.phases(self.moment(now));
-        self.rebuild(now);
+        self.rebuild(Because::Orders, now);
         let epoch = self.ground.world.epoch.to_string();
         let lines = learned.iter().map(|entry| {
             let Entry { stamp, given, said } = entry;

@@ -27,12 +27,14 @@ use tracing::{error, info, warn};
 
 use self::jar::Jar;
 use self::peering::Peering;
+use crate::archive::{Archive, BOUNDS, Flaw, Shelf};
 use crate::audit::{Audit, Outcome};
 use crate::config::{Prepared, Problems, Severity};
 use crate::control::Told;
 use crate::health::board::{Board, Health};
 use crate::health::entries::Moment;
 use crate::health::overrides::{Override, Phase, Unmatched};
+use crate::history::Because;
 use crate::ids::ServiceId;
 use crate::judge::{News, Now, Standing};
 use crate::metrics::WorldMetrics;
@@ -58,12 +60,25 @@ pub fn tell_findings(findings: &Problems) {
     }
 }
 
+/// Logs what could not be read of the history that was kept before.
+fn tell_flaws(flaws: &[Flaw]) {
+    for why in flaws {
+        match why {
+            Flaw::Torn(..) => info!(%why, "history goes on after what a power cut left"),
+            Flaw::Unreadable(_) => {
+                warn!(%why, "some of the history cannot be read: it goes on in a new file");
+            }
+        }
+    }
+}
+
 /// Publishes a new snapshot whenever what is believed, or the world, changes.
 pub struct Keeper {
     /// As it was at the start: what it says of sockets and files holds until the end.
     node: Node,
     beliefs: Beliefs,
     evidence: Evidence,
+    history: Archive,
     ground: Arc<Groundwork>,
     /// Whose clients are told what they were answered from, by the last config that was good.
     trusted: Arc<[IpNet]>,
@@ -108,7 +123,9 @@ impl Keeper {
         let ground = Arc::new(ground);
         let moment = beliefs.entries.not_before(now);
         let evidence = Evidence::read(&node.state_dir, &ground.world, clocks);
+        let (mut history, flaws) = Archive::open(&node.state_dir, BOUNDS);
         let board = beliefs.board(1, &ground, evidence.views(), moment);
+        history.begin(&ground.world, &board);
         let trusted = Arc::clone(&node.dns.trusted);
         let snapshot = Snapshot::new(Arc::clone(&ground), board).trusting(Arc::clone(&trusted));
         let published = Published::new(snapshot);
@@ -121,6 +138,7 @@ impl Keeper {
             node: node.clone(),
             beliefs,
             evidence,
+            history,
             ground,
             trusted,
             published,
@@ -155,6 +173,7 @@ impl Keeper {
         if let Some(why) = &keeper.lost {
             error!(why, "overrides given by command could not be read: none of them is in force");
         }
+        tell_flaws(&flaws);
         keeper.settle(None);
         keeper.persist(clocks);
         keeper.record(&By::itself(), "start", Outcome::Done, json!({}), now);
@@ -220,6 +239,8 @@ impl Keeper {
         self.evidence.judge(&self.ground.world, clocks);
         let board = self.next_board(now);
         let digest = board.digest;
+        let answered = self.published.load();
+        self.history.reload((&previous.world, &answered.board), (&self.ground.world, &board));
         self.publish(board, now);
         self.forget(&previous.world);
         self.tell_world();
@@ -296,14 +317,12 @@ impl Keeper {
         let is_due = self.evidence.is_due(clocks.monotonic);
         let is_judged_anew = std::mem::take(&mut self.has_words)
             | (is_due && self.evidence.judge(&self.ground.world, clocks) > News::Nothing);
-        if *reread != Reread::Changed && phases == self.phases {
-            if is_judged_anew {
-                self.follow(now);
-            }
-            return;
+        if *reread == Reread::Changed || phases != self.phases {
+            self.phases = phases;
+            self.rebuild(Because::Orders, now);
+        } else if is_judged_anew {
+            self.follow(now);
         }
-        self.phases = phases;
-        self.rebuild(now);
     }
 
     /// What time it is for orders: never before the last was given, whatever the clock says.
@@ -318,9 +337,9 @@ impl Keeper {
     }
 
     /// Publishes the board of what is believed now, if it is another.
-    fn rebuild(&mut self, now: Timestamp) {
+    fn rebuild(&mut self, because: Because, now: Timestamp) {
         self.tell_overrides(now);
-        self.answer_from(self.next_board(now), now);
+        self.answer_from(self.next_board(now), because, now);
     }
 
     /// The same where evidence alone has changed since the last board, and orders have come as far as then.
@@ -329,21 +348,23 @@ impl Keeper {
         let phases = self.beliefs.phases(moment);
         if phases != self.phases {
             self.phases = phases;
-            self.rebuild(now);
+            self.rebuild(Because::Orders, now);
             return;
         }
         let (number, views) = (self.number + 1, self.evidence.views());
         let before = self.published.load();
         let board = self.beliefs.next_board(&before.board, number, &self.ground, views, moment);
-        self.answer_from(board, now);
+        self.answer_from(board, Because::Evidence, now);
     }
 
     /// Publishes a board, if it is another.
-    fn answer_from(&mut self, board: Board, now: Timestamp) {
+    fn answer_from(&mut self, board: Board, because: Because, now: Timestamp) {
         let before = self.published.load();
         if board.agrees_with(&before.board) {
             return;
         }
+        let changes = self.history.change(&self.ground.world, &before.board, &board, because);
+        self.metrics.history_changes.inc_by(changes as u64);
         let digest = board.digest;
         self.publish(board, now);
         info!(board = self.number, %digest, "board changed");
@@ -367,7 +388,10 @@ impl Keeper {
         }
         self.trusted = Arc::clone(trusted);
         self.phases = self.beliefs.phases(self.moment(now));
-        self.publish(self.next_board(now), now);
+        let board = self.next_board(now);
+        let answered = self.published.load();
+        self.history.change(&self.ground.world, &answered.board, &board, Because::Orders);
+        self.publish(board, now);
         self.settle(None);
     }
 
@@ -389,6 +413,11 @@ impl Keeper {
             Arc::clone(&self.ground),
             self.beliefs.board_of(moment, &self.ground, self.evidence.views()),
         )
+    }
+
+    /// Where history stands.
+    pub fn history(&self) -> Shelf {
+        self.history.shelf()
     }
 
     /// What metrics say of overrides.
@@ -480,7 +509,7 @@ impl Keeper {
         self.beliefs.remember(&self.ground, &self.published.load().board);
         let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
         let kept = kept.and(self.evidence.persist(&self.beliefs.state_dir, now));
-        let kept = kept.and(self.beliefs.keep_last_known(now));
+        let kept = kept.and(self.beliefs.keep_last_known(now)).and(self.keep_history());
         self.tell_kept(kept);
     }
 
@@ -490,8 +519,14 @@ impl Keeper {
         self.beliefs.remember(&self.ground, &self.published.load().board);
         let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
         let kept = kept.and(self.evidence.write(&self.beliefs.state_dir, now));
-        let kept = kept.and(self.beliefs.write_last_known(now));
+        let kept = kept.and(self.beliefs.write_last_known(now)).and(self.keep_history());
         self.tell_kept(kept);
+    }
+
+    fn keep_history(&mut self) -> io::Result<()> {
+        let kept = self.history.flush();
+        self.metrics.history_ok.set(i64::from(kept.is_ok()));
+        kept
     }
 
     fn tell_kept(&mut self, kept: io::Result<()>) {

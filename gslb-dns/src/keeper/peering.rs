@@ -13,6 +13,7 @@ use super::Keeper;
 use crate::control::Heard;
 use crate::health::entries::{Entries, Merged};
 use crate::health::last_known::LastKnown;
+use crate::history::Because;
 use crate::judge::Now;
 use crate::orders;
 use crate::peers::page::{Face, MOST_HELD, Orders, Part, Remembered, Shown};
@@ -97,7 +98,7 @@ impl Keeper {
                 "a peer held otherwise what no evidence decides: up on both"
             );
             self.evidence.judge(&self.ground.world, clocks);
-            self.rebuild(clocks.wall);
+            self.rebuild(Because::Evidence, clocks.wall);
         }
         let before = self.peering.refused[peer].take();
         match merged {

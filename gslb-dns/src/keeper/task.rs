@@ -13,6 +13,7 @@ use tracing::{error, info};
 
 use super::command::Refused;
 use super::{By, Keeper, Receipt, Reloaded};
+use crate::archive::Shelf;
 use crate::config::{self, Prepared};
 use crate::control::{self, Assigned, Behind, Heard, Told};
 use crate::health::board::Board;
@@ -50,6 +51,7 @@ enum Question {
     Sight(Answer<Sight>),
     Vantages(Answer<Vec<VantageSeen>>),
     BoardOf(Moment, Answer<(Arc<Groundwork>, Box<Board>)>),
+    History(Answer<Shelf>),
     /// Somebody asked for a change who may only read.
     TurnedAway(By, Box<str>, Answer<()>),
 }
@@ -109,6 +111,11 @@ impl Desk {
         moment: Moment,
     ) -> Result<(Arc<Groundwork>, Box<Board>), AskError> {
         self.ask(|answer| Asked::Question(Question::BoardOf(moment, answer))).await
+    }
+
+    /// Where history stands.
+    pub async fn history(&self) -> Result<Shelf, AskError> {
+        self.ask(|answer| Asked::Question(Question::History(answer))).await
     }
 
     /// Has it noted that somebody asked for a change who may only read.
@@ -260,6 +267,9 @@ fn answer(keeper: &mut Keeper, woken: Woken, clocks: fn() -> Now) {
         Woken::Question(Question::BoardOf(moment, answer)) => {
             let (ground, board) = keeper.board_of(&moment);
             let _ = answer.send((ground, Box::new(board)));
+        }
+        Woken::Question(Question::History(answer)) => {
+            let _ = answer.send(keeper.history());
         }
         Woken::Question(Question::Overrides(answer)) => {
             let _ = answer.send(keeper.overrides(now()));

@@ -96,6 +96,9 @@ pub struct WorldMetrics {
     pub overrides_in_force: IntGauge,
     /// Lines that the audit log could not take.
     pub audit_lost: IntCounter,
+    /// Whether the disk has all that history was told.
+    pub history_ok: IntGauge,
+    pub history_changes: IntCounter,
     /// By service and how: `all_down`, `all_drained`.
     pub failing: IntGaugeVec,
     /// By service, site and health: 1 for the health that is believed.
@@ -180,6 +183,14 @@ impl Metrics {
             audit_lost: register.counter(
                 "gslb_dns_audit_lost_total",
                 "lines that could not be written to the audit log",
+            ),
+            history_ok: register.gauge(
+                "gslb_dns_history_ok",
+                "1 if history could be written when last tried, 0 while what it was told waits for the disk",
+            ),
+            history_changes: register.counter(
+                "gslb_dns_history_changes_total",
+                "changes of what is believed of a site of a service",
             ),
             failing: register.gauges(
                 "gslb_dns_service_failing",

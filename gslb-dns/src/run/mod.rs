@@ -18,7 +18,7 @@ use common::notify::ServiceManager;
 use ipnet::IpNet;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle as Task;
 use tracing::{error, info};
 
@@ -209,6 +209,7 @@ impl Server {
             metrics: metrics.clone(),
             desk,
             talkers: talkers.clone(),
+            reading: Arc::new(Semaphore::new(1)),
             operators: node.admin.operators.clone().into(),
         };
         let connections = Connections::new(node.dns.tcp, metrics.tcp.clone());
