@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::clock::{monotonic, now};
 use common::telemetry;
 use gslb_dns::admin::client::At;
+use gslb_dns::archive::{self, Shelf};
 use gslb_dns::config::{self, Colour, Config, Prepared, Problems};
 use gslb_dns::explain::{self, Format, Request, RequestWords};
 use gslb_dns::history::Words;
@@ -458,12 +459,19 @@ fn explain_from_files(
     let clocks = Now { monotonic: monotonic(), wall: now() };
     let evidence = Evidence::read(&node.state_dir, &ground.world, clocks);
     let views = evidence.views();
-    let board = match &request.moment {
+    let explanation = match &request.moment {
         // An explanation is of a whole second; an order of this very one is in force already.
-        None => beliefs.board(1, &ground, views, now()),
-        Some(moment) => beliefs.board_of(moment, &ground, views),
+        None => {
+            let board = beliefs.board(1, &ground, views, now());
+            explain::explain(&Snapshot::new(ground.into(), board), &node.name, &request)
+        }
+        Some(moment) => {
+            let board = beliefs.board_of(moment, &ground, views, clocks.wall);
+            let shelf = Shelf::of_files(&node.state_dir);
+            let found = request.sought(clocks.wall).map(|sought| archive::found(&shelf, &sought));
+            explain::explain_then(ground.into(), board, found, &node.name, &request)
+        }
     };
-    let explanation = explain::explain(&Snapshot::new(ground.into(), board), &node.name, &request);
     Ok(explanation.render(format)?)
 }
 

@@ -12,9 +12,14 @@ use std::sync::Arc;
 
 use clocks::clocks;
 use gslb_dns::answer::{Asker, MAX_STREAM, MAX_UDP, Transport, answer};
+use gslb_dns::archive::{self, Shelf};
 use gslb_dns::config::{self, Config};
-use gslb_dns::explain::{AnswerTold, Explanation, Request, RequestWords, explain, query};
-use gslb_dns::keeper::{Beliefs, By, Keeper};
+use gslb_dns::explain::{
+    AnswerTold, Explanation, Format, KnownFrom, Request, RequestWords, explain, explain_then, query,
+};
+use gslb_dns::health::board::Views;
+use gslb_dns::history::Found;
+use gslb_dns::keeper::{Beliefs, By, Keeper, Then};
 use gslb_dns::metrics::Metrics;
 use gslb_dns::name::NameKey;
 use gslb_dns::orders::OrderWords;
@@ -199,6 +204,10 @@ struct Kept {
 }
 
 fn explained(snapshot: &Snapshot, kept: &Kept, words: RequestWords) -> Explanation {
+    explain(snapshot, "dns1", &request_of(kept, words))
+}
+
+fn request_of(kept: &Kept, words: RequestWords) -> Request {
     let stamp = stamp_in(&kept.octets).unwrap();
     let hex: String = stamp.octets().iter().map(|octet| format!("{octet:02x} ")).collect();
     let words = RequestWords {
@@ -207,8 +216,7 @@ fn explained(snapshot: &Snapshot, kept: &Kept, words: RequestWords) -> Explanati
         stamp: Some(format!("; OPT=65300: {hex}(\"...\")")),
         ..words
     };
-    let request = Request::parse(&words, Timestamp::UNIX_EPOCH).unwrap();
-    explain(snapshot, "dns1", &request)
+    Request::parse(&words, Timestamp::UNIX_EPOCH).unwrap()
 }
 
 #[test]
@@ -266,26 +274,31 @@ fn an_answer_is_explained_as_it_was_whatever_came_after() {
     let prepared = load(dir.path());
     let (of_files, _) = Beliefs::read(&prepared.node);
     let ground = Arc::new(prepared.ground);
+    let later = after(7_200_000);
     for kept in &kept {
         let stamp = stamp_in(&kept.octets).unwrap();
         let told = AnswerTold::read(&Message::from_vec(&kept.octets).unwrap());
-        let words = RequestWords {
-            name: kept.name.into(),
-            qtype: "A".into(),
-            stamp: Some(stamp.octets().iter().map(|octet| format!("{octet:02x}")).collect()),
-            ..RequestWords::default()
-        };
-        let moment = Request::parse(&words, start).unwrap().moment.unwrap();
-        let (running, board) = keeper.board_of(&moment);
-        let then = Snapshot::new(running, board);
-        let now = explained(&then, kept, RequestWords::default());
+        let request = request_of(kept, RequestWords::default());
+        let moment = request.moment.unwrap();
+        let look_up = |shelf: &Shelf| Some(archive::found(shelf, &request.sought(later).unwrap()));
+        let Then { ground: running, board, shelf } = keeper.then(&moment, later);
+        let now = explain_then(running, board, look_up(&shelf), "dns1", &request);
         assert_eq!(now.stamp.as_ref().unwrap().differs, Vec::<String>::new(), "{}", now.text());
         assert_eq!(now.answer, told, "{}", now.text());
-        // From the files alone as well.
-        let board = of_files.board_of(&moment, &ground, &gslb_dns::health::board::Views::default());
-        let then = Snapshot::new(Arc::clone(&ground), board);
-        let again = explained(&then, kept, RequestWords::default());
-        assert_eq!(again.text(), now.text());
+        assert!(now.board.digest.starts_with(&stamp.board.to_string()));
+        let of_then = now.moment.as_ref().unwrap();
+        assert_eq!((of_then.known_from, &of_then.doubts[..]), (KnownFrom::History, &[][..]));
+        // From the files alone as well, and from orders where nobody watches and no history is left.
+        let by_orders = || of_files.board_of(&moment, &ground, &Views::default(), later);
+        let files = Shelf::of_files(&dir.path().join("state"));
+        let again =
+            explain_then(Arc::clone(&ground), by_orders(), look_up(&files), "dns1", &request);
+        let json = |explanation: &Explanation| explanation.render(Format::Json).unwrap();
+        assert_eq!(json(&again), json(&now));
+        let nothing = Some((Found::Nothing, vec![]));
+        let ordered = explain_then(Arc::clone(&ground), by_orders(), nothing, "dns1", &request);
+        assert_eq!(ordered.answer, told, "{}", ordered.text());
+        assert_eq!(ordered.moment.unwrap().doubts, Vec::<String>::new());
     }
     // And they are not what is answered now.
     let now = keeper.published().load();
@@ -327,7 +340,7 @@ fn what_is_not_as_it_was_is_said() {
         RequestWords { suppose: vec!["down=fra".into()], ..plain() },
         &["something is supposed that was not so"],
     );
-    // The overrides file is no history.
+    // What the overrides file says of a moment gone is no history.
     let drained = "[[override]]\nsite = \"fra\"\ndrain = true\nwhy = \"test\"\nwho = \"test\"\n";
     fs::write(dir.path().join("state/overrides.toml"), drained).unwrap();
     let drained = keeper(dir.path(), at).published().load();

@@ -52,7 +52,7 @@ const ARROWS: &[(&str, &str)] = &[
     ),
     (
         "explain",
-        "answer binding health ids locate name query record site_set snapshot stamp steer world",
+        "answer binding health history ids locate name query record site_set snapshot stamp steer world",
     ),
     ("recording", "answer health name query record steer world"),
     ("status", "health snapshot steer world"),
@@ -85,10 +85,7 @@ const ARROWS: &[(&str, &str)] = &[
         "replay",
         "answer explain health keeper ledger name query query_log recording snapshot steer world",
     ),
-    (
-        "admin",
-        "archive explain gather history keeper metrics orders publish sight snapshot status world",
-    ),
+    ("admin", "archive explain gather history keeper metrics orders publish sight status world"),
     (
         "run",
         "admin answer certificates config control gather judge keeper listen metrics passed privileges query_log rate_limit talkers tls world",

@@ -56,7 +56,8 @@ impl At {
         }
         query.extend_pairs(suppose.iter().map(|word| ("suppose", word)));
         query.append_pair("format", format.as_str());
-        self.ask(&Asked::get(&format!("/v1/explain?{}", query.finish())), TIMEOUT)
+        let patience = if at.is_some() || stamp.is_some() { READING_TIMEOUT } else { TIMEOUT };
+        self.ask(&Asked::get(&format!("/v1/explain?{}", query.finish())), patience)
     }
 
     pub fn status(&self, format: Format) -> anyhow::Result<String> {

@@ -16,12 +16,11 @@ use tokio::time::timeout;
 use super::role::{Peer, Role};
 use super::{Door, socket};
 use crate::archive;
-use crate::explain::{Format, Request, RequestWords, explain};
+use crate::explain::{Format, Request, RequestWords, explain, explain_then};
 use crate::history::{self, Words};
-use crate::keeper::AskError;
+use crate::keeper::{AskError, Then};
 use crate::orders::OrderWords;
 use crate::sight::{Sight, vantages_text};
-use crate::snapshot::Snapshot;
 use crate::status::overrides_text;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -255,21 +254,26 @@ async fn explained(door: Door, query: String) -> Response<Full<Bytes>> {
         Ok(request) => request,
         Err(error) => return refused(&error.to_string()),
     };
-    let then = match request.moment {
-        None => None,
-        Some(moment) => match door.desk.board_of(moment).await {
-            Ok(then) => Some(then),
+    let explanation = match request.moment {
+        None => {
+            let snapshot = door.published.load();
+            tokio::task::spawn_blocking(move || explain(&snapshot, &door.node_name, &request))
+        }
+        Some(moment) => match door.desk.then(moment).await {
+            Ok(then) => {
+                let Then { ground, board, shelf } = *then;
+                let sought = request.sought(now());
+                let reading = Arc::clone(&door.reading).acquire_owned().await;
+                // Files are read, and another board is arranged anew: both take a while for a large world.
+                tokio::task::spawn_blocking(move || {
+                    let _reading = reading;
+                    let found = sought.map(|sought| archive::found(&shelf, &sought));
+                    explain_then(ground, board, found, &door.node_name, &request)
+                })
+            }
             Err(gone) => return unavailable(gone),
         },
     };
-    // Another board is arranged anew, which takes a while for a large world.
-    let explanation = tokio::task::spawn_blocking(move || {
-        let snapshot = match then {
-            None => door.published.load(),
-            Some((ground, board)) => Arc::new(Snapshot::new(ground, *board)),
-        };
-        explain(&snapshot, &door.node_name, &request)
-    });
     let kind = match asked.format {
         Format::Text => TEXT,
         Format::Json => JSON,

@@ -4,6 +4,7 @@
 //! The answer itself is what `answer::answer` writes, read back by an independent decoder, so an
 //! explanation cannot drift from it. Pure: equal requests about equal snapshots give equal bytes.
 
+mod moment;
 mod stamped;
 mod story;
 mod text;
@@ -18,6 +19,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::moment::{KnownFrom, MomentTold, explain_then};
 pub use self::stamped::StampTold;
 pub use self::story::{Contest, Steering};
 
@@ -59,6 +61,19 @@ pub enum OnBehalf {
     Resolver(IpAddr),
 }
 
+impl OnBehalf {
+    /// The subnet that such a query carries, and its sender.
+    fn asked(self) -> (Option<ClientSubnet>, IpAddr) {
+        match self {
+            OnBehalf::Subnet(net, resolver) => {
+                let subnet = ClientSubnet::new(net.addr(), net.prefix_len());
+                (Some(subnet), resolver.unwrap_or(SOME_RESOLVER))
+            }
+            OnBehalf::Resolver(address) => (None, address),
+        }
+    }
+}
+
 /// The resolver of a query whose subnet is believed plays no part; this one has no place.
 const SOME_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
@@ -74,6 +89,9 @@ pub struct Explanation {
     /// The stamp of the answer to be explained, and what is not as it was then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stamp: Option<StampTold>,
+    /// Where what was believed comes from, if the moment is not now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moment: Option<MomentTold>,
     pub supposed: Vec<String>,
     pub client: ClientTold,
     /// One for each decision on the way from the name to the records, service by service.
@@ -83,7 +101,7 @@ pub struct Explanation {
 
 #[derive(Debug, Serialize)]
 pub struct BoardStamp {
-    /// 0 if nobody was answered from it: it was made for this explanation, of a moment gone or to come.
+    /// Of a moment gone, that of the board that first believed the same then. 0 if nobody was answered from it: it was made for this explanation, of a moment gone or to come.
     pub number: u64,
     pub digest: String,
     /// The highest number that an order had been given by then; 0 if there was none.
@@ -142,13 +160,7 @@ pub fn explain(snapshot: &Snapshot, node_name: &str, request: &Request) -> Expla
         supposed = Snapshot::new(snapshot.ground.clone(), board);
         &supposed
     };
-    let (subnet, resolver) = match request.on_behalf {
-        OnBehalf::Subnet(net, resolver) => {
-            let subnet = ClientSubnet::new(net.addr(), net.prefix_len());
-            (Some(subnet), resolver.unwrap_or(SOME_RESOLVER))
-        }
-        OnBehalf::Resolver(address) => (None, address),
-    };
+    let (subnet, resolver) = request.on_behalf.asked();
     let client = snapshot.ground.client(subnet.as_ref(), resolver);
     let now = u64::try_from(request.at.as_second()).unwrap_or(0);
     let (message, names) = ask(snapshot, node_name, request, subnet.as_ref(), resolver, now);
@@ -170,6 +182,7 @@ pub fn explain(snapshot: &Snapshot, node_name: &str, request: &Request) -> Expla
         },
         at: request.at,
         stamp,
+        moment: None,
         supposed: request.suppose.iter().map(|one| supposed_told(snapshot, one)).collect(),
         client: client_told(snapshot, &client, subnet.as_ref()),
         steering: steering.collect(),

@@ -45,9 +45,8 @@ impl StampTold {
         if board != here.1 {
             differs.push(match epoch == here.0 {
                 true => format!(
-                    "this answer came from another board: digest {board}…, here it is {}…; the overrides \
-                     file has changed since, orders of then are forgotten (30 days after they have ended), or \
-                     another server answered",
+                    "this answer came from another board: digest {board}…, here it is {}…; history does not go \
+                     back so far, or another server answered",
                     here.1
                 ),
                 false => format!("boards of two worlds differ: digest {board}…, here {}…", here.1),

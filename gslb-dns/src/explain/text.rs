@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::story::{Steering, StepTold};
-use super::{BoardStamp, ClientTold, Explanation, StampTold};
+use super::{BoardStamp, ClientTold, Explanation, KnownFrom, MomentTold, StampTold};
 
 /// Columns of the first word on a line.
 const MARGIN: usize = 11;
@@ -18,6 +18,7 @@ pub fn text(explanation: &Explanation) -> String {
         board,
         at,
         stamp,
+        moment,
         supposed,
         client,
         steering,
@@ -27,6 +28,9 @@ pub fn text(explanation: &Explanation) -> String {
     page.line("node", &format!("{node}, world {}", &epoch[..12]));
     board_line(&mut page, board);
     page.line("time", &at.to_string());
+    if let Some(moment) = moment {
+        moment_lines(&mut page, moment);
+    }
     if let Some(stamp) = stamp {
         stamp_lines(&mut page, stamp);
     }
@@ -81,6 +85,20 @@ fn board_line(page: &mut Page, board: &BoardStamp) {
         highest => format!("orders up to {highest}"),
     };
     page.line("board", &format!("{number}, {digest}, {orders}"));
+}
+
+fn moment_lines(page: &mut Page, moment: &MomentTold) {
+    let MomentTold { known_from, since, doubts } = moment;
+    let known = match known_from {
+        KnownFrom::History => "what was believed then, from history",
+        KnownFrom::Orders => "what was ordered then",
+        KnownFrom::Today => "what will be ordered then, and what is seen now",
+    };
+    let since = since.map_or(String::new(), |since| format!(", since {since:.0}"));
+    page.line("believed", &format!("{known}{since}"));
+    for doubt in doubts {
+        page.line("DIFFERS", doubt);
+    }
 }
 
 fn stamp_lines(page: &mut Page, stamp: &StampTold) {

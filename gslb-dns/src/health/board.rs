@@ -144,6 +144,17 @@ impl View {
     }
 }
 
+impl Views {
+    /// As if nobody had seen anything of what is watched.
+    #[must_use]
+    pub fn unknown(&self, why: &str) -> Views {
+        let unknown = View { why: why.into(), ..View::default() };
+        let of =
+            |views: &Option<Arc<[View]>>| Some(vec![unknown.clone(); views.as_ref()?.len()].into());
+        Views(self.0.iter().map(of).collect())
+    }
+}
+
 impl Admit {
     pub const NONE: Admit = Admit(0.0);
     pub const ALL: Admit = Admit(1.0);

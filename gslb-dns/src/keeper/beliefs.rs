@@ -33,6 +33,9 @@ const LONGEST_OVERRIDES: u64 = 16 << 20;
 /// Octets of the entries' file: `MOST_ENTRIES` of the longest take half of it.
 const LONGEST_ENTRIES: u64 = 16 << 20;
 
+/// Why a watched site is neither up nor down at a moment that history does not have.
+const UNKNOWN: &str = "what was seen then is not kept";
+
 /// What is believed, and the files it comes from.
 pub struct Beliefs {
     pub(super) state_dir: PathBuf,
@@ -193,11 +196,21 @@ impl Beliefs {
         board.ordered_up_to(self.entries.highest())
     }
 
-    /// The board as it was at some moment, as far as orders decide: the overrides file is taken as it is now, and
-    /// so is what probes see, and who was fit when one last was. Its number is 0, since nobody was ever answered
-    /// from it.
-    pub fn board_of(&self, moment: &Moment, ground: &Groundwork, views: &Views) -> Board {
-        self.board_with(&self.entries.as_of(moment.ordered), 0, ground, views, moment.at)
+    /// The board of some moment, as far as orders decide: the overrides file is taken as it is now, and so is who was
+    /// fit when one last was. Of a moment to come, `views` is taken for what is seen then; of one that is gone nothing
+    /// is. Its number is 0, since nobody was ever answered from it.
+    pub fn board_of(
+        &self,
+        moment: &Moment,
+        ground: &Groundwork,
+        views: &Views,
+        now: Timestamp,
+    ) -> Board {
+        let entries = self.entries.as_of(moment.ordered);
+        if moment.at > now {
+            return self.board_with(&entries, 0, ground, views, moment.at);
+        }
+        self.board_with(&entries, 0, ground, &views.unknown(UNKNOWN), moment.at)
     }
 
     /// As the board would be with other entries.

@@ -72,6 +72,14 @@ fn tell_flaws(flaws: &[Flaw]) {
     }
 }
 
+/// A moment that is not now.
+pub struct Then {
+    pub ground: Arc<Groundwork>,
+    /// As far as orders decide.
+    pub board: Board,
+    pub shelf: Shelf,
+}
+
 /// Publishes a new snapshot whenever what is believed, or the world, changes.
 pub struct Keeper {
     /// As it was at the start: what it says of sockets and files holds until the end.
@@ -407,12 +415,10 @@ impl Keeper {
         self.evidence.sight_of(&self.ground.world, &snapshot.board, clocks).vantages()
     }
 
-    /// The board of some moment in the present world, and that world.
-    pub fn board_of(&self, moment: &Moment) -> (Arc<Groundwork>, Board) {
-        (
-            Arc::clone(&self.ground),
-            self.beliefs.board_of(moment, &self.ground, self.evidence.views()),
-        )
+    /// The present world, what orders make of some moment in it, and where history has what was believed then.
+    pub fn then(&self, moment: &Moment, now: Timestamp) -> Then {
+        let board = self.beliefs.board_of(moment, &self.ground, self.evidence.views(), now);
+        Then { ground: Arc::clone(&self.ground), board, shelf: self.history.shelf() }
     }
 
     /// Where history stands.

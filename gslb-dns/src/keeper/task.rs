@@ -12,16 +12,14 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
 
 use super::command::Refused;
-use super::{By, Keeper, Receipt, Reloaded};
+use super::{By, Keeper, Receipt, Reloaded, Then};
 use crate::archive::Shelf;
 use crate::config::{self, Prepared};
 use crate::control::{self, Assigned, Behind, Heard, Told};
-use crate::health::board::Board;
 use crate::health::entries::Moment;
 use crate::judge::Now;
 use crate::orders::OrderWords;
 use crate::sight::{Sight, VantageSeen};
-use crate::snapshot::Groundwork;
 use crate::status::{OverrideTold, Status};
 
 /// How often the overrides' file and the time are looked at. A change of the file is in force after two
@@ -50,7 +48,7 @@ enum Question {
     Status(Answer<Box<Status>>),
     Sight(Answer<Sight>),
     Vantages(Answer<Vec<VantageSeen>>),
-    BoardOf(Moment, Answer<(Arc<Groundwork>, Box<Board>)>),
+    Then(Moment, Answer<Box<Then>>),
     History(Answer<Shelf>),
     /// Somebody asked for a change who may only read.
     TurnedAway(By, Box<str>, Answer<()>),
@@ -105,12 +103,9 @@ impl Desk {
         self.ask(|answer| Asked::Question(Question::Vantages(answer))).await
     }
 
-    /// The board of some moment in the present world, and that world.
-    pub async fn board_of(
-        &self,
-        moment: Moment,
-    ) -> Result<(Arc<Groundwork>, Box<Board>), AskError> {
-        self.ask(|answer| Asked::Question(Question::BoardOf(moment, answer))).await
+    /// A moment that is not now, as far as it is known without looking into files.
+    pub async fn then(&self, moment: Moment) -> Result<Box<Then>, AskError> {
+        self.ask(|answer| Asked::Question(Question::Then(moment, answer))).await
     }
 
     /// Where history stands.
@@ -263,10 +258,9 @@ fn answer(keeper: &mut Keeper, woken: Woken, clocks: fn() -> Now) {
         Woken::Question(Question::Status(answer)) if answer.is_closed() => {}
         Woken::Question(Question::Sight(answer)) if answer.is_closed() => {}
         Woken::Question(Question::Vantages(answer)) if answer.is_closed() => {}
-        Woken::Question(Question::BoardOf(_, answer)) if answer.is_closed() => {}
-        Woken::Question(Question::BoardOf(moment, answer)) => {
-            let (ground, board) = keeper.board_of(&moment);
-            let _ = answer.send((ground, Box::new(board)));
+        Woken::Question(Question::Then(_, answer)) if answer.is_closed() => {}
+        Woken::Question(Question::Then(moment, answer)) => {
+            let _ = answer.send(Box::new(keeper.then(&moment, now())));
         }
         Woken::Question(Question::History(answer)) => {
             let _ = answer.send(keeper.history());
