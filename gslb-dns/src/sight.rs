@@ -2,19 +2,21 @@
 //!
 //! Made from what the keeper holds; shown as text or JSON. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use common::report::{Phases, Reason, State};
-use common::target::Target;
+use common::target::{Target, TargetId};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::health::board::{Board, Lost};
+use crate::health::board::{Board, Health, Lost};
+use crate::ids::ServiceId;
 use crate::inbox::Inbox;
 use crate::judge::{Judge, Judgement, Now, Standing};
 use crate::verdict::Verdict;
-use crate::watch::{Combine, Watch};
+use crate::watch::{Combine, Watch, WatchedVip};
 use crate::world::{Service, World};
 
 /// What a sight is made of.
@@ -67,6 +69,8 @@ pub struct SiteSeen {
     /// What clients of single regions are not answered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<LostSeen>,
+    /// The evidence has it down, and `max_removed` keeps it.
+    pub held_in: bool,
     pub targets: Vec<TargetSeen>,
 }
 
@@ -88,16 +92,49 @@ pub struct TargetSeen {
     pub verdict: Verdict,
     /// How it came about.
     pub ground: &'static str,
+    /// Whose word counts, by what they say.
+    pub counted: Counted,
+    /// On its way back, while it has not all its clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returning: Option<Returning>,
     pub votes: Vec<VoteSeen>,
+}
+
+/// Vantages with evidence that counts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Counted {
+    pub up: usize,
+    pub slow: usize,
+    pub down: usize,
+    /// Failure domains that they stand in.
+    pub domains: usize,
+}
+
+/// The way back of a target that was down.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Returning {
+    /// How often it went down and up within the hour.
+    pub flaps: u32,
+    /// Until when it is not answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<Timestamp>,
+    /// The share of its clients that it has now, and when that grows.
+    pub share: f64,
+    pub next_step: Option<Timestamp>,
 }
 
 /// What one vantage says of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct VoteSeen {
     pub vantage: String,
+    /// The number of its failure domain.
+    pub domain: usize,
     pub state: &'static str,
     /// Whether it is fresh and trusted.
     pub counts: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
     pub since: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
@@ -133,36 +170,55 @@ pub struct VantageSeen {
 
 impl SightOf<'_> {
     pub fn sight(&self) -> Sight {
-        let services = self.world.service_ids().map(|id| {
-            let service = self.world.service(id);
-            let standings = &self.board.of_service(id).standings;
-            let sites = service.candidates.iter().enumerate().map(|(index, candidate)| {
-                let standing = &standings[index];
-                let vips = service.watch.as_ref().map(|watch| &watch.candidates[index]);
-                let targets = vips.into_iter().flatten().flat_map(|vip| &vip.targets);
-                SiteSeen {
-                    site: self.world.site(candidate.site).name.to_string(),
-                    health: standing.health.as_str(),
-                    since: standing.since,
-                    why: standing.why.to_string(),
-                    admit: standing.admit().share(),
-                    struck: standing.struck.iter().map(ToString::to_string).collect(),
-                    lost: standing.lost.iter().map(LostSeen::of).collect(),
-                    targets: targets.map(|target| self.target(service, *target)).collect(),
-                }
-            });
-            ServiceSeen {
-                service: service.name.to_string(),
-                quorum: service.watch.as_ref().map(QuorumTold::of),
-                sites: sites.collect(),
-            }
-        });
         Sight {
             now: self.now.wall,
             board: self.board.number,
             digest: self.board.digest.to_string(),
-            services: services.collect(),
+            services: self.world.service_ids().map(|id| self.service(id)).collect(),
         }
+    }
+
+    pub fn service(&self, id: ServiceId) -> ServiceSeen {
+        let service = self.world.service(id);
+        let standings = &self.board.of_service(id).standings;
+        let sites = service.candidates.iter().enumerate().map(|(index, candidate)| {
+            let standing = &standings[index];
+            let vips = service.watch.as_ref().map_or(&[][..], |watch| &watch.candidates[index]);
+            let targets = vips.iter().flat_map(|vip| &vip.targets);
+            SiteSeen {
+                site: self.world.site(candidate.site).name.to_string(),
+                health: standing.health.as_str(),
+                since: standing.since,
+                why: standing.why.to_string(),
+                admit: standing.admit().share(),
+                struck: standing.struck.iter().map(ToString::to_string).collect(),
+                lost: standing.lost.iter().map(LostSeen::of).collect(),
+                held_in: self.is_held_in(id, index),
+                targets: targets.map(|target| self.target(service, *target)).collect(),
+            }
+        });
+        ServiceSeen {
+            service: service.name.to_string(),
+            quorum: service.watch.as_ref().map(QuorumTold::of),
+            sites: sites.collect(),
+        }
+    }
+
+    /// Whether the evidence has all of a site's addresses down, and it is answered all the same.
+    fn is_held_in(&self, id: ServiceId, index: usize) -> bool {
+        let service = self.world.service(id);
+        let Some(watch) = &service.watch else { return false };
+        let is_down = |target: &usize| {
+            self.judge.of_target(service, self.world.targets[*target].0).0 == Verdict::Down
+        };
+        let mut vips = watch.candidates[index].iter().filter(|vip| !vip.targets.is_empty());
+        let vip_is_down = |vip: &WatchedVip| match watch.combine {
+            Combine::All => vip.targets.iter().any(is_down),
+            Combine::Any => vip.targets.iter().all(is_down),
+        };
+        let views = self.judgement.views.0.get(id.index()).and_then(Option::as_ref);
+        let is_up = views.is_some_and(|views| views[index].health == Health::Up);
+        is_up && vips.clone().next().is_some() && vips.all(vip_is_down)
     }
 
     fn target(&self, service: &Service, index: usize) -> TargetSeen {
@@ -176,8 +232,14 @@ impl SightOf<'_> {
             let (entry, since) = (said.entry, Duration::from_millis(said.entry.since));
             Some(VoteSeen {
                 vantage: vantage.name.to_string(),
+                domain: vantage.domain,
                 state: entry.state.as_str(),
                 counts: *standing == Standing::Trusted,
+                why_not: match standing {
+                    Standing::Trusted => None,
+                    Standing::NeverHeard | Standing::Silent => Some("it is silent".to_owned()),
+                    Standing::Distrusted(why) => Some(why.to_string()),
+                },
                 since: Some(self.wall(said.on_our_clock(since))),
                 reason: entry.reason,
                 detail: entry.detail.clone(),
@@ -188,6 +250,7 @@ impl SightOf<'_> {
                 cert_days: entry.cert_days,
             })
         });
+        let votes: Vec<VoteSeen> = votes.collect();
         TargetSeen {
             target: id.to_string(),
             address: address.to_string(),
@@ -196,8 +259,23 @@ impl SightOf<'_> {
             kind: check.kind.word().as_str(),
             verdict,
             ground,
-            votes: votes.collect(),
+            counted: Counted::of(&votes),
+            returning: self.returning(service, *id),
+            votes,
         }
+    }
+
+    /// The way back of a target, as long as it has one before it.
+    fn returning(&self, service: &Service, target: TargetId) -> Option<Returning> {
+        let back = self.judge.return_of(service, target)?;
+        let (now, step) = (self.now.monotonic, service.ttl.max);
+        let share = back.admit(now, step);
+        (share < 1.0).then(|| Returning {
+            flaps: back.flaps,
+            waits_until: back.is_held_down(now).then(|| self.wall(back.since + back.wait())),
+            share,
+            next_step: back.next_step(now, step).map(|next| self.wall(next)),
+        })
     }
 
     pub fn vantages(&self) -> Vec<VantageSeen> {
@@ -245,6 +323,27 @@ impl SightOf<'_> {
     }
 }
 
+impl Counted {
+    fn of(votes: &[VoteSeen]) -> Counted {
+        let says = |state: State| {
+            let said = votes.iter().filter(move |vote| vote.counts && vote.state == state.as_str());
+            said.map(|vote| vote.domain)
+        };
+        let all = [State::Up, State::Slow, State::Down].into_iter().flat_map(says);
+        let domains: BTreeSet<usize> = all.collect();
+        Counted {
+            up: says(State::Up).count(),
+            slow: says(State::Slow).count(),
+            down: says(State::Down).count(),
+            domains: domains.len(),
+        }
+    }
+
+    fn vantages(self) -> usize {
+        self.up + self.slow + self.down
+    }
+}
+
 impl QuorumTold {
     fn of(watch: &Watch) -> QuorumTold {
         QuorumTold {
@@ -272,74 +371,129 @@ impl LostSeen {
 impl Sight {
     pub fn text(&self) -> String {
         let mut text = format!("board {} ({}) at {:.0}\n", self.board, self.digest, self.now);
-        for ServiceSeen { service, quorum, sites } in &self.services {
-            let _ = write!(text, "\n{service}\n");
-            if let Some(told) = quorum {
-                let QuorumTold { down, up, vantages, domains, max_removed, checks } = told;
-                let _ = writeln!(
-                    text,
-                    "  quorum: down at {down}, up at {up}, of {vantages} vantages in {domains} domains at least; \
-                     probes alone remove {max_removed} at most; {checks} checks"
-                );
-            }
-            for site in sites {
-                site.tell(&mut text);
+        for seen in &self.services {
+            let _ = write!(text, "\n{}\n", seen.service);
+            for line in seen.lines() {
+                let _ = writeln!(text, "  {line}");
             }
         }
         text
     }
 }
 
+impl ServiceSeen {
+    /// The evidence for people: what it takes to believe something, then each site and what is said of it.
+    pub fn lines(&self) -> Vec<String> {
+        let ServiceSeen { service: _, quorum, sites } = self;
+        let mut lines = Vec::new();
+        lines.push(match quorum {
+            None => "nobody watches it".to_owned(),
+            Some(told) => {
+                let QuorumTold { down, up, vantages, domains, max_removed, checks } = told;
+                format!(
+                    "quorum: down at {down}, up at {up}, of {vantages} vantages in {domains} domains at least; \
+                     probes alone remove {max_removed} at most; {checks} checks"
+                )
+            }
+        });
+        sites.iter().for_each(|site| site.tell(&mut lines));
+        lines
+    }
+}
+
 impl SiteSeen {
-    fn tell(&self, text: &mut String) {
-        let SiteSeen { site, health, since, why, admit, struck, lost, targets } = self;
-        let _ = write!(text, "  {site:<12} {health:<8}");
-        if *admit < 1.0 {
-            let _ = write!(text, " takes {:.0} %", admit * 100.0);
+    fn tell(&self, lines: &mut Vec<String>) {
+        let SiteSeen { site, health, since, why, admit, struck, lost, held_in: _, targets } = self;
+        let mut line = format!("{site:<12} {health:<8}");
+        if (0.0..1.0).contains(admit) && *health != Health::Down.as_str() {
+            let _ = write!(line, " takes {:.0} %,", admit * 100.0);
         }
-        let _ = write!(text, " {why}");
+        let _ = write!(line, " {why}");
         if let Some(since) = since {
-            let _ = write!(text, ", since {since:.0}");
+            let _ = write!(line, ", since {since:.0}");
         }
         if !struck.is_empty() {
-            let _ = write!(text, "; not answered: {}", struck.join(", "));
+            let _ = write!(line, "; not answered: {}", struck.join(", "));
         }
         for LostSeen { region, addresses, why } in lost {
-            let _ = write!(text, "; not answered to {region}");
+            let _ = write!(line, "; not answered to {region}");
             if !addresses.is_empty() {
-                let _ = write!(text, ": {}", addresses.join(", "));
+                let _ = write!(line, ": {}", addresses.join(", "));
             }
-            let _ = write!(text, " ({why})");
+            let _ = write!(line, " ({why})");
         }
-        text.push('\n');
-        for target in targets {
-            let TargetSeen { address, port, kind, verdict, ground, votes, .. } = target;
-            let _ = writeln!(text, "    {kind} {address} port {port}: {verdict}, {ground}");
-            for vote in votes {
-                vote.tell(text);
+        lines.push(line);
+        targets.iter().for_each(|target| target.tell(lines));
+    }
+}
+
+impl TargetSeen {
+    fn tell(&self, lines: &mut Vec<String>) {
+        let TargetSeen { address, port, kind, verdict, ground, counted, returning, votes, .. } =
+            self;
+        let Counted { up, slow, down, domains } = counted;
+        let mut line = format!("  {kind} {address} port {port}: {verdict}, {ground}");
+        let _ = write!(line, "; heard {} in {domains} domains: {up} up", counted.vantages());
+        for (count, word) in [(slow, "slow"), (down, "down")] {
+            if *count > 0 {
+                let _ = write!(line, ", {count} {word}");
+            }
+        }
+        if let Some(Returning { flaps, waits_until, share, next_step }) = returning {
+            let _ = match waits_until {
+                Some(until) => write!(line, "; {flaps} flaps, so it waits until {until:.0}"),
+                None => write!(line, "; on its way back, at {:.0} %", share * 100.0),
+            };
+            if let (None, Some(next)) = (waits_until, next_step) {
+                let _ = write!(line, ", more at {next:.0}");
+            }
+        }
+        lines.push(line);
+        // Who says the same for the same reason says it in one line.
+        let mut told: Vec<&VoteSeen> = Vec::new();
+        for vote in votes {
+            if !told.iter().any(|other| other.is_like(vote)) {
+                lines.push(vote.line(votes));
+                told.push(vote);
             }
         }
     }
 }
 
 impl VoteSeen {
-    fn tell(&self, text: &mut String) {
-        let VoteSeen { vantage, state, counts, since, reason, detail, .. } = self;
-        let _ = write!(text, "      {vantage:<12} {state:<5}");
-        if let Some(since) = since {
-            let _ = write!(text, " since {since:.0}");
+    /// Whether one line is enough for both.
+    fn is_like(&self, other: &VoteSeen) -> bool {
+        let said =
+            |vote: &VoteSeen| (vote.state, vote.reason, vote.streak > 0, vote.why_not.clone());
+        said(self) == said(other) && self.detail == other.detail
+    }
+
+    /// What this one says, and everybody who says so.
+    fn line(&self, all: &[VoteSeen]) -> String {
+        let VoteSeen { state, reason, detail, why_not, .. } = self;
+        let alike: Vec<&VoteSeen> = all.iter().filter(|vote| vote.is_like(self)).collect();
+        let names: Vec<&str> = alike.iter().map(|vote| &*vote.vantage).collect();
+        let mut line = format!("    {state:<5} {}", names.join(", "));
+        let since = alike.iter().filter_map(|vote| vote.since);
+        if let (Some(first), Some(last)) = (since.clone().min(), since.max()) {
+            let _ = write!(line, ", since {first:.0}");
+            if first.as_second() != last.as_second() {
+                let _ = write!(line, " to {last:.0}");
+            }
         }
         if let Some(reason) = reason {
-            let _ = write!(text, " ({reason}");
-            let _ = if detail.is_empty() { write!(text, ")") } else { write!(text, ": {detail})") };
+            let _ = write!(line, " ({reason}");
+            let _ = if detail.is_empty() { write!(line, ")") } else { write!(line, ": {detail})") };
         }
-        if self.streak > 0 {
-            let _ = write!(text, ", {} of {} looks say otherwise", self.streak, self.need);
+        if let Some(most) =
+            alike.iter().filter(|vote| vote.streak > 0).max_by_key(|vote| vote.streak)
+        {
+            let _ = write!(line, ", {} of {} looks say otherwise", most.streak, most.need);
         }
-        if !counts {
-            text.push_str(", does not count");
+        if let Some(why) = why_not {
+            let _ = write!(line, ", does not count: {why}");
         }
-        text.push('\n');
+        line
     }
 }
 

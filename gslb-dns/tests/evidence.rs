@@ -20,7 +20,7 @@ use gslb_dns::health::board::Health;
 use gslb_dns::health::entries::{Moment, Ordered};
 use gslb_dns::ids::ServiceId;
 use gslb_dns::inbox::stream::{Change, Reception};
-use gslb_dns::keeper::{By, Keeper, VERDICTS_FILE};
+use gslb_dns::keeper::{By, Keeper, Then, VERDICTS_FILE};
 use gslb_dns::locate::Client;
 use gslb_dns::metrics::Metrics;
 use gslb_dns::orders::OrderWords;
@@ -164,7 +164,9 @@ impl Story {
 
     fn anew(&self) -> Snapshot {
         let moment = Moment { at: self.now, ordered: Ordered::UpTo(u64::MAX) };
-        let (ground, board) = self.keeper.board_of(&moment);
+        // Of a moment to come, what is seen now is taken.
+        let before = self.now - jiff::SignedDuration::from_nanos(1);
+        let Then { ground, board, .. } = self.keeper.then(&moment, before);
         Snapshot::new(ground, board)
     }
 

@@ -35,13 +35,13 @@ const ARROWS: &[(&str, &str)] = &[
     ("privileges", "world"),
     ("rate_limit", "world"),
     ("query", "name record"),
-    ("locate", "ids query site_set world"),
+    ("locate", "ids query site_set watch world"),
     ("health", "ids site_set world"),
     ("history", "health site_set world"),
     ("archive", "health history world"),
     ("judge", "health inbox verdict watch world"),
     ("peers", "health judge"),
-    ("sight", "health inbox judge verdict watch world"),
+    ("sight", "health ids inbox judge verdict watch world"),
     ("steer", "health ids locate name record site_set world"),
     ("orders", "health ids site_set steer world"),
     ("ledger", "ids lock site_set steer world"),
@@ -52,7 +52,7 @@ const ARROWS: &[(&str, &str)] = &[
     ),
     (
         "explain",
-        "answer binding health history ids locate name query record site_set snapshot stamp steer world",
+        "answer binding health history ids locate name query record sight site_set snapshot stamp steer world",
     ),
     ("recording", "answer health name query record steer world"),
     ("status", "health snapshot steer world"),
@@ -79,7 +79,7 @@ const ARROWS: &[(&str, &str)] = &[
     ),
     (
         "keeper",
-        "archive audit config control cookie health history ids inbox judge metrics name orders peers publish sight snapshot status steer world",
+        "archive audit config control cookie explain health history ids inbox judge metrics name orders peers publish sight snapshot status steer world",
     ),
     (
         "replay",

@@ -6,15 +6,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use gslb_dns::stamp::OPTION_STAMP;
 use gslb_tests::backend::Backend;
 use gslb_tests::peers;
 use gslb_tests::pki::{Ca, Holder};
 use gslb_tests::probe::{self, Probe};
 use gslb_tests::resolver::{Resolver, query};
-use gslb_tests::server::Server;
+use gslb_tests::server::{Server, run};
 use gslb_tests::wait::until;
 use gslb_tests::world::{Files, World};
 use hickory_proto::op::Message;
+use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{Name, RData, RecordType};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -22,6 +24,7 @@ use serde_json::Value;
 const SITES: [&str; 3] = ["fra", "iad", "nrt"];
 const VANTAGES: [&str; 3] = ["ams", "lhr", "nyc"];
 
+const NAME: &str = "www.example.com";
 const ZONE: &str = "@ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 198.51.100.53\n";
 
 /// A name server, three sites with a backend each, three vantages.
@@ -57,6 +60,7 @@ impl Story {
         let ca = Ca::new("ca");
         let us = ca.issue("gslb://test/dns/test1");
         let node = fs::read_to_string(world.node()).unwrap();
+        let node = node.replace("[dns]\n", "[dns]\ntrusted = [\"127.0.0.1/32\"]\n");
         fs::write(world.node(), node.clone() + &us.control("127.0.0.1:0".parse().unwrap()))
             .unwrap();
         let server = Server::start(&world.node()).unwrap();
@@ -81,7 +85,7 @@ impl Story {
     /// The sites that clients of many networks are answered with.
     fn answered(&self) -> BTreeSet<String> {
         let mut resolver = Resolver::of(self.server().dns()).unwrap();
-        let name = Name::from_ascii("www.example.com.").unwrap();
+        let name = Name::from_ascii(format!("{NAME}.")).unwrap();
         let mut sites = BTreeSet::new();
         for network in 0..64_u8 {
             let subnet = format!("9.9.{network}.0/24").parse().unwrap();
@@ -94,6 +98,41 @@ impl Story {
             assert!(!answer.answers.is_empty(), "a name never goes dark");
         }
         sites
+    }
+
+    /// What one client is answered, and the stamp of that.
+    fn asked(&self, network: u8) -> Asked {
+        let mut resolver = Resolver::of(self.server().dns()).unwrap();
+        let subnet = format!("9.9.{network}.0/24").parse().unwrap();
+        let name = Name::from_ascii(format!("{NAME}.")).unwrap();
+        let asked = query(&name, RecordType::A, Some(subnet)).unwrap();
+        let answer = Message::from_vec(&resolver.ask(&asked).unwrap()).unwrap();
+        let addresses = answer.answers.iter().filter_map(|record| record.data.ip_addr());
+        let options = answer.edns.as_ref().unwrap().options();
+        let stamp = options.as_ref().iter().find_map(|(_, option)| match option {
+            EdnsOption::Unknown(OPTION_STAMP, value) => Some(value.clone()),
+            _ => None,
+        });
+        let stamp = stamp.unwrap().iter().map(|octet| format!("{octet:02x}")).collect();
+        Asked { network, stamp, addresses: addresses.map(|address| address.to_string()).collect() }
+    }
+
+    /// What a command prints that asks the running server.
+    fn says(&self, words: &[&str]) -> String {
+        let door = self.server().admin().to_string();
+        let said = run(words.iter().copied().chain(["--server", &door])).unwrap();
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{words:?}");
+        said.stdout
+    }
+
+    /// The same explanation by the running server and from the files, to the last octet.
+    fn explained(&self, words: &[&str]) -> Value {
+        let words = [&["explain", NAME, "A", "--json"], words].concat();
+        let told = self.says(&words);
+        let node = self.world.node().display().to_string();
+        let said = run(words.iter().copied().chain(["--config", &node])).unwrap();
+        assert_eq!((said.code, said.stdout.as_str()), (Some(0), told.as_str()), "{}", said.stderr);
+        serde_json::from_str(&told).unwrap()
     }
 
     fn until_answered(&self, sites: &[&str]) {
@@ -162,6 +201,28 @@ impl Story {
         let stopped = self.server.take().unwrap().stop().unwrap();
         assert_eq!(stopped.code(), Some(0));
         self.server = Some(Server::start(&self.world.node()).unwrap());
+    }
+}
+
+struct Asked {
+    network: u8,
+    stamp: String,
+    addresses: Vec<String>,
+}
+
+impl Asked {
+    /// Whether an explanation is of this very answer.
+    fn check(&self, told: &Value, what: &str) {
+        let addresses: Vec<&str> = told["answer"]["addresses"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|address| address.as_str().unwrap())
+            .collect();
+        assert_eq!(addresses, self.addresses, "{what}: {told:#}");
+        assert_eq!(told["moment"]["known_from"], "history", "{what}: {told:#}");
+        assert_eq!(told["moment"]["doubts"], Value::Array(vec![]), "{what}: {told:#}");
+        assert!(told["evidence"]["none"].is_string());
     }
 }
 
@@ -342,4 +403,68 @@ fn a_probe_whose_certificate_is_taken_back_is_silent_from_then_on() {
     story.until_answered(&SITES);
     assert!(story.server().metric("gslb_dns_control_connections").unwrap() <= 2.0);
     assert_eq!(story.control, story.server().control().unwrap());
+}
+
+#[test]
+fn what_happened_last_night_is_told_and_explained() {
+    let mut story = Story::begin(7);
+    story.until_well();
+    story.until_answered(&SITES);
+    let before: Value = serde_json::from_str(&story.says(&["board", "--json"])).unwrap();
+    let asked: Vec<Asked> = (0..16).map(|network| story.asked(network)).collect();
+    let is_of_fra = |asked: &Asked| asked.addresses[0].ends_with(".1.1");
+    assert!(asked.iter().any(is_of_fra), "some client goes to fra");
+
+    story.backends[0].kill();
+    story.until_answered(&["iad", "nrt"]);
+    let history = story.says(&["history", "--site", "fra"]);
+    let down = history.lines().find(|line| line.contains("up -> down")).unwrap();
+    assert!(down.contains("fra  www.example.com  ") && down.contains("see it down"), "{history}");
+    assert_eq!(history.matches("up -> down").count(), 1, "{history}");
+    assert!(!story.says(&["history", "--site", "iad"]).contains("down"), "{history}");
+
+    // What is so now is explained by what each vantage says.
+    story.until_board("all see it", |service| {
+        service["sites"][0]["targets"][0]["counted"]["down"] == 3
+    });
+    let client = ["explain", NAME, "A", "--client", "9.9.0.0/24"];
+    let text = story.says(&client);
+    assert!(text.contains("evidence   www.example.com.\n"), "{text}");
+    assert!(text.contains("down, decided; heard 3 in 3 domains: 0 up, 3 down"));
+    assert!(text.contains("  down  ams, lhr, nyc, since ") && text.contains("(refused"), "{text}");
+    let json: Value =
+        serde_json::from_str(&story.says(&[&client[..], &["--json"]].concat())).unwrap();
+    let fra = &json["evidence"]["seen"][0]["sites"][0];
+    assert_eq!(
+        (&fra["site"], &fra["targets"][0]["votes"][2]["counts"]),
+        (&"fra".into(), &true.into())
+    );
+    let node = story.world.node().display().to_string();
+    let alone = run(client.into_iter().chain(["--config", &node])).unwrap().stdout;
+    assert!(alone.contains("evidence   none: only a running server has it"), "{alone}");
+
+    // Nothing of it is lost with the server.
+    story.restart_server();
+    let after = story.says(&["history", "--site", "fra"]);
+    assert!(after.contains(down), "{history}\n{after}");
+    assert_eq!(after.matches("server started").count(), 2, "{after}");
+
+    let at = before["now"].as_str().unwrap();
+    for asked in &asked {
+        let subnet = format!("9.9.{}.0/24", asked.network);
+        let told = story.explained(&["--at", at, "--client", &subnet]);
+        asked.check(&told, at);
+        assert_eq!(told["board"]["digest"], before["digest"]);
+        let fra = &told["steering"][0]["candidates"][0];
+        assert_eq!((&fra["site"], &fra["health"]), (&"fra".into(), &"up".into()), "{told:#}");
+        let told = story.explained(&["--stamp", &asked.stamp]);
+        asked.check(&told, &asked.stamp);
+        assert_eq!(told["stamp"]["differs"], Value::Array(vec![]));
+    }
+    // Of what was before nothing is made up.
+    let told = story.explained(&["--at", "2020-01-01T00:00:00Z", "--client", "9.9.0.0/24"]);
+    assert_eq!(told["moment"]["known_from"], "orders");
+    let doubt = told["moment"]["doubts"][0].as_str().unwrap();
+    assert!(doubt.starts_with("history begins at ") && doubt.contains("is not known"), "{doubt}");
+    assert_eq!(told["steering"][0]["candidates"][0]["health"], "unknown", "{told:#}");
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::role::{Peer, Role};
 use super::{Door, socket};
 use crate::archive;
-use crate::explain::{Format, Request, RequestWords, explain, explain_then};
+use crate::explain::{Evidence, Explanation, Format, Request, RequestWords, explain, explain_then};
 use crate::history::{self, Words};
 use crate::keeper::{AskError, Then};
 use crate::orders::OrderWords;
@@ -30,6 +30,8 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const MAX_ORDER: usize = 64 << 10;
 /// How long the system may take to name who asks.
 const NAMING: Duration = Duration::from_secs(5);
+/// Why there is no evidence.
+const NOBODY_KEEPS: &str = "nobody keeps the board any more: the log tells why";
 /// For whom root gives an order, as sudo knows it.
 pub const ON_BEHALF: &str = "x-on-behalf-of";
 
@@ -256,8 +258,15 @@ async fn explained(door: Door, query: String) -> Response<Full<Bytes>> {
     };
     let explanation = match request.moment {
         None => {
-            let snapshot = door.published.load();
-            tokio::task::spawn_blocking(move || explain(&snapshot, &door.node_name, &request))
+            let (snapshot, evidence) = match door.desk.evidence_for(&request).await {
+                Ok((snapshot, seen)) => (snapshot, Evidence::Seen(seen)),
+                // What answers can be explained all the same.
+                Err(AskError) => (door.published.load(), Evidence::None(NOBODY_KEEPS)),
+            };
+            tokio::task::spawn_blocking(move || {
+                let explanation = explain(&snapshot, &door.node_name, &request);
+                Explanation { evidence, ..explanation }
+            })
         }
         Some(moment) => match door.desk.then(moment).await {
             Ok(then) => {

@@ -33,6 +33,7 @@ use crate::locate::Client;
 use crate::name::{Name, NameKey};
 use crate::query::{ClientSubnet, OPTION_EDE, OPTION_SUBNET};
 use crate::record::RecordType;
+use crate::sight::ServiceSeen;
 use crate::snapshot::{Extent, Snapshot};
 use crate::stamp::{self, Stamp, StampError};
 use crate::steer::{Family, common_family};
@@ -96,7 +97,18 @@ pub struct Explanation {
     pub client: ClientTold,
     /// One for each decision on the way from the name to the records, service by service.
     pub steering: Vec<Steering>,
+    pub evidence: Evidence,
     pub answer: AnswerTold,
+}
+
+/// What vantages say of the sites, and what is made of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// Now, of each service that has a say.
+    Seen(Vec<ServiceSeen>),
+    /// Why there is none.
+    None(&'static str),
 }
 
 #[derive(Debug, Serialize)]
@@ -186,8 +198,28 @@ pub fn explain(snapshot: &Snapshot, node_name: &str, request: &Request) -> Expla
         supposed: request.suppose.iter().map(|one| supposed_told(snapshot, one)).collect(),
         client: client_told(snapshot, &client, subnet.as_ref()),
         steering: steering.collect(),
+        evidence: Evidence::None(match request.moment {
+            None => "only a running server has it: ask one, by --server or --socket",
+            Some(_) => "history keeps the reasons of then, and not what each vantage said",
+        }),
         answer: message,
     }
+}
+
+/// The services that have a say in what is asked, each once.
+pub fn services(snapshot: &Snapshot, node_name: &str, request: &Request) -> Vec<ServiceId> {
+    let (subnet, resolver) = request.on_behalf.asked();
+    let now = u64::try_from(request.at.as_second()).unwrap_or(0);
+    let (_, names) = ask(snapshot, node_name, request, subnet.as_ref(), resolver, now);
+    let mut services = Vec::new();
+    for Decided { service, .. } in
+        names.iter().flat_map(|name| decided_at(snapshot, name, request.qtype))
+    {
+        if !services.contains(&service) {
+            services.push(service);
+        }
+    }
+    services
 }
 
 impl Explanation {

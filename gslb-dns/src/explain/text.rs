@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::story::{Steering, StepTold};
-use super::{BoardStamp, ClientTold, Explanation, KnownFrom, MomentTold, StampTold};
+use super::{BoardStamp, ClientTold, Evidence, Explanation, KnownFrom, MomentTold, StampTold};
 
 /// Columns of the first word on a line.
 const MARGIN: usize = 11;
@@ -22,6 +22,7 @@ pub fn text(explanation: &Explanation) -> String {
         supposed,
         client,
         steering,
+        evidence,
         answer,
     } = explanation;
     page.title(&format!("{name} {qtype} for {}", client.prefix));
@@ -41,6 +42,10 @@ pub fn text(explanation: &Explanation) -> String {
     for service in steering {
         page.blank();
         service_lines(&mut page, service);
+    }
+    if !steering.is_empty() {
+        page.blank();
+        evidence_lines(&mut page, evidence);
     }
     page.blank();
     if steering.is_empty() {
@@ -98,6 +103,20 @@ fn moment_lines(page: &mut Page, moment: &MomentTold) {
     page.line("believed", &format!("{known}{since}"));
     for doubt in doubts {
         page.line("DIFFERS", doubt);
+    }
+}
+
+fn evidence_lines(page: &mut Page, evidence: &Evidence) {
+    match evidence {
+        Evidence::None(why) => page.line("evidence", &format!("none: {why}")),
+        Evidence::Seen(services) => {
+            for seen in services {
+                page.line("evidence", &seen.service);
+                for line in seen.lines() {
+                    page.line("", &line);
+                }
+            }
+        }
     }
 }
 

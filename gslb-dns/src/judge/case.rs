@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::back::Return;
 use super::hear::Vote;
 use super::target::{Judged, judge_one};
 use super::views::views;
@@ -53,5 +54,10 @@ impl Case {
         });
         let views = views(now, of.world, of.service, of.watch, &self.judged, of.is_grace);
         (views, steps.min())
+    }
+
+    /// How one of its targets comes back, if it does.
+    pub fn return_of(&self, target: usize) -> Option<Return> {
+        self.judged.get(&target)?.returned
     }
 }

@@ -19,6 +19,8 @@ use common::target::TargetId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::back::Return;
+
 use self::case::{Case, Of};
 use self::hear::Hearing;
 use crate::health::board::{View, Views};
@@ -361,6 +363,13 @@ impl Judge {
         let believed = self.watched.as_ref().and_then(|watched| watched.of_target(&name, target));
         let believed = believed.copied().unwrap_or_default();
         (believed.verdict, believed.ground.map_or("never judged", Ground::as_str))
+    }
+
+    /// How one target of a service comes back, if it does.
+    pub fn return_of(&self, service: &Service, target: TargetId) -> Option<Return> {
+        let watched = self.watched.as_ref()?;
+        let index = watched.by_name.get(&*service.name.to_host().to_string())?;
+        watched.cases[*index].as_ref()?.return_of(*watched.by_id.get(&target)?)
     }
 
     /// What was believed at the last judgement though no evidence decided it: what peers tell each other.

@@ -31,6 +31,7 @@ use crate::archive::{Archive, BOUNDS, Flaw, Shelf};
 use crate::audit::{Audit, Outcome};
 use crate::config::{Prepared, Problems, Severity};
 use crate::control::Told;
+use crate::explain::{self, Request};
 use crate::health::board::{Board, Health};
 use crate::health::entries::Moment;
 use crate::health::overrides::{Override, Phase, Unmatched};
@@ -40,7 +41,7 @@ use crate::judge::{News, Now, Standing};
 use crate::metrics::WorldMetrics;
 use crate::name::Name;
 use crate::publish::Published;
-use crate::sight::{Sight, VantageSeen};
+use crate::sight::{ServiceSeen, Sight, VantageSeen};
 use crate::snapshot::{Groundwork, Snapshot};
 use crate::status::{LastReload, OverrideState, OverrideTold};
 use crate::steer::Failing;
@@ -424,6 +425,20 @@ impl Keeper {
     /// Where history stands.
     pub fn history(&self) -> Shelf {
         self.history.shelf()
+    }
+
+    /// What the world of now has for an explanation of now: the snapshot that answers, and what vantages see of the
+    /// services that have a say.
+    pub fn evidence_for(
+        &self,
+        request: &Request,
+        clocks: Now,
+    ) -> (Arc<Snapshot>, Vec<ServiceSeen>) {
+        let snapshot = self.published.load();
+        let services = explain::services(&snapshot, &self.node.name, request);
+        let sight = self.evidence.sight_of(snapshot.world(), &snapshot.board, clocks);
+        let seen = services.into_iter().map(|id| sight.service(id)).collect();
+        (snapshot, seen)
     }
 
     /// What metrics say of overrides.

@@ -16,10 +16,12 @@ use super::{By, Keeper, Receipt, Reloaded, Then};
 use crate::archive::Shelf;
 use crate::config::{self, Prepared};
 use crate::control::{self, Assigned, Behind, Heard, Told};
+use crate::explain::Request;
 use crate::health::entries::Moment;
 use crate::judge::Now;
 use crate::orders::OrderWords;
-use crate::sight::{Sight, VantageSeen};
+use crate::sight::{ServiceSeen, Sight, VantageSeen};
+use crate::snapshot::Snapshot;
 use crate::status::{OverrideTold, Status};
 
 /// How often the overrides' file and the time are looked at. A change of the file is in force after two
@@ -50,6 +52,7 @@ enum Question {
     Vantages(Answer<Vec<VantageSeen>>),
     Then(Moment, Answer<Box<Then>>),
     History(Answer<Shelf>),
+    Evidence(Box<Request>, Answer<(Arc<Snapshot>, Vec<ServiceSeen>)>),
     /// Somebody asked for a change who may only read.
     TurnedAway(By, Box<str>, Answer<()>),
 }
@@ -111,6 +114,15 @@ impl Desk {
     /// Where history stands.
     pub async fn history(&self) -> Result<Shelf, AskError> {
         self.ask(|answer| Asked::Question(Question::History(answer))).await
+    }
+
+    /// What answers now, and what vantages see of the services that have a say.
+    pub async fn evidence_for(
+        &self,
+        request: &Request,
+    ) -> Result<(Arc<Snapshot>, Vec<ServiceSeen>), AskError> {
+        let request = Box::new(request.clone());
+        self.ask(|answer| Asked::Question(Question::Evidence(request, answer))).await
     }
 
     /// Has it noted that somebody asked for a change who may only read.
@@ -259,8 +271,12 @@ fn answer(keeper: &mut Keeper, woken: Woken, clocks: fn() -> Now) {
         Woken::Question(Question::Sight(answer)) if answer.is_closed() => {}
         Woken::Question(Question::Vantages(answer)) if answer.is_closed() => {}
         Woken::Question(Question::Then(_, answer)) if answer.is_closed() => {}
+        Woken::Question(Question::Evidence(_, answer)) if answer.is_closed() => {}
         Woken::Question(Question::Then(moment, answer)) => {
             let _ = answer.send(Box::new(keeper.then(&moment, now())));
+        }
+        Woken::Question(Question::Evidence(request, answer)) => {
+            let _ = answer.send(keeper.evidence_for(&request, clocks()));
         }
         Woken::Question(Question::History(answer)) => {
             let _ = answer.send(keeper.history());
