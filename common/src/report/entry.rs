@@ -91,6 +91,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words! {
     /// What a probe says of a target. A word of some later version is `None`: no evidence.
     State, others are None {

@@ -3,6 +3,7 @@
 //! A producer alone says what it saw, in the order of its marks; nobody merges. Every report is absolute in what
 //! it says, so one that is lost costs an interval and one that is repeated costs nothing.
 
+pub mod agent;
 mod bounds;
 mod digest;
 mod entry;
@@ -10,11 +11,13 @@ mod teller;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use self::agent::{MOST_DEMANDS, MOST_VIPS, SiteSaid};
 pub use self::digest::{Digest, EntryHash};
 pub use self::entry::{Entry, LONGEST_DETAIL, Phases, Reason, State};
 pub use self::teller::{LONGEST_PAUSE, Outgoing, Reply, SHORTEST_PAUSE, Teller, Told};
@@ -90,8 +93,8 @@ pub struct Report<'r> {
 pub enum Body<'r> {
     /// Changed targets only, unless the report is whole.
     Probe(Vec<Said<'r>>),
-    /// Always whole; read by who knows sites.
-    Agent(&'r RawValue),
+    /// Of a report that is always whole.
+    Agent(SiteSaid<'r>),
 }
 
 /// What a probe says of one target.
@@ -113,6 +116,16 @@ pub enum Unreadable {
     TooManyTargets(usize),
     #[error("target {0} stands in it twice")]
     Twice(TargetId),
+    #[error("{0} VIPs, expected at most {MOST_VIPS}")]
+    TooManyVips(usize),
+    #[error("{0} shares of demand, expected at most {MOST_DEMANDS}")]
+    TooManyDemands(usize),
+    #[error("VIP {0} stands in it twice")]
+    VipTwice(SocketAddr),
+    #[error("what group {1:?} asks of VIP {0} stands in it twice")]
+    DemandTwice(IpAddr, String),
+    #[error("an agent's report is always whole: its base is null")]
+    NotWhole,
     #[error("version {0}, expected {VERSION}")]
     Version(u64),
     #[error("not a report: {0}")]
@@ -188,7 +201,8 @@ impl<'r> Report<'r> {
         };
         let body = match kind {
             Kind::Probe => Body::Probe(said(body)?),
-            Kind::Agent => Body::Agent(body),
+            Kind::Agent if base.is_some() => return Err(Unreadable::NotWhole),
+            Kind::Agent => Body::Agent(SiteSaid::read(body)?),
             Kind::Ca | Kind::Dns => {
                 let who = if kind == Kind::Dns { "a name server" } else { "a CA" };
                 return Err(Unreadable::Malformed(format!("{who} tells nobody what it saw")));

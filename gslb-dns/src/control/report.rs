@@ -122,6 +122,11 @@ fn read(octets: &[u8], producer: &Principal) -> Result<Read, Refusal> {
         Unreadable::TooManyTargets(_) => Refusal::TooMany,
         Unreadable::TooDeep
         | Unreadable::Twice(_)
+        | Unreadable::TooManyVips(_)
+        | Unreadable::TooManyDemands(_)
+        | Unreadable::VipTwice(_)
+        | Unreadable::DemandTwice(..)
+        | Unreadable::NotWhole
         | Unreadable::Version(_)
         | Unreadable::Malformed(_) => Refusal::Unreadable(error.to_string()),
     })?;

@@ -6,8 +6,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use common::principal::Kind;
+use common::report::agent::{
+    LONGEST_GROUP, MOST_DEMANDS, MOST_PER_SECOND, MOST_VIPS, Rate, SiteSaid,
+};
 use common::report::{
-    Body, Digest, EntryHash, LONGEST_DETAIL, LONGEST_LEASE, MOST_TARGETS, Mark, Report, State,
+    Body, Digest, EntryHash, Head, LONGEST_DETAIL, LONGEST_LEASE, MOST_TARGETS, Mark, Report, Said,
+    State,
 };
 use gslb_dns::control::changes;
 use gslb_dns::inbox::stream::{Oddity, Reception, Stream};
@@ -16,13 +20,16 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|octets: &[u8]| {
     let Ok(Report { head, body }) = Report::read(octets) else { return };
     assert!(head.valid <= LONGEST_LEASE);
-    let Body::Probe(said) = body else {
-        assert_eq!(head.kind, Kind::Agent);
-        return;
-    };
+    let text = std::str::from_utf8(octets).expect("JSON is UTF-8");
+    match body {
+        Body::Probe(said) => probe(text, &head, said),
+        Body::Agent(said) => agent(text, &head, said),
+    }
+});
+
+fn probe(text: &str, head: &Head, said: Vec<Said<'_>>) {
     assert_eq!(head.kind, Kind::Probe);
     assert!(said.len() <= MOST_TARGETS);
-    let text = std::str::from_utf8(octets).expect("JSON is UTF-8");
     let mut seen = HashSet::new();
     let mut digest = Digest::default();
     for one in &said {
@@ -39,7 +46,7 @@ fuzz_target!(|octets: &[u8]| {
 
     let now = Duration::from_secs(1);
     let mut stream = Stream::new(Mark::default());
-    let reception = stream.on_report(now, &head, changes(said));
+    let reception = stream.on_report(now, head, changes(said));
     let expected = match head.base {
         _ if head.mark == Mark::default() => Reception::Behind(Mark::default()),
         // It knows nothing to build upon.
@@ -56,6 +63,34 @@ fuzz_target!(|octets: &[u8]| {
     assert_eq!(stream.lease_ends(), is_taken.then_some(now + head.valid));
     // Once more is never news.
     if is_taken {
-        assert_eq!(stream.on_report(now, &head, []), Reception::Behind(head.mark));
+        assert_eq!(stream.on_report(now, head, []), Reception::Behind(head.mark));
     }
-});
+}
+
+fn agent(text: &str, head: &Head, said: SiteSaid<'_>) {
+    assert_eq!((head.kind, head.base), (Kind::Agent, None));
+    let SiteSaid { site: _, vips, demand } = said;
+    assert!(vips.len() <= MOST_VIPS && demand.len() <= MOST_DEMANDS);
+    let is_bounded = |rate: Rate| (0.0..=MOST_PER_SECOND).contains(&rate.per_second());
+    let mut seen = HashSet::new();
+    for one in &vips {
+        assert!(seen.insert(one.vip.at()), "twice");
+        assert!(text.contains(one.octets));
+        let rates = [one.vip.capacity, one.vip.load, one.vip.offer];
+        assert!(rates.into_iter().flatten().all(is_bounded));
+    }
+    let mut seen = HashSet::new();
+    for share in &demand {
+        assert!(seen.insert((share.vip, &share.group)), "twice");
+        assert!((1..=LONGEST_GROUP).contains(&share.group.len()));
+        assert!(is_bounded(share.rps));
+    }
+    // What is understood is written so that it is understood again.
+    let kept: Vec<_> = vips.into_iter().map(|one| one.vip).collect();
+    let (body, digest) = common::report::agent::write("fra", &kept, &demand);
+    let octets = Head { digest, ..head.clone() }.write(&body);
+    let Body::Agent(again) = Report::read(&octets).expect("it is a report").body else {
+        unreachable!("it is an agent's")
+    };
+    assert!(again.vips.iter().map(|one| &one.vip).eq(&kept) && again.demand == demand);
+}
