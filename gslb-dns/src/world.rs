@@ -367,8 +367,13 @@ pub struct Site {
     pub place: Place,
     pub vips: Vips,
     pub domain: Option<DomainId>,
+    /// Who speaks for it from within, as their certificates have them. Nobody speaks for two.
+    pub agents: Vec<Box<str>>,
     pub bias: Bias,
 }
+
+/// Agents of one site: a pair, between which its VIPs move.
+pub const MOST_AGENTS: usize = 2;
 
 /// Addresses of one site or candidate, by family, in the order written.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]

@@ -93,7 +93,7 @@ error: \"192.0.2.300\" is not an IP address such as \"192.0.2.1\" or \"2001:db8:
 7 |   \"192.0.2.300\",
   |   ^^^^^^^^^^^^^ site.fra1.vips[1]
 
-error: unknown key; did you mean bias? (known keys: place, vips, domain, bias)
+error: unknown key; did you mean bias? (known keys: place, vips, domain, agents, bias)
  --> good/world.toml:9:1
   |
 9 | bios = 1
@@ -176,6 +176,11 @@ fn a_good_configuration_is_what_was_meant() {
             "nrt | Asia, JP, Tokyo, 35.57 137.20 | None | 0",
         ]
     );
+    let agents = |name: &str| {
+        let site = world.sites.iter().find(|site| &*site.name == name).unwrap();
+        site.agents.iter().map(|agent| &**agent).collect::<Vec<_>>()
+    };
+    assert_eq!((agents("fra"), agents("ams")), (vec!["fra-a", "fra-b"], vec![]));
     assert!(world.ecs_private);
     assert_eq!(world.overrides.len(), 2);
 

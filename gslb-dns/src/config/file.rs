@@ -198,6 +198,7 @@ table! {
         place: Option<At<Place>>,
         vips: Option<At<List<At<IpAddr>>>>,
         domain: Option<At<String>>,
+        agents: Option<At<List<At<String>>>>,
         bias: Option<At<i64>>,
     }
 }

@@ -4,6 +4,7 @@
 //! node · geoip · site ─▶ map ─▶ service (steer, binding) ─▶ zone ─▶ target
 
 mod addresses;
+mod agents;
 mod binding;
 mod control;
 mod cookie;

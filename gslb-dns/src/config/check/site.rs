@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use geoip::Place;
 
+use super::agents::{self, Taken};
 use super::names::{Named, Names};
 use super::{addresses, or, place, within};
 use crate::config::file;
@@ -19,6 +20,7 @@ pub fn sites(entries: Entries<file::Site>, problems: &mut Problems) -> Named<Sit
     let names = Names::new(("site", "sites"), &entries);
     let mut lower: HashMap<String, String> = HashMap::new();
     let mut domains: HashMap<String, DomainId> = HashMap::new();
+    let mut agents = Taken::new();
     let mut list = Vec::new();
     for (name, raw) in entries.0 {
         let sound_name = problems.one(check_name(&name));
@@ -28,7 +30,7 @@ pub fn sites(entries: Entries<file::Site>, problems: &mut Problems) -> Named<Sit
             );
             problems.add(name.spot.problem(message));
         }
-        let site = raw.and_then(|raw| site(&name, raw, &mut domains, problems));
+        let site = raw.and_then(|raw| site(&name, raw, (&mut domains, &mut agents), problems));
         list.push(sound_name.and(site));
     }
     Named { names, list }
@@ -37,10 +39,10 @@ pub fn sites(entries: Entries<file::Site>, problems: &mut Problems) -> Named<Sit
 fn site(
     name: &At<String>,
     raw: file::Site,
-    domains: &mut HashMap<String, DomainId>,
+    (domains, taken): (&mut HashMap<String, DomainId>, &mut Taken),
     problems: &mut Problems,
 ) -> Option<Site> {
-    let file::Site { place, vips, domain, bias } = raw;
+    let file::Site { place, vips, domain, agents, bias } = raw;
     let place = or(place, Place::default(), |place| place::of_site(place, problems));
     let vips = or(vips, Vips::default(), |vips| addresses::vips(&vips, problems));
     let domain = or(domain, None, |domain| {
@@ -48,12 +50,15 @@ fn site(
         let next = DomainId(domains.len() as u16);
         Some(Some(*domains.entry(domain.value).or_insert(next)))
     });
+    let agents =
+        or(agents, vec![], |written| agents::agents(&name.value, &written, taken, problems));
     let bias = or(bias, Bias::default(), |bias| problems.one(within(&bias, -99..=99)).map(Bias));
     Some(Site {
         name: name.value.as_str().into(),
         place: place?,
         vips: vips?,
         domain: domain?,
+        agents: agents?,
         bias: bias?,
     })
 }
