@@ -29,6 +29,7 @@ pub mod health;
 pub mod history;
 pub mod ids;
 pub mod inbox;
+pub mod inside;
 pub mod judge;
 pub mod keeper;
 pub mod ledger;

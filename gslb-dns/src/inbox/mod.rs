@@ -1,5 +1,6 @@
 //! What producers tell this name server, as far as it still holds.
 
+pub mod agents;
 pub mod stream;
 
 use std::collections::BTreeMap;

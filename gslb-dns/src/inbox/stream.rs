@@ -141,8 +141,19 @@ impl<K: Copy + Eq + Hash, E> Stream<K, E> {
         self.heard.as_ref().map(|heard| heard.digest)
     }
 
+    /// All that was said, whether or not it still holds.
+    pub fn entries(&self) -> impl Iterator<Item = (K, &E)> {
+        let heard = self.heard.iter().flat_map(|heard| &heard.entries);
+        heard.map(|(key, kept)| (*key, &kept.entry))
+    }
+
     pub fn own(&self) -> Option<&Own> {
         self.heard.as_ref().map(|heard| &heard.own)
+    }
+
+    /// When the last report came, on our clock.
+    pub fn arrived(&self) -> Option<Duration> {
+        self.heard.as_ref().map(|heard| heard.arrived)
     }
 
     /// Until when what it said holds, on our clock.
