@@ -1,6 +1,8 @@
-//! What vantages see and what is made of it, as people and their tools look it up.
+//! What vantages see, what agents say, and what is made of it, as people and their tools look it up.
 //!
 //! Made from what the keeper holds; shown as text or JSON. Pure.
+
+mod sites;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,10 +16,13 @@ use serde::Serialize;
 use crate::health::board::{Board, Health, Lost};
 use crate::ids::ServiceId;
 use crate::inbox::Inbox;
+use crate::inside::{Views, Voice};
 use crate::judge::{Judge, Judgement, Now, Standing};
 use crate::verdict::Verdict;
 use crate::watch::{Combine, Watch, WatchedVip};
 use crate::world::{Service, World};
+
+pub use self::sites::{AgentSeen, SiteInside, VipSeen};
 
 /// What a sight is made of.
 pub struct SightOf<'a> {
@@ -26,6 +31,9 @@ pub struct SightOf<'a> {
     pub inbox: &'a Inbox,
     pub judge: &'a Judge,
     pub judgement: &'a Judgement,
+    /// By site that names agents.
+    pub voices: Vec<(&'a str, Vec<Voice<'a>>)>,
+    pub views: &'a Views,
     pub now: Now,
 }
 
@@ -36,6 +44,9 @@ pub struct Sight {
     pub board: u64,
     pub digest: String,
     pub services: Vec<ServiceSeen>,
+    /// Sites that name agents; what they say changes no answer yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inside: Vec<SiteInside>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -175,6 +186,7 @@ impl SightOf<'_> {
             board: self.board.number,
             digest: self.board.digest.to_string(),
             services: self.world.service_ids().map(|id| self.service(id)).collect(),
+            inside: self.sites(),
         }
     }
 
@@ -370,13 +382,15 @@ impl LostSeen {
 
 impl Sight {
     pub fn text(&self) -> String {
-        let mut text = format!("board {} ({}) at {:.0}\n", self.board, self.digest, self.now);
-        for seen in &self.services {
+        let Sight { now, board, digest, services, inside } = self;
+        let mut text = format!("board {board} ({digest}) at {now:.0}\n");
+        for seen in services {
             let _ = write!(text, "\n{}\n", seen.service);
             for line in seen.lines() {
                 let _ = writeln!(text, "  {line}");
             }
         }
+        inside.iter().for_each(|site| site.tell(&mut text));
         text
     }
 }

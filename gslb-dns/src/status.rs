@@ -35,7 +35,7 @@ pub struct StatusOf<'a> {
     pub restart_needed: &'a [&'static str],
     /// Overrides that touch nothing, each told.
     pub untouching: Vec<String>,
-    /// Vantages whose word does not count, each told.
+    /// Vantages whose word does not count, agents that are not heard, and what agents warn of, each told.
     pub unheard: Vec<String>,
     /// Why orders given before the start are not in force.
     pub lost: Option<&'a str>,

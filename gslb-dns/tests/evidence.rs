@@ -15,7 +15,7 @@ use common::principal::{Kind, Principal};
 use common::report::{Boot, Digest, Entry, EntryHash, Head, Mark, Own, Phases, State};
 use common::target::TargetId;
 use gslb_dns::config::{self, Config};
-use gslb_dns::control::Told;
+use gslb_dns::control::{Changes, Told};
 use gslb_dns::health::board::Health;
 use gslb_dns::health::entries::{Moment, Ordered};
 use gslb_dns::ids::ServiceId;
@@ -154,7 +154,7 @@ impl Story {
             };
             (*target, Change::Said(hash, entry))
         });
-        let changes = changes.collect();
+        let changes = Changes::Probe(changes.collect());
         let producer = Principal::new("test", Kind::Probe, VANTAGES[vantage]).unwrap();
         let head = head(VANTAGES[vantage], self.seq, digest);
         let (answer, mut answered) = oneshot::channel();
@@ -288,7 +288,10 @@ fn what_is_told_right_before_a_stop_is_known_after_it() {
         let producer = Principal::new("test", Kind::Probe, vantage).unwrap();
         let (answer, mut answered) = oneshot::channel();
         let head = head(vantage, seq, Digest::default());
-        again.hear(vec![Told { producer, head, changes: vec![], answer }], clocks(story.now));
+        again.hear(
+            vec![Told { producer, head, changes: Changes::Probe(vec![]), answer }],
+            clocks(story.now),
+        );
         assert_eq!(answered.try_recv().unwrap(), Reception::Behind(Mark { inc: 1, seq }));
     }
 }

@@ -12,9 +12,11 @@ use std::time::Duration;
 use common::clock::monotonic;
 use common::mtls::Kept;
 use common::principal::{Kind, Principal};
+use common::report::agent::{self, Rate, Role, State, Vip, Vrrp};
 use common::report::{Boot, Digest, EntryHash, Head, Mark, Own};
 use common::target::TargetId;
-use gslb_dns::control::{Assigned, Control, Limits, QUEUE, Told};
+use gslb_dns::control::{Assigned, Changes, Control, Insider, Limits, QUEUE, Told};
+use gslb_dns::inbox::agents::Agents;
 use gslb_dns::inbox::stream::Stream;
 use gslb_dns::metrics::Metrics;
 use gslb_dns::world::Epoch;
@@ -36,6 +38,9 @@ use crate::wait::{PATIENCE, until};
 
 /// The vantage that this world has.
 pub const VANTAGE: &str = "gslb://test/probe/ams";
+/// Its site, and one of the pair that speaks for it.
+pub const SITE: &str = "fra";
+pub const AGENT: &str = "gslb://test/agent/fra-a";
 pub const EPOCH: Epoch = Epoch([7; 32]);
 
 /// A listener, its files and its metrics. Stops when it is dropped.
@@ -87,7 +92,10 @@ impl Listening {
         let vantages = [VANTAGE, "gslb://test/probe/fra"];
         let vantages = vantages.map(|uri| uri.rsplit('/').next().unwrap().into());
         let octets = common::assignment::write(&EPOCH.to_string(), []).into();
-        let assigned = Assigned { epoch: EPOCH, vantages: vantages.into(), octets };
+        let octets_of_agents = format!(r#"{{"epoch":"{EPOCH}","site":"{SITE}","vips":[]}}"#);
+        let insider = Insider { site: SITE.into(), octets: octets_of_agents.into() };
+        let agents = [("fra-a".into(), insider.clone()), ("fra-b".into(), insider)].into();
+        let assigned = Assigned { epoch: EPOCH, vantages: vantages.into(), octets, agents };
         let (assigned, world) = watch::channel(Arc::new(assigned));
         let metrics = Metrics::new(vec![]);
         let control = Control {
@@ -158,9 +166,19 @@ impl Drop for Listening {
 /// As a name server does that keeps what it is told.
 async fn weigh(mut heard: mpsc::Receiver<Told>) {
     let mut streams: HashMap<Principal, Stream<TargetId, common::report::Entry>> = HashMap::new();
+    let mut agents = Agents::default();
     while let Some(Told { producer, head, changes, answer }) = heard.recv().await {
-        let stream = streams.entry(producer).or_insert_with(|| Stream::new(Mark::default()));
-        let _ = answer.send(stream.on_report(monotonic(), &head, changes));
+        let reception = match changes {
+            Changes::Probe(changes) => {
+                let stream =
+                    streams.entry(producer).or_insert_with(|| Stream::new(Mark::default()));
+                stream.on_report(monotonic(), &head, changes)
+            }
+            Changes::Agent(site, vips) => {
+                agents.on_report(monotonic(), &producer.name, &site, &head, vips)
+            }
+        };
+        let _ = answer.send(reception);
     }
 }
 
@@ -298,5 +316,55 @@ impl Report {
     pub fn octets(&self) -> Vec<u8> {
         let body = RawValue::from_string(format!("[{}]", self.entries.join(","))).unwrap();
         self.head.write(&body)
+    }
+}
+
+/// What an agent reports of its site; its digest is right unless it is changed.
+#[derive(Clone)]
+pub struct SiteReport {
+    pub head: Head,
+    pub site: String,
+    pub vips: Vec<Vip>,
+}
+
+impl SiteReport {
+    /// One of `AGENT`, about nothing.
+    pub fn new(inc: u64, seq: u64) -> SiteReport {
+        let head = Report::new(inc, seq).head;
+        let head = Head { producer: "fra-a".into(), kind: Kind::Agent, ..head };
+        SiteReport { head, site: SITE.into(), vips: vec![] }
+    }
+
+    /// Of another agent.
+    pub fn by(mut self, agent: &str) -> SiteReport {
+        self.head.producer = agent.into();
+        self.head.boot = Boot([agent.as_bytes()[agent.len() - 1]; 16]);
+        self
+    }
+
+    /// About a VIP with four backends, three of them up, that has been in this role since the first second of its
+    /// agent's clock.
+    pub fn with(mut self, at: &str, state: State, role: Option<Role>) -> SiteReport {
+        let at: SocketAddr = at.parse().unwrap();
+        let vrrp = role.map(|role| Vrrp { vrid: 51, role, since: 1000 });
+        self.vips.push(Vip {
+            addr: at.ip(),
+            port: at.port(),
+            state,
+            since: 1000,
+            flaps: 0,
+            capacity: Rate::new(400.0),
+            load: Rate::new(100.5),
+            offer: Rate::new(300.0),
+            backends_up: 3,
+            backends: 4,
+            vrrp,
+        });
+        self
+    }
+
+    pub fn octets(&self) -> Vec<u8> {
+        let (body, digest) = agent::write(&self.site, &self.vips, &[]);
+        Head { digest, ..self.head.clone() }.write(&body)
     }
 }

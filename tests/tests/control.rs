@@ -6,10 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::principal::Kind;
+use common::report::agent::{MOST_VIPS, State};
 use common::report::{Boot, Digest, MOST_TARGETS, Mark};
 use gslb_dns::control::Limits;
-use gslb_tests::control::{Answered, EPOCH, Listening, Report, VANTAGE};
+use gslb_tests::control::{AGENT, Answered, EPOCH, Listening, Report, SITE, SiteReport, VANTAGE};
 use gslb_tests::peers;
 use gslb_tests::pki::{Ca, Holder};
 use gslb_tests::server::Server;
@@ -131,15 +131,78 @@ async fn nobody_reports_for_another() {
     check("gslb://other/probe/ams", |_| {}, "is of cluster other, and this name server of test")
         .await;
     check("gslb://test/probe/nrt", |_| {}, "has no vantage nrt; add it to world.toml").await;
-    check("gslb://test/agent/ams", |_| {}, "has no agents").await;
-    check("gslb://test/dns/dns2", |_| {}, "use a probe's").await;
+    check("gslb://test/agent/ams", |_| {}, "has an agent ams; add it to its site's agents").await;
+    check("gslb://test/dns/dns2", |_| {}, "use a probe's or an agent's").await;
+    check(AGENT, |report| report.head.producer = "fra-a".into(), "kind is not agent").await;
     check(VANTAGE, |report| report.head.producer = "fra".into(), "producer is not ams").await;
     check(VANTAGE, |report| report.head.cluster = "other".into(), "cluster is not test").await;
-    check(VANTAGE, |report| report.head.kind = Kind::Agent, "kind is not probe").await;
     assert_eq!(listening.reports("forbidden"), 7);
-    // Nothing of it was taken.
     let client = listening.connect(&ca.issue(VANTAGE)).await;
+    let agents = SiteReport::new(1, 1).by("ams");
+    self::check(&client.ask(REPORT, agents.octets()).await, 403, "kind is not probe");
+    assert_eq!(listening.reports("forbidden"), 8);
+    // Nothing of it was taken.
     assert_eq!(client.ask(REPORT, Report::new(1, 1).octets()).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_agent_reports_for_its_site_and_no_other() {
+    let ca = Ca::new("ca");
+    let listening = Listening::start(&ca, Limits::OURS);
+    let client = listening.connect(&ca.issue(AGENT)).await;
+    let tell = async |report: &SiteReport| client.ask(REPORT, report.octets()).await;
+    let vip = |report: SiteReport| report.with("198.51.100.10:443", State::Serving, None);
+
+    let taken = tell(&vip(SiteReport::new(3, 1))).await;
+    assert_eq!(taken.json(), json!({ "inc": 3, "seq": 1, "epoch": EPOCH.to_string() }));
+    let behind = tell(&vip(SiteReport::new(3, 1))).await;
+    assert_eq!((behind.status, behind.json()), (409, json!({ "inc": 3, "seq": 1 })));
+
+    let mut other = SiteReport::new(3, 2);
+    other.site = "iad".into();
+    let says = "you speak for site fra, and the report is of iad";
+    check(&tell(&other).await, 403, says);
+    check(&tell(&SiteReport::new(3, 2).by("fra-b")).await, 403, "producer is not fra-a");
+    let probes = Report::new(3, 2);
+    check(&client.ask(REPORT, probes.octets()).await, 403, "kind is not agent");
+    assert_eq!(listening.reports("forbidden"), 3);
+
+    let mut more = SiteReport::new(3, 2);
+    more.head.base = Some(Mark { inc: 3, seq: 1 });
+    check(&tell(&more).await, 422, "an agent's report is always whole");
+    check(
+        &tell(&vip(vip(SiteReport::new(3, 2)))).await,
+        422,
+        "198.51.100.10:443 stands in it twice",
+    );
+    let of = |vips: usize| {
+        let at = |port: usize| format!("198.51.100.10:{port}");
+        (1..=vips)
+            .fold(SiteReport::new(3, 3), |report, port| report.with(&at(port), State::Empty, None))
+    };
+    check(&tell(&of(MOST_VIPS + 1)).await, 413, "1025 VIPs, expected at most 1024");
+    assert_eq!(tell(&of(MOST_VIPS)).await.status, 200);
+    let outcomes = ["taken", "behind", "unreadable", "too_large"];
+    assert_eq!(outcomes.map(|outcome| listening.reports(outcome)), [2, 1, 2, 1]);
+}
+
+#[tokio::test]
+async fn an_agent_is_told_of_its_site() {
+    let ca = Ca::new("ca");
+    let listening = Listening::start(&ca, Limits::OURS);
+    let client = listening.connect(&ca.issue(AGENT)).await;
+    let told = client.ask("GET /v1/assignment", "").await;
+    assert_eq!((told.status, told.header("content-type")), (200, "application/json"));
+    assert_eq!(told.json(), json!({ "epoch": EPOCH.to_string(), "site": SITE, "vips": [] }));
+    let known = format!("GET /v1/assignment?epoch={EPOCH}");
+    assert_eq!(client.ask(&known, "").await.status, 304);
+    // Another world, in which no site names it.
+    listening.assigned.send_modify(|assigned| {
+        let mut next = (**assigned).clone();
+        next.agents.clear();
+        *assigned = next.into();
+    });
+    check(&client.ask(&known, "").await, 403, "no site of this name server's world has an agent");
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("archive", "health history world"),
     ("judge", "health inbox verdict watch world"),
     ("peers", "health judge"),
-    ("sight", "health ids inbox judge verdict watch world"),
+    ("sight", "health ids inbox inside judge verdict watch world"),
     ("steer", "health ids locate name record site_set world"),
     ("orders", "health ids site_set steer world"),
     ("ledger", "ids lock site_set steer world"),
@@ -80,7 +80,7 @@ const ARROWS: &[(&str, &str)] = &[
     ),
     (
         "keeper",
-        "archive audit config control cookie explain health history ids inbox judge metrics name orders peers publish sight snapshot status steer world",
+        "archive audit config control cookie explain health history ids inbox inside judge metrics name orders peers publish sight snapshot status steer world",
     ),
     (
         "replay",

@@ -1,5 +1,5 @@
-//! The control listener: what probes tell this name server, what they are asked to look at, and what peers tell each
-//! other.
+//! The control listener: what probes and agents tell this name server, what they are asked to look at, and what peers
+//! tell each other.
 //!
 //! listen ─▶ trust (a handshake, both sides known) ─▶ seats ─▶ visit ─▶ route ─▶ report ─▶ Told ─▶ who weighs it
 //!                                                                       ├▶ renewal ─▶ parked
@@ -10,6 +10,7 @@
 //! looked at: who is connected, who asks how often, what a report may take. No thread of UDP has a part in it, and
 //! one report is parsed at a time, so that a storm of them takes one core at most.
 
+mod inside;
 mod meters;
 mod pull;
 mod renewal;
@@ -19,14 +20,15 @@ mod seats;
 mod trust;
 mod visit;
 
-use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::mtls::{CredentialsError, Files, Kept};
 use common::principal::Principal;
+use common::report::agent::Vip;
 use common::report::{Entry, Head};
 use common::target::TargetId;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -34,8 +36,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::error;
 
+pub use self::inside::Insider;
 pub use self::pull::Heard;
-pub use self::report::changes;
+pub use self::report::{changes, vips};
 
 use self::meters::Meters;
 use self::seats::Seats;
@@ -61,8 +64,16 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 pub struct Told {
     pub producer: Principal,
     pub head: Head,
-    pub changes: Vec<(TargetId, Change<Entry>)>,
+    pub changes: Changes,
     pub answer: oneshot::Sender<Reception>,
+}
+
+/// What a report says, by who told it.
+#[derive(Debug)]
+pub enum Changes {
+    Probe(Vec<(TargetId, Change<Entry>)>),
+    /// Of all of this site, for which the agent speaks.
+    Agent(Box<str>, Vec<(SocketAddr, Change<Vip>)>),
 }
 
 /// What the listener needs to know of the world that answers now.
@@ -70,8 +81,10 @@ pub struct Told {
 pub struct Assigned {
     pub epoch: Epoch,
     pub vantages: BTreeSet<Box<str>>,
-    /// The answer to `GET /v1/assignment`.
+    /// The answer to `GET /v1/assignment` of a probe.
     pub octets: Bytes,
+    /// By name.
+    pub agents: BTreeMap<Box<str>, Insider>,
 }
 
 /// What is let in, and for how long.
@@ -174,7 +187,8 @@ impl Assigned {
         let targets = world.targets.iter().map(|(_, target)| target);
         let octets = common::assignment::write(&world.epoch.to_string(), targets);
         let vantages = world.vantages.iter().map(|vantage| vantage.name.clone()).collect();
-        Assigned { epoch: world.epoch, vantages, octets: octets.into() }
+        let agents = inside::insiders(world);
+        Assigned { epoch: world.epoch, vantages, octets: octets.into(), agents }
     }
 }
 

@@ -1,8 +1,10 @@
 //! One report, from its first octet to what becomes of it, within its bounds.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use common::principal::Principal;
+use common::report::agent::{SiteSaid, Vip, VipSaid};
 use common::report::{Body, Entry, EntryHash, Head, LARGEST, Report, Said, State, Unreadable};
 use common::target::TargetId;
 use http_body_util::BodyExt as _;
@@ -12,11 +14,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use super::route::Refusal;
-use super::{Door, Told};
+use super::{Changes, Door, Told};
 use crate::inbox::stream::{Change, Reception};
 
 /// What a report comes to, and the head that it had.
-type Read = (Head, Vec<(TargetId, Change<Entry>)>);
+type Read = (Head, Changes);
 
 /// A report's octets, and its place if it is a large one.
 struct Octets {
@@ -41,10 +43,18 @@ pub fn changes(said: Vec<Said<'_>>) -> Vec<(TargetId, Change<Entry>)> {
     said.into_iter().map(change).collect()
 }
 
-/// Takes in a report of a producer that may report, and has it weighed.
+/// What an agent's report says, which is all there is.
+pub fn vips(said: Vec<VipSaid<'_>>) -> Vec<(SocketAddr, Change<Vip>)> {
+    let change =
+        |VipSaid { vip, octets }: VipSaid<'_>| (vip.at(), Change::Said(EntryHash::of(octets), vip));
+    said.into_iter().map(change).collect()
+}
+
+/// Takes in a report of a producer that may report, on its site if it is an agent, and has it weighed.
 pub async fn receive(
     door: &Door,
     producer: &Arc<Principal>,
+    site: Option<Box<str>>,
     body: &mut Incoming,
 ) -> Result<(Head, Reception), Refusal> {
     // Refused before it is sent, if it says how long it is.
@@ -57,7 +67,7 @@ pub async fn receive(
     let _under_way = UnderWay { door, producer };
     let octets = read_body(door, body).await?;
     let deadline = Door::deadline(door.limits.answer);
-    let ((head, changes), place) = parse(door, producer, octets, deadline).await?;
+    let ((head, changes), place) = parse(door, producer, site, octets, deadline).await?;
     let (answer, answered) = oneshot::channel();
     let told = Told { producer: (**producer).clone(), head: head.clone(), changes, answer };
     match timeout_at(deadline, door.told.reserve()).await {
@@ -99,6 +109,7 @@ async fn read_body(door: &Door, body: &mut Incoming) -> Result<Octets, Refusal> 
 async fn parse(
     door: &Door,
     producer: &Arc<Principal>,
+    site: Option<Box<str>>,
     octets: Octets,
     deadline: Instant,
 ) -> Result<(Read, Option<OwnedSemaphorePermit>), Refusal> {
@@ -108,7 +119,7 @@ async fn parse(
     // Off the threads on which connections are served. Whoever gives up waiting leaves both permits with it.
     let parsed = spawn_blocking(move || {
         let Octets { octets, place } = octets;
-        let read = read(&octets, &producer);
+        let read = read(&octets, &producer, site);
         drop(turn);
         read.map(|read| (read, place))
     });
@@ -116,14 +127,15 @@ async fn parse(
 }
 
 /// Nobody reports for another.
-fn read(octets: &[u8], producer: &Principal) -> Result<Read, Refusal> {
+fn read(octets: &[u8], producer: &Principal, site: Option<Box<str>>) -> Result<Read, Refusal> {
     let Report { head, body } = Report::read(octets).map_err(|error| match error {
         Unreadable::TooLarge(_) => Refusal::TooLarge,
         Unreadable::TooManyTargets(_) => Refusal::TooMany,
+        Unreadable::TooManyVips(_) | Unreadable::TooManyDemands(_) => {
+            Refusal::TooManyOfSite(error.to_string())
+        }
         Unreadable::TooDeep
         | Unreadable::Twice(_)
-        | Unreadable::TooManyVips(_)
-        | Unreadable::TooManyDemands(_)
         | Unreadable::VipTwice(_)
         | Unreadable::DemandTwice(..)
         | Unreadable::NotWhole
@@ -145,8 +157,14 @@ fn read(octets: &[u8], producer: &Principal) -> Result<Read, Refusal> {
         return Err(is("producer", name));
     }
     match body {
-        Body::Probe(said) => Ok((head, changes(said))),
-        Body::Agent(_) => Err(Refusal::NoAgents),
+        Body::Probe(said) => Ok((head, Changes::Probe(changes(said)))),
+        // What its clients ask is bounded and read, and nobody needs it yet.
+        Body::Agent(SiteSaid { site: theirs, vips: said, demand: _ }) => match site {
+            Some(site) if *site == *theirs => Ok((head, Changes::Agent(site, vips(said)))),
+            Some(ours) => Err(Refusal::OtherSite { theirs, ours }),
+            // It was let in as another kind than its report has, which was refused above.
+            None => Err(Refusal::NoAgent(name.clone())),
+        },
     }
 }
 

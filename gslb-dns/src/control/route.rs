@@ -14,10 +14,11 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::renewal::{self, Errand};
-use super::{Assigned, Door, report};
+use super::{Assigned, Door, Insider, report};
 use crate::inbox::stream::{Oddity, Reception};
 use crate::parked::desk::{self, RENEW, RENEWALS};
 use crate::peers::page::Known;
+use crate::world::Epoch;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -57,7 +58,13 @@ pub enum Refusal {
         ours: Box<str>,
     },
     NoReporter,
-    NoAgents,
+    /// No site names it.
+    NoAgent(Box<str>),
+    /// Its report is of another site than the one that names it.
+    OtherSite {
+        theirs: String,
+        ours: Box<str>,
+    },
     /// Daemons ask for themselves, the CA fetches and brings.
     NoErrand,
     NoVantage(Box<str>),
@@ -71,6 +78,8 @@ pub enum Refusal {
     AlreadyTelling,
     TooLarge,
     TooMany,
+    /// More VIPs, or shares of demand, than an agent tells of.
+    TooManyOfSite(String),
     Unreadable(String),
     /// It did not come in time.
     Late,
@@ -110,7 +119,10 @@ async fn answer(door: &Door, peer: &Arc<Principal>, head: &Parts, body: &mut Inc
         Err(refusal) => allowed.err().unwrap_or(refusal).reply(),
         Ok(Asked::Assignment(known)) => {
             let (outcome, reply) = match allowed.and_then(|()| entitled()) {
-                Ok(()) => assignment(&assigned, known.as_deref()),
+                Ok(insider) => {
+                    let octets = insider.map_or(&assigned.octets, |insider| &insider.octets);
+                    assignment(assigned.epoch, octets, known.as_deref())
+                }
                 Err(refusal) => (refusal.as_str(), refusal.reply()),
             };
             door.metrics.assignments.with_label_values(&[outcome]).inc();
@@ -140,7 +152,10 @@ async fn answer(door: &Door, peer: &Arc<Principal>, head: &Parts, body: &mut Inc
         }
         Ok(Asked::Report) => {
             let received = match allowed.and_then(|()| entitled()) {
-                Ok(()) => report::receive(door, peer, body).await,
+                Ok(insider) => {
+                    let site = insider.map(|insider| insider.site.clone());
+                    report::receive(door, peer, site, body).await
+                }
                 Err(refusal) => Err(refusal),
             };
             let (outcome, reply) = match received {
@@ -176,16 +191,23 @@ fn asked(method: &Method, path: &str, query: &str) -> Result<Asked, Refusal> {
     }
 }
 
-/// Whether this world knows what to make of who asks.
-fn entitled(us: &Principal, peer: &Principal, assigned: &Assigned) -> Result<(), Refusal> {
+/// Whether this world knows what to make of who asks; of an agent, what its site is.
+fn entitled<'a>(
+    us: &Principal,
+    peer: &Principal,
+    assigned: &'a Assigned,
+) -> Result<Option<&'a Insider>, Refusal> {
     let Principal { cluster, kind, name } = peer;
     if *cluster != us.cluster {
         return Err(Refusal::OtherCluster { theirs: cluster.clone(), ours: us.cluster.clone() });
     }
     match kind {
-        Kind::Probe if assigned.vantages.contains(name) => Ok(()),
+        Kind::Probe if assigned.vantages.contains(name) => Ok(None),
         Kind::Probe => Err(Refusal::NoVantage(name.clone())),
-        Kind::Agent => Err(Refusal::NoAgents),
+        Kind::Agent => match assigned.agents.get(name) {
+            Some(insider) => Ok(Some(insider)),
+            None => Err(Refusal::NoAgent(name.clone())),
+        },
         Kind::Ca | Kind::Dns => Err(Refusal::NoReporter),
     }
 }
@@ -211,11 +233,11 @@ fn shown(door: &Door, known: &Known) -> Result<Reply, Refusal> {
     Ok(reply(StatusCode::OK, JSON, octets.into()))
 }
 
-fn assignment(assigned: &Assigned, known: Option<&str>) -> (&'static str, Reply) {
-    if known == Some(&*assigned.epoch.to_string()) {
+fn assignment(epoch: Epoch, octets: &Bytes, known: Option<&str>) -> (&'static str, Reply) {
+    if known == Some(&*epoch.to_string()) {
         return ("unchanged", empty(StatusCode::NOT_MODIFIED));
     }
-    ("sent", reply(StatusCode::OK, JSON, assigned.octets.clone()))
+    ("sent", reply(StatusCode::OK, JSON, octets.clone()))
 }
 
 fn said_of_renewal(said: desk::Reply) -> Reply {
@@ -256,12 +278,13 @@ impl Refusal {
             Refusal::TooFast(_) | Refusal::AlreadyTelling => "too_fast",
             Refusal::OtherCluster { .. }
             | Refusal::NoReporter
-            | Refusal::NoAgents
+            | Refusal::NoAgent(_)
+            | Refusal::OtherSite { .. }
             | Refusal::NoErrand
             | Refusal::NoVantage(_)
             | Refusal::NoPeer(_)
             | Refusal::NotYours { .. } => "forbidden",
-            Refusal::TooLarge | Refusal::TooMany => "too_large",
+            Refusal::TooLarge | Refusal::TooMany | Refusal::TooManyOfSite(_) => "too_large",
             Refusal::Unreadable(_) => "unreadable",
             Refusal::Late => "late",
             Refusal::CutShort => "cut_short",
@@ -322,13 +345,21 @@ impl Refusal {
                 StatusCode::FORBIDDEN,
                 said(
                     "your certificate is a name server's or the CA's, which tells nobody what it saw and is \
-                     assigned nothing; use a probe's",
+                     assigned nothing; use a probe's or an agent's",
                 ),
             ),
-            Refusal::NoAgents => (
+            Refusal::NoAgent(name) => (
                 StatusCode::FORBIDDEN,
-                said(
-                    "this name server's world has no agents, so it takes no report of one; stop the agent",
+                format!(
+                    "no site of this name server's world has an agent {name}; add it to its site's \
+                     agents in world.toml and reload, or stop this agent"
+                ),
+            ),
+            Refusal::OtherSite { theirs, ours } => (
+                StatusCode::FORBIDDEN,
+                format!(
+                    "in this name server's world you speak for site {ours}, and the report is of {theirs}; \
+                     write that site in the agent's config, or name the agent at the other in world.toml"
                 ),
             ),
             Refusal::NoErrand => (
@@ -371,6 +402,9 @@ impl Refusal {
                     "a producer tells of at most {MOST_TARGETS} targets; look at fewer, or split them among probes"
                 ),
             ),
+            Refusal::TooManyOfSite(why) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, format!("{why}; split the site in two"))
+            }
             Refusal::Unreadable(why) => (StatusCode::UNPROCESSABLE_ENTITY, why.clone()),
             Refusal::Late => (
                 StatusCode::REQUEST_TIMEOUT,

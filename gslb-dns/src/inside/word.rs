@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::report::agent::{self, Rate, Role, Vip};
 
 use super::{Decision, Ground, SETTLING, Standing, State, View, Voice, sum};
+use crate::inbox::stream::Said;
 
 /// All that is said of one VIP and port.
 pub struct Words<'a> {
@@ -34,11 +35,13 @@ impl<'a> Words<'a> {
         let mut words = Words { now, fresh: vec![], is_somebody_silent: false, silent_since: None };
         for voice in voices {
             match (voice.standing(now), voice.stream) {
-                (Standing::Heard, Some(stream)) => match stream.entry(at) {
+                (Standing::Heard, Some(stream)) => match stream.said(at) {
                     // It has no such VIP, and never mind who has.
                     None => {}
-                    Some(vip) if vip.state == agent::State::None => words.is_somebody_silent = true,
-                    Some(vip) => words.fresh.extend(Word::of(voice, vip)),
+                    Some(said) if said.entry.state == agent::State::None => {
+                        words.is_somebody_silent = true;
+                    }
+                    Some(said) => words.fresh.extend(Word::of(voice.agent, stream.arrived(), said)),
                 },
                 (Standing::Silent, Some(stream)) => {
                     words.is_somebody_silent = true;
@@ -55,16 +58,16 @@ impl<'a> Words<'a> {
 }
 
 impl<'a> Word<'a> {
-    fn of(voice: &Voice<'a>, vip: &'a Vip) -> Option<Word<'a>> {
-        let stream = voice.stream?;
-        let on_our_clock = |instant| stream.on_our_clock(Duration::from_millis(instant));
+    fn of(agent: &'a str, heard: Option<Duration>, said: Said<'a, Vip>) -> Option<Word<'a>> {
+        let on_our_clock = |instant| said.on_our_clock(Duration::from_millis(instant));
+        let vip = said.entry;
         let active = vip.vrrp.filter(|vrrp| vrrp.role == Role::Active);
         Some(Word {
-            agent: voice.agent,
+            agent,
             vip,
-            heard: stream.arrived()?,
-            since: on_our_clock(vip.since)?,
-            active_since: active.and_then(|vrrp| on_our_clock(vrrp.since)),
+            heard: heard?,
+            since: on_our_clock(vip.since),
+            active_since: active.map(|vrrp| on_our_clock(vrrp.since)),
         })
     }
 

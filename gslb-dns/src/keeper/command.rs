@@ -240,7 +240,11 @@ impl Keeper {
             last_reload: self.last_reload.as_ref(),
             restart_needed: &self.restart_needed,
             untouching: self.untouching(now),
-            unheard: self.evidence.unheard(&self.ground.world),
+            unheard: [
+                self.evidence.unheard(&self.ground.world),
+                self.evidence.insiders.attention(),
+            ]
+            .concat(),
             lost: self.lost.as_deref(),
             peers: self.peering.told(),
             unmerged: self.peering.unmerged(),

@@ -1,4 +1,4 @@
-//! What vantages have told, what is made of it, and the file from which a restart knows both.
+//! What vantages and agents have told, what is made of it, and the file from which a restart knows both.
 
 use std::io;
 use std::path::Path;
@@ -13,14 +13,17 @@ use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use super::PAUSE;
+use super::insiders::Insiders;
 use crate::health::board::{Board, Views};
 use crate::inbox::stream::{Change, Oddity, Reception};
 use crate::inbox::{Inbox, Marks};
+use crate::inside::Drained;
 use crate::judge::{Held, Judge, News, Now, Standing};
 use crate::sight::SightOf;
 use crate::world::World;
 
-/// In the state directory: what was believed of each target, and how far each vantage had come.
+/// In the state directory: what was believed of each target, which VIPs agents had drained, and how far each producer
+/// had come.
 pub const VERDICTS_FILE: &str = "verdicts.json";
 /// Octets of it: with 20,000 targets of a service each it takes a twentieth.
 const LONGEST_VERDICTS: u64 = 64 << 20;
@@ -31,10 +34,20 @@ const MARKS_PAUSE: Duration = Duration::from_secs(30);
 pub struct Evidence {
     inbox: Inbox,
     judge: Judge,
-    /// The judge's revision that stands in the file, and the marks.
-    written: Option<(u64, Marks)>,
+    pub insiders: Insiders,
+    /// What stands in the file.
+    written: Option<Written>,
     /// When it was written, or was found to be as it should be.
     written_at: Option<Duration>,
+}
+
+/// What a file was made of: verdicts by the judge's revision.
+#[derive(Clone, PartialEq)]
+struct Written {
+    revision: u64,
+    marks: Marks,
+    agents: Marks,
+    drained: Drained,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -42,6 +55,10 @@ struct Kept {
     version: u32,
     marks: Marks,
     verdicts: Held,
+    #[serde(default)]
+    agents: Marks,
+    #[serde(default)]
+    drained: Drained,
 }
 
 impl Evidence {
@@ -52,12 +69,15 @@ impl Evidence {
             warn!(why, file = %path.display(), "what was believed of sites could not be read: starting without");
             None
         });
-        let (marks, held) = match kept {
-            Some(Kept { version: _, marks, verdicts }) => (marks, verdicts),
-            None => (Marks::default(), Held::default()),
+        let (marks, held, agents, drained) = match kept {
+            Some(Kept { version: _, marks, verdicts, agents, drained }) => {
+                (marks, verdicts, agents, drained)
+            }
+            None => Default::default(),
         };
+        let insiders = Insiders::restored(agents, drained, world, now.monotonic);
         let (inbox, judge) = (Inbox::restored(marks), Judge::new(held, now.monotonic));
-        let mut evidence = Evidence { inbox, judge, written: None, written_at: None };
+        let mut evidence = Evidence { inbox, judge, insiders, written: None, written_at: None };
         evidence.judge(world, now);
         evidence
     }
@@ -160,8 +180,10 @@ impl Evidence {
 
     /// What is seen and made of it, beside the board that follows from it.
     pub fn sight_of<'a>(&'a self, world: &'a World, board: &'a Board, now: Now) -> SightOf<'a> {
-        let Evidence { inbox, judge, .. } = self;
-        SightOf { world, board, inbox, judge, judgement: judge.judgement(), now }
+        let Evidence { inbox, judge, insiders, .. } = self;
+        let judgement = judge.judgement();
+        let (voices, views) = (insiders.voices(world), insiders.views());
+        SightOf { world, board, inbox, judge, judgement, voices, views, now }
     }
 
     /// Whether time alone may have changed something.
@@ -192,11 +214,11 @@ impl Evidence {
     /// Writes what a restart will want to know, if it is something else and time for that: verdicts soon, marks alone
     /// later.
     pub fn persist(&mut self, state_dir: &Path, now: Duration) -> io::Result<()> {
-        let is_same = |revision| self.judge.revision() == revision;
-        let pause = match self.written {
-            Some((revision, _)) if is_same(revision) => MARKS_PAUSE,
-            Some(_) | None => PAUSE,
+        let drained = self.insiders.drained();
+        let is_same = |written: &Written| {
+            written.revision == self.judge.revision() && written.drained == drained
         };
+        let pause = if self.written.as_ref().is_some_and(is_same) { MARKS_PAUSE } else { PAUSE };
         if self.written_at.is_some_and(|at| now < at + pause) {
             return Ok(());
         }
@@ -205,10 +227,16 @@ impl Evidence {
 
     /// The same, however lately something was written.
     pub fn write(&mut self, state_dir: &Path, now: Duration) -> io::Result<()> {
-        let next = (self.judge.revision(), self.inbox.marks());
+        let next = Written {
+            revision: self.judge.revision(),
+            marks: self.inbox.marks(),
+            agents: self.insiders.marks(),
+            drained: self.insiders.drained(),
+        };
         if self.written.as_ref() != Some(&next) {
             let verdicts = self.judge.held();
-            let kept = Kept { version: VERSION, marks: next.1.clone(), verdicts };
+            let Written { marks, agents, drained, revision: _ } = next.clone();
+            let kept = Kept { version: VERSION, marks, verdicts, agents, drained };
             durable::write(&state_dir.join(VERDICTS_FILE), &serde_json::to_vec(&kept)?)?;
             self.written = Some(next);
         }

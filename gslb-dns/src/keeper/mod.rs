@@ -6,6 +6,7 @@
 mod beliefs;
 mod command;
 mod evidence;
+mod insiders;
 mod jar;
 mod peering;
 mod task;
@@ -30,7 +31,7 @@ use self::peering::Peering;
 use crate::archive::{Archive, BOUNDS, Flaw, Shelf};
 use crate::audit::{Audit, Outcome};
 use crate::config::{Prepared, Problems, Severity};
-use crate::control::Told;
+use crate::control::{Changes, Told};
 use crate::explain::{self, Request};
 use crate::health::board::{Board, Health};
 use crate::health::entries::Moment;
@@ -200,6 +201,7 @@ impl Keeper {
         let reread = self.beliefs.reread();
         self.tell_reread(&reread, now);
         self.update(&reread, clocks);
+        self.evidence.insiders.look(&self.ground.world, clocks.monotonic);
         self.persist(clocks);
         self.tell_vantages();
         self.turn_peers(clocks);
@@ -207,14 +209,29 @@ impl Keeper {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 
-    /// Takes what probes have told, and answers from what it comes to.
+    /// Takes what probes and agents have told, and answers from what it comes to; of agents' word nothing follows yet
+    /// but what is shown.
     pub fn hear(&mut self, told: Vec<Told>, clocks: Now) {
-        let mut is_news = false;
+        let (mut is_news, mut is_from_inside) = (false, false);
         for Told { producer, head, changes, answer } in told {
-            let (reception, says_more) = self.evidence.hear(&producer.name, &head, changes, clocks);
-            is_news |= says_more;
+            let name = &*producer.name;
+            let reception = match changes {
+                Changes::Probe(changes) => {
+                    let (reception, says_more) = self.evidence.hear(name, &head, changes, clocks);
+                    is_news |= says_more;
+                    reception
+                }
+                Changes::Agent(site, vips) => {
+                    is_from_inside = true;
+                    let insiders = &mut self.evidence.insiders;
+                    insiders.hear((name, &site), &head, vips, clocks.monotonic)
+                }
+            };
             // Who told it may have gone away.
             let _ = answer.send(reception);
+        }
+        if is_from_inside {
+            self.evidence.insiders.look(&self.ground.world, clocks.monotonic);
         }
         if is_news {
             match self.evidence.judge(&self.ground.world, clocks) {
@@ -246,6 +263,7 @@ impl Keeper {
         let previous = std::mem::replace(&mut self.ground, Arc::new(ground));
         self.phases = self.beliefs.phases(self.moment(now));
         self.evidence.judge(&self.ground.world, clocks);
+        self.evidence.insiders.adopt(&self.ground.world, clocks.monotonic);
         let board = self.next_board(now);
         let digest = board.digest;
         let answered = self.published.load();
@@ -310,6 +328,8 @@ impl Keeper {
         self.metrics.site_health.reset();
         self.metrics.site_lost.reset();
         self.metrics.vantages.reset();
+        self.metrics.agents.reset();
+        self.metrics.vrrp_dual_active.reset();
         for service in &previous.services {
             if !services.contains(&service.name) {
                 for state in [Failing::AllDown, Failing::AllDrained] {
@@ -513,8 +533,9 @@ impl Keeper {
         }
     }
 
-    /// What metrics say of vantages.
+    /// What metrics say of vantages and agents.
     fn tell_vantages(&self) {
+        self.evidence.insiders.count_in(&self.metrics);
         let vantages = self.ground.world.vantages.iter().zip(self.evidence.standings());
         for (vantage, standing) in vantages {
             for word in Standing::WORDS {

@@ -110,6 +110,10 @@ pub struct WorldMetrics {
     pub peers: IntGaugeVec,
     /// Verdicts that came to up because a peer held them otherwise.
     pub peer_met: IntCounter,
+    /// By site, agent and how it is heard.
+    pub agents: IntGaugeVec,
+    /// By site: VIPs, each port counted.
+    pub vrrp_dual_active: IntGaugeVec,
     /// What services have answered.
     pub ledgers: Ledgers,
     pub zone_names: IntGaugeVec,
@@ -220,6 +224,16 @@ impl Metrics {
             peer_met: register.counter(
                 "gslb_dns_peer_met_total",
                 "things held without evidence that a peer held otherwise, and that both gave up",
+            ),
+            agents: register.gauges(
+                "gslb_dns_agent_standing",
+                "1 for how an agent of a site is heard",
+                &["site", "agent", "standing"],
+            ),
+            vrrp_dual_active: register.gauges(
+                "gslb_dns_vrrp_dual_active",
+                "VIPs of a site, each port counted, for which two routers say that they are active",
+                &["site"],
             ),
             ledgers,
             zone_names: register.gauges("gslb_dns_zone_names", "names in a zone", &["zone"]),

@@ -7,7 +7,7 @@ use common::clock::now;
 use common::principal::{Kind, Principal};
 use common::report::{Body, Mark, Report};
 use gslb_dns::config::{self, Config};
-use gslb_dns::control::{Told, changes};
+use gslb_dns::control::{Changes, Told, changes};
 use gslb_dns::inbox::stream::Reception;
 use gslb_dns::judge::Now;
 use gslb_dns::keeper::Keeper;
@@ -120,6 +120,7 @@ impl Alone {
         let producer = Principal::new("bench", Kind::Probe, &head.producer)?;
         let mark = head.mark;
         let (answer, mut answered) = oneshot::channel();
+        let changes = Changes::Probe(changes);
         let told = vec![Told { producer, head, changes, answer }];
         let clocks = self.clocks();
         cost.hearing += spent(|| self.keeper.hear(told, clocks)).0;

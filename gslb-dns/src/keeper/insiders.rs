@@ -1,0 +1,164 @@
+//! What agents have told of their sites, and what is made of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::report::Head;
+use common::report::agent::Vip;
+use tracing::{info, warn};
+
+use crate::inbox::Marks;
+use crate::inbox::agents::Agents;
+use crate::inbox::stream::{Change, Oddity, Reception};
+use crate::inside::{Drained, Inside, SiteViews, Standing, Views, Voice};
+use crate::metrics::WorldMetrics;
+use crate::world::{Site, World};
+
+#[derive(Default)]
+pub struct Insiders {
+    agents: Agents,
+    inside: Inside,
+    views: Views,
+    /// Of each agent that a site names, by site and agent, as at the last look.
+    standings: Vec<(Box<str>, Box<str>, Standing)>,
+}
+
+impl Insiders {
+    /// Nothing is known but how far each agent had come, and what was drained.
+    pub fn restored(marks: Marks, drained: Drained, world: &World, now: Duration) -> Insiders {
+        let (agents, inside) = (Agents::restored(marks), Inside::restored(drained));
+        let mut insiders = Insiders { agents, inside, ..Insiders::default() };
+        insiders.look(world, now);
+        insiders
+    }
+
+    pub fn marks(&self) -> Marks {
+        self.agents.marks()
+    }
+
+    pub fn drained(&self) -> Drained {
+        self.inside.drained()
+    }
+
+    /// Takes a report of an agent on its site; what becomes of it.
+    pub fn hear(
+        &mut self,
+        (agent, site): (&str, &str),
+        head: &Head,
+        vips: Vec<(SocketAddr, Change<Vip>)>,
+        now: Duration,
+    ) -> Reception {
+        let reception = self.agents.on_report(now, agent, site, head, vips);
+        match reception {
+            Reception::Taken(Oddity::Restarted) => info!(agent, site, "an agent has started again"),
+            Reception::Taken(Oddity::WrongDigest) => {
+                warn!(agent, site, "a report does not have its own digest: its agent is defective");
+            }
+            Reception::Duplicate(_) => {
+                warn!(agent, site, "two agents speak under one name: the earlier one is not heard");
+            }
+            Reception::Taken(Oddity::None)
+            | Reception::SendWhole
+            | Reception::Behind(_)
+            | Reception::TooMany => {}
+        }
+        reception
+    }
+
+    /// What is made now of all that agents have told.
+    pub fn look(&mut self, world: &World, now: Duration) {
+        let Insiders { agents, inside, .. } = self;
+        let voices = voices(agents, world);
+        let standings = voices.iter().flat_map(|(site, voices)| {
+            let of = |voice: &Voice<'_>| ((*site).into(), voice.agent.into(), voice.standing(now));
+            voices.iter().map(of)
+        });
+        let standings: Vec<_> = standings.collect();
+        let views = inside.look(now, voices);
+        self.tell(&standings, &views);
+        (self.standings, self.views) = (standings, views);
+    }
+
+    /// In another world, who is named no more is forgotten.
+    pub fn adopt(&mut self, world: &World, now: Duration) {
+        self.agents.keep(|agent| {
+            let names = |site: &&Site| site.agents.iter().any(|named| **named == *agent);
+            world.sites.iter().find(names).map(|site| site.name.clone())
+        });
+        self.look(world, now);
+    }
+
+    /// What somebody should look at, for people.
+    pub fn attention(&self) -> Vec<String> {
+        let unheard = self.standings.iter().filter_map(|(site, agent, standing)| match standing {
+            Standing::Heard => None,
+            Standing::NeverHeard => Some(format!("agent {agent} of site {site} was never heard")),
+            Standing::Silent => Some(format!("agent {agent} of site {site} is silent")),
+        });
+        let dual = dual_active(&self.views).map(|(site, vip)| {
+            format!("site {site}: two routers are active for VIP {vip} (vrrp_dual_active)")
+        });
+        unheard.chain(dual).collect()
+    }
+
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// Who speaks for each site that names agents, and what each last said.
+    pub fn voices<'a>(&'a self, world: &'a World) -> Vec<(&'a str, Vec<Voice<'a>>)> {
+        voices(&self.agents, world)
+    }
+
+    /// What metrics say of agents.
+    pub fn count_in(&self, metrics: &WorldMetrics) {
+        for (site, agent, standing) in &self.standings {
+            for word in Standing::ALL {
+                let gauge = metrics.agents.with_label_values(&[&**site, &**agent, word.as_str()]);
+                gauge.set(i64::from(*standing == word));
+            }
+        }
+        for (site, views) in &self.views {
+            let dual = views.values().filter(|view| view.is_dual_active).count();
+            let gauge = metrics.vrrp_dual_active.with_label_values(&[&**site]);
+            gauge.set(i64::try_from(dual).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Tells of what is otherwise than at the last look.
+    fn tell(&self, standings: &[(Box<str>, Box<str>, Standing)], views: &Views) {
+        for (site, agent, standing) in standings {
+            let before = self.standings.iter().find(|(on, name, _)| on == site && name == agent);
+            match standing {
+                _ if before.is_none_or(|(.., before)| before == standing) => {}
+                Standing::Heard => info!(agent, site, "an agent is heard"),
+                Standing::Silent | Standing::NeverHeard => {
+                    warn!(agent, site, "an agent is silent: what it said of its site grows old");
+                }
+            }
+        }
+        for (site, vip) in dual_active(views) {
+            let was = |views: &SiteViews| views.get(&vip).is_some_and(|view| view.is_dual_active);
+            if !self.views.get(site).is_some_and(was) {
+                warn!(site, %vip, "two routers are active for one VIP: they do not hear each other");
+            }
+        }
+    }
+}
+
+fn voices<'a>(agents: &'a Agents, world: &'a World) -> Vec<(&'a str, Vec<Voice<'a>>)> {
+    let named = world.sites.iter().filter(|site| !site.agents.is_empty());
+    let voices = named.map(|site| {
+        let named = site.agents.iter().map(|agent| &**agent);
+        let voice = |agent| Voice { agent, stream: agents.of_site(&site.name, agent) };
+        (&*site.name, named.map(voice).collect())
+    });
+    voices.collect()
+}
+
+fn dual_active(views: &Views) -> impl Iterator<Item = (&str, SocketAddr)> {
+    views.iter().flat_map(|(site, views)| {
+        let dual = views.iter().filter(|(_, view)| view.is_dual_active);
+        dual.map(|(vip, _)| (&**site, *vip))
+    })
+}
