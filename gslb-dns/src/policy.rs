@@ -5,7 +5,8 @@
 
 use ipnet::IpNet;
 
-use crate::health::board::{Board, Supposition};
+use crate::health::board::Board;
+use crate::health::supposition::Supposition;
 use crate::ids::ServiceId;
 use crate::locate::ToldBy;
 use crate::query::ClientSubnet;

@@ -41,7 +41,7 @@ impl Asking {
     pub fn end(mut self) {
         self.stop.store(true, Relaxed);
         let asked = self.thread.take().unwrap().join().expect("every answer was one");
-        assert!(asked > 100, "asked {asked} times");
+        assert!(asked > 0, "it never came to ask");
     }
 }
 

@@ -244,7 +244,6 @@ impl Node {
         self.answered_to(NOWHERE)
     }
 
-    /// The sites that clients of many networks are answered with.
     fn answered_to(&self, clients: &str) -> BTreeSet<String> {
         let mut resolver = Resolver::of(self.server().dns()).unwrap();
         let networks = (0..64).map(|network| format!("{clients}.{network}.0/24"));

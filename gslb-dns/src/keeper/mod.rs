@@ -10,6 +10,7 @@ mod insiders;
 mod jar;
 mod peering;
 mod task;
+mod telling;
 
 pub use self::beliefs::{Beliefs, ENTRIES_FILE, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
 pub use self::command::{By, Receipt, Reloaded};
@@ -305,41 +306,6 @@ impl Keeper {
         self.last_reload = Some(last);
     }
 
-    fn tell_restart_needed(&mut self, keys: Vec<&'static str>) {
-        self.metrics.reloads.restart_needed.set(i64::from(!keys.is_empty()));
-        for key in &keys {
-            warn!(key, "node.toml has another value, which needs a restart");
-        }
-        self.restart_needed = keys;
-    }
-
-    /// Takes back what metrics said of that which the world no longer has.
-    fn forget(&self, previous: &World) {
-        let world = &self.ground.world;
-        let zones: HashSet<&Name> = world.zones.iter().map(|zone| zone.apex()).collect();
-        let services: HashSet<&Name> = world.services.iter().map(|service| &service.name).collect();
-        let _ = self.metrics.epoch.remove_label_values(&[previous.epoch.to_string()]);
-        for zone in &previous.zones {
-            let apex = zone.apex();
-            if !zones.contains(apex) {
-                let _ = self.metrics.zone_names.remove_label_values(&[apex.to_string()]);
-            }
-        }
-        self.metrics.site_health.reset();
-        self.metrics.site_lost.reset();
-        self.metrics.vantages.reset();
-        self.metrics.agents.reset();
-        self.metrics.vrrp_dual_active.reset();
-        for service in &previous.services {
-            if !services.contains(&service.name) {
-                for state in [Failing::AllDown, Failing::AllDrained] {
-                    let labels = [service.name.to_string(), state.as_str().to_owned()];
-                    let _ = self.metrics.failing.remove_label_values(&labels);
-                }
-            }
-        }
-    }
-
     fn update(&mut self, reread: &Reread, clocks: Now) {
         let now = clocks.wall;
         let phases = self.beliefs.phases(self.moment(now));
@@ -461,88 +427,15 @@ impl Keeper {
         (snapshot, seen)
     }
 
-    /// What metrics say of overrides.
-    fn tell_overrides(&self, now: Timestamp) {
-        let in_force = i64::try_from(self.overrides_in_force(now)).unwrap_or(i64::MAX);
-        self.metrics.overrides_in_force.set(in_force);
-        self.metrics.overrides_ok.set(i64::from(self.overrides_ok()));
-    }
-
     /// How far the clock is behind the last order, if it is so far that somebody should look.
     fn clock_behind(&self, now: Timestamp) -> Option<SignedDuration> {
         let behind = self.moment(now).duration_since(now);
         (behind > CLOCK_SLACK).then_some(behind)
     }
 
-    fn tell_clock(&mut self, now: Timestamp) {
-        let behind = self.clock_behind(now);
-        if let Some(behind) = behind.filter(|_| !self.is_behind) {
-            warn!(%behind, "the clock is behind the last order: orders neither begin nor end until it has caught up");
-        }
-        self.is_behind = behind.is_some();
-    }
-
     /// Whether all that operators said could be read.
     fn overrides_ok(&self) -> bool {
         self.is_file_ok && self.beliefs.entries_lost.is_none()
-    }
-
-    /// What follows from a board just published, as far as it is another than that before.
-    fn settle(&mut self, before: Option<&Snapshot>) {
-        let snapshot = self.published.load();
-        self.metrics.board.set(i64::try_from(self.number).unwrap_or(i64::MAX));
-        for id in snapshot.world().service_ids() {
-            if before.is_some_and(|before| snapshot.board.shares(&before.board, id)) {
-                continue;
-            }
-            let service = snapshot.world().service(id).name.to_string();
-            self.tell_sites(&snapshot, id);
-            let failing = snapshot.failing(id);
-            for state in [Failing::AllDown, Failing::AllDrained] {
-                let gauge =
-                    self.metrics.failing.with_label_values(&[service.as_str(), state.as_str()]);
-                gauge.set(i64::from(failing == state));
-            }
-            if failing != Failing::No {
-                warn!(
-                    service,
-                    how = failing.as_str(),
-                    "no site is fit to serve: the fail mode answers"
-                );
-            }
-        }
-    }
-
-    /// What metrics say of a service's sites.
-    fn tell_sites(&self, snapshot: &Snapshot, id: ServiceId) {
-        let world = snapshot.world();
-        let service = world.service(id);
-        let standings = &snapshot.board.of_service(id).standings;
-        for (candidate, standing) in service.candidates.iter().zip(standings) {
-            let site = &*world.site(candidate.site).name;
-            for health in Health::ALL {
-                let labels = [&service.name.to_string(), site, health.as_str()];
-                let gauge = self.metrics.site_health.with_label_values(&labels);
-                gauge.set(i64::from(standing.health == health));
-            }
-            for region in service.watch.iter().flat_map(|watch| watch.regions.iter()) {
-                let labels = [&service.name.to_string(), site, region.code()];
-                let gauge = self.metrics.site_lost.with_label_values(&labels);
-                gauge.set(i64::from(standing.lost_to(region).is_some()));
-            }
-        }
-    }
-
-    /// What metrics say of vantages and agents.
-    fn tell_vantages(&self) {
-        self.evidence.insiders.count_in(&self.metrics);
-        let vantages = self.ground.world.vantages.iter().zip(self.evidence.standings());
-        for (vantage, standing) in vantages {
-            for word in Standing::WORDS {
-                let gauge = self.metrics.vantages.with_label_values(&[&*vantage.name, word]);
-                gauge.set(i64::from(standing.as_str() == word));
-            }
-        }
     }
 
     /// Writes what a restart will want to know; tried again every turn until it is done.
@@ -579,73 +472,6 @@ impl Keeper {
                 error!(%error, dir = %self.beliefs.state_dir.display(), "the state could not be written: a restart would not know it; trying again");
             }
             Err(_) => {}
-        }
-    }
-
-    /// Warns of what the file says in vain: an order outranks it, and goes on to, be it an undrain.
-    fn tell_outranked(&self, now: Timestamp) {
-        for told in self.overrides(now).into_iter().filter(|told| told.id.is_none()) {
-            let OverrideTold { order, site, service, state, .. } = told;
-            if matches!(state, OverrideState::OutrankedBy(_)) {
-                warn!(order, site, service, %state, "an override of the file is outranked by an order");
-            }
-        }
-    }
-
-    /// Warns of overrides that are or will be in force and can touch nothing.
-    fn tell_unmatched(&self, now: Timestamp) {
-        for said in self.beliefs.said().filter(|said| !said.is_over(now)) {
-            let Override { site, service, who, .. } = said;
-            match said.unmatched_in(&self.ground.world) {
-                None => {}
-                Some(Unmatched::Site) => {
-                    warn!(%site, who, "an override touches nothing: no site has that name");
-                }
-                Some(Unmatched::Service) => {
-                    warn!(%service, who, "an override touches nothing: no service has that name");
-                }
-                Some(Unmatched::SiteOfService) => {
-                    warn!(%site, %service, who, "an override touches nothing: no such service has such a site");
-                }
-            }
-        }
-    }
-
-    fn tell_world(&self) {
-        let world = &self.ground.world;
-        self.metrics.epoch.with_label_values(&[world.epoch.to_string()]).set(1);
-        for zone in self.ground.zones.iter() {
-            let names = i64::try_from(zone.names()).unwrap_or(i64::MAX);
-            self.metrics.zone_names.with_label_values(&[zone.apex().to_string()]).set(names);
-        }
-    }
-
-    fn tell_reread(&mut self, reread: &Reread, now: Timestamp) {
-        match reread {
-            Reread::Same => {}
-            Reread::Changed => self.is_file_ok = true,
-            Reread::Refused(_) | Reread::Lost(_) => self.is_file_ok = false,
-        }
-        self.tell_overrides(now);
-        match reread {
-            Reread::Same => {}
-            Reread::Changed => {
-                let in_force =
-                    self.beliefs.overrides.iter().filter(|said| said.is_in_force(now)).count();
-                info!(overrides = self.beliefs.overrides.len(), in_force, "overrides read");
-                self.tell_outranked(now);
-                self.tell_unmatched(now);
-            }
-            Reread::Refused(why) => {
-                for why in why.lines() {
-                    error!(why, "overrides refused: what they said when last good still holds");
-                }
-            }
-            Reread::Lost(why) => {
-                for why in why.lines() {
-                    error!(why, "overrides refused, and no good copy is left: none is in force");
-                }
-            }
         }
     }
 }

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 
 use super::Replay;
 use super::report::{FileTold, Report};
-use crate::health::board::{Board, Supposition, Views};
+use crate::health::board::{Board, Views};
 use crate::health::overrides::Phase;
+use crate::health::supposition::Supposition;
 use crate::keeper::Beliefs;
 use crate::query_log::recordings_in;
 use crate::recording::{ReadError, Reader};

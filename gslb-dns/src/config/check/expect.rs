@@ -4,7 +4,7 @@ use crate::config::closest::{advice, listed};
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, List};
-use crate::health::board::Supposition;
+use crate::health::supposition::Supposition;
 use crate::ids::{ServiceId, SiteId};
 use crate::policy::Expectation;
 use crate::site_set::SiteSet;
