@@ -130,13 +130,16 @@ impl Peers {
 
     /// What answers here from now on.
     pub fn answer_from(&mut self, now: Duration, face: Face) {
-        if let Some((last, end)) = self.ours.back_mut() {
-            if *last == face {
-                return;
+        match self.ours.back_mut() {
+            Some((last, _)) if *last == face => {}
+            last => {
+                if let Some((_, end)) = last {
+                    *end = Some(now);
+                }
+                self.ours.push_back((face, None));
             }
-            *end = Some(now);
         }
-        self.ours.push_back((face, None));
+        // However long nothing else has answered here.
         let is_old = |end: &Option<Duration>| end.is_some_and(|end| end + PATIENCE < now);
         while self.ours.front().is_some_and(|(_, end)| is_old(end)) {
             self.ours.pop_front();

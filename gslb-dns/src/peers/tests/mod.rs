@@ -86,6 +86,15 @@ fn who_is_only_behind_agrees() {
 }
 
 #[test]
+fn what_answered_here_is_forgotten_though_nothing_else_has_since() {
+    check(
+        "0s ours E1 D1 | 1s ours E1 D2 | 2s theirs E1 D1 | 11.5s ours E1 D2 | 12s theirs E1 D1 | 21s ours E1 D2 | 22s \
+         theirs E1 D1",
+        &["22s dns2 Some(BoardDivergence): its board is D1, ours D2; vantages tell both the same"],
+    );
+}
+
+#[test]
 fn another_world_is_told_as_that() {
     check(
         "0s ours E1 D1 | 1s theirs E2 D2 | 10s theirs E2 D2 | 11s theirs E2 D2 | 12s theirs E1 D2 | 21s theirs E1 D2 | \
