@@ -439,8 +439,17 @@ impl Standing {
 
 /// What is believed of one candidate, after what operators said of its service.
 fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timestamp) -> Standing {
+    let about = || overrides.iter().filter(|said| said.site.matches(&site.name));
+    let last_word = about().rev().find_map(|said| match said.order {
+        Order::Force(_) => Some(true),
+        Order::Unforce => Some(false),
+        Order::Drain { .. } | Order::Undrain | Order::Weight(_) | Order::Unweight => None,
+    });
+    // Whoever is forced takes its clients whatever is seen of it; a drain still takes them away.
+    let admit = if last_word == Some(true) { Admit::ALL } else { before.admit };
+    let before = Standing { admit, ..before };
     let mut standing = before.clone();
-    for said in overrides.iter().filter(|said| said.site.matches(&site.name)) {
+    for said in about() {
         match said.order {
             Order::Force(health) => {
                 standing.health = health;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::board::{Duty, Health, Standing};
+use super::board::{Admit, Duty, Health, Standing};
 use super::overrides::Glob;
 
 /// What somebody wants to see supposed: `down=fra`.
@@ -42,6 +42,10 @@ impl Supposition {
                 standing.why = "supposed".into();
                 (standing.struck, standing.lost) = ([].into(), [].into());
                 standing.halvings = 0;
+                // What is seen of it makes no share any more; a drain that is under way does.
+                if standing.duty_why.is_empty() {
+                    standing.admit = Admit::ALL;
+                }
             }
             Supposed::Duty(duty) => {
                 standing.duty = duty;

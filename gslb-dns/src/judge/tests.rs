@@ -1,6 +1,7 @@
 //! Stories: what vantages say, second by second, and what is believed of sites.
 
 mod follow;
+mod forced;
 mod regions;
 
 use std::net::IpAddr;
