@@ -121,7 +121,9 @@ impl Evidence {
             let is_blind = stream.own().is_some_and(|own| own.blind.is_some());
             Some((stream.is_fresh(now.monotonic), is_blind))
         };
-        let (before, says_something) = (heard(&self.inbox), !changes.is_empty());
+        // A whole report takes the place of all that was said before.
+        let says_something = !changes.is_empty() || head.base.is_none();
+        let before = heard(&self.inbox);
         let reception = self.inbox.on_report(now.monotonic, vantage, head, changes);
         match reception {
             Reception::Taken(Oddity::Restarted) => info!(vantage, "a probe has started again"),

@@ -313,7 +313,6 @@ impl Keeper {
         let is_judged_anew = std::mem::take(&mut self.has_words)
             | (is_due && self.evidence.judge(&self.ground.world, clocks) > News::Nothing);
         if *reread == Reread::Changed || phases != self.phases {
-            self.phases = phases;
             self.rebuild(Because::Orders, now);
         } else if is_judged_anew {
             self.follow(now);
@@ -333,6 +332,10 @@ impl Keeper {
 
     /// Publishes the board of what is believed now, if it is another.
     fn rebuild(&mut self, because: Because, now: Timestamp) {
+        // An order that began or ended meanwhile is in it too.
+        let phases = self.beliefs.phases(self.moment(now));
+        let because = if phases == self.phases { because } else { Because::Orders };
+        self.phases = phases;
         self.tell_overrides(now);
         self.answer_from(self.next_board(now), because, now);
     }
@@ -342,7 +345,6 @@ impl Keeper {
         let moment = self.moment(now);
         let phases = self.beliefs.phases(moment);
         if phases != self.phases {
-            self.phases = phases;
             self.rebuild(Because::Orders, now);
             return;
         }
@@ -385,7 +387,9 @@ impl Keeper {
         self.phases = self.beliefs.phases(self.moment(now));
         let board = self.next_board(now);
         let answered = self.published.load();
-        self.history.change(&self.ground.world, &answered.board, &board, Because::Orders);
+        let changes =
+            self.history.change(&self.ground.world, &answered.board, &board, Because::Orders);
+        self.metrics.history_changes.inc_by(changes as u64);
         self.publish(board, now);
         self.settle(None);
     }
