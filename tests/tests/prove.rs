@@ -121,9 +121,12 @@ fn a_client_of_the_internet_is_named_who_is_believed() {
 fn found_in(files: &Files<'_>) -> Vec<String> {
     let config = World::write(files).and_then(|world| world.load()).expect("they are sound");
     let prepared = Config::prepare(config).unwrap_or_else(|problems| panic!("{problems}"));
-    let told = prepared.findings.iter().map(ToString::to_string).collect();
-    assert_eq!(prepared.findings.of(Severity::Warning).count(), 0, "{told:#?}");
-    told
+    // The node of these tests has no [control]: that is found, and nothing else.
+    let is_meant = |found: &String| found.contains("no probe can tell this server");
+    let told: Vec<String> = prepared.findings.iter().map(ToString::to_string).collect();
+    let warnings = prepared.findings.of(Severity::Warning).map(ToString::to_string);
+    assert_eq!(warnings.filter(|found| !is_meant(found)).count(), 0, "{told:#?}");
+    told.into_iter().filter(|found| !is_meant(found)).collect()
 }
 
 #[test]
