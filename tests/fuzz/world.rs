@@ -5,8 +5,9 @@ use std::sync::{Arc, LazyLock};
 
 use gslb_dns::config;
 use gslb_dns::cookie::{Secret, Secrets};
-use gslb_dns::health::board::{Board, Supposition};
+use gslb_dns::health::board::Board;
 use gslb_dns::health::last_known::LastKnown;
+use gslb_dns::health::supposition::Supposition;
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 
 pub const NODE_NAME: &str = "dns1.fuzz";
