@@ -45,7 +45,7 @@ impl Diff {
     /// Between two boards of one world.
     pub fn between(world: &World, before: &Board, after: &Board, because: Because) -> Diff {
         let mut diff = Diff::default();
-        for id in world.service_ids() {
+        for id in world.service_ids().filter(|id| !before.shares(after, *id)) {
             let service = world.service(id);
             diff.add(world, service, before.of_service(id), after.of_service(id), because);
         }

@@ -35,6 +35,9 @@ pub struct Hearing {
     sites: Vec<usize>,
     /// By vantage; empty before anything was heard.
     columns: Vec<Column>,
+    /// By target, then by vantage: what it says while its report holds. Side by side, for whoever judges a target reads
+    /// them all: looked up in every vantage's stream, most of the time would go by waiting for memory.
+    words: Vec<Option<Vote>>,
     rows: Rows,
     standings: Vec<Standing>,
 }
@@ -48,20 +51,14 @@ struct Column {
     is_blind: bool,
 }
 
-/// Targets on which some word that counts may be another than before, and how all those words count now.
-pub struct Heard<'i> {
-    pub targets: Vec<usize>,
-    /// By vantage.
-    standings: Vec<Standing>,
-    /// By vantage, whose last report still holds.
-    fresh: Vec<Option<&'i Stream<TargetId, Entry>>>,
-}
+/// A target, and the vantage that has told of it.
+type Told = (usize, usize);
 
 impl Hearing {
     pub fn new(world: &World) -> Hearing {
         let sites = sites_of(world);
         let rows = Rows::new(vec![], &sites);
-        Hearing { sites, columns: vec![], rows, standings: vec![] }
+        Hearing { sites, columns: vec![], words: vec![], rows, standings: vec![] }
     }
 
     /// How each vantage's word counts, by vantage.
@@ -74,81 +71,101 @@ impl Hearing {
         self.columns.clear();
     }
 
-    /// Hears what was said since the last time; `numbers` are those of targets in this world.
-    pub fn hear<'i>(
+    /// The words on one target that count, in the order of their vantages.
+    pub fn votes(&self, target: usize) -> Vec<Vote> {
+        let words = self.words_on(target).iter().zip(&self.standings);
+        let counts = |(word, standing): (&Option<Vote>, &Standing)| {
+            word.filter(|_| *standing == Standing::Trusted)
+        };
+        words.filter_map(counts).collect()
+    }
+
+    /// Hears what was said since the last time; `numbers` are those of targets in this world. Returns the targets on
+    /// which some word that counts may be another than before.
+    pub fn hear(
         &mut self,
         now: Duration,
         world: &World,
-        inbox: &'i Inbox,
+        inbox: &Inbox,
         numbers: &HashMap<TargetId, usize>,
-    ) -> Heard<'i> {
+    ) -> Vec<usize> {
         let streams: Vec<_> =
             world.vantages.iter().map(|vantage| inbox.vantage(&vantage.name)).collect();
         let columns: Vec<Column> = streams.iter().map(|stream| Column::of(now, *stream)).collect();
-        let fresh: Vec<_> =
-            streams.iter().map(|stream| stream.filter(|stream| stream.is_fresh(now))).collect();
-        let told = self.told_since(&columns, &streams);
-        let everything = || (0..self.sites.len()).collect::<Vec<usize>>();
-        let mut targets = match told {
-            Some(told) => {
-                let known = told.iter().filter_map(|id| numbers.get(id).copied());
-                let mut targets: Vec<usize> = known.collect();
-                targets.sort_unstable();
-                targets.dedup();
-                targets
-            }
+        let everything = || 0..self.sites.len();
+        let mut told = match self.told_since(&columns, &streams, numbers) {
+            Some(told) => told,
             None => {
                 let voices = world.vantages.iter().zip(&columns).map(|(vantage, column)| Voice {
                     domain: vantage.domain,
                     is_blind: column.is_blind,
                 });
                 self.rows = Rows::new(voices.collect(), &self.sites);
-                everything()
+                self.words = vec![None; self.sites.len() * streams.len()];
+                let by_all = |target| (0..streams.len()).map(move |vantage| (target, vantage));
+                everything().flat_map(by_all).collect()
             }
         };
+        for (target, vantage) in told.iter().copied() {
+            let stream = streams[vantage].filter(|_| columns[vantage].is_fresh);
+            let said = stream.and_then(|stream| stream.said(world.targets[target].0));
+            self.words[target * streams.len() + vantage] =
+                said.map(|said| vote(world, target, vantage, said));
+        }
+        told.sort_unstable();
+        told.dedup_by_key(|(target, _)| *target);
+        let mut targets: Vec<usize> = told.into_iter().map(|(target, _)| target).collect();
         for target in &targets {
-            let said = said(&fresh, world.targets[*target].0);
-            let said =
-                said.map(|said| said.map_or(Evidence::None, |said| Evidence::of(said.entry)));
-            self.rows.say(*target, &said.collect::<Vec<_>>());
+            let said = self.words_on(*target).iter();
+            let said: Vec<Evidence> =
+                said.map(|word| word.map_or(Evidence::None, |word| word.evidence)).collect();
+            self.rows.say(*target, &said);
         }
         let distrust = self.rows.distrusted();
         let standings: Vec<Standing> = (0..streams.len())
-            .map(|vantage| match (streams[vantage], fresh[vantage], distrust[vantage]) {
-                (_, Some(_), Some(why)) => Standing::Distrusted(why),
-                (_, Some(_), None) => Standing::Trusted,
-                (Some(stream), None, _) if stream.lease_ends().is_some() => Standing::Silent,
-                (_, None, _) => Standing::NeverHeard,
+            .map(|vantage| match (streams[vantage], columns[vantage].is_fresh, distrust[vantage]) {
+                (_, true, Some(why)) => Standing::Distrusted(why),
+                (_, true, None) => Standing::Trusted,
+                (Some(stream), false, _) if stream.lease_ends().is_some() => Standing::Silent,
+                (_, false, _) => Standing::NeverHeard,
             })
             .collect();
         let counts = |standings: &[Standing]| -> Vec<bool> {
             standings.iter().map(|standing| *standing == Standing::Trusted).collect()
         };
         if counts(&standings) != counts(&self.standings) {
-            targets = everything();
+            targets = everything().collect();
         }
-        self.columns = columns;
-        self.standings.clone_from(&standings);
-        Heard { targets, standings, fresh }
+        (self.columns, self.standings) = (columns, standings);
+        targets
     }
 
-    /// What was told of since the last time; `None` if anything may be something else.
+    /// What every vantage says of a target, if its last report still holds.
+    fn words_on(&self, target: usize) -> &[Option<Vote>] {
+        let vantages = self.words.len() / self.sites.len().max(1);
+        self.words.get(target * vantages..(target + 1) * vantages).unwrap_or_default()
+    }
+
+    /// What was told of since the last time, some of it more than once; `None` if anything may be something else.
     fn told_since(
         &self,
         columns: &[Column],
         streams: &[Option<&Stream<TargetId, Entry>>],
-    ) -> Option<Vec<TargetId>> {
+        numbers: &HashMap<TargetId, usize>,
+    ) -> Option<Vec<Told>> {
         if self.columns.len() != columns.len() {
             return None;
         }
         let mut all = Vec::new();
-        for ((before, after), stream) in self.columns.iter().zip(columns).zip(streams) {
+        let vantages = self.columns.iter().zip(columns).zip(streams).enumerate();
+        for (vantage, ((before, after), stream)) in vantages {
             if (before.is_fresh, before.is_blind) != (after.is_fresh, after.is_blind) {
                 return None;
             }
             // What somebody says who is not heard is nothing.
             if let Some(stream) = stream.filter(|_| after.is_fresh) {
-                all.extend_from_slice(stream.told_since(before.place)?);
+                let told = stream.told_since(before.place)?.iter();
+                all.extend(told.filter_map(|id| Some((*numbers.get(id)?, vantage))));
             }
         }
         Some(all)
@@ -167,35 +184,20 @@ impl Column {
     }
 }
 
-impl Heard<'_> {
-    /// The words on one target that count, in the order of their vantages.
-    pub fn votes(&self, world: &World, target: usize) -> Vec<Vote> {
-        let all = said(&self.fresh, world.targets[target].0).enumerate();
-        let of = |(vantage, said): (usize, Option<Said<'_, Entry>>)| {
-            let said = said.filter(|_| self.standings[vantage] == Standing::Trusted)?;
-            let entry = said.entry;
-            let since = said.on_our_clock(Duration::from_millis(entry.since));
-            Some(Vote {
-                domain: world.vantages[vantage].domain,
-                region: world.vantages[vantage].place.continent,
-                evidence: Evidence::of(entry),
-                // Who has seen no other state has seen this one always.
-                since: (entry.flaps > 0 || entry.state == State::Down).then_some(since),
-                is_refused: entry.reason == Some(Reason::Refused),
-                flaps: entry.flaps,
-                down_in: down_in(entry, &world.targets[target].1),
-            })
-        };
-        all.filter_map(of).collect()
+/// One vantage's word on one target.
+fn vote(world: &World, target: usize, vantage: usize, said: Said<'_, Entry>) -> Vote {
+    let entry = said.entry;
+    let since = said.on_our_clock(Duration::from_millis(entry.since));
+    Vote {
+        domain: world.vantages[vantage].domain,
+        region: world.vantages[vantage].place.continent,
+        evidence: Evidence::of(entry),
+        // Who has seen no other state has seen this one always.
+        since: (entry.flaps > 0 || entry.state == State::Down).then_some(since),
+        is_refused: entry.reason == Some(Reason::Refused),
+        flaps: entry.flaps,
+        down_in: down_in(entry, &world.targets[target].1),
     }
-}
-
-/// What every vantage says of a target, if its last report still holds.
-fn said<'i>(
-    fresh: &[Option<&'i Stream<TargetId, Entry>>],
-    id: TargetId,
-) -> impl Iterator<Item = Option<Said<'i, Entry>>> {
-    fresh.iter().map(move |stream| stream.and_then(|stream| stream.said(id)))
 }
 
 /// By target, a site that it belongs to.

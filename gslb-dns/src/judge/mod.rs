@@ -303,11 +303,11 @@ impl Judge {
             let service = &world.services[index];
             service.watch.as_ref().map(|watch| Of { now, world, service, watch, is_grace })
         };
-        let heard = watched.hearing.hear(now.monotonic, world, inbox, &watched.by_id);
+        let targets = watched.hearing.hear(now.monotonic, world, inbox, &watched.by_id);
         let mut is_kept_anew = is_other_world;
         let mut is_touched = vec![is_anew; world.services.len()];
-        for target in heard.targets.iter().copied().chain(std::mem::take(&mut watched.met)) {
-            let votes = heard.votes(world, target);
+        for target in targets.into_iter().chain(std::mem::take(&mut watched.met)) {
+            let votes = watched.hearing.votes(target);
             for &index in &watched.watchers[target] {
                 if let (Some(case), Some(of)) = (&mut watched.cases[index], of(index)) {
                     is_kept_anew |= case.judge(of, target, &votes);
