@@ -154,6 +154,10 @@ enum Woken {
     Heard(Heard),
 }
 
+/// Reports that come so soon after others are heard together: the first is heard at once, and of hundreds a second each
+/// waits this long at most, a fifth of what evidence may take to become an answer.
+const GATHERED: Duration = Duration::from_millis(20);
+
 /// Lets the keeper look at files and time twice a second, answers what is asked of it, and has it take
 /// another world when one is asked for. Whoever keeps the certificates is told of it then.
 pub async fn keep(
@@ -174,6 +178,9 @@ pub async fn keep(
     let mut reading: Option<Reading> = None;
     // Asked for while another was read: what was written meanwhile may not be in it.
     let mut waiting = Vec::new();
+    let mut breath = tokio::time::interval(GATHERED);
+    breath.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_gathering = false;
     loop {
         if reading.is_none() && !waiting.is_empty() {
             info!(file = %file.display(), "asked to reload");
@@ -198,8 +205,13 @@ pub async fn keep(
                 Asked::Question(question) => Woken::Question(question),
             },
             (asked, read) = finished(&mut reading) => Woken::Read(asked, Box::new(read)),
-            woken = told(&mut reports) => woken,
+            _ = breath.tick(), if is_gathering => {
+                is_gathering = false;
+                continue;
+            }
+            woken = told(&mut reports), if !is_gathering => woken,
         };
+        let has_heard = matches!(woken, Woken::Told(_));
         // Files are read and a board is built: off the runtime's own threads.
         let turn = tokio::task::spawn_blocking(move || {
             answer(&mut keeper, woken, now);
@@ -216,6 +228,10 @@ pub async fn keep(
                 error!(%error, "the keeper has failed: the last board stays, and no order or reload is heard, until a restart");
                 return;
             }
+        }
+        if has_heard {
+            is_gathering = true;
+            breath.reset();
         }
     }
     // From here on nothing is taken that could be told once more to the next run.
