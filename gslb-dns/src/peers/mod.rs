@@ -16,8 +16,9 @@ use self::page::{Face, Orders, Page, Remembered};
 /// Between two questions to a peer.
 pub const PAUSE: Duration = Duration::from_secs(1);
 /// How long peers may differ, or one may be silent, before somebody is told. Reports come at most two seconds apart
-/// and hold for ten: what one of two has not heard by then, it will not hear of itself.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// and hold for ten: what one of two has not heard by then, it will not hear of itself. And a peer that has just
+/// started takes nobody out for ten seconds, until which it may rightly differ.
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// All peers, and what answered here of late.
 #[derive(Debug)]

@@ -48,23 +48,23 @@ fn check(story: &str, expected: &[&str]) {
 #[test]
 fn a_peer_that_agrees_is_nobodys_business() {
     check("0s ours E1 D1 | 1s theirs E1 D1 | 60s theirs E1 D1", &[]);
-    check("0s ours E1 D1 | 1s theirs E1 D2 | 10.9s theirs E1 D2 | 10.95s theirs E1 D1", &[]);
+    check("0s ours E1 D1 | 1s theirs E1 D2 | 15.9s theirs E1 D2 | 15.95s theirs E1 D1", &[]);
 }
 
 #[test]
 fn another_board_is_told_when_it_lasts() {
     check(
-        "0s ours E1 D1 | 1s theirs E1 D2 | 6s theirs E1 D2 | 10.9s theirs E1 D2 | 11s theirs E1 D2 | 12s theirs E1 D2 \
-         | 13s theirs E1 D1",
+        "0s ours E1 D1 | 1s theirs E1 D2 | 6s theirs E1 D2 | 15.9s theirs E1 D2 | 16s theirs E1 D2 | 17s theirs E1 D2 \
+         | 18s theirs E1 D1",
         &[
-            "11s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
-            "13s dns2 None: board 7 D1",
+            "16s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
+            "18s dns2 None: board 7 D1",
         ],
     );
     check(
-        "0s ours E1 D1 | 1s theirs E1 D2 V2 | 10s theirs E1 D2 V2 | 11s tick",
+        "0s ours E1 D1 | 1s theirs E1 D2 V2 | 15s theirs E1 D2 V2 | 16s tick",
         &[
-            "11s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages do not tell both the same",
+            "16s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages do not tell both the same",
         ],
     );
 }
@@ -79,53 +79,53 @@ fn who_is_only_behind_agrees() {
     );
     // What we were longer ago does not count.
     check(
-        "0s ours E1 D1 | 1s ours E1 D2 | 5s theirs E1 D1 | 11.5s ours E1 D3 | 12s theirs E1 D1 | 21s theirs E1 D1 | 22s \
+        "0s ours E1 D1 | 1s ours E1 D2 | 5s theirs E1 D1 | 16.5s ours E1 D3 | 17s theirs E1 D1 | 31s theirs E1 D1 | 32s \
          theirs E1 D1",
-        &["22s dns2 Some(BoardDivergence): its board is D1, ours D3; vantages tell both the same"],
+        &["32s dns2 Some(BoardDivergence): its board is D1, ours D3; vantages tell both the same"],
     );
 }
 
 #[test]
 fn what_answered_here_is_forgotten_though_nothing_else_has_since() {
     check(
-        "0s ours E1 D1 | 1s ours E1 D2 | 2s theirs E1 D1 | 11.5s ours E1 D2 | 12s theirs E1 D1 | 21s ours E1 D2 | 22s \
+        "0s ours E1 D1 | 1s ours E1 D2 | 2s theirs E1 D1 | 16.5s ours E1 D2 | 17s theirs E1 D1 | 31s ours E1 D2 | 32s \
          theirs E1 D1",
-        &["22s dns2 Some(BoardDivergence): its board is D1, ours D2; vantages tell both the same"],
+        &["32s dns2 Some(BoardDivergence): its board is D1, ours D2; vantages tell both the same"],
     );
 }
 
 #[test]
 fn another_world_is_told_as_that() {
     check(
-        "0s ours E1 D1 | 1s theirs E2 D2 | 10s theirs E2 D2 | 11s theirs E2 D2 | 12s theirs E1 D2 | 21s theirs E1 D2 | \
-         22s theirs E1 D2 | 23s ours E1 D2 | 23s theirs E1 D2",
+        "0s ours E1 D1 | 1s theirs E2 D2 | 15s theirs E2 D2 | 16s theirs E2 D2 | 17s theirs E1 D2 | 31s theirs E1 D2 | \
+         32s theirs E1 D2 | 33s ours E1 D2 | 33s theirs E1 D2",
         &[
-            "11s dns2 Some(OtherEpoch): its world is E2, ours E1",
+            "16s dns2 Some(OtherEpoch): its world is E2, ours E1",
             // From then on it differs otherwise, and has its time again.
-            "12s dns2 None: board 7 D2",
-            "22s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
-            "23s dns2 None: board 7 D2",
+            "17s dns2 None: board 7 D2",
+            "32s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
+            "33s dns2 None: board 7 D2",
         ],
     );
 }
 
 #[test]
 fn a_silent_peer_is_told_once() {
-    check("0s ours E1 D1 | 9.9s miss", &[]);
+    check("0s ours E1 D1 | 14.9s miss", &[]);
     check(
-        "0s ours E1 D1 | 1s miss | 10s tick | 20s miss | 21s theirs E1 D1 | 30.9s tick | 31s tick | 40s tick",
+        "0s ours E1 D1 | 1s miss | 15s tick | 20s miss | 21s theirs E1 D1 | 35.9s tick | 36s tick | 40s tick",
         &[
-            "10s dns2 Some(Silent): it has never answered: connecting: refused",
+            "15s dns2 Some(Silent): it has never answered: connecting: refused",
             "21s dns2 None: board 7 D1",
-            "31s dns2 Some(Silent): it has not answered for 10 s",
+            "36s dns2 Some(Silent): it has not answered for 15 s",
         ],
     );
     // Silence is not divergence, however it was before.
     check(
-        "0s ours E1 D1 | 1s theirs E1 D2 | 10.5s theirs E1 D2 | 11s tick | 20.5s miss | 21s tick",
+        "0s ours E1 D1 | 1s theirs E1 D2 | 15.5s theirs E1 D2 | 16s tick | 30.5s miss | 31s tick",
         &[
-            "11s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
-            "20.5s dns2 Some(Silent): it has not answered for 10 s: connecting: refused",
+            "16s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
+            "30.5s dns2 Some(Silent): it has not answered for 15 s: connecting: refused",
         ],
     );
 }
