@@ -373,11 +373,16 @@ pub struct Site {
     pub domain: Option<DomainId>,
     /// Who speaks for it from within, as their certificates have them. Nobody speaks for two.
     pub agents: Vec<Box<str>>,
+    pub capacity: Option<Capacity>,
     pub bias: Bias,
 }
 
 /// Agents of one site: a pair, between which its VIPs move.
 pub const MOST_AGENTS: usize = 2;
+
+/// What a site can take, in requests per second: 1 to a thousand million.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Capacity(pub u32);
 
 /// Addresses of one site or candidate, by family, in the order written.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -522,6 +527,18 @@ impl World {
     pub fn made_zone(&self, apex: &Name) -> Option<(&Arc<Zone>, &Arc<ZoneOrigin>)> {
         let mut made = self.zones.iter().zip(&self.zone_origins);
         made.find(|(zone, _)| zone.apex() == apex)
+    }
+
+    /// What each candidate of a service can take, in requests per second: equal shares where no site says it. One that
+    /// does not say it beside others that do counts as their mean.
+    pub fn capacities_of(&self, service: &Service) -> Vec<f64> {
+        let said = |candidate: &Candidate| Some(self.site(candidate.site).capacity?.0);
+        let known: Vec<u32> = service.candidates.iter().filter_map(said).collect();
+        let all: u64 = known.iter().copied().map(u64::from).sum();
+        // Whole numbers, so that sums of them are exact.
+        let mean = all.checked_div(known.len() as u64).map_or(1.0, |mean| mean.max(1) as f64);
+        let of = |candidate: &Candidate| said(candidate).map_or(mean, f64::from);
+        service.candidates.iter().map(of).collect()
     }
 
     pub fn site(&self, id: SiteId) -> &Site {

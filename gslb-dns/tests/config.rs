@@ -93,7 +93,7 @@ error: \"192.0.2.300\" is not an IP address such as \"192.0.2.1\" or \"2001:db8:
 7 |   \"192.0.2.300\",
   |   ^^^^^^^^^^^^^ site.fra1.vips[1]
 
-error: unknown key; did you mean bias? (known keys: place, vips, domain, agents, bias)
+error: unknown key; did you mean bias? (known keys: place, vips, domain, agents, capacity, bias)
  --> good/world.toml:9:1
   |
 9 | bios = 1

@@ -199,6 +199,7 @@ table! {
         vips: Option<At<List<At<IpAddr>>>>,
         domain: Option<At<String>>,
         agents: Option<At<List<At<String>>>>,
+        capacity: Option<At<i64>>,
         bias: Option<At<i64>>,
     }
 }

@@ -297,6 +297,29 @@ fn probes_alone_take_out_no_more_than_they_may() {
 }
 
 #[test]
+fn what_probes_take_out_is_weighed_by_capacity() {
+    let check = |capacities: [Option<u32>; 3], words: &str, expected: &str| {
+        let mut sites = SITES.to_owned();
+        for (name, capacity) in ["fra", "iad", "nrt"].into_iter().zip(capacities) {
+            let Some(capacity) = capacity else { continue };
+            let head = format!("[site.{name}]\n");
+            sites = sites.replace(&head, &format!("{head}capacity = {capacity}\n"));
+        }
+        let mut story = Story::new(&sites, Held::default());
+        story.run(&format!("{WELL} {words}"));
+        assert_eq!(story.told(), expected, "{capacities:?} {words}");
+    };
+    let two_small = [Some(300), Some(100), Some(100)];
+    check(two_small, "abc:iad- abc:nrt-", "fra=up iad=down*0 nrt=down*0");
+    check(two_small, "abc:fra- abc:iad-", "fra=up iad=down*0 nrt=up");
+    // One always goes, though it is more than half.
+    check(two_small, "abc:fra-", "fra=down*0 iad=up nrt=up");
+    // Who says nothing counts as the mean of those who do: 100 of 300 here, 200 of 600 there.
+    check([None, Some(100), Some(100)], "abc:iad- abc:nrt-", "fra=up iad=up nrt=down*0");
+    check([Some(300), Some(100), None], "abc:iad- abc:nrt-", "fra=up iad=down*0 nrt=down*0");
+}
+
+#[test]
 fn nobody_is_taken_out_within_the_grace_of_a_start() {
     check("abc:fra- abc:iad+ abc:nrt+", "fra=unknown iad=up nrt=up");
     check("abc:fra- abc:iad+ abc:nrt+ 9s", "fra=unknown iad=up nrt=up");

@@ -33,10 +33,10 @@ pub fn views(
         !vips.is_empty() && vips.iter().all(|(_, judged)| judged.verdict == Verdict::Down)
     };
     let down: Vec<usize> = (0..vips.len()).filter(|index| is_down(&vips[*index])).collect();
-    let condemn = |index: usize| condemned(world, service, index, &vips[index]);
+    let capacities = world.capacities_of(service);
+    let condemn = |index: usize| condemned(world, service, capacities[index], index, &vips[index]);
     let of_down: Vec<Condemned<'_>> = down.iter().copied().map(condemn).collect();
-    let all =
-        Room { capacity: watch.max_removed.of(service.candidates.len() as f64), has_gone: false };
+    let all = Room { capacity: watch.max_removed.of(capacities.iter().sum()), has_gone: false };
     let held: Vec<usize> = held_in(&of_down, all).iter().map(|index| down[*index]).collect();
     let gone: Vec<usize> = down.iter().copied().filter(|index| !held.contains(index)).collect();
     let taken = gone.iter().map(|index| condemn(*index)).filter(|one| !one.is_certain);
@@ -84,12 +84,13 @@ pub fn views(
 fn condemned<'w>(
     world: &'w World,
     service: &Service,
+    capacity: f64,
     index: usize,
     vips: &[(Option<IpAddr>, Judged)],
 ) -> Condemned<'w> {
     Condemned {
         name: &world.site(service.candidates[index].site).name,
-        capacity: 1.0,
+        capacity,
         up_share: vips.iter().map(|(_, judged)| judged.up_share).fold(0.0, f64::max),
         is_certain: vips.iter().all(|(_, judged)| judged.is_certain),
     }

@@ -11,10 +11,11 @@ use crate::config::file;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, Entries};
 use crate::ids::DomainId;
-use crate::world::{Bias, Site, Vips};
+use crate::world::{Bias, Capacity, Site, Vips};
 
 /// Sites stand in metrics, logs, overrides and on command lines.
 const LONGEST_NAME: usize = 63;
+const MOST_CAPACITY: i64 = 1_000_000_000;
 
 pub fn sites(entries: Entries<file::Site>, problems: &mut Problems) -> Named<Site> {
     let names = Names::new(("site", "sites"), &entries);
@@ -42,7 +43,7 @@ fn site(
     (domains, taken): (&mut HashMap<String, DomainId>, &mut Taken),
     problems: &mut Problems,
 ) -> Option<Site> {
-    let file::Site { place, vips, domain, agents, bias } = raw;
+    let file::Site { place, vips, domain, agents, capacity, bias } = raw;
     let place = or(place, Place::default(), |place| place::of_site(place, problems));
     let vips = or(vips, Vips::default(), |vips| addresses::vips(&vips, problems));
     let domain = or(domain, None, |domain| {
@@ -52,6 +53,9 @@ fn site(
     });
     let agents =
         or(agents, vec![], |written| agents::agents(&name.value, &written, taken, problems));
+    let capacity = or(capacity, None, |capacity| {
+        problems.one(within(&capacity, 1..=MOST_CAPACITY)).map(|rate| Some(Capacity(rate)))
+    });
     let bias = or(bias, Bias::default(), |bias| problems.one(within(&bias, -99..=99)).map(Bias));
     Some(Site {
         name: name.value.as_str().into(),
@@ -59,6 +63,7 @@ fn site(
         vips: vips?,
         domain: domain?,
         agents: agents?,
+        capacity: capacity?,
         bias: bias?,
     })
 }
