@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::board::Board;
+use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
 use crate::world::{Service, World};
 
@@ -16,18 +17,28 @@ use crate::world::{Service, World};
 pub struct LastKnown(BTreeMap<String, Vec<String>>);
 
 impl LastKnown {
-    /// What to remember after `board`. Services that are not in the world now are remembered too.
-    #[must_use]
-    pub fn after(&self, world: &World, board: &Board) -> LastKnown {
-        let mut known = self.0.clone();
-        for id in world.service_ids() {
+    /// Remembers what `board` says of these services; whether that is something else. What is not in the world now is
+    /// remembered too.
+    pub fn learn(
+        &mut self,
+        world: &World,
+        board: &Board,
+        services: impl IntoIterator<Item = ServiceId>,
+    ) -> bool {
+        let mut is_other = false;
+        for id in services {
             let service = world.service(id);
             let sites = board.of_service(id).last_known.iter();
-            let names =
-                sites.map(|index| world.site(service.candidates[index].site).name.to_string());
-            known.insert(service.name.to_string(), names.collect());
+            let names: Vec<String> = sites
+                .map(|index| world.site(service.candidates[index].site).name.to_string())
+                .collect();
+            let name = service.name.to_string();
+            if self.0.get(&name) != Some(&names) {
+                self.0.insert(name, names);
+                is_other = true;
+            }
         }
-        LastKnown(known)
+        is_other
     }
 
     /// What peers are told: of services for which nobody is fit, who was when one last was. Of the others it is who is

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{bounded, durable};
@@ -16,7 +17,7 @@ use crate::health::board::{Board, Views};
 use crate::health::entries::{Entries, Entry, Moment};
 use crate::health::last_known::LastKnown;
 use crate::health::overrides::{Override, Phase};
-use crate::snapshot::Groundwork;
+use crate::snapshot::{Groundwork, Snapshot};
 use crate::world::{Node, World};
 
 /// In the state directory: what operators say of sites, read again whenever it changes.
@@ -55,7 +56,7 @@ pub struct Beliefs {
     unwritten: bool,
     last_known: LastKnown,
     /// Of the board that this is from, and whether the disk holds it, and when it was last written.
-    remembered: Option<u64>,
+    remembered: Option<Arc<Snapshot>>,
     is_last_known_kept: bool,
     last_known_kept_at: Option<Duration>,
 }
@@ -252,13 +253,14 @@ impl Beliefs {
     }
 
     /// Remembers which sites were fit.
-    pub(super) fn remember(&mut self, ground: &Groundwork, board: &Board) {
-        if self.remembered == Some(board.number) {
-            return;
-        }
-        let after = self.last_known.after(&ground.world, board);
-        self.is_last_known_kept &= after == self.last_known;
-        (self.last_known, self.remembered) = (after, Some(board.number));
+    pub(super) fn remember(&mut self, snapshot: &Arc<Snapshot>) {
+        let before = self.remembered.replace(Arc::clone(snapshot));
+        let before = before.filter(|before| Arc::ptr_eq(&before.ground, &snapshot.ground));
+        let is_same =
+            |id| before.as_ref().is_some_and(|before| snapshot.board.shares(&before.board, id));
+        let others = snapshot.world().service_ids().filter(|id| !is_same(*id));
+        let is_other = self.last_known.learn(snapshot.world(), &snapshot.board, others);
+        self.is_last_known_kept &= !is_other;
     }
 
     /// Has the disk hold that, if it is something else and time for it.

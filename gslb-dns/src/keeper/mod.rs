@@ -55,6 +55,9 @@ const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(1);
 /// decided anew by the first reports after a restart; only where none come does the older verdict hold. To write 10,000
 /// verdicts takes some 10 ms of a core, and waits for the disk.
 const PAUSE: Duration = Duration::from_secs(5);
+/// While nothing is answered otherwise, other reasons for it are published so often: «12 of 20 vantages see it up» changes
+/// with every vantage's word.
+const WORDS_PAUSE: Duration = Duration::from_secs(2);
 
 /// Logs what `check` warns of; its notes are for who asks.
 pub fn tell_findings(findings: &Problems) {
@@ -101,6 +104,8 @@ pub struct Keeper {
     phases: Vec<Phase>,
     /// Whether something is believed for other reasons than this board tells.
     has_words: bool,
+    /// When a board that tells other reasons may follow the last such.
+    words_due: Duration,
     /// Since when this board answers.
     since: Timestamp,
     /// What came of the last reload, if there was one.
@@ -159,6 +164,7 @@ impl Keeper {
             number,
             phases,
             has_words: false,
+            words_due: clocks.monotonic,
             since: now,
             last_reload: None,
             restart_needed: vec![],
@@ -237,7 +243,6 @@ impl Keeper {
         if is_news {
             match self.evidence.judge(&self.ground.world, clocks) {
                 News::Answers => self.follow(clocks.wall),
-                // People read no faster than a turn comes.
                 News::Words => self.has_words = true,
                 News::Nothing => {}
             }
@@ -310,13 +315,21 @@ impl Keeper {
         let now = clocks.wall;
         let phases = self.beliefs.phases(self.moment(now));
         let is_due = self.evidence.is_due(clocks.monotonic);
-        let is_judged_anew = std::mem::take(&mut self.has_words)
-            | (is_due && self.evidence.judge(&self.ground.world, clocks) > News::Nothing);
+        let news = match is_due {
+            true => self.evidence.judge(&self.ground.world, clocks),
+            false => News::Nothing,
+        };
+        self.has_words |= news == News::Words;
+        let has_words_due = self.has_words && clocks.monotonic >= self.words_due;
         if *reread == Reread::Changed || phases != self.phases {
             self.rebuild(Because::Orders, now);
-        } else if is_judged_anew {
+        } else if news == News::Answers || has_words_due {
             self.follow(now);
+        } else {
+            return;
         }
+        // Whatever was published tells all that is believed.
+        (self.has_words, self.words_due) = (false, clocks.monotonic + WORDS_PAUSE);
     }
 
     /// What time it is for orders: never before the last was given, whatever the clock says.
@@ -445,7 +458,7 @@ impl Keeper {
     /// Writes what a restart will want to know; tried again every turn until it is done.
     fn persist(&mut self, clocks: Now) {
         let now = clocks.monotonic;
-        self.beliefs.remember(&self.ground, &self.published.load().board);
+        self.beliefs.remember(&self.published.load());
         let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
         let kept = kept.and(self.evidence.persist(&self.beliefs.state_dir, now));
         let kept = kept.and(self.beliefs.keep_last_known(now)).and(self.keep_history());
@@ -455,7 +468,7 @@ impl Keeper {
     /// Nobody is heard any more: writes all that the next start will want to know, however lately that was done.
     pub fn end(&mut self, clocks: Now) {
         let now = clocks.monotonic;
-        self.beliefs.remember(&self.ground, &self.published.load().board);
+        self.beliefs.remember(&self.published.load());
         let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
         let kept = kept.and(self.evidence.write(&self.beliefs.state_dir, now));
         let kept = kept.and(self.beliefs.write_last_known(now)).and(self.keep_history());

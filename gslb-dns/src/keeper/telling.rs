@@ -1,6 +1,7 @@
 //! What the keeper tells of what it does: in metrics and in the log.
 
 use super::*;
+use crate::health::board::Beliefs;
 
 impl Keeper {
     pub(super) fn tell_restart_needed(&mut self, keys: Vec<&'static str>) {
@@ -62,7 +63,8 @@ impl Keeper {
                 continue;
             }
             let service = snapshot.world().service(id).name.to_string();
-            self.tell_sites(&snapshot, id);
+            let known = before.map(|before| before.board.of_service(id));
+            self.tell_sites(&snapshot, id, known);
             let failing = snapshot.failing(id);
             for state in [Failing::AllDown, Failing::AllDrained] {
                 let gauge =
@@ -79,12 +81,16 @@ impl Keeper {
         }
     }
 
-    /// What metrics say of a service's sites.
-    pub(super) fn tell_sites(&self, snapshot: &Snapshot, id: ServiceId) {
+    /// What metrics say of a service's sites, as far as they do not say it already of what was believed before.
+    fn tell_sites(&self, snapshot: &Snapshot, id: ServiceId, before: Option<&Beliefs>) {
         let world = snapshot.world();
         let service = world.service(id);
         let standings = &snapshot.board.of_service(id).standings;
-        for (candidate, standing) in service.candidates.iter().zip(standings) {
+        for (index, (candidate, standing)) in service.candidates.iter().zip(standings).enumerate() {
+            let before = before.and_then(|before| before.standings.get(index));
+            if before.is_some_and(|it| (it.health, &it.lost) == (standing.health, &standing.lost)) {
+                continue;
+            }
             let site = &*world.site(candidate.site).name;
             for health in Health::ALL {
                 let labels = [&service.name.to_string(), site, health.as_str()];

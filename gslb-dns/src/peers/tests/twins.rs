@@ -187,7 +187,7 @@ impl Server {
         self.judge.judge(Now { monotonic: now, wall }, world(), &self.inbox);
         let judgement = self.judge.judgement();
         self.board = Board::of_views(1, world(), &judgement.views, &[], &self.last_known, wall);
-        self.last_known = self.last_known.after(world(), &self.board);
+        self.last_known.learn(world(), &self.board, world().service_ids());
     }
 
     /// As each half second: shows what is so now.
