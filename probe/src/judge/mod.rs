@@ -149,13 +149,10 @@ impl Judge {
         }
     }
 
-    /// When the present state began.
+    /// When it came up or went down, or was seen last. That it is slow is no other beginning: name servers take what has
+    /// begun for a return.
     pub fn since(&self) -> Duration {
-        match (self.lost, self.streak.state()) {
-            (Some(lost), _) => lost,
-            (None, streak::State::Up) => self.pace.changed().max(self.streak.since()),
-            (None, streak::State::Unknown | streak::State::Down) => self.streak.since(),
-        }
+        self.lost.unwrap_or_else(|| self.streak.since())
     }
 
     /// What is told of the target now.

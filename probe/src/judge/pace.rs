@@ -27,29 +27,23 @@ pub struct Pace {
     baseline: Option<f64>,
     smoothed: Option<f64>,
     streak: Streak,
-    /// When it last became slow, or ceased to be.
-    changed: Duration,
 }
 
 impl Pace {
     pub fn new(thresholds: Thresholds, now: Duration) -> Pace {
         let streak = Streak::new(thresholds, now);
         let (first, baseline, smoothed) = (Vec::new(), None, None);
-        Pace { thresholds, first, baseline, smoothed, streak, changed: Duration::ZERO }
+        Pace { thresholds, first, baseline, smoothed, streak }
     }
 
     /// Keeps the baseline alone: the target was down, or comes up.
     pub fn begin_anew(&mut self, now: Duration) {
         self.streak = Streak::new(self.thresholds, now);
-        (self.smoothed, self.changed) = (None, Duration::ZERO);
+        self.smoothed = None;
     }
 
     pub fn is_slow(&self) -> bool {
         self.streak.state() == State::Down
-    }
-
-    pub fn changed(&self) -> Duration {
-        self.changed
     }
 
     /// Takes what a look that succeeded took, in milliseconds.
@@ -73,11 +67,7 @@ impl Pace {
         } else {
             return;
         };
-        let was_slow = self.is_slow();
         self.streak.on_result(now, outcome);
-        if was_slow != self.is_slow() {
-            self.changed = now;
-        }
         if !self.is_slow() && !self.streak.is_in_doubt() {
             // No single look, however long, moves it far.
             self.baseline = Some(baseline + (took.min(limit) - baseline) * LEARNING);

