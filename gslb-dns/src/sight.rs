@@ -19,7 +19,7 @@ use crate::inbox::Inbox;
 use crate::inside::{Views, Voice};
 use crate::judge::{Judge, Judgement, Now, Standing};
 use crate::verdict::Verdict;
-use crate::watch::{Combine, Watch, WatchedVip};
+use crate::watch::{Combine, Watch};
 use crate::world::{Service, World};
 
 pub use self::sites::{AgentSeen, SiteInside, VipSeen};
@@ -216,21 +216,9 @@ impl SightOf<'_> {
         }
     }
 
-    /// Whether the evidence has all of a site's addresses down, and it is answered all the same.
     fn is_held_in(&self, id: ServiceId, index: usize) -> bool {
-        let service = self.world.service(id);
-        let Some(watch) = &service.watch else { return false };
-        let is_down = |target: &usize| {
-            self.judge.of_target(service, self.world.targets[*target].0).0 == Verdict::Down
-        };
-        let mut vips = watch.candidates[index].iter().filter(|vip| !vip.targets.is_empty());
-        let vip_is_down = |vip: &WatchedVip| match watch.combine {
-            Combine::All => vip.targets.iter().any(is_down),
-            Combine::Any => vip.targets.iter().all(is_down),
-        };
         let views = self.judgement.views.0.get(id.index()).and_then(Option::as_ref);
-        let is_up = views.is_some_and(|views| views[index].health == Health::Up);
-        is_up && vips.clone().next().is_some() && vips.all(vip_is_down)
+        views.is_some_and(|views| views[index].is_held_in)
     }
 
     fn target(&self, service: &Service, index: usize) -> TargetSeen {

@@ -80,6 +80,8 @@ pub struct View {
     pub lost: Box<[Lost]>,
     pub admit: Admit,
     pub halvings: u8,
+    /// Whether the evidence has more of its addresses down than probes alone may take out.
+    pub is_held_in: bool,
 }
 
 /// By service, then by candidate; `None` where nobody watches.
@@ -131,14 +133,14 @@ impl Default for View {
         let why = "no vantage says anything of it".into();
         let (struck, lost) = ([].into(), [].into());
         let (health, since, admit) = (Health::Unknown, None, Admit::ALL);
-        View { health, since, why, struck, lost, admit, halvings: 0 }
+        View { health, since, why, struck, lost, admit, halvings: 0, is_held_in: false }
     }
 }
 
 impl View {
     /// Whether clients are answered alike, whatever is told of why and since when.
     pub fn is_answered_as(&self, other: &View) -> bool {
-        let View { health, since: _, why: _, struck, lost, admit, halvings } = self;
+        let View { health, struck, lost, admit, halvings, since: _, why: _, is_held_in: _ } = self;
         (health, struck, lost) == (&other.health, &other.struck, &other.lost)
             && (admit, halvings) == (&other.admit, &other.halvings)
     }
@@ -495,7 +497,8 @@ fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timesta
 
 /// A site of which no operator has said a word.
 fn watched(view: Option<&View>, act: Act, weight: u32) -> Standing {
-    let Some(View { health, since, why, struck, lost, admit, halvings }) = view else {
+    let Some(View { health, since, why, struck, lost, admit, halvings, is_held_in: _ }) = view
+    else {
         return unwatched(weight);
     };
     Standing {

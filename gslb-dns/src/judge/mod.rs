@@ -6,6 +6,7 @@
 //! heard: only what was said since is judged, and what time alone has changed, and it comes to the same as if all were
 //! judged (`tests::follow::what_is_followed_is_as_if_all_were_judged`).
 
+mod address;
 mod back;
 mod case;
 mod hear;

@@ -1,5 +1,6 @@
 //! Stories: what vantages say, second by second, and what is believed of sites.
 
+mod addresses;
 mod follow;
 mod forced;
 mod regions;
@@ -132,7 +133,7 @@ impl Story {
             let is_up = |state| matches!(state, '+' | '~' | '1' | '2');
             let (before, since, flaps) = vantage.says.get(id).copied().unwrap_or((state, now, 0));
             let flips = is_up(before) != is_up(state);
-            let since = if before == state { since } else { now };
+            let since = if flips { now } else { since };
             vantage.says.insert(*id, (state, since, flaps + u32::from(flips)));
         }
     }
@@ -236,6 +237,10 @@ fn a_site_is_down_when_a_quorum_says_so() {
     check_after("ab:fra-", "fra=down*0 iad=up nrt=up");
     check_after("a:fra-", "fra=up iad=up nrt=up");
     check_after("abc:fra~", "fra=up*0.5 iad=up nrt=up");
+    // Slow is no return, however often it was down within the hour.
+    let back = "abc:fra- 5s abc:fra+ 5s abc:fra- 5s abc:fra+ 300s";
+    check_after(&format!("{back} abc:fra~"), "fra=up*0.5 iad=up nrt=up");
+    check_after(&format!("{back} abc:fra~ 5s abc:fra+"), "fra=up iad=up nrt=up");
 }
 
 #[test]

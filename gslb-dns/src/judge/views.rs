@@ -1,15 +1,19 @@
 //! From verdicts on targets to what the board is told of each candidate of a service.
+//!
+//! Addresses of each kind are judged apart, as clients ask for one kind: what probes alone may take out is a share of
+//! the sites that have such addresses.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::address::{Address, Fate, Kind};
 use super::target::{Counts, Judged};
 use crate::health::board::{Admit, Health, Lost, View};
 use crate::verdict::Verdict;
 use crate::verdict::cap::{Condemned, Room, held_in};
 use crate::verdict::quorum::Ground;
-use crate::watch::{Combine, Regions, Watch, WatchedVip};
+use crate::watch::Watch;
 use crate::world::{Service, Ttl, World};
 
 /// What the board is told of each candidate.
@@ -21,58 +25,31 @@ pub fn views(
     judged: &HashMap<usize, Judged>,
     is_grace: bool,
 ) -> Vec<View> {
-    let vips: Vec<Vec<(Option<IpAddr>, Judged)>> = watch
-        .candidates
-        .iter()
-        .map(|vips| {
-            let of = |vip: &WatchedVip| Some((vip.address, of_vip(watch, vip, judged)?));
-            vips.iter().filter_map(of).collect()
+    let candidates = service.candidates.iter().zip(world.capacities_of(service));
+    let mut members: Vec<Member<'_>> = candidates
+        .zip(&watch.candidates)
+        .map(|((candidate, capacity), vips)| Member {
+            name: &world.site(candidate.site).name,
+            capacity,
+            addresses: vips.iter().filter_map(|vip| Address::of(watch, vip, judged)).collect(),
         })
         .collect();
-    let is_down = |vips: &[(Option<IpAddr>, Judged)]| {
-        !vips.is_empty() && vips.iter().all(|(_, judged)| judged.verdict == Verdict::Down)
-    };
-    let down: Vec<usize> = (0..vips.len()).filter(|index| is_down(&vips[*index])).collect();
-    let capacities = world.capacities_of(service);
-    let condemn = |index: usize| condemned(world, service, capacities[index], index, &vips[index]);
-    let of_down: Vec<Condemned<'_>> = down.iter().copied().map(condemn).collect();
-    let all = Room { capacity: watch.max_removed.of(capacities.iter().sum()), has_gone: false };
-    let held: Vec<usize> = held_in(&of_down, all).iter().map(|index| down[*index]).collect();
-    let gone: Vec<usize> = down.iter().copied().filter(|index| !held.contains(index)).collect();
-    let taken = gone.iter().map(|index| condemn(*index)).filter(|one| !one.is_certain);
-    let left = Room {
-        capacity: all.capacity - taken.map(|one| one.capacity).sum::<f64>(),
-        has_gone: !gone.is_empty(),
-    };
-    let mut lost = lost(watch, &vips, left, condemn);
-    let is_up = |index: usize| {
-        vips[index].iter().any(|(_, judged)| matches!(judged.verdict, Verdict::Up | Verdict::Slow))
-    };
-    let back: Vec<bool> = vips.iter().map(|vips| is_back(now, vips)).collect();
-    let some_is_up = (0..vips.len()).any(|index| is_up(index) && back[index]);
-    vips.iter()
-        .enumerate()
-        .map(|(index, vips)| {
-            let is_held_in = held.contains(&index);
-            let lost = std::mem::take(&mut lost[index]);
-            let mut view = view(now, vips, service.ttl);
-            if is_held_in {
-                view.health = Health::Up;
-                view.admit = Admit::ALL;
-                view.why = format!("{}, held in by max_removed", view.why).into();
-                view.struck = [].into();
-                view.halvings = 0;
-            } else if is_up(index) && !back[index] {
-                if some_is_up {
-                    view.health = Health::Down;
-                } else {
-                    view.admit = Admit::ALL;
-                }
-            } else if view.health == Health::Unknown && some_is_up && !is_grace {
+    for kind in Kind::ALL {
+        settle(now, kind, service.ttl.max, watch, &mut members);
+    }
+    let lost = lost(watch, &members);
+    let is_up = |address: &Address| address.is_up() && address.fate != Fate::Out;
+    let some_is_up = members.iter().flat_map(|member| &member.addresses).any(is_up);
+    members
+        .iter()
+        .zip(lost)
+        .map(|(member, lost)| {
+            let mut view = view(now, &member.addresses, service.ttl);
+            if view.health == Health::Unknown && some_is_up && !is_grace {
                 view.health = Health::Down;
                 view.why = format!("{}, and another site is up", view.why).into();
             }
-            if view.health != Health::Down && !is_held_in && !is_grace {
+            if view.health != Health::Down && !view.is_held_in && !is_grace {
                 view.lost = lost.into();
             }
             view
@@ -80,148 +57,180 @@ pub fn views(
         .collect()
 }
 
-/// A candidate as the cap weighs it.
-fn condemned<'w>(
-    world: &'w World,
-    service: &Service,
+/// A candidate as it is judged.
+struct Member<'w> {
+    name: &'w str,
+    /// Requests per second, or one of equal shares.
     capacity: f64,
-    index: usize,
-    vips: &[(Option<IpAddr>, Judged)],
-) -> Condemned<'w> {
-    Condemned {
-        name: &world.site(service.candidates[index].site).name,
-        capacity,
-        up_share: vips.iter().map(|(_, judged)| judged.up_share).fold(0.0, f64::max),
-        is_certain: vips.iter().all(|(_, judged)| judged.is_certain),
+    addresses: Vec<Address>,
+}
+
+impl Member<'_> {
+    fn of(&self, kind: Kind) -> Vec<&Address> {
+        self.addresses.iter().filter(|address| address.kind() == kind).collect()
+    }
+
+    fn set(&mut self, kind: Kind, fate: impl Fn(&Address) -> Fate) {
+        for address in self.addresses.iter_mut().filter(|address| address.kind() == kind) {
+            address.fate = fate(address);
+        }
+    }
+
+    /// As the cap weighs it where these addresses are concerned.
+    fn condemned(&self, addresses: &[&Address]) -> Condemned<'_> {
+        Condemned {
+            name: self.name,
+            capacity: self.capacity,
+            up_share: addresses.iter().map(|it| it.judged.up_share).fold(0.0, f64::max),
+            is_certain: addresses.iter().all(|address| address.is_certain()),
+        }
+    }
+}
+
+/// Which addresses of a kind are answered: who is down is not, nor who flapped and waits while another stands; but no more
+/// than probes alone may take out. What is left of that, the way back of others may take.
+fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mut [Member<'_>]) {
+    let stands = |address: &Address| address.is_up() && !address.waits(now);
+    let some_stands =
+        members.iter().flat_map(|member| member.of(kind)).any(|address| stands(address));
+    for member in &mut *members {
+        member.set(kind, |address| match (address.judged.verdict, address.waits(now)) {
+            (Verdict::Down, _) => Fate::Out,
+            (_, true) if some_stands => Fate::Out,
+            (_, true) => Fate::Whole,
+            (_, false) => Fate::In,
+        });
+    }
+    let having: Vec<usize> =
+        (0..members.len()).filter(|index| !members[*index].of(kind).is_empty()).collect();
+    let is_out = |index: &usize| members[*index].of(kind).iter().all(|it| it.fate == Fate::Out);
+    let (out, others): (Vec<usize>, Vec<usize>) = having.iter().partition(|index| is_out(index));
+    let condemn = |index: &usize| members[*index].condemned(&members[*index].of(kind));
+    let condemned: Vec<Condemned<'_>> = out.iter().map(condemn).collect();
+    let whole = having.iter().map(|index| members[*index].capacity).sum();
+    let room = Room { capacity: watch.max_removed.of(whole), has_gone: false };
+    let held = held_in(&condemned, room);
+    let gone = (0..out.len()).filter(|place| !held.contains(place)).map(|place| &condemned[place]);
+    let taken: f64 = gone.filter(|one| !one.is_certain).map(|one| one.capacity).sum();
+    for place in held {
+        members[out[place]].set(kind, |_| Fate::HeldIn);
+    }
+    if taken == 0.0 {
+        return; // Those that come back come back alike, and share as they would without.
+    }
+    let mut left = room.capacity - taken;
+    for index in others {
+        let member = &mut members[index];
+        let missing = |address: &Address| match address.fate {
+            Fate::In if address.judged.returned.is_some() => 1.0 - address.share(now, step),
+            Fate::In | Fate::Whole | Fate::HeldIn | Fate::Out => 0.0,
+        };
+        let most = member.of(kind).into_iter().map(missing).fold(0.0, f64::max) * member.capacity;
+        if most <= left {
+            left -= most;
+        } else {
+            member.set(kind, |address| match address.fate {
+                Fate::In => Fate::Whole,
+                fate @ (Fate::Whole | Fate::HeldIn | Fate::Out) => fate,
+            });
+        }
     }
 }
 
 /// By candidate, what regions have lost of it by themselves. What a region may lose of all that is not down is capped as
 /// what the world may.
-fn lost<'w>(
-    watch: &Watch,
-    vips: &[Vec<(Option<IpAddr>, Judged)>],
-    room: Room,
-    condemn: impl Fn(usize) -> Condemned<'w>,
-) -> Vec<Vec<Lost>> {
-    let mut all = vec![vec![]; vips.len()];
+fn lost(watch: &Watch, members: &[Member<'_>]) -> Vec<Vec<Lost>> {
+    let is_out = |address: &&Address| address.fate == Fate::Out;
+    let all = |member: &&Member<'_>| {
+        !member.addresses.is_empty() && member.addresses.iter().all(|it| is_out(&it))
+    };
+    let gone: Vec<&Member<'_>> = members.iter().filter(all).collect();
+    let is_uncertain = |member: &&&Member<'_>| !member.addresses.iter().all(Address::is_certain);
+    let taken: f64 = gone.iter().filter(is_uncertain).map(|member| member.capacity).sum();
+    let whole = members.iter().map(|member| member.capacity).sum();
+    let room = Room { capacity: watch.max_removed.of(whole) - taken, has_gone: !gone.is_empty() };
+    let mut told = vec![vec![]; members.len()];
     for region in watch.regions.iter() {
-        let is_lost = |judged: &Judged| judged.lost.contains(region);
-        let has_lost_all = |vips: &[(Option<IpAddr>, Judged)]| {
-            let is_out = |judged: &Judged| judged.verdict == Verdict::Down || is_lost(judged);
-            vips.iter().any(|(_, judged)| is_lost(judged))
-                && vips.iter().all(|(_, judged)| is_out(judged))
+        let is_lost = |address: &&Address| address.judged.lost.contains(region);
+        let has_lost_all = |member: &Member<'_>| {
+            member.addresses.iter().any(|it| is_lost(&it))
+                && member.addresses.iter().all(|it| is_out(&it) || is_lost(&it))
         };
         let whole: Vec<usize> =
-            (0..vips.len()).filter(|index| has_lost_all(&vips[*index])).collect();
-        // That a host refuses one region is not its own word on itself.
-        let of_whole: Vec<Condemned<'_>> =
-            whole.iter().map(|index| Condemned { is_certain: false, ..condemn(*index) }).collect();
+            (0..members.len()).filter(|index| has_lost_all(&members[*index])).collect();
+        let condemn = |index: &usize| {
+            let member = &members[*index];
+            // That a host refuses one region is not its own word on itself.
+            let addresses: Vec<&Address> = member.addresses.iter().collect();
+            Condemned { is_certain: false, ..member.condemned(&addresses) }
+        };
+        let of_whole: Vec<Condemned<'_>> = whole.iter().map(condemn).collect();
         let held: Vec<usize> =
-            held_in(&of_whole, room).into_iter().map(|index| whole[index]).collect();
-        for (index, vips) in vips.iter().enumerate().filter(|(index, _)| !held.contains(index)) {
-            let mut addresses = vips.iter().filter(|(_, judged)| is_lost(judged)).peekable();
+            held_in(&of_whole, room).into_iter().map(|place| whole[place]).collect();
+        let members = members.iter().enumerate().filter(|(index, _)| !held.contains(index));
+        for (index, member) in members {
+            let mut addresses = member.addresses.iter().filter(is_lost).peekable();
             if addresses.peek().is_none() {
                 continue;
             }
-            let addresses: Option<Box<[IpAddr]>> = addresses.map(|(address, _)| *address).collect();
+            let addresses: Option<Box<[IpAddr]>> = addresses.map(|address| address.at).collect();
             let why = format!("the vantages of {} have it down, others have not", region.name());
-            all[index].push(Lost { region, addresses, why: why.into() });
+            told[index].push(Lost { region, addresses, why: why.into() });
         }
     }
-    all
-}
-
-/// What the targets of one address come to.
-fn of_vip(watch: &Watch, vip: &WatchedVip, judged_of: &HashMap<usize, Judged>) -> Option<Judged> {
-    let rank = |verdict| match verdict {
-        Verdict::Down => 0,
-        Verdict::Unknown => 1,
-        Verdict::Slow => 2,
-        Verdict::Up => 3,
-    };
-    let of = vip.targets.iter().filter_map(|target| judged_of.get(target)).copied();
-    let (judged, lost) = match watch.combine {
-        Combine::All => (
-            of.clone().min_by_key(|judged| rank(judged.verdict))?,
-            of.fold(Regions::NONE, |lost, judged| lost.or(judged.lost)),
-        ),
-        Combine::Any => (
-            of.clone().max_by_key(|judged| rank(judged.verdict))?,
-            // Where one is down for all, the others decide.
-            of.filter(|judged| judged.verdict != Verdict::Down)
-                .fold(watch.regions, |lost, judged| lost.and(judged.lost)),
-        ),
-    };
-    let lost = if judged.verdict == Verdict::Down { Regions::NONE } else { lost };
-    let of_vip = vip.targets.iter().filter_map(|target| judged_of.get(target));
-    let down_in = match watch.combine {
-        Combine::All => of_vip.filter_map(|judged| judged.down_in).min(),
-        // The last of them decides, and one whose looks succeed keeps it.
-        Combine::Any => of_vip
-            .filter(|judged| judged.verdict != Verdict::Down)
-            .map(|judged| judged.down_in)
-            .collect::<Option<Vec<Duration>>>()
-            .and_then(|all| all.into_iter().max()),
-    };
-    Some(Judged { lost, down_in, ..judged })
-}
-
-/// Whether an address that came back has been up for long enough.
-fn is_back(now: Duration, vips: &[(Option<IpAddr>, Judged)]) -> bool {
-    let waits = |judged: &Judged| judged.returned.is_some_and(|back| back.is_held_down(now));
-    vips.iter().any(|(_, judged)| judged.verdict != Verdict::Down && !waits(judged))
+    told
 }
 
 /// One candidate, as far as its own addresses tell.
-fn view(now: Duration, vips: &[(Option<IpAddr>, Judged)], ttl: Ttl) -> View {
-    let of = |is: fn(Verdict) -> bool| vips.iter().filter(move |(_, judged)| is(judged.verdict));
-    let struck: Vec<IpAddr> =
-        of(|verdict| verdict == Verdict::Down).filter_map(|(address, _)| *address).collect();
-    let lead = of(|verdict| matches!(verdict, Verdict::Up | Verdict::Slow))
-        .next()
-        .or_else(|| of(|verdict| verdict == Verdict::Unknown).next())
-        .or_else(|| vips.first());
-    let Some((_, lead)) = lead else {
+fn view(now: Duration, addresses: &[Address], ttl: Ttl) -> View {
+    let first = |is: &dyn Fn(&Address) -> bool| addresses.iter().find(|address| is(address));
+    let answered = |address: &Address| address.fate != Fate::Out;
+    let lead = first(&|address| address.is_up() && answered(address))
+        .or_else(|| first(&|address| address.judged.verdict == Verdict::Unknown))
+        .or_else(|| first(&answered))
+        .or_else(|| first(&Address::is_up))
+        .or_else(|| addresses.first());
+    let Some(lead) = lead else {
         return View::default();
     };
-    // An address that goes changes the answer.
-    let down_in = vips.iter().filter_map(|(_, judged)| judged.down_in).min();
-    let health = match lead.verdict {
-        Verdict::Up | Verdict::Slow => Health::Up,
-        Verdict::Unknown => Health::Unknown,
-        Verdict::Down => Health::Down,
+    let health = match (lead.fate, lead.judged.verdict) {
+        (Fate::Out, _) => Health::Down,
+        (Fate::HeldIn, _) | (Fate::In | Fate::Whole, Verdict::Up | Verdict::Slow) => Health::Up,
+        (Fate::In | Fate::Whole, Verdict::Unknown | Verdict::Down) => Health::Unknown,
     };
+    let struck: Vec<IpAddr> = match health {
+        Health::Down => vec![],
+        Health::Up | Health::Unknown => {
+            let out = addresses.iter().filter(|address| !answered(address));
+            out.filter_map(|address| address.at).collect()
+        }
+    };
+    let is_held_in = addresses.iter().any(|address| address.fate == Fate::HeldIn);
+    let held = if is_held_in { ", held in by max_removed" } else { "" };
+    // An address that goes changes the answer; one that is held in does not go.
+    let going = addresses.iter().filter(|it| matches!(it.fate, Fate::In | Fate::Whole));
+    let down_in = going.filter_map(|address| address.judged.down_in).min();
     View {
         health,
-        since: lead.since.map(|since| since.wall),
-        why: told(now, lead, struck.len()).into(),
-        struck: if health == Health::Down { [].into() } else { struck.into() },
+        since: lead.judged.since.map(|since| since.wall),
+        why: (told(now, &lead.judged, struck.len()) + held).into(),
+        struck: struck.into(),
         lost: [].into(),
-        admit: admit(now, vips, ttl.max),
+        admit: admit(now, addresses, ttl.max),
         halvings: down_in.map_or(0, |within| ttl.halvings(within)),
+        is_held_in,
     }
 }
 
-/// The mean over the addresses of a family; of two families the greater, as each leads to the whole site.
-fn admit(now: Duration, vips: &[(Option<IpAddr>, Judged)], step: Duration) -> Admit {
-    let of_one = |judged: &Judged| match judged.verdict {
-        Verdict::Down => 0.0,
-        Verdict::Unknown => 1.0,
-        Verdict::Up => judged.returned.map_or(1.0, |back| back.admit(now, step)),
-        Verdict::Slow => judged.returned.map_or(1.0, |back| back.admit(now, step)).min(0.5),
+/// The mean over the addresses of a kind; of several kinds the greatest, as each leads to the whole site.
+fn admit(now: Duration, addresses: &[Address], step: Duration) -> Admit {
+    let mean = |kind: Kind| {
+        let of = addresses.iter().filter(|address| address.kind() == kind);
+        let shares: Vec<f64> = of.map(|address| address.share(now, step)).collect();
+        shares.iter().sum::<f64>() / shares.len().max(1) as f64
     };
-    let mean = |is: fn(&Option<IpAddr>) -> bool| {
-        let of: Vec<f64> =
-            vips.iter().filter(|(at, _)| is(at)).map(|(_, judged)| of_one(judged)).collect();
-        if of.is_empty() { 0.0 } else { of.iter().sum::<f64>() / of.len() as f64 }
-    };
-    let families = [
-        mean(|at| matches!(at, Some(IpAddr::V4(_)))),
-        mean(|at| matches!(at, Some(IpAddr::V6(_)))),
-        mean(Option::is_none),
-    ];
-    Admit::new(families.into_iter().fold(0.0, f64::max)).unwrap_or(Admit::ALL)
+    let most = Kind::ALL.into_iter().map(mean).fold(0.0, f64::max);
+    Admit::new(most).unwrap_or(Admit::ALL)
 }
 
 /// Why, for people: what the vantages see, and what was made of it.
@@ -247,7 +256,7 @@ fn told(now: Duration, judged: &Judged, struck: usize) -> String {
     let others = match struck {
         0 => String::new(),
         _ if judged.verdict == Verdict::Down => String::new(),
-        count => format!("; {count} of its addresses are down"),
+        count => format!("; {count} of its addresses are struck"),
     };
     seen + &held + &back + &others
 }
