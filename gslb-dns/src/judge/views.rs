@@ -91,8 +91,7 @@ impl Member<'_> {
 /// than probes alone may take out. What is left of that, the way back of others may take.
 fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mut [Member<'_>]) {
     let stands = |address: &Address| address.is_up() && !address.waits(now);
-    let some_stands =
-        members.iter().flat_map(|member| member.of(kind)).any(|address| stands(address));
+    let some_stands = members.iter().flat_map(|member| member.of(kind)).any(stands);
     for member in &mut *members {
         member.set(kind, |address| match (address.judged.verdict, address.waits(now)) {
             (Verdict::Down, _) => Fate::Out,
