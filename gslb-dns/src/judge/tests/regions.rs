@@ -54,6 +54,11 @@ fn vantages_of_one_domain_are_no_region() {
     let both = |country: &str| format!("{}\ndomain = \"as1103\"", one(country));
     let world = world().replace(&one("NL"), &both("NL")).replace(&one("DE"), &both("DE"));
     assert_eq!(after(&world, "ad:fra-").told(), "fra=up iad=up nrt=up");
+    // With one of another domain they are, while that one sees.
+    let more = "[vantage.e]\nplace = { country = \"FR\" }\n\n[check.web]";
+    let world = world.replace("[check.web]", more);
+    assert_eq!(after(&world, "ade:fra-").told(), "fra=up~EU iad=up nrt=up");
+    assert_eq!(after(&world, "ade:fra- e:blind").told(), "fra=up iad=up nrt=up");
 }
 
 #[test]
