@@ -258,6 +258,12 @@ impl Sent {
         let (sender, frames) = mpsc::channel(1);
         (sender, Sent { frames, length: None })
     }
+
+    /// One that says how long it is, and of which nothing has come yet.
+    pub fn promised(length: usize) -> (mpsc::Sender<Bytes>, Sent) {
+        let (sender, frames) = mpsc::channel(1);
+        (sender, Sent { frames, length: Some(length as u64) })
+    }
 }
 
 impl Body for Sent {

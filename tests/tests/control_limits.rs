@@ -201,7 +201,11 @@ async fn a_report_has_so_many_octets() {
         assert_eq!(answered.await.unwrap(), status, "{length}");
         drop(kept);
     }
-    assert_eq!(listening.reports("too_large"), 2);
+    // Nobody waits for what says itself that it is too long.
+    let (sender, body) = Sent::promised(LARGEST + 1);
+    assert_eq!(client.send(REPORT, body).await.unwrap().status, 413);
+    drop(sender);
+    assert_eq!(listening.reports("too_large"), 3);
 }
 
 #[tokio::test]
