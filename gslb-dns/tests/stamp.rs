@@ -18,7 +18,7 @@ use gslb_dns::explain::{
     AnswerTold, Explanation, Format, KnownFrom, Request, RequestWords, explain, explain_then, query,
 };
 use gslb_dns::health::board::Views;
-use gslb_dns::history::Found;
+use gslb_dns::history::{Found, Head};
 use gslb_dns::keeper::{Beliefs, By, Keeper, Then};
 use gslb_dns::metrics::Metrics;
 use gslb_dns::name::NameKey;
@@ -307,6 +307,30 @@ fn an_answer_is_explained_as_it_was_whatever_came_after() {
         !told.stamp.unwrap().differs.is_empty()
     });
     assert!(others.count() > kept.len() / 2);
+}
+
+#[test]
+fn what_is_kept_of_then_and_makes_another_board_is_said() {
+    let dir = files();
+    let at = instant("2026-11-21T10:00:00Z");
+    let keeper = keeper(dir.path(), at);
+    let then = keeper.published().load();
+    let octets = octets(&then, &packet("www.example.com", None), OVER_UDP, at);
+    let request = request_of(&Kept { octets, name: "www.example.com" }, RequestWords::default());
+    let later = at.checked_add(SignedDuration::from_hours(1)).unwrap();
+    let check = |change: fn(&mut Head), expected: Option<&str>| {
+        let Then { ground, board, shelf } = keeper.then(&request.moment.unwrap(), later);
+        let (found, flaws) = archive::found(&shelf, &request.sought(later).unwrap());
+        let Found::Then(mut past) = found else { panic!("it is kept") };
+        change(&mut past.head);
+        let found = Some((Found::Then(past), flaws));
+        let doubts = explain_then(ground, board, found, "dns1", &request).moment.unwrap().doubts;
+        assert_eq!(doubts.len(), expected.iter().count(), "{doubts:?}");
+        assert!(doubts.iter().zip(expected).all(|(one, words)| one.contains(words)), "{doubts:?}");
+    };
+    check(|_| (), None);
+    check(|head| head.digest = "00".into(), Some("the digest of then was 00, and what is kept"));
+    check(|head| head.epoch = "0".repeat(64).into(), Some("another world answered then, epoch 00"));
 }
 
 #[test]
