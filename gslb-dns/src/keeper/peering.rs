@@ -190,3 +190,41 @@ fn merged(ours: &Entries, theirs: &Orders, now: Timestamp) -> Result<Option<Merg
     let highest = (*highest).min(orders::MOST_NUMBER);
     ours.merged(highest, entries, now).map_err(|full| full.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::health::entries::Entry;
+
+    /// What comes of an order that a peer was given, all of which is sound but for one key.
+    fn check(key: &str, value: serde_json::Value, expected: Result<usize, &str>) {
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let mut entry = json!({
+            "stamp": "7@b", "given": now, "site": "fra", "service": "*", "order": "undrain",
+            "who": "alice", "why": "test", "since": now,
+        });
+        entry[key] = value;
+        let entry: Entry = serde_json::from_value(entry).unwrap();
+        let found = merged(&Entries::default(), &Orders { highest: 7, entries: vec![entry] }, now);
+        let learned = found.map(|merged| merged.map_or(0, |merged| merged.learned.len()));
+        match expected {
+            Ok(count) => assert_eq!(learned, Ok(count), "{key}"),
+            Err(why) => assert!(learned.is_err_and(|told| told.starts_with(why)), "{key}"),
+        }
+    }
+
+    #[test]
+    fn what_nobody_could_have_ordered_is_not_taken_of_a_peer() {
+        check("why", json!("test"), Ok(1));
+        for (key, value) in [
+            ("why", json!("")),
+            ("who", json!("alice\nroot")),
+            ("stamp", json!("0@b")),
+            ("order", json!({ "drain": { "over_seconds": u32::MAX } })),
+        ] {
+            check(key, value, Err("nobody could have given "));
+        }
+    }
+}
