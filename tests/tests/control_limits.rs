@@ -298,7 +298,7 @@ async fn a_connection_is_told_its_limits() {
     let ca = Ca::new("ca");
     let listening = Listening::start(&ca, Limits::OURS);
     let settings = settings(&listening, &ca.issue(VANTAGE)).await;
-    for (setting, value) in [(3, 4), (4, 256 << 10), (6, 8 << 10)] {
+    for (setting, value) in [(3, 4), (4, 512 << 10), (6, 8 << 10)] {
         assert!(settings.contains(&(setting, value)), "{setting}: {settings:?}");
     }
 }

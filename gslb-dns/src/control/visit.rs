@@ -29,9 +29,9 @@ const HEAD: u32 = 8 << 10;
 /// Requests that a peer may take back before we have looked at them, and frames that make no sense: after so many
 /// the connection ends (CVE-2023-44487).
 const RESETS: usize = 20;
-/// Octets that may be on their way to us on a connection, and so wait unread: the largest report comes in 32 round
-/// trips.
-const WINDOW: u32 = 256 << 10;
+/// Octets that may be on their way to us on a connection, and so wait unread: a 16th of the largest report. h2 opens a window
+/// again by thirds, so that comes in some 22 round trips, which may take 680 ms each.
+const WINDOW: u32 = 512 << 10;
 /// Octets of answers that wait to be sent on a stream.
 const SEND_BUFFER: usize = 64 << 10;
 /// How long a connection has to end in order once we want it to.
