@@ -1,6 +1,7 @@
 //! A connection to one name server: TCP, mutual TLS 1.3, HTTP/2.
 //!
-//! Probes tell over it what they saw, and name servers ask each other. Reads the clock for its time limits alone.
+//! Probes tell over it what they saw, and name servers ask each other. Reads the clock for its time limits, and for the end of
+//! the name server's certificate.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,8 +25,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::clock::now;
 use crate::mtls::{Credentials, HolderError, principal_of};
 use crate::principal::{Kind, Principal};
+use crate::validity::Validity;
 
 /// For a connection with its handshakes.
 const DIAL: Duration = Duration::from_secs(4);
@@ -56,7 +59,7 @@ pub enum WireError {
     Handshake(#[source] std::io::Error),
     #[error("{0:?} is no server's name")]
     Name(String),
-    #[error("it showed no certificate")]
+    #[error("it showed no certificate, or none that says until when it holds")]
     Nobody,
     #[error("it shows a certificate that {0}")]
     Holder(#[from] HolderError),
@@ -76,6 +79,8 @@ pub struct Wire {
     requests: SendRequest<Outgoing>,
     driver: JoinHandle<()>,
     authority: String,
+    /// Until when the name server's certificate holds: Unix time, in seconds.
+    not_after: i64,
 }
 
 /// A request's octets, which say when some of them are sent.
@@ -110,18 +115,21 @@ impl Wire {
         let stream = connector.connect(server, stream).await.map_err(WireError::Handshake)?;
         let (_, session) = stream.get_ref();
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
-        let found = principal_of(certificate.ok_or(WireError::Nobody)?)?;
+        let certificate = certificate.ok_or(WireError::Nobody)?;
+        let found = principal_of(certificate)?;
+        let Validity { not_after, .. } = Validity::of(certificate).ok_or(WireError::Nobody)?;
         let cluster = &credentials.principal().cluster;
         if found.cluster != *cluster || found.kind != Kind::Dns || &*found.name != name {
             let expected = format!("gslb://{cluster}/{}/{name}", Kind::Dns);
             return Err(WireError::SomebodyElse { found, expected });
         }
-        Wire::over(stream, name).await
+        Wire::over(stream, name, not_after).await
     }
 
     async fn over(
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         name: &str,
+        not_after: i64,
     ) -> Result<Wire, WireError> {
         let (requests, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -135,11 +143,12 @@ impl Wire {
             .await?;
         // Why it ends is told by the request that fails for it.
         let driver = tokio::spawn(async move { drop(connection.await) });
-        Ok(Wire { requests, driver, authority: name.to_owned() })
+        Ok(Wire { requests, driver, authority: name.to_owned(), not_after })
     }
 
-    pub fn is_closed(&self) -> bool {
-        self.requests.is_closed()
+    /// Whether there is nobody at the other end, or nobody whom we would believe today: it is time to dial anew.
+    pub fn is_over(&self) -> bool {
+        self.requests.is_closed() || self.not_after < now().as_second()
     }
 
     /// Asks, and hears the whole answer.
@@ -320,7 +329,7 @@ mod tests {
         let mut carrier = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         carrier.initial_connection_window_size(ITS_WINDOW).initial_stream_window_size(ITS_WINDOW);
         tokio::spawn(carrier.serve_connection(TokioIo::new(theirs), service));
-        let mut wire = Wire::over(ours, "dns1").await.unwrap();
+        let mut wire = Wire::over(ours, "dns1", i64::MAX).await.unwrap();
         let (began, told) = (Instant::now(), vec![b' '; told].into());
         let done = wire.exchange(Method::POST, "/", told, largest).await;
         (done.map(|(status, octets)| (status, octets.len())), began.elapsed())

@@ -19,7 +19,7 @@ use gslb_dns::control::{Assigned, Changes, Control, Insider, Limits, QUEUE, Told
 use gslb_dns::inbox::agents::Agents;
 use gslb_dns::inbox::stream::Stream;
 use gslb_dns::metrics::Metrics;
-use gslb_dns::world::Epoch;
+use gslb_dns::world::{Epoch, Peer};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::client::conn::http2::{self, SendRequest};
@@ -88,6 +88,16 @@ impl Listening {
 
     /// As whoever has these files.
     pub fn start_as(holder: Holder, limits: Limits, told: mpsc::Sender<Told>) -> Listening {
+        Listening::start_beside(holder, limits, told, vec![])
+    }
+
+    /// The same, and asks peers.
+    pub fn start_beside(
+        holder: Holder,
+        limits: Limits,
+        told: mpsc::Sender<Told>,
+        peers: Vec<Peer>,
+    ) -> Listening {
         let kept = Arc::new(Kept::read(holder.files()).unwrap());
         let vantages = [VANTAGE, "gslb://test/probe/fra"];
         let vantages = vantages.map(|uri| uri.rsplit('/').next().unwrap().into());
@@ -102,7 +112,7 @@ impl Listening {
             kept,
             assigned: world,
             told,
-            peers: vec![],
+            peers,
             shown: watch::channel(Arc::default()).1,
             heard: mpsc::channel(1).0,
             limits,

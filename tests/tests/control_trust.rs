@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::renewal::Asked;
 use common::validity::Validity;
 use gslb_dns::control::Limits;
+use gslb_dns::world::Peer;
 use gslb_tests::control::{Client, Listening, Report, Sent, VANTAGE};
 use gslb_tests::pki::{Ca, Holder, Until};
 use hyper::body::Bytes;
@@ -107,6 +108,24 @@ async fn a_certificate_that_expires_ends_its_connections() {
     client.ended().await;
     assert_eq!(listening.closed("expired"), 1);
     assert!(!is_let_in(&listening, config(&brief)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_whose_certificate_has_expired_is_listened_to_no_more() {
+    let ca = Ca::new("ca");
+    let (told, _heard) = tokio::sync::mpsc::channel(1);
+    let brief = ca.issue_until("gslb://test/dns/dns1", Until::Soon(4));
+    let theirs = Listening::start_as(brief, Limits::OURS, told.clone());
+    let peer = Peer { address: theirs.address, name: "dns1".into() };
+    let us = ca.issue("gslb://test/dns/dns2");
+    let ours = Listening::start_beside(us, Limits::OURS, told, vec![peer]);
+    let pulled = |ours: &Listening, outcome| {
+        ours.metrics.control.pulls.with_label_values(&["dns1", outcome]).get()
+    };
+    // It does not list us; what matters is that it answers.
+    ours.until("it answers", |ours| pulled(ours, "refused") > 0).await;
+    assert_eq!(pulled(&ours, "unreachable"), 0);
+    ours.until("it is dialed anew", |ours| pulled(ours, "unreachable") > 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

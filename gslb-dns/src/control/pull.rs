@@ -92,7 +92,7 @@ impl Pull {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if !Arc::ptr_eq(credentials, &self.trust.current()) {
+            if !Arc::ptr_eq(credentials, &self.trust.current()) || wire.is_over() {
                 return Ok(());
             }
             let path = format!("{PEER}?{}", self.known.query());

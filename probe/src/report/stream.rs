@@ -28,7 +28,7 @@ use crate::state_dir::StateDir;
 const VALID: Duration = Duration::from_secs(10);
 /// An assignment is not fetched again sooner.
 const FETCH_PAUSE: Duration = Duration::from_secs(2);
-/// While nothing is due, a connection that has ended, or another certificate, is noticed within this.
+/// While nothing is due, a connection that has ended, another certificate or the end of one is noticed within this.
 const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// Who reports.
@@ -114,8 +114,7 @@ impl Telling {
             let wait = self.teller.due().unwrap_or_default().saturating_sub(monotonic());
             if !wait.is_zero() {
                 let _ = timeout(wait.min(LOOK_UP), posted.changed()).await;
-                if !Arc::ptr_eq(credentials, &self.stream.credentials.current()) || wire.is_closed()
-                {
+                if !Arc::ptr_eq(credentials, &self.stream.credentials.current()) || wire.is_over() {
                     return None;
                 }
                 continue;

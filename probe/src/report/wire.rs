@@ -24,8 +24,8 @@ impl Wire {
         Ok(Wire(common::wire::Wire::dial(address, name, credentials).await?))
     }
 
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
+    pub fn is_over(&self) -> bool {
+        self.0.is_over()
     }
 
     pub async fn report(&mut self, octets: Vec<u8>) -> Result<(StatusCode, Bytes), WireError> {
