@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::PAUSE;
 use super::insiders::Insiders;
 use crate::health::board::{Board, Views};
-use crate::inbox::stream::{Change, Oddity, Reception};
+use crate::inbox::stream::{Change, Reception};
 use crate::inbox::{Inbox, Marks};
 use crate::inside::Drained;
 use crate::judge::{Held, Judge, News, Now, Standing};
@@ -125,22 +125,6 @@ impl Evidence {
         let says_something = !changes.is_empty() || head.base.is_none();
         let before = heard(&self.inbox);
         let reception = self.inbox.on_report(now.monotonic, vantage, head, changes);
-        match reception {
-            Reception::Taken(Oddity::Restarted) => info!(vantage, "a probe has started again"),
-            Reception::Taken(Oddity::WrongDigest) => {
-                warn!(
-                    vantage,
-                    "a whole report does not have its own digest: its probe is defective"
-                );
-            }
-            Reception::Duplicate(_) => {
-                warn!(vantage, "two probes speak under one name: the earlier one is not heard");
-            }
-            Reception::Taken(Oddity::None)
-            | Reception::SendWhole
-            | Reception::Behind(_)
-            | Reception::TooMany => {}
-        }
         let is_taken = matches!(reception, Reception::Taken(_));
         (reception, is_taken && (says_something || before != heard(&self.inbox)))
     }

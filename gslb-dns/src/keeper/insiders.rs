@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use crate::inbox::Marks;
 use crate::inbox::agents::Agents;
-use crate::inbox::stream::{Change, Oddity, Reception};
+use crate::inbox::stream::{Change, Reception};
 use crate::inside::{Drained, Inside, SiteViews, Standing, Views, Voice};
 use crate::metrics::WorldMetrics;
 use crate::world::{Site, World};
@@ -48,21 +48,7 @@ impl Insiders {
         vips: Vec<(SocketAddr, Change<Vip>)>,
         now: Duration,
     ) -> Reception {
-        let reception = self.agents.on_report(now, agent, site, head, vips);
-        match reception {
-            Reception::Taken(Oddity::Restarted) => info!(agent, site, "an agent has started again"),
-            Reception::Taken(Oddity::WrongDigest) => {
-                warn!(agent, site, "a report does not have its own digest: its agent is defective");
-            }
-            Reception::Duplicate(_) => {
-                warn!(agent, site, "two agents speak under one name: the earlier one is not heard");
-            }
-            Reception::Taken(Oddity::None)
-            | Reception::SendWhole
-            | Reception::Behind(_)
-            | Reception::TooMany => {}
-        }
-        reception
+        self.agents.on_report(now, agent, site, head, vips)
     }
 
     /// What is made now of all that agents have told.

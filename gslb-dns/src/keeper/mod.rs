@@ -9,6 +9,7 @@ mod evidence;
 mod insiders;
 mod jar;
 mod peering;
+mod reception;
 mod task;
 mod telling;
 
@@ -29,6 +30,7 @@ use tracing::{error, info, warn};
 
 use self::jar::Jar;
 use self::peering::Peering;
+use self::reception::Receptions;
 use crate::archive::{Archive, BOUNDS, Flaw, Shelf};
 use crate::audit::{Audit, Outcome};
 use crate::config::{Prepared, Problems, Severity};
@@ -92,6 +94,7 @@ pub struct Keeper {
     node: Node,
     beliefs: Beliefs,
     evidence: Evidence,
+    receptions: Receptions,
     history: Archive,
     ground: Arc<Groundwork>,
     /// Whose clients are told what they were answered from, by the last config that was good.
@@ -154,6 +157,7 @@ impl Keeper {
             node: node.clone(),
             beliefs,
             evidence,
+            receptions: Receptions::default(),
             history,
             ground,
             trusted,
@@ -210,6 +214,7 @@ impl Keeper {
         self.update(&reread, clocks);
         self.evidence.insiders.look(&self.ground.world, clocks.monotonic);
         self.persist(clocks);
+        self.receptions.look(clocks.monotonic);
         self.tell_vantages();
         self.turn_peers(clocks);
         self.jar.turn(now);
@@ -234,6 +239,7 @@ impl Keeper {
                     insiders.hear((name, &site), &head, vips, clocks.monotonic)
                 }
             };
+            self.receptions.tell(&producer, reception, clocks.monotonic);
             // Who told it may have gone away.
             let _ = answer.send(reception);
         }
