@@ -44,6 +44,16 @@ impl Inbox {
         stream.on_report(now, head, changes)
     }
 
+    /// Forgets what vantages said that the world does not name any more, but not how far they had come: what is forgotten
+    /// is not replayed.
+    pub fn keep(&mut self, is_named: impl Fn(&str) -> bool) {
+        for (name, stream) in &mut self.vantages {
+            if !is_named(name) {
+                *stream = Stream::new(stream.mark());
+            }
+        }
+    }
+
     pub fn vantage(&self, name: &str) -> Option<&Stream<TargetId, Entry>> {
         self.vantages.get(name)
     }
@@ -51,5 +61,46 @@ impl Inbox {
     /// When the first lease ends that holds now: then silence says something new.
     pub fn next_silence(&self, now: Duration) -> Option<Duration> {
         self.vantages.values().filter_map(Stream::lease_ends).filter(|end| *end > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::principal::Kind;
+    use common::report::{Boot, Digest, Own};
+
+    use super::stream::Oddity;
+    use super::*;
+
+    fn tell(inbox: &mut Inbox, vantage: &str, seq: u64) -> Reception {
+        let head = Head {
+            cluster: "test".into(),
+            producer: vantage.into(),
+            kind: Kind::Probe,
+            boot: Boot([1; 16]),
+            mark: Mark { inc: 1, seq },
+            base: None,
+            now: Duration::ZERO,
+            digest: Digest::default(),
+            valid: Duration::from_secs(10),
+            own: Own::default(),
+        };
+        inbox.on_report(Duration::ZERO, vantage, &head, [])
+    }
+
+    #[test]
+    fn who_left_the_world_is_forgotten_but_not_how_far_it_had_come() {
+        let mut inbox = Inbox::default();
+        for vantage in ["ams", "nyc"] {
+            assert_eq!(tell(&mut inbox, vantage, 5), Reception::Taken(Oddity::None));
+        }
+        inbox.keep(|name| name == "ams");
+        assert!(inbox.vantage("ams").unwrap().is_fresh(Duration::ZERO));
+        assert!(!inbox.vantage("nyc").unwrap().is_fresh(Duration::ZERO));
+        assert_eq!(inbox.marks()["nyc"], Mark { inc: 1, seq: 5 });
+        assert_eq!(tell(&mut inbox, "nyc", 5), Reception::Behind(Mark { inc: 1, seq: 5 }));
+        inbox.keep(|_| false);
+        assert_eq!(inbox.next_silence(Duration::ZERO), None);
+        assert_eq!(tell(&mut inbox, "nyc", 6), Reception::Taken(Oddity::None));
     }
 }

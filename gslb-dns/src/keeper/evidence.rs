@@ -129,6 +129,13 @@ impl Evidence {
         (reception, is_taken && (says_something || before != heard(&self.inbox)))
     }
 
+    /// In another world, who is named no more is forgotten.
+    pub fn adopt(&mut self, world: &World, now: Now) {
+        self.inbox.keep(|name| world.vantages.iter().any(|vantage| *vantage.name == *name));
+        self.judge(world, now);
+        self.insiders.adopt(world, now.monotonic);
+    }
+
     /// Judges again.
     pub fn judge(&mut self, world: &World, now: Now) -> News {
         let before = self.judge.judgement().vantages.clone();

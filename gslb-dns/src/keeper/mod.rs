@@ -274,8 +274,7 @@ impl Keeper {
         ground.count_in(&self.metrics.ledgers);
         let previous = std::mem::replace(&mut self.ground, Arc::new(ground));
         self.phases = self.beliefs.phases(self.moment(now));
-        self.evidence.judge(&self.ground.world, clocks);
-        self.evidence.insiders.adopt(&self.ground.world, clocks.monotonic);
+        self.evidence.adopt(&self.ground.world, clocks);
         let board = self.next_board(now);
         let digest = board.digest;
         let answered = self.published.load();
