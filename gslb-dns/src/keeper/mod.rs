@@ -196,6 +196,7 @@ impl Keeper {
         }
         tell_flaws(&flaws);
         keeper.settle(None);
+        keeper.beliefs.remember(&keeper.published.load());
         keeper.persist(clocks);
         keeper.record(&By::itself(), "start", Outcome::Done, json!({}), now);
         keeper
@@ -394,6 +395,8 @@ impl Keeper {
         let next = Snapshot::beside(Arc::clone(&self.ground), board, Some(&running));
         let next = next.trusting(Arc::clone(&self.trusted));
         self.retired.push(self.published.swap(next));
+        // Before there is another: who was fit last is who was on the board before, whenever anybody looks.
+        self.beliefs.remember(&self.published.load());
     }
 
     /// Tells these clients what they are answered from, in a world that is the same.
@@ -463,7 +466,6 @@ impl Keeper {
     /// Writes what a restart will want to know; tried again every turn until it is done.
     fn persist(&mut self, clocks: Now) {
         let now = clocks.monotonic;
-        self.beliefs.remember(&self.published.load());
         let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
         let kept = kept.and(self.evidence.persist(&self.beliefs.state_dir, now));
         let kept = kept.and(self.beliefs.keep_last_known(now)).and(self.keep_history());
@@ -473,7 +475,6 @@ impl Keeper {
     /// Nobody is heard any more: writes all that the next start will want to know, however lately that was done.
     pub fn end(&mut self, clocks: Now) {
         let now = clocks.monotonic;
-        self.beliefs.remember(&self.published.load());
         let kept = self.beliefs.keep_overrides().and(self.beliefs.keep_entries());
         let kept = kept.and(self.evidence.write(&self.beliefs.state_dir, now));
         let kept = kept.and(self.beliefs.write_last_known(now)).and(self.keep_history());
