@@ -214,12 +214,12 @@ pub async fn keep(
         let has_heard = matches!(woken, Woken::Told(_));
         // Files are read and a board is built: off the runtime's own threads.
         let turn = tokio::task::spawn_blocking(move || {
-            answer(&mut keeper, woken, now);
-            keeper
+            answer(&mut keeper, &mut reports, woken, now);
+            (keeper, reports)
         });
         match turn.await {
             Ok(kept) => {
-                keeper = kept;
+                (keeper, reports) = kept;
                 if let Some(Behind { assigned, .. }) = &reports {
                     assign(&keeper, assigned);
                 }
@@ -267,13 +267,36 @@ async fn told(behind: &mut Option<Behind>) -> Woken {
     std::future::pending().await
 }
 
-fn answer(keeper: &mut Keeper, woken: Woken, clocks: fn() -> Now) {
+/// Hears the reports that wait, before it is looked at who is silent: where a disk, or all of us, stood still for longer
+/// than a lease, they are what says that nobody is.
+fn hear_waiting(keeper: &mut Keeper, reports: &mut Option<Behind>, clocks: Now) {
+    let Some(Behind { told, .. }) = reports else { return };
+    let mut waiting = Vec::new();
+    while waiting.len() < control::QUEUE
+        && let Ok(told) = told.try_recv()
+    {
+        waiting.push(told);
+    }
+    if !waiting.is_empty() {
+        keeper.hear(waiting, clocks);
+    }
+}
+
+fn answer(keeper: &mut Keeper, reports: &mut Option<Behind>, woken: Woken, clocks: fn() -> Now) {
     let now = || clocks().wall;
     // Who asked may have gone away: then nobody wants to know.
     match woken {
-        Woken::Tick => keeper.turn(clocks()),
+        Woken::Tick => {
+            let clocks = clocks();
+            hear_waiting(keeper, reports, clocks);
+            keeper.turn(clocks);
+        }
         Woken::Told(told) => keeper.hear(told, clocks()),
-        Woken::Heard(heard) => keeper.hear_peer(heard, clocks()),
+        Woken::Heard(heard) => {
+            let clocks = clocks();
+            hear_waiting(keeper, reports, clocks);
+            keeper.hear_peer(heard, clocks);
+        }
         Woken::Question(Question::Order(order, answer)) => {
             let (words, by) = *order;
             let _ = answer.send(keeper.order(&words, &by, now()));
@@ -312,7 +335,11 @@ fn answer(keeper: &mut Keeper, woken: Woken, clocks: fn() -> Now) {
         Woken::Read(asked, read) => {
             let by = asked.first().map_or_else(By::itself, |asked| asked.by.clone());
             let told = match *read {
-                Ok(next) => Ok(keeper.adopt(next, &by, clocks())),
+                Ok(next) => {
+                    let clocks = clocks();
+                    hear_waiting(keeper, reports, clocks);
+                    Ok(keeper.adopt(next, &by, clocks))
+                }
                 Err(why) => {
                     keeper.refuse(&why, &by, now());
                     Err(why)
