@@ -8,6 +8,9 @@ mod files;
 
 use std::fs;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
+use std::thread;
 use std::time::Duration;
 
 use clocks::clocks;
@@ -15,19 +18,21 @@ use common::principal::{Kind, Principal};
 use common::report::{Boot, Digest, Entry, EntryHash, Head, Mark, Own, Phases, State};
 use common::target::TargetId;
 use gslb_dns::config::{self, Config};
-use gslb_dns::control::{Changes, Told};
+use gslb_dns::control::{Assigned, Behind, Changes, Told};
 use gslb_dns::health::board::Health;
 use gslb_dns::health::entries::{Moment, Ordered};
 use gslb_dns::ids::ServiceId;
 use gslb_dns::inbox::stream::{Change, Reception};
-use gslb_dns::keeper::{By, Keeper, Then, VERDICTS_FILE};
+use gslb_dns::judge::Now;
+use gslb_dns::keeper::{self, By, Desk, Keeper, Then, VERDICTS_FILE};
 use gslb_dns::locate::Client;
 use gslb_dns::metrics::Metrics;
 use gslb_dns::orders::OrderWords;
 use gslb_dns::snapshot::Snapshot;
 use gslb_dns::steer::Family;
 use jiff::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::yield_now;
 
 use files::Files;
 
@@ -100,17 +105,25 @@ impl Story {
     }
 
     fn www(&self) -> ServiceId {
+        self.service("www")
+    }
+
+    fn service(&self, begins: &str) -> ServiceId {
         let snapshot = self.keeper.published().load();
-        let is_www =
-            |id: &ServiceId| snapshot.world().service(*id).name.to_string().starts_with("www");
-        snapshot.world().service_ids().find(is_www).unwrap()
+        let is_it =
+            |id: &ServiceId| snapshot.world().service(*id).name.to_string().starts_with(begins);
+        snapshot.world().service_ids().find(is_it).unwrap()
     }
 
     /// What is looked at of one site of `www`.
     fn of_site(&self, candidate: usize) -> Vec<TargetId> {
+        self.of_candidate(self.www(), candidate)
+    }
+
+    fn of_candidate(&self, service: ServiceId, candidate: usize) -> Vec<TargetId> {
         let snapshot = self.keeper.published().load();
         let world = snapshot.world();
-        let watch = world.service(self.www()).watch.as_ref().unwrap();
+        let watch = world.service(service).watch.as_ref().unwrap();
         let targets = watch.candidates[candidate].iter().flat_map(|vip| &vip.targets);
         targets.map(|target| world.targets[*target].0).collect()
     }
@@ -135,8 +148,18 @@ impl Story {
         }
     }
 
-    /// A whole report each time.
     fn say(&mut self, vantage: usize, news: Vec<(TargetId, State)>) {
+        let (told, mut answered) = self.tell(vantage, news);
+        self.keeper.hear(vec![told], clocks(self.now));
+        assert!(matches!(answered.try_recv().unwrap(), Reception::Taken(_)));
+    }
+
+    /// A whole report each time.
+    fn tell(
+        &mut self,
+        vantage: usize,
+        news: Vec<(TargetId, State)>,
+    ) -> (Told, oneshot::Receiver<Reception>) {
         let said = &mut self.said[vantage];
         said.retain(|(target, _)| !news.iter().any(|(other, _)| other == target));
         said.extend(news);
@@ -164,9 +187,8 @@ impl Story {
         // Its clock goes on as ours does: what began once began then.
         let elapsed = clocks(self.now).monotonic - clocks(self.began).monotonic;
         let head = Head { now: BEGINNING + elapsed, ..head(VANTAGES[vantage], self.seq, digest) };
-        let (answer, mut answered) = oneshot::channel();
-        self.keeper.hear(vec![Told { producer, head, changes, answer }], clocks(self.now));
-        assert!(matches!(answered.try_recv().unwrap(), Reception::Taken(_)));
+        let (answer, answered) = oneshot::channel();
+        (Told { producer, head, changes, answer }, answered)
     }
 
     fn anew(&self) -> Snapshot {
@@ -177,7 +199,7 @@ impl Story {
         Snapshot::new(ground, board)
     }
 
-    /// What answers is what would be made of it from nothing; until the next turn, for other reasons perhaps.
+    /// What answers is what would be made of it from nothing; for a while, for other reasons perhaps.
     fn check(&self) {
         let (running, anew) = (self.keeper.published().load(), self.anew());
         assert_eq!(anew.board.digest, running.board.digest);
@@ -301,4 +323,110 @@ fn what_is_told_right_before_a_stop_is_known_after_it() {
         );
         assert_eq!(answered.try_recv().unwrap(), Reception::Behind(Mark { inc: 1, seq }));
     }
+}
+
+#[test]
+fn who_was_fit_last_does_not_depend_on_when_the_keeper_looks() {
+    let boards = [false, true].map(|looks| {
+        let mut story = Story::begin();
+        let api = story.service("api");
+        let (iad, fra) = (story.of_candidate(api, 0), story.of_candidate(api, 1));
+        story.all_say(&iad, State::Down);
+        if looks {
+            story.keeper.turn(clocks(story.now));
+        }
+        story.all_say(&fra, State::Down);
+        let snapshot = story.keeper.published().load();
+        let api = snapshot.board.of_service(api);
+        assert!(!api.has_fit());
+        // It was fra.
+        assert_eq!(api.last_known.iter().collect::<Vec<_>>(), [1]);
+        snapshot.board.digest
+    });
+    assert_eq!(boards[0], boards[1]);
+}
+
+#[test]
+fn a_vantage_that_left_the_world_and_is_named_again_has_said_nothing() {
+    let mut story = Story::begin();
+    let standings = |story: &Story| {
+        let vantages = story.keeper.vantages(clocks(story.now));
+        vantages.into_iter().map(|seen| (seen.standing, seen.up)).collect::<Vec<_>>()
+    };
+    let before = standings(&story);
+    assert!(before[2].1 > 0);
+    for world in [WORLD.replace("[vantage.nyc]\n", ""), WORLD.to_owned()] {
+        story.files.put("world.toml", &world);
+        let next = config::load(&story.files.node()).and_then(Config::prepare);
+        story.keeper.adopt(next.ok().unwrap(), &By::signal(), clocks(story.now));
+    }
+    let after = standings(&story);
+    assert_eq!(after[..2], before[..2]);
+    assert_eq!(after[2], ("never_heard", 0));
+    story.say(2, vec![]);
+    assert_eq!(standings(&story), before);
+}
+
+/// Seconds since 1970, for a keeper that runs by itself.
+static CLOCK: AtomicI64 = AtomicI64::new(0);
+/// Whoever asks for the time waits, as for a disk.
+static STANDS_STILL: AtomicBool = AtomicBool::new(false);
+static SOMEBODY_WAITS: AtomicBool = AtomicBool::new(false);
+
+fn clock() -> Now {
+    while STANDS_STILL.load(SeqCst) {
+        SOMEBODY_WAITS.store(true, SeqCst);
+        thread::yield_now();
+    }
+    clocks(Timestamp::from_second(CLOCK.load(SeqCst)).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_told_while_the_keeper_stood_still_is_heard_before_it_is_found_silent() {
+    let mut story = Story::begin();
+    story.pass(5);
+    let rounds: Vec<Vec<_>> =
+        (0..8).map(|_| (0..VANTAGES.len()).map(|one| story.tell(one, vec![])).collect()).collect();
+    let Story { files, keeper, now, .. } = story;
+    CLOCK.store(now.as_second(), SeqCst);
+    let published = keeper.published().clone();
+    let before = published.load().board.number;
+    let (told, reports) = mpsc::channel(VANTAGES.len());
+    let (heard, shown) = (mpsc::channel(1).1, watch::channel(Arc::default()).0);
+    let assigned = Assigned::of(published.load().world());
+    let assigned = watch::channel(Arc::new(assigned)).0;
+    let behind = Behind { assigned, told: reports, shown, heard };
+    let (desk, questions) = Desk::new();
+    let (stop, stopping) = watch::channel(false);
+    let certificates = Arc::new(Notify::new());
+    let file = files.node();
+    let keeping =
+        keeper::keep(keeper, file, questions, Some(behind), clock, certificates, stopping);
+    let keeping = tokio::spawn(keeping);
+    for round in rounds {
+        SOMEBODY_WAITS.store(false, SeqCst);
+        STANDS_STILL.store(true, SeqCst);
+        let asking = tokio::spawn({
+            let desk = desk.clone();
+            async move { desk.status().await }
+        });
+        while !SOMEBODY_WAITS.load(SeqCst) {
+            yield_now().await;
+        }
+        let mut answers = vec![];
+        for (report, answered) in round {
+            told.send(report).await.unwrap();
+            answers.push(answered);
+        }
+        // Longer than any report holds.
+        CLOCK.fetch_add(11, SeqCst);
+        STANDS_STILL.store(false, SeqCst);
+        asking.await.unwrap().unwrap();
+        for answered in answers {
+            assert!(matches!(answered.await.unwrap(), Reception::Taken(_)));
+        }
+    }
+    assert_eq!(published.load().board.number, before);
+    stop.send_replace(true);
+    keeping.await.unwrap();
 }
