@@ -4,8 +4,8 @@
 //!                                                 └──▶ listing, for people
 //!
 //! A board is worth lines when something differs on which answers depend: health, duty, weight, the share taken, the
-//! addresses struck of some site, what regions have lost of it, how short its answers live, or the world; or what was ordered, and by whom. Other counts of vantages that come
-//! to the same are not. So every digest that was ever answered from can be made again from what is kept. Pure.
+//! addresses struck of some site, what regions have lost of it, how short its answers live, or the world; or what was
+//! ordered, and by whom. Other counts of vantages that come to the same are not. So every digest that was ever answered from can be made again from what is kept. Pure.
 
 mod diff;
 mod listing;

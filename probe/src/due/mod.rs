@@ -165,7 +165,7 @@ impl Due {
         Some(Begun { target, late: now - at })
     }
 
-    /// Whether the result of a look counts. `planned` has to follow.
+    /// Whether the result of a look counts. `plan` has to follow.
     pub fn end(&mut self, target: TargetId) -> Result {
         match (self.running.get(&target), self.targets.get(&target)) {
             (None, _) | (_, None) => Result::Gone,
