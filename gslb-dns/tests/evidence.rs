@@ -28,7 +28,7 @@ use gslb_dns::keeper::{self, By, Desk, Keeper, Then, VERDICTS_FILE};
 use gslb_dns::locate::Client;
 use gslb_dns::metrics::Metrics;
 use gslb_dns::orders::OrderWords;
-use gslb_dns::snapshot::Snapshot;
+use gslb_dns::snapshot::{Chosen, Snapshot};
 use gslb_dns::steer::Family;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -61,6 +61,7 @@ quorum = { down = 0.6, up = 0.6, vantages = 2, domains = 2, max_removed = 0.5 }
 when_all_down = "last-known"
 [service."api.example.com"]
 sites = ["iad", "fra"]
+steer = ["failover"]
 check = ["web"]
 quorum = { down = 0.6, up = 0.6, vantages = 2, domains = 2, max_removed = 1.0 }
 when_all_down = "open"
@@ -344,6 +345,30 @@ fn who_was_fit_last_does_not_depend_on_when_the_keeper_looks() {
         snapshot.board.digest
     });
     assert_eq!(boards[0], boards[1]);
+}
+
+#[test]
+fn where_all_are_down_and_answered_all_the_same_the_policy_decides() {
+    let mut story = Story::begin();
+    let api = story.service("api");
+    let check = |story: &Story, expected: u8| {
+        let snapshot = story.keeper.published().load();
+        for network in 0..64 {
+            let client = Client::resolver(IpAddr::from([9, 9, network, 1]));
+            let Chosen::Sites(choice) = snapshot.decide(api, Family::V4, &client, 7).chosen else {
+                panic!("{network}: nobody");
+            };
+            assert_eq!(&choice.taken[..], [expected], "{network}");
+        }
+    };
+    check(&story, 0);
+    for candidate in [0, 1] {
+        let site = story.of_candidate(api, candidate);
+        story.all_say(&site, State::Down);
+        // The first alone is down, then both: its clients are sent there as if it were up.
+        check(&story, 1 - candidate as u8);
+    }
+    assert!(!story.keeper.published().load().board.of_service(api).has_fit());
 }
 
 #[test]

@@ -215,7 +215,12 @@ fn view(now: Duration, addresses: &[Address], ttl: Ttl) -> View {
         why: (told(now, &lead.judged, struck.len()) + held).into(),
         struck: struck.into(),
         lost: [].into(),
-        admit: admit(now, addresses, ttl.max),
+        // Who is down takes nobody by being struck. Where everybody is and is answered all the same, the policy decides
+        // as if they were up.
+        admit: match health {
+            Health::Down => Admit::ALL,
+            Health::Up | Health::Unknown => admit(now, addresses, ttl.max),
+        },
         halvings: down_in.map_or(0, |within| ttl.halvings(within)),
         is_held_in,
     }

@@ -40,9 +40,9 @@ fn check(words: &str, orders: &[&str], expected: &str) {
 
 #[test]
 fn who_is_forced_up_takes_its_clients_whatever_is_seen_of_it() {
-    check("abc:fra!", &[], "down*0");
+    check("abc:fra!", &[], "down*1");
     check("abc:fra!", &["up"], "up*1");
-    check("abc:fra!", &["up", "unforce"], "down*0");
+    check("abc:fra!", &["up", "unforce"], "down*1");
     // On its way back, and after it has flapped.
     check("abc:fra! 5s abc:fra+", &[], "up*0.25");
     check("abc:fra! 5s abc:fra+", &["up"], "up*1");
