@@ -155,8 +155,8 @@ enum Woken {
 }
 
 /// Reports that come so soon after others are heard together: the first is heard at once, and of hundreds a second each
-/// waits this long at most, less than half of what evidence may take to become an answer.
-const GATHERED: Duration = Duration::from_millis(40);
+/// waits this long at most, of the hundred that evidence may take to become an answer.
+const GATHERED: Duration = Duration::from_millis(60);
 
 /// Lets the keeper look at files and time twice a second, answers what is asked of it, and has it take
 /// another world when one is asked for. Whoever keeps the certificates is told of it then.
