@@ -114,6 +114,10 @@ const PROBE_ARROWS: &[(&str, &str)] = &[
     ("trust", "asked config metrics renewal report"),
     ("run", "admin asked config dice look metrics report rounds seen state_dir status trust"),
 ];
+/// The same for `site-agent/src`.
+const AGENT_ARROWS: &[(&str, &str)] = &[("rules", "")];
+/// The same of `site-agent/src`.
+const AGENT_PURE: &[&str] = &["rules"];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
     &["seen", "answer", "asked", "due", "judge", "blind", "rounds", "renewal"];
@@ -181,7 +185,7 @@ fn top() -> PathBuf {
 
 fn sources() -> Vec<Source> {
     let mut sources = vec![];
-    for package in ["common", "geoip", "gslb-dns", "probe", "deploy", "tests"] {
+    for package in ["common", "geoip", "gslb-dns", "probe", "site-agent", "deploy", "tests"] {
         collect(&top().join(package), &mut sources);
     }
     assert!(sources.len() > 100, "{} files: is this the right place?", sources.len());
@@ -215,9 +219,10 @@ struct Rooms {
     pure: &'static [&'static str],
 }
 
-const DAEMONS: [Rooms; 2] = [
+const DAEMONS: [Rooms; 3] = [
     Rooms { folder: "gslb-dns/src/", arrows: ARROWS, pure: PURE },
     Rooms { folder: "probe/src/", arrows: PROBE_ARROWS, pure: PROBE_PURE },
+    Rooms { folder: "site-agent/src/", arrows: AGENT_ARROWS, pure: AGENT_PURE },
 ];
 
 /// The rooms' files, each with its room's name.

@@ -1,0 +1,3 @@
+//! The balancer of one site: a proxy for HTTP and TCP, checks of its backends, and the report of its capacity.
+
+pub mod rules;
