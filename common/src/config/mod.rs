@@ -7,6 +7,7 @@
 
 pub mod closest;
 pub mod problems;
+mod quoted;
 pub mod read;
 pub mod settle;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use super::quoted;
 use crate::bounded;
 
 /// Octets of a configuration file: far more than anybody writes, far less than would hurt.
@@ -255,6 +256,14 @@ impl Spot {
     pub fn item(&self, index: usize, span: Range<usize>) -> Spot {
         let key = format!("{}[{index}]", self.key);
         Spot { source: self.source.clone(), span, key: key.into() }
+    }
+
+    /// A part of the string that stands here, by octets of what it says; all of it if that cannot be told.
+    pub fn part(&self, part: Range<usize>) -> Spot {
+        let written = &self.source.text[self.span.clone()];
+        let span = quoted::place(written, part)
+            .map_or(self.span.clone(), |at| self.span.start + at.start..self.span.start + at.end);
+        Spot { span, ..self.clone() }
     }
 
     /// That the same thing stands at both: told of the later one.
