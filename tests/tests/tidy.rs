@@ -115,9 +115,9 @@ const PROBE_ARROWS: &[(&str, &str)] = &[
     ("run", "admin asked config dice look metrics report rounds seen state_dir status trust"),
 ];
 /// The same for `site-agent/src`.
-const AGENT_ARROWS: &[(&str, &str)] = &[("rules", "")];
+const AGENT_ARROWS: &[(&str, &str)] = &[("rules", ""), ("site", "rules"), ("route", "rules site")];
 /// The same of `site-agent/src`.
-const AGENT_PURE: &[&str] = &["rules"];
+const AGENT_PURE: &[&str] = &["rules", "site", "route"];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
     &["seen", "answer", "asked", "due", "judge", "blind", "rounds", "renewal"];

@@ -69,12 +69,17 @@ impl Fact {
 }
 
 /// The name alone: no port, no final dot.
-pub fn host_name(host: &[u8]) -> &[u8] {
+fn host_name(host: &[u8]) -> &[u8] {
+    without_dot(without_port(host))
+}
+
+/// Of `Host` or `:authority`: what stands before the port.
+pub fn without_port(host: &[u8]) -> &[u8] {
     let end = match host.first() {
         Some(b'[') => host.iter().position(|octet| *octet == b']').map(|bracket| bracket + 1),
         _ => host.iter().position(|octet| *octet == b':'),
     };
-    without_dot(&host[..end.unwrap_or(host.len())])
+    &host[..end.unwrap_or(host.len())]
 }
 
 fn without_dot(name: &[u8]) -> &[u8] {

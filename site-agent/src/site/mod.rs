@@ -1,0 +1,83 @@
+//! The model: what the balancer of one site is told, checked and resolved. Names have become ids, what was left out is
+//! filled in, and what cannot be cannot be written.
+//!
+//! Filled by `config`, read by every other room. Types only.
+
+mod frontend;
+mod pool;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use common::mtls::Files;
+use common::principal::Principal;
+
+pub use self::frontend::{
+    AccessLog, Action, Alpn, Certificate, ClientTimeouts, ClientVerify, DenyStatus, Frontend, Hsts,
+    Limits, LogFormat, LogTarget, MinVersion, RedirectCode, Routing, Rule, ServerNameSource, Tls,
+};
+pub use self::pool::{
+    AgentCheck, Algorithm, Balance, Breaker, Capacity, ErrorPage, HttpVersion, LoadBound, Pool,
+    ProxyVersion, Queue, Retry, RetryOn, Server, ServerCheck, ServerTimeouts, ServerTls, Share,
+    Weight,
+};
+pub use crate::rules::Mode;
+
+/// Which of a site's frontends: an index into [`Site::frontends`].
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct FrontendId(pub usize);
+
+/// Which of a site's pools: an index into [`Site::pools`].
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PoolId(pub usize);
+
+/// Which of a pool's servers: an index into [`Pool::servers`].
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ServerId(pub usize);
+
+/// All that runs.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub agent: Option<Agent>,
+    /// Where the admin door is.
+    pub admin: Option<SocketAddr>,
+    /// By name.
+    pub frontends: Vec<Frontend>,
+    /// By name.
+    pub pools: Vec<Pool>,
+}
+
+/// Who we are.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    pub name: Arc<str>,
+    /// As it is called in the name servers' world.
+    pub site: Arc<str>,
+    /// `None` for a balancer that tells nobody.
+    pub reporting: Option<Reporting>,
+}
+
+/// Whom we tell, and by which certificate they believe us.
+#[derive(Clone, Debug)]
+pub struct Reporting {
+    pub servers: Vec<NameServer>,
+    pub files: Files,
+    pub principal: Principal,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NameServer {
+    pub address: SocketAddr,
+    /// As in its certificate.
+    pub name: Arc<str>,
+}
+
+impl Site {
+    pub fn frontend(&self, id: FrontendId) -> &Frontend {
+        &self.frontends[id.0]
+    }
+
+    pub fn pool(&self, id: PoolId) -> &Pool {
+        &self.pools[id.0]
+    }
+}
