@@ -1,5 +1,6 @@
 //! The balancer of one site: a proxy for HTTP and TCP, checks of its backends, and the report of its capacity.
 
+pub mod config;
 pub mod route;
 pub mod rules;
 pub mod site;

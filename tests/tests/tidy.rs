@@ -115,7 +115,8 @@ const PROBE_ARROWS: &[(&str, &str)] = &[
     ("run", "admin asked config dice look metrics report rounds seen state_dir status trust"),
 ];
 /// The same for `site-agent/src`.
-const AGENT_ARROWS: &[(&str, &str)] = &[("rules", ""), ("site", "rules"), ("route", "rules site")];
+const AGENT_ARROWS: &[(&str, &str)] =
+    &[("rules", ""), ("site", "rules"), ("route", "rules site"), ("config", "rules site")];
 /// The same of `site-agent/src`.
 const AGENT_PURE: &[&str] = &["rules", "site", "route"];
 /// The same of `probe/src`.

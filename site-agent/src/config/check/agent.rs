@@ -1,0 +1,141 @@
+//! Who we are, whom we tell, and whether our certificate says the same.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::config::problems::{Problem, Spot};
+use common::config::read::{At, List};
+use common::mtls::{Credentials, Files};
+use common::principal::{self, Principal};
+
+use super::Judge;
+use crate::config::{MOST_NAME_SERVERS, file};
+use crate::site::{Agent, NameServer, Reporting};
+
+pub fn agent(raw: file::Agent, judge: &mut Judge<'_>) -> Option<Agent> {
+    let file::Agent { name, site, report_to, ca, certificate, key } = raw;
+    let (report_to, ca, certificate, key) = (report_to?, ca?, certificate?, key?);
+    let (name, site) = (name?, site?);
+    let named = judge.one(principal_name(&name));
+    if site.value.is_empty() {
+        judge.problems.add(site.spot.problem("is empty (expected the site's name in world.toml)"));
+    }
+    let reporting = match (report_to, ca, certificate, key) {
+        (None, None, None, None) => None,
+        (Some(report_to), Some(ca), Some(certificate), Some(key)) => {
+            let shown = shown(&ca, &certificate, &key, judge);
+            let principal = shown.as_ref().map(|(_, principal)| principal);
+            if let Some(principal) = principal.filter(|principal| *principal.name != *name.value) {
+                judge.problems.add(name.spot.problem(format!(
+                    "found {:?}, expected {:?}: the certificate is of {principal}, and that is what name servers \
+                     believe",
+                    name.value, principal.name
+                )));
+            }
+            let servers = name_servers(&report_to, principal, judge)?;
+            let (files, principal) = shown?;
+            Some(Reporting { servers, files, principal })
+        }
+        some => {
+            judge.problems.add(incomplete(&name.spot, some));
+            return None;
+        }
+    };
+    named?;
+    Some(Agent { name: Arc::from(&*name.value), site: Arc::from(&*site.value), reporting })
+}
+
+type Keys = (
+    Option<At<List<At<file::ReportTo>>>>,
+    Option<At<String>>,
+    Option<At<String>>,
+    Option<At<String>>,
+);
+
+/// Some of what it takes to be believed, and not all.
+fn incomplete(name: &Spot, (report_to, ca, certificate, key): Keys) -> Problem {
+    let there = [
+        ("report_to", report_to.map(|at| at.spot)),
+        ("ca", ca.map(|at| at.spot)),
+        ("certificate", certificate.map(|at| at.spot)),
+        ("key", key.map(|at| at.spot)),
+    ];
+    let missing: Vec<&str> =
+        there.iter().filter(|(_, spot)| spot.is_none()).map(|(key, _)| *key).collect();
+    let first = there.iter().find_map(|(_, spot)| spot.as_ref()).unwrap_or(name);
+    first.problem(format!(
+        "needs {} beside it: name servers believe a certificate; without all of report_to, ca, certificate and key \
+         nothing is reported",
+        missing.join(" and ")
+    ))
+}
+
+/// Of whichever cluster: the name is at fault.
+fn principal_name(name: &At<String>) -> Result<(), Problem> {
+    let principal = Principal::new("any", principal::Kind::Agent, &name.value);
+    principal.map(drop).map_err(|error| name.spot.problem(error.to_string()))
+}
+
+/// What we show name servers, and who we are by that.
+fn shown(
+    ca: &At<String>,
+    certificate: &At<String>,
+    key: &At<String>,
+    judge: &mut Judge<'_>,
+) -> Option<(Files, Principal)> {
+    let all: [(&At<String>, Option<PathBuf>); 3] =
+        [ca, certificate, key].map(|written| (written, judge.path(written)));
+    let [ca_path, certificate_path, key_path] = all.each_ref().map(|(_, path)| path.clone());
+    let files = Files { ca: ca_path?, certificate: certificate_path?, key: key_path?, crl: None };
+    let read = Credentials::read(&files).map_err(|error| {
+        let found = all.iter().find(|(_, path)| path.as_ref() == Some(&error.file));
+        found.map_or(&certificate.spot, |(written, _)| &written.spot).problem(error.to_string())
+    });
+    let principal = judge.one(read)?.principal().clone();
+    if principal.kind != principal::Kind::Agent {
+        return judge.wrong(
+            &certificate.spot,
+            format!(
+                "is of {principal}, expected that of an agent: gslb://{}/agent/NAME",
+                principal.cluster
+            ),
+        );
+    }
+    Some((files, principal))
+}
+
+fn name_servers(
+    report_to: &At<List<At<file::ReportTo>>>,
+    principal: Option<&Principal>,
+    judge: &mut Judge<'_>,
+) -> Option<Vec<NameServer>> {
+    let At { value: list, spot } = report_to;
+    if list.is_empty() || list.len() > MOST_NAME_SERVERS {
+        let message = format!(
+            "found {} name servers, expected 1 to {MOST_NAME_SERVERS}, each as {{ address = \"192.0.2.1:8453\", \
+             name = \"dns1\" }}",
+            list.len()
+        );
+        return judge.wrong(spot, message);
+    }
+    let mut names: BTreeMap<&str, &Spot> = BTreeMap::new();
+    let mut addresses: BTreeMap<SocketAddr, &Spot> = BTreeMap::new();
+    let mut servers = Vec::new();
+    for At { value: file::ReportTo { address, name }, spot: _ } in list.iter().flatten() {
+        let (Some(address), Some(name)) = (address, name) else { continue };
+        let cluster = principal.map_or("any", |principal| &principal.cluster);
+        if let Err(error) = Principal::new(cluster, principal::Kind::Dns, &name.value) {
+            judge.problems.add(name.spot.problem(error.to_string()));
+        }
+        if let Some(first) = names.insert(&name.value, &name.spot) {
+            judge.problems.add(name.spot.twice(first, format!("{:?}", name.value)));
+        }
+        if let Some(first) = addresses.insert(address.value, &address.spot) {
+            judge.problems.add(address.spot.twice(first, address.value));
+        }
+        servers.push(NameServer { address: address.value, name: name.value.as_str().into() });
+    }
+    (servers.len() == list.len()).then_some(servers)
+}

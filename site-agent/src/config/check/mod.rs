@@ -1,0 +1,132 @@
+//! Judges what `file` holds and turns it into a `Site`: names become ids, defaults are filled in, and every problem is
+//! told.
+//!
+//! agent · (health ─▶ server ─▶ pool) ─▶ (tls · rules ─▶ frontend) ─▶ site
+
+mod agent;
+mod bounds;
+mod frontend;
+mod health;
+mod names;
+mod pool;
+mod rules;
+mod server;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use common::config::problems::{Problem, Problems, Severity, Spot};
+use common::config::read::{At, Document};
+use common::config::settle::{self, or};
+
+use self::names::Names;
+use super::file;
+use crate::site::{Mode, Site};
+
+/// What every judgement needs: where paths start from, and whom to tell.
+struct Judge<'j> {
+    dir: &'j Path,
+    problems: &'j mut Problems,
+    warnings: &'j mut Problems,
+}
+
+/// Turns `site.toml` and the files it names into what runs. `None` if anything is wrong.
+pub fn site(
+    document: &Document<'_>,
+    file: &Path,
+    problems: &mut Problems,
+    warnings: &mut Problems,
+) -> Option<Site> {
+    let file::Site { agent, admin, frontend, pool } = document.read(problems)?;
+    // Paths in a file start from its folder.
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let judge = &mut Judge { dir, problems, warnings };
+    let agent = or(agent, None, |agent| agent::agent(agent, judge).map(Some));
+    let admin = or(admin, None, |file::Admin { listen }| Some(Some(listen?)));
+    let pool = or(pool, None, |pools| Some(Some(pools)))?.unwrap_or_default();
+    let frontend = or(frontend, None, |frontends| Some(Some(frontends)))?.unwrap_or_default();
+    names::bounded(&pool, judge)?;
+    names::bounded(&frontend, judge)?;
+    let names = Names::of(&pool);
+    // A name and mode are known of a pool with which something is wrong, too.
+    let (mut pools, mut modes) = (vec![], vec![]);
+    let spots: Vec<Spot> = pool.0.iter().map(|(name, _)| name.spot.clone()).collect();
+    for (name, raw) in pool.0 {
+        judge.name(&name);
+        let mode = raw.as_ref().and_then(|raw| or_default(&raw.value.mode));
+        modes.push(mode);
+        pools.push(raw.and_then(|raw| pool::pool(&name, raw, judge)));
+    }
+    let mut known = frontend::Known {
+        names: &names,
+        modes: &modes,
+        used: vec![false; modes.len()],
+        taken: BTreeMap::new(),
+    };
+    if let Some(Some(admin)) = &admin {
+        known.taken.insert(admin.value, admin.spot.clone());
+    }
+    let mut frontends = vec![];
+    if frontend.0.is_empty() {
+        let message = "there is no frontend: add [frontend.NAME] with bind = [\"0.0.0.0:80\"] and pool = \"NAME\"";
+        judge.problems.add(Problem::of_file(file, message));
+    }
+    for (name, raw) in frontend.0 {
+        judge.name(&name);
+        frontends.push(raw.and_then(|raw| frontend::frontend(&name, raw, &mut known, judge)));
+    }
+    for (spot, _) in spots.iter().zip(&known.used).filter(|(_, is_used)| !**is_used) {
+        judge.warn(spot, "no frontend sends anything to this pool");
+    }
+    Some(Site {
+        agent: agent?,
+        admin: admin?.map(|admin| admin.value),
+        frontends: frontends.into_iter().collect::<Option<_>>()?,
+        pools: pools.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+/// `None` if it could not be read, which has been told.
+fn or_default(mode: &Option<Option<Mode>>) -> Option<Mode> {
+    mode.as_ref().map(|mode| mode.unwrap_or_default())
+}
+
+impl Judge<'_> {
+    fn wrong<T>(&mut self, spot: &Spot, message: impl Into<String>) -> Option<T> {
+        self.problems.add(spot.problem(message));
+        None
+    }
+
+    fn warn(&mut self, spot: &Spot, message: impl Into<String>) {
+        self.warnings.add(spot.problem(message).weighing(Severity::Warning));
+    }
+
+    fn one<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
+        self.problems.one(result)
+    }
+
+    fn path(&mut self, written: &At<String>) -> Option<PathBuf> {
+        self.problems.one(settle::path(written, self.dir))
+    }
+
+    /// Of a frontend, pool or server: it stands in logs and commands, between other words.
+    fn name(&mut self, name: &At<String>) -> bool {
+        let result = names::label(name);
+        self.problems.one(result).is_some()
+    }
+
+    /// That a key is there which only the other mode has.
+    fn only_http<T>(&mut self, what: &str, mode: Mode, raw: &Option<Option<At<T>>>) {
+        if let (Mode::Tcp, Some(Some(At { spot, .. }))) = (mode, raw) {
+            self.only_http_at(what, spot);
+        }
+    }
+
+    fn only_http_at(&mut self, what: &str, spot: &Spot) {
+        let message = format!(
+            "is of requests, and this {what} is of mode \"tcp\"; remove it, or make it mode = \"http\""
+        );
+        self.problems.add(spot.problem(message));
+    }
+}

@@ -1,0 +1,214 @@
+//! TLS of a frontend: certificates found, read and judged; whom of the clients to believe.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::bounded;
+use common::config::problems::{Problem, Spot};
+use common::config::read::At;
+use common::config::settle::or;
+use common::identity::{Fault, Identity, LONGEST_FILE, certificates, provider};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::server::WebPkiClientVerifier;
+
+use super::Judge;
+use crate::config::words::ClientVerifyWord;
+use crate::config::{MOST_CERTIFICATES, file};
+use crate::site::{Alpn, Certificate, ClientVerify, MinVersion, Mode, Tls};
+
+/// What names a certificate in a folder; a key beside it has `.key`.
+const EXTENSIONS: [&str; 2] = ["pem", "crt"];
+
+pub fn tls(raw: file::Tls, mode: Mode, judge: &mut Judge<'_>) -> Option<Tls> {
+    let file::Tls { certificates, alpn, min, client_ca, crl, client_verify } = raw;
+    let certificates = certificates.and_then(|list| found(list, judge));
+    if let Some(Some(alpn)) = &alpn
+        && mode == Mode::Tcp
+    {
+        judge.only_http_at("frontend", &alpn.spot);
+    }
+    let usual = match mode {
+        Mode::Http => vec![Alpn::H2, Alpn::Http1],
+        Mode::Tcp => vec![],
+    };
+    let alpn = or(alpn, usual, |list| protocols(&list, judge));
+    let min = or(min, MinVersion::Tls12, Some);
+    let client_verify = clients(client_ca?, crl?, client_verify?, judge);
+    Some(Tls { certificates: certificates?, alpn: alpn?, min: min?, client_verify: client_verify? })
+}
+
+/// Protocols, none of them twice.
+pub fn protocols(list: &At<Vec<Option<At<Alpn>>>>, judge: &mut Judge<'_>) -> Option<Vec<Alpn>> {
+    if list.value.is_empty() {
+        return judge.wrong(&list.spot, "is empty; list \"h2\" or \"http/1.1\", or remove it");
+    }
+    let mut protocols = vec![];
+    for At { value, spot } in list.value.iter().flatten() {
+        if protocols.contains(value) {
+            judge
+                .problems
+                .add(spot.problem(format!("{:?} is listed twice; remove one", value.as_str())));
+        }
+        protocols.push(*value);
+    }
+    (protocols.len() == list.value.len()).then_some(protocols)
+}
+
+/// Every certificate, in the order of the list; in a folder by name.
+fn found(list: At<file::Certificates>, judge: &mut Judge<'_>) -> Option<Vec<Certificate>> {
+    let At { value: file::Certificates(list), spot } = list;
+    if list.is_empty() {
+        return judge.wrong(&spot, "is empty: tls needs a certificate; name a folder or files");
+    }
+    let mut all = vec![];
+    let mut is_sound = true;
+    for written in &list {
+        let Some(written) = written else {
+            is_sound = false;
+            continue;
+        };
+        let path = judge.path(written)?;
+        let files = if path.is_dir() { in_folder(&path, &written.spot) } else { Ok(vec![path]) };
+        let Some(files) = judge.one(files) else {
+            is_sound = false;
+            continue;
+        };
+        for file in files {
+            let read = judge.one(certificate(file, &written.spot));
+            is_sound &= read.is_some();
+            all.extend(read);
+        }
+    }
+    if all.len() > MOST_CERTIFICATES {
+        let message = format!("{} certificates, expected at most {MOST_CERTIFICATES}", all.len());
+        return judge.wrong(&spot, message);
+    }
+    is_sound.then_some(all)
+}
+
+fn in_folder(folder: &Path, spot: &Spot) -> Result<Vec<PathBuf>, Problem> {
+    let shown = folder.display();
+    let cannot = |error| spot.problem(format!("{shown} cannot be read: {error}"));
+    let mut files = vec![];
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        let message = format!(
+            "{shown} holds no certificate: expected files named .pem or .crt, each with its key within or beside it \
+             as .key"
+        );
+        return Err(spot.problem(message));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A chain whose key is in the same file, or beside it.
+fn certificate(chain: PathBuf, spot: &Spot) -> Result<Certificate, Problem> {
+    let beside = chain.with_extension("key");
+    let key = if beside.is_file() { beside.clone() } else { chain.clone() };
+    match Identity::read(&chain, &key) {
+        Ok(_) => Ok(Certificate { chain, key }),
+        Err(Fault::Certificate(why)) => Err(spot.problem(format!("{} {why}", chain.display()))),
+        Err(Fault::Key(why)) if key == chain => Err(spot.problem(format!(
+            "{} {why}; put the key into the same file, or beside it as {}",
+            chain.display(),
+            beside.display()
+        ))),
+        Err(Fault::Key(why)) => Err(spot.problem(format!("{} {why}", key.display()))),
+    }
+}
+
+fn clients(
+    ca: Option<At<String>>,
+    crl: Option<At<String>>,
+    verify: Option<At<ClientVerifyWord>>,
+    judge: &mut Judge<'_>,
+) -> Option<ClientVerify> {
+    let Some(ca) = ca else {
+        if let Some(crl) = crl {
+            judge
+                .problems
+                .add(crl.spot.problem("means nothing without client_ca; add it, or remove this"));
+            return None;
+        }
+        return match verify {
+            Some(At { value: ClientVerifyWord::Optional | ClientVerifyWord::Required, spot }) => {
+                judge.wrong(
+                    &spot,
+                    "needs client_ca beside it: whose certificates are to be believed?",
+                )
+            }
+            Some(At { value: ClientVerifyWord::None, .. }) | None => Some(ClientVerify::Nobody),
+        };
+    };
+    let (ca_path, crl_path) = (judge.path(&ca), crl.as_ref().map(|crl| judge.path(crl)));
+    let path = ca_path?;
+    let crl_path = match crl_path {
+        Some(path) => Some(path?),
+        None => None,
+    };
+    let judged = believed(&path, crl_path.as_deref()).map_err(|(file, why)| {
+        let spot = crl
+            .as_ref()
+            .filter(|_| Some(&*file) == crl_path.as_deref())
+            .map_or(&ca.spot, |at| &at.spot);
+        spot.problem(format!("{} {why}", file.display()))
+    });
+    judge.one(judged)?;
+    match verify.map(|at| (at.value, at.spot)) {
+        None | Some((ClientVerifyWord::Required, _)) => {
+            Some(ClientVerify::Required { ca: path, crl: crl_path })
+        }
+        Some((ClientVerifyWord::Optional, _)) => {
+            Some(ClientVerify::Optional { ca: path, crl: crl_path })
+        }
+        Some((ClientVerifyWord::None, spot)) => judge
+            .wrong(&spot, "stands beside client_ca, which then means nothing; keep one of them"),
+    }
+}
+
+/// Whether client certificates can be judged by these files; the error names one of them.
+fn believed(ca: &Path, crl: Option<&Path>) -> Result<(), (PathBuf, String)> {
+    let roots = roots(ca).map_err(|why| (ca.to_owned(), why))?;
+    let mut lists = vec![];
+    if let Some(crl) = crl {
+        let fault = |why: String| (crl.to_owned(), why);
+        let pem = read(crl).map_err(fault)?;
+        for list in CertificateRevocationListDer::pem_slice_iter(&pem) {
+            lists.push(list.map_err(|error| fault(format!("is damaged: {error}")))?);
+        }
+        if lists.is_empty() {
+            let why = "holds no revocation list (expected PEM: -----BEGIN X509 CRL-----)";
+            return Err(fault(why.to_owned()));
+        }
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .with_crls(lists)
+        .build()
+        .map(drop)
+        .map_err(|error| (crl.unwrap_or(ca).to_owned(), format!("cannot be used: {error}")))
+}
+
+/// The CAs of a PEM file; the error is the message without the path.
+pub fn roots(file: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for ca in certificates(&read(file)?)? {
+        roots
+            .add(ca)
+            .map_err(|error| format!("holds a certificate that cannot be read: {error}"))?;
+    }
+    Ok(roots)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    bounded::read_file(file, LONGEST_FILE).map_err(|error| format!("cannot be read: {error}"))
+}

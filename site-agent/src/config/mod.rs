@@ -1,0 +1,77 @@
+//! Reading `site.toml`, and judging it whole before anything trusts it.
+//!
+//! text ─▶ `common::config::read` ─▶ file ─▶ check ─▶ `site`     (problems from every step, all of them)
+//!
+//! Reads files when asked and nothing else: no socket, no clock.
+
+mod check;
+mod file;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use common::config::Colour;
+use common::config::problems::{Problem, Problems, Source};
+use common::config::read::Document;
+use common::mtls::Credentials;
+
+use crate::site::Site;
+
+/// Addresses of one frontend, servers of one pool, rules of one frontend: far more than anybody writes.
+pub const MOST_BINDS: usize = 64;
+pub const MOST_SERVERS: usize = 4096;
+pub const MOST_RULES: usize = 1024;
+/// Frontends, and pools.
+pub const MOST_NAMES: usize = 1024;
+/// Name servers of one agent: more than anybody runs for one zone.
+pub const MOST_NAME_SERVERS: usize = 32;
+/// Certificates of one frontend.
+pub const MOST_CERTIFICATES: usize = 10_000;
+/// Octets of an error page: it is held for as long as we run.
+pub const LARGEST_PAGE: u64 = 64 << 10;
+
+/// All that a site's balancer is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub file: PathBuf,
+    pub site: Site,
+    /// What is to be told of it though it is sound.
+    pub warnings: Problems,
+}
+
+/// Reads `site.toml` and the files that it names. Reports every problem.
+pub fn load(file: &Path) -> Result<Config, Problems> {
+    match Source::read(file) {
+        Ok(source) => read(&source, file),
+        Err(message) => {
+            let mut problems = Problems::default();
+            problems.add(Problem::of_file(file, message));
+            Err(problems)
+        }
+    }
+}
+
+/// Reads a site from text as if it stood in `dir` as `site.toml`.
+pub fn from_str(text: &str, dir: &Path) -> Result<Config, Problems> {
+    let file = dir.join("site.toml");
+    read(&Arc::new(Source::new(&file, text.to_owned())), &file)
+}
+
+fn read(source: &Arc<Source>, file: &Path) -> Result<Config, Problems> {
+    let (mut problems, mut warnings) = (Problems::default(), Problems::default());
+    let document = Document::parse(source, &mut problems);
+    let site = check::site(&document, file, &mut problems, &mut warnings);
+    problems.sort();
+    warnings.sort();
+    problems.or(site.map(|site| Config { file: file.to_owned(), site, warnings }))
+}
+
+impl Config {
+    /// What keeps name servers from believing us at that Unix time, in seconds.
+    pub fn doubts(&self, now: i64) -> Vec<String> {
+        let reporting = self.site.agent.iter().flat_map(|agent| &agent.reporting);
+        let credentials = reporting.flat_map(|reporting| Credentials::read(&reporting.files));
+        credentials.flat_map(|read| read.doubts(now)).map(|doubt| doubt.to_string()).collect()
+    }
+}
