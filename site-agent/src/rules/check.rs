@@ -51,7 +51,7 @@ impl Typed {
             Typed::Text(..) => format!("{written} is a string"),
             Typed::Src => format!("{written} is an address"),
             Typed::Port => format!("{written} is a number"),
-            Typed::Constant => described(written),
+            Typed::Constant => format!("found {}", described(written)),
         }
     }
 }

@@ -54,9 +54,8 @@ impl Parser<'_> {
         one: fn(&mut Self) -> Parsed,
         node: fn(Vec<Expression>) -> Node,
     ) -> Parsed {
-        let first = one(self)?;
-        let start = first.span.start;
-        let mut list = vec![first];
+        let start = self.span().start;
+        let mut list = vec![one(self)?];
         while self.take(between) {
             list.push(one(self)?);
         }
@@ -67,8 +66,8 @@ impl Parser<'_> {
     }
 
     fn comparison(&mut self) -> Parsed {
+        let start = self.span().start;
         let left = self.not()?;
-        let start = left.span.start;
         let whole = match self.peek() {
             Some(Token::Compare(comparison)) => {
                 let comparison = *comparison;
@@ -124,9 +123,7 @@ impl Parser<'_> {
                 self.at += 1;
                 let within = self.or()?;
                 self.close("&&, || or )")?;
-                // Parentheses are part of what they hold, for whoever shows it.
-                let span = start..self.tokens[self.at - 1].1.end;
-                return Ok(Expression { span, node: within.node });
+                return Ok(within);
             }
             Token::Name(name) => match name.as_str() {
                 "true" => Node::Bool(true),

@@ -208,7 +208,7 @@ fn kinds_have_to_fit() {
     refused("!src", " ^^^ src is an address, expected true or false; write src('10.0.0.0/8')");
     refused(
         "port && 'x'",
-        "^^^^ port is a number, expected true or false; compare it, such as port == 443\n        ^^^ the string 'x', expected true or false",
+        "^^^^ port is a number, expected true or false; compare it, such as port == 443\n        ^^^ found the string 'x', expected true or false",
     );
     refused(
         "host == 443",
@@ -251,6 +251,21 @@ fn kinds_have_to_fit() {
     refused(
         "src in (10)",
         "        ^^ found the number 10, expected a network such as '10.0.0.0/8' or an address",
+    );
+}
+
+#[test]
+fn marks_stand_under_what_is_wrong_and_not_under_parentheses() {
+    refused(
+        "!(((host)))",
+        "    ^^^^ host is a string, expected true or false; compare it, such as host == 'www.example.com'",
+    );
+    refused(
+        "is_tls && ((host) == (port))",
+        "           ^^^^^^^^^^^^^^^^ host is a string, and port is a number: they cannot be compared",
+    );
+    assert!(
+        told("(is_tls || (srx))", Mode::Http).starts_with("            ^^^ there is no srx here")
     );
 }
 
