@@ -379,59 +379,6 @@ fn an_agent_is_who_its_certificate_says() {
 }
 
 #[test]
-fn limits_of_lists_are_stated() {
-    let dir = tempfile::tempdir().unwrap();
-    let rules = |count: usize| {
-        let rule = "{ when = \"is_tls\", deny = 403 },";
-        format!(
-            "[frontend.web]\nbind = [\"0.0.0.0:80\"]\npool = \"web\"\nrules = [{}]\n{POOL}",
-            rule.repeat(count)
-        )
-    };
-    assert!(read(&dir, &rules(config::MOST_RULES)).is_ok());
-    assert_eq!(
-        read(&dir, &rules(config::MOST_RULES + 1)).unwrap_err(),
-        "site.toml:4: frontend.web.rules: has 1025 rules, expected at most 1024"
-    );
-    let servers = |count: usize| {
-        let server =
-            |port: usize| format!("{{ name = \"s{port}\", address = \"10.0.0.1:{}\" }},", port + 1);
-        let servers: String = (0..count).map(server).collect();
-        format!(
-            "[frontend.web]\nbind = [\"0.0.0.0:80\"]\npool = \"web\"\n[pool.web]\nservers = [{servers}]"
-        )
-    };
-    assert!(read(&dir, &servers(config::MOST_SERVERS)).is_ok());
-    assert!(
-        read(&dir, &servers(config::MOST_SERVERS + 1)).unwrap_err().contains("lists 4097 servers")
-    );
-    let binds = |count: usize| {
-        let bind: String = (0..count).map(|port| format!("\"0.0.0.0:{}\",", port + 1)).collect();
-        format!("[frontend.web]\nbind = [{bind}]\npool = \"web\"\n{POOL}")
-    };
-    assert!(read(&dir, &binds(config::MOST_BINDS)).is_ok());
-    assert!(read(&dir, &binds(config::MOST_BINDS + 1)).unwrap_err().contains("lists 65 addresses"));
-    let page = |octets: u64| {
-        fs::write(dir.path().join("503.html"), vec![b'a'; octets as usize]).unwrap();
-        format!(
-            "[frontend.web]\nbind = [\"0.0.0.0:80\"]\npool = \"web\"\n{POOL}error_pages = {{ 503 = \"503.html\" }}"
-        )
-    };
-    let config = read(&dir, &page(config::LARGEST_PAGE)).unwrap();
-    let page_read = config.site.pools[0].error_page(503).unwrap();
-    assert_eq!(
-        (page_read.body.len(), page_read.content_type),
-        (65_536, "text/html; charset=utf-8")
-    );
-    assert!(config.site.pools[0].error_page(502).is_none());
-    assert!(
-        read(&dir, &page(config::LARGEST_PAGE + 1))
-            .unwrap_err()
-            .ends_with("503.html cannot be read: larger than 65536 octets")
-    );
-}
-
-#[test]
 fn the_example_is_good() {
     let dir = tempfile::tempdir().unwrap();
     for folder in ["pki", "certs", "pages"] {

@@ -63,7 +63,7 @@ fn found(list: At<file::Certificates>, judge: &mut Judge<'_>) -> Option<Vec<Cert
     if list.is_empty() {
         return judge.wrong(&spot, "is empty: tls needs a certificate; name a folder or files");
     }
-    let mut all = vec![];
+    let mut files: Vec<(PathBuf, &Spot)> = vec![];
     let mut is_sound = true;
     for written in &list {
         let Some(written) = written else {
@@ -71,20 +71,20 @@ fn found(list: At<file::Certificates>, judge: &mut Judge<'_>) -> Option<Vec<Cert
             continue;
         };
         let path = judge.path(written)?;
-        let files = if path.is_dir() { in_folder(&path, &written.spot) } else { Ok(vec![path]) };
-        let Some(files) = judge.one(files) else {
-            is_sound = false;
-            continue;
-        };
-        for file in files {
-            let read = judge.one(certificate(file, &written.spot));
-            is_sound &= read.is_some();
-            all.extend(read);
-        }
+        let found = if path.is_dir() { in_folder(&path, &written.spot) } else { Ok(vec![path]) };
+        let found = judge.one(found);
+        is_sound &= found.is_some();
+        files.extend(found.into_iter().flatten().map(|file| (file, &written.spot)));
     }
-    if all.len() > MOST_CERTIFICATES {
-        let message = format!("{} certificates, expected at most {MOST_CERTIFICATES}", all.len());
+    if files.len() > MOST_CERTIFICATES {
+        let message = format!("{} certificates, expected at most {MOST_CERTIFICATES}", files.len());
         return judge.wrong(&spot, message);
+    }
+    let mut all = vec![];
+    for (file, spot) in files {
+        let read = judge.one(certificate(file, spot));
+        is_sound &= read.is_some();
+        all.extend(read);
     }
     is_sound.then_some(all)
 }
