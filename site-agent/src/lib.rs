@@ -1,6 +1,8 @@
 //! The balancer of one site: a proxy for HTTP and TCP, checks of its backends, and the report of its capacity.
 
+pub mod balance;
 pub mod config;
+pub mod ids;
 pub mod route;
 pub mod rules;
 pub mod site;

@@ -115,10 +115,16 @@ const PROBE_ARROWS: &[(&str, &str)] = &[
     ("run", "admin asked config dice look metrics report rounds seen state_dir status trust"),
 ];
 /// The same for `site-agent/src`.
-const AGENT_ARROWS: &[(&str, &str)] =
-    &[("rules", ""), ("site", "rules"), ("route", "rules site"), ("config", "rules site")];
+const AGENT_ARROWS: &[(&str, &str)] = &[
+    ("rules", ""),
+    ("site", "rules"),
+    ("route", "rules site"),
+    ("config", "rules site"),
+    ("ids", ""),
+    ("balance", "ids"),
+];
 /// The same of `site-agent/src`.
-const AGENT_PURE: &[&str] = &["rules", "site", "route"];
+const AGENT_PURE: &[&str] = &["rules", "site", "route", "ids", "balance"];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
     &["seen", "answer", "asked", "due", "judge", "blind", "rounds", "renewal"];
