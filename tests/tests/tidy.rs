@@ -122,9 +122,10 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("config", "rules site"),
     ("ids", ""),
     ("balance", "ids"),
+    ("backends", "balance ids"),
 ];
 /// The same of `site-agent/src`.
-const AGENT_PURE: &[&str] = &["rules", "site", "route", "ids", "balance"];
+const AGENT_PURE: &[&str] = &["rules", "site", "route", "ids", "balance", "backends"];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
     &["seen", "answer", "asked", "due", "judge", "blind", "rounds", "renewal"];
