@@ -4,6 +4,7 @@ pub mod backends;
 pub mod balance;
 pub mod config;
 pub mod ids;
+pub mod outlier;
 pub mod route;
 pub mod rules;
 pub mod site;

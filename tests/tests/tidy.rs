@@ -123,9 +123,10 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("ids", ""),
     ("balance", "ids"),
     ("backends", "balance ids"),
+    ("outlier", "ids"),
 ];
 /// The same of `site-agent/src`.
-const AGENT_PURE: &[&str] = &["rules", "site", "route", "ids", "balance", "backends"];
+const AGENT_PURE: &[&str] = &["rules", "site", "route", "ids", "balance", "backends", "outlier"];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
     &["seen", "answer", "asked", "due", "judge", "blind", "rounds", "renewal"];

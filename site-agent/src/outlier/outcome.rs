@@ -1,0 +1,67 @@
+//! What can come of a request, and which of it speaks against the server.
+
+/// What came of one request, or of one connection, to a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// A connection stands.
+    Connected,
+    /// It could not be made in time, or its TLS handshake failed.
+    NotConnected,
+    /// A response with this status.
+    Answered(u16),
+    /// The response did not come in time.
+    TimedOut,
+    /// The connection ended before the response.
+    Closed,
+    /// What came was no response.
+    Junk,
+}
+
+/// Which outcomes are errors.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Counts {
+    /// HAProxy's `observe layer4`: only whether connections stand. For TCP.
+    Connections,
+    /// Envoy's `consecutive_gateway_failure`: 502, 503, 504, and that no response came.
+    Gateway,
+    /// Envoy's `consecutive_5xx`: every 5xx, and that no response came.
+    ServerErrors,
+    /// HAProxy's `observe layer7`: any status but 100 to 499, 501 and 505, and that no response came.
+    Layer7,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Judged {
+    Error,
+    Success,
+    Nothing,
+}
+
+impl Counts {
+    pub fn judge(self, outcome: Outcome) -> Judged {
+        let is_error = |is_error| if is_error { Judged::Error } else { Judged::Success };
+        match (self, outcome) {
+            (_, Outcome::NotConnected) => Judged::Error,
+            (Counts::Connections, Outcome::Connected) => Judged::Success,
+            (
+                Counts::Connections,
+                Outcome::Answered(_) | Outcome::TimedOut | Outcome::Closed | Outcome::Junk,
+            ) => Judged::Nothing,
+            // That it stands says nothing of what will come over it.
+            (Counts::Gateway | Counts::ServerErrors | Counts::Layer7, Outcome::Connected) => {
+                Judged::Nothing
+            }
+            (
+                Counts::Gateway | Counts::ServerErrors | Counts::Layer7,
+                Outcome::TimedOut | Outcome::Closed | Outcome::Junk,
+            ) => Judged::Error,
+            (Counts::Gateway, Outcome::Answered(status)) => is_error((502..=504).contains(&status)),
+            (Counts::ServerErrors, Outcome::Answered(status)) => {
+                is_error((500..=599).contains(&status))
+            }
+            (Counts::Layer7, Outcome::Answered(status)) => {
+                is_error(!matches!(status, 100..=499 | 501 | 505))
+            }
+        }
+    }
+}
