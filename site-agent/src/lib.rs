@@ -8,3 +8,4 @@ pub mod outlier;
 pub mod route;
 pub mod rules;
 pub mod site;
+pub mod slots;

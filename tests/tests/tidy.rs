@@ -124,9 +124,11 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("balance", "ids"),
     ("backends", "balance ids"),
     ("outlier", "ids"),
+    ("slots", "ids"),
 ];
 /// The same of `site-agent/src`.
-const AGENT_PURE: &[&str] = &["rules", "site", "route", "ids", "balance", "backends", "outlier"];
+const AGENT_PURE: &[&str] =
+    &["rules", "site", "route", "ids", "balance", "backends", "outlier", "slots"];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
     &["seen", "answer", "asked", "due", "judge", "blind", "rounds", "renewal"];
