@@ -5,6 +5,7 @@ pub mod balance;
 pub mod config;
 pub mod ids;
 pub mod outlier;
+pub mod retry;
 pub mod route;
 pub mod rules;
 pub mod site;

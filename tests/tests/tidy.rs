@@ -125,10 +125,11 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("backends", "balance ids"),
     ("outlier", "ids"),
     ("slots", "ids"),
+    ("retry", ""),
 ];
 /// The same of `site-agent/src`.
 const AGENT_PURE: &[&str] =
-    &["rules", "site", "route", "ids", "balance", "backends", "outlier", "slots"];
+    &["rules", "site", "route", "ids", "balance", "backends", "outlier", "slots", "retry"];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
     &["seen", "answer", "asked", "due", "judge", "blind", "rounds", "renewal"];
