@@ -1,5 +1,6 @@
 //! The balancer of one site: a proxy for HTTP and TCP, checks of its backends, and the report of its capacity.
 
+pub mod agent_check;
 pub mod backends;
 pub mod balance;
 pub mod config;

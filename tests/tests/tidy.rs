@@ -126,10 +126,21 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("outlier", "ids"),
     ("slots", "ids"),
     ("retry", ""),
+    ("agent_check", "backends"),
 ];
 /// The same of `site-agent/src`.
-const AGENT_PURE: &[&str] =
-    &["rules", "site", "route", "ids", "balance", "backends", "outlier", "slots", "retry"];
+const AGENT_PURE: &[&str] = &[
+    "rules",
+    "site",
+    "route",
+    "ids",
+    "balance",
+    "backends",
+    "outlier",
+    "slots",
+    "retry",
+    "agent_check",
+];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
     &["seen", "answer", "asked", "due", "judge", "blind", "rounds", "renewal"];
