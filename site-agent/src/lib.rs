@@ -4,6 +4,7 @@ pub mod agent_check;
 pub mod backends;
 pub mod balance;
 pub mod config;
+pub mod head;
 pub mod ids;
 pub mod outlier;
 pub mod retry;

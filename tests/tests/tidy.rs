@@ -127,6 +127,7 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("slots", "ids"),
     ("retry", ""),
     ("agent_check", "backends"),
+    ("head", ""),
 ];
 /// The same of `site-agent/src`.
 const AGENT_PURE: &[&str] = &[
@@ -140,6 +141,7 @@ const AGENT_PURE: &[&str] = &[
     "slots",
     "retry",
     "agent_check",
+    "head",
 ];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
