@@ -7,6 +7,7 @@ pub mod config;
 pub mod head;
 pub mod ids;
 pub mod outlier;
+pub mod proxy_protocol;
 pub mod retry;
 pub mod route;
 pub mod rules;

@@ -128,6 +128,7 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("retry", ""),
     ("agent_check", "backends"),
     ("head", ""),
+    ("proxy_protocol", ""),
 ];
 /// The same of `site-agent/src`.
 const AGENT_PURE: &[&str] = &[
@@ -142,6 +143,7 @@ const AGENT_PURE: &[&str] = &[
     "retry",
     "agent_check",
     "head",
+    "proxy_protocol",
 ];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
