@@ -3,6 +3,7 @@
 pub mod agent_check;
 pub mod backends;
 pub mod balance;
+pub mod client;
 pub mod config;
 pub mod head;
 pub mod ids;

@@ -129,6 +129,7 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("agent_check", "backends"),
     ("head", ""),
     ("proxy_protocol", ""),
+    ("client", "head"),
 ];
 /// The same of `site-agent/src`.
 const AGENT_PURE: &[&str] = &[
@@ -144,6 +145,7 @@ const AGENT_PURE: &[&str] = &[
     "agent_check",
     "head",
     "proxy_protocol",
+    "client",
 ];
 /// The same of `probe/src`.
 const PROBE_PURE: &[&str] =
