@@ -38,6 +38,8 @@ pub struct Unwritable;
 pub struct Fields {
     octets: Vec<u8>,
     list: Vec<Field>,
+    /// Bits of the names that are there, or were: most heads have few, and then nothing is looked for.
+    seen: u16,
 }
 
 impl Fields {
@@ -146,6 +148,7 @@ impl Fields {
     pub(super) fn clear(&mut self) {
         self.list.clear();
         self.octets.clear();
+        self.seen = 0;
         if self.octets.capacity() > KEPT {
             self.octets.shrink_to(KEPT);
         }
@@ -157,7 +160,9 @@ impl Fields {
         let gap = &octets[colon..value.start as usize];
         let plain: &[u8] = if value.start == value.end { b":" } else { b": " };
         let is_plain = value.end == line.end && gap == plain;
-        self.list.push(Field { name, value, known: Known::of(name.of(octets)), is_plain });
+        let known = Known::of(name.of(octets));
+        self.seen |= known.bit();
+        self.list.push(Field { name, value, known, is_plain });
     }
 
     /// Has the octets where the fields stand.
@@ -183,28 +188,41 @@ impl Fields {
         Span::new(start, self.octets.len())
     }
 
+    /// Whether a field of this name may be there. If not, none is.
+    pub(super) fn may_have(&self, known: Known) -> bool {
+        self.seen & known.bit() != 0
+    }
+
     pub(super) fn known(&self) -> impl DoubleEndedIterator<Item = (Known, &[u8])> {
         self.list.iter().map(|field| (field.known, field.value.of(&self.octets)))
     }
 
     pub(super) fn has(&self, known: Known) -> bool {
-        self.list.iter().any(|field| field.known == known)
+        self.may_have(known) && self.list.iter().any(|field| field.known == known)
     }
 
     pub(super) fn first_known(&self, known: Known) -> Option<&[u8]> {
+        if !self.may_have(known) {
+            return None;
+        }
         let field = self.list.iter().find(|field| field.known == known)?;
         Some(field.value.of(&self.octets))
     }
 
     /// Where the value of Host stands, of which there may be one.
     pub(super) fn only_host(&self) -> Result<Option<Span>, Refusal> {
+        if !self.may_have(Known::Host) {
+            return Ok(None);
+        }
         let mut hosts = self.list.iter().filter(|field| field.known == Known::Host);
         let host = hosts.next().map(|field| field.value);
         if hosts.next().is_some() { Err(Refusal::ManyHosts) } else { Ok(host) }
     }
 
     pub(super) fn remove_known(&mut self, known: Known) {
-        self.list.retain(|field| field.known != known);
+        if self.may_have(known) {
+            self.list.retain(|field| field.known != known);
+        }
     }
 
     pub(super) fn retain_known(&mut self, mut keep: impl FnMut(Known, &[u8]) -> bool) {
@@ -235,10 +253,12 @@ impl Fields {
         let start = self.octets.len();
         line_of(name, value, &mut self.octets);
         let end = self.octets.len() - 2;
+        let known = Known::of(name);
+        self.seen |= known.bit();
         self.list.push(Field {
             name: Span::new(start, start + name.len()),
             value: Span::new(end - value.len(), end),
-            known: Known::of(name),
+            known,
             is_plain: true,
         });
     }

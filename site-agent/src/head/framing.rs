@@ -63,6 +63,9 @@ pub struct Framing {
 impl Framing {
     /// Judges the fields. A length with zeros in front is made one without: some read those as octal.
     pub fn of(version: Version, fields: &mut Fields, limits: &Limits) -> Result<Self, Refusal> {
+        if fields.may_have(Known::LookAlike) {
+            return Err(Refusal::FramingLookAlike);
+        }
         let (mut length, mut coding) = (None, None);
         let (mut close, mut keep_alive, mut upgrade, mut options) = (false, false, false, 0);
         for (known, value) in fields.known() {
@@ -118,7 +121,9 @@ impl Framing {
 }
 
 pub fn values_of(fields: &Fields, wanted: Known) -> impl Iterator<Item = &[u8]> {
-    fields.known().filter_map(move |(known, value)| (known == wanted).then_some(value))
+    let may_have = fields.may_have(wanted);
+    let all = fields.known().take(if may_have { fields.len() } else { 0 });
+    all.filter_map(move |(known, value)| (known == wanted).then_some(value))
 }
 
 pub fn content_length(value: &[u8]) -> Result<u64, Refusal> {

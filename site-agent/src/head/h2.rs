@@ -9,7 +9,7 @@ use http::{Method, StatusCode, request, response};
 
 use super::fields::Fields;
 use super::framing::{Body, Framing, Persistence};
-use super::name::{Known, looks_like_framing};
+use super::name::Known;
 use super::octets::{is_text, trim};
 use super::refusal::Refusal;
 use super::request::RequestHead;
@@ -51,13 +51,17 @@ impl RequestHead {
         self.version = Version::Http11;
         self.method = self.fields.add_octets(&[method]);
         self.target = self.fields.add_octets(&[path]);
+        let fields = std::mem::take(&mut self.fields);
+        let target = self.take_target_apart(fields.octets());
+        self.fields = fields;
+        target?;
+        if matches!(self.form, Form::Absolute(_)) {
+            return Err(Refusal::Target);
+        }
         let host = host_of(authority, &parts.headers)?;
         self.fields.push(b"Host", host);
         add(&mut self.fields, &parts.headers, limits)?;
         self.judge(limits)?;
-        if matches!(self.form, Form::Absolute(_)) {
-            return Err(Refusal::Target);
-        }
         let has_content = [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method);
         match (stream, self.body) {
             (Stream::Ended, Body::Length(length)) if length > 0 => {
@@ -115,9 +119,6 @@ impl ResponseHead {
         let reason = parts.status.canonical_reason().unwrap_or_default();
         self.reason = self.fields.add_octets(&[reason.as_bytes()]);
         add(&mut self.fields, &parts.headers, limits)?;
-        if self.fields.iter().any(|(name, _)| looks_like_framing(name)) {
-            return Err(Refusal::FramingLookAlike);
-        }
         self.framing = Framing::of(self.version, &mut self.fields, limits)?;
         match (stream, self.framing.length) {
             (Stream::Ended, None) => self.framing.length = Some(0),

@@ -6,6 +6,8 @@ macro_rules! known {
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub enum Known {
             $($variant,)*
+            /// What a gateway that writes `-` as `_` could take for a field that frames the body.
+            LookAlike,
             Other,
         }
 
@@ -15,7 +17,12 @@ macro_rules! known {
                 $(if name.len() == $name.len() && name.eq_ignore_ascii_case($name) {
                     return Self::$variant;
                 })*
-                Self::Other
+                if looks_like_framing(name) { Self::LookAlike } else { Self::Other }
+            }
+
+            /// A bit of its own, for a set of what a head has.
+            pub(super) fn bit(self) -> u16 {
+                1 << self as u8
             }
         }
     };
@@ -35,17 +42,14 @@ known! {
     Cookie b"Cookie";
 }
 
-/// Whether a gateway that writes `-` as `_` could take this name for one that frames the body or names the
-/// host.
-pub fn looks_like_framing(name: &[u8]) -> bool {
+fn looks_like_framing(name: &[u8]) -> bool {
     let is_like = |framing: &[u8]| {
         name.len() == framing.len()
             && name.iter().zip(framing).all(|(octet, framing)| {
-                let octet = if *octet == b'_' { b'-' } else { octet.to_ascii_lowercase() };
-                octet == *framing
+                octet.eq_ignore_ascii_case(framing) || (*octet == b'_' && *framing == b'-')
             })
     };
-    name.contains(&b'_') && (is_like(b"content-length") || is_like(b"transfer-encoding"))
+    is_like(b"content-length") || is_like(b"transfer-encoding")
 }
 
 /// Fields that a sender cannot take away by naming them in Connection: who is asked for, what the body is, whom

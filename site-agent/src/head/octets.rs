@@ -2,36 +2,41 @@
 
 use super::refusal::Refusal;
 
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
+const TCHAR: u8 = 1;
+const HOST: u8 = 2;
+
+/// What each octet may stand in.
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
     let mut octet = 0;
     while octet < 128 {
         let letter = octet as u8;
-        table[octet] = letter.is_ascii_alphanumeric()
-            || matches!(
-                letter,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            );
+        if letter.is_ascii_alphanumeric() {
+            table[octet] = TCHAR | HOST;
+        }
         octet += 1;
     }
-    table
+    table = with(table, b"!#$%&'*+-.^_`|~", TCHAR);
+    with(table, b"!$&'()*+-.;=_~", HOST)
 };
 
+const fn with(mut table: [u8; 256], octets: &[u8], class: u8) -> [u8; 256] {
+    let mut at = 0;
+    while at < octets.len() {
+        table[octets[at] as usize] |= class;
+        at += 1;
+    }
+    table
+}
+
 pub fn is_tchar(octet: u8) -> bool {
-    TOKEN[usize::from(octet)]
+    CLASSES[usize::from(octet)] & TCHAR != 0
+}
+
+/// Whether it may stand in a name of a host as it is (RFC 3986 §3.2.2). The comma may not: two Hosts joined by
+/// one must not pass for a name.
+pub fn is_host(octet: u8) -> bool {
+    CLASSES[usize::from(octet)] & HOST != 0
 }
 
 pub fn is_token(octets: &[u8]) -> bool {
@@ -40,10 +45,33 @@ pub fn is_token(octets: &[u8]) -> bool {
 
 /// Whether a field's value may have these octets: text, spaces and tabs, and what is not ASCII.
 pub fn is_text(octets: &[u8]) -> bool {
+    let (eights, rest) = octets.as_chunks::<8>();
+    let is_plain = eights.iter().all(|eight| !has_control(u64::from_ne_bytes(*eight)))
+        && rest.iter().all(|octet| !is_control(*octet));
+    // A tab is a control octet that may be.
+    is_plain || octets.iter().all(|octet| !is_control(*octet) || *octet == b'\t')
+}
+
+fn is_control(octet: u8) -> bool {
+    octet < 0x20 || octet == 0x7f
+}
+
+/// Whether one of eight octets is a control octet: one below 0x20 borrows from its highest bit, and so does one
+/// that is nothing once 0x7f is taken out of it.
+fn has_control(eight: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    let below = eight.wrapping_sub(ONES * 0x20) & !eight;
+    let delete = eight ^ (ONES * 0x7f);
+    let is_delete = delete.wrapping_sub(ONES) & !delete;
+    (below | is_delete) & (ONES * 0x80) != 0
+}
+
+/// Whether a target may have these octets: what can be seen, but no fragment.
+pub fn is_target(octets: &[u8]) -> bool {
     // Without a branch, so that it is done many octets at a time.
     !octets
         .iter()
-        .fold(false, |bad, octet| bad | ((*octet < 0x20) & (*octet != b'\t')) | (*octet == 0x7f))
+        .fold(false, |bad, octet| bad | (*octet < 0x21) | (*octet > 0x7e) | (*octet == b'#'))
 }
 
 /// What is wrong with a line that is no text.

@@ -1,9 +1,11 @@
 //! A request's head.
 
+use std::ops::Range;
+
 use super::fields::{Fields, Unwritable};
 use super::framing::{Body, Framing, Persistence, values_of};
 use super::lines::{Lines, Span, window};
-use super::name::{Known, looks_like_framing};
+use super::name::Known;
 use super::octets::{fault, is_tchar, is_text, is_token};
 use super::refusal::Refusal;
 use super::target::{self, Form};
@@ -34,6 +36,8 @@ pub struct RequestHead {
     pub(super) target: Span,
     /// Where the authority stands, in the target or in Host; empty if there is none.
     pub(super) authority: Span,
+    /// Path and query, in the target as it came.
+    path: Span,
     pub(super) form: Form,
     pub(super) version: Version,
     pub(super) body: Body,
@@ -114,46 +118,33 @@ impl RequestHead {
     /// Takes the request line apart (RFC 9112 §3).
     fn request_line(&mut self, octets: &[u8], line: Span, limits: &Limits) -> Result<(), Refusal> {
         let text = line.of(octets);
-        if !is_text(text) {
-            return Err(fault(text));
-        }
-        let space = text.iter().position(|octet| *octet == b' ');
-        let method = &text[..space.unwrap_or(text.len())];
-        if !is_token(method) {
-            return Err(Refusal::Method);
-        }
-        if method.len() > LONGEST_METHOD {
+        let Some((version, method, target)) = three_parts(text) else { return Err(misread(text)) };
+        self.version = version;
+        if method > LONGEST_METHOD {
             return Err(Refusal::MethodTooLong);
         }
-        let after = text.get(method.len() + 1..).unwrap_or_default();
-        let Some(space) = memchr::memrchr(b' ', after) else {
-            // A method and something: what HTTP/0.9 asks with.
-            return Err(if after.starts_with(b"/") {
-                Refusal::Http09
-            } else {
-                Refusal::RequestLine
-            });
-        };
-        let (target, version) = (&after[..space], &after[space + 1..]);
-        if target.is_empty() || target.contains(&b' ') || version.is_empty() {
-            return Err(Refusal::RequestLine);
-        }
-        self.version = version_of(version)?;
         if target.len() > limits.target {
             return Err(Refusal::TargetTooLong);
         }
         let start = line.start as usize;
-        let target_start = start + method.len() + 1;
-        self.method = Span::new(start, start + method.len());
-        self.target = Span::new(target_start, target_start + target.len());
+        self.method = Span::new(start, start + method);
+        self.target = Span::new(start + target.start, start + target.end);
+        self.take_target_apart(octets)
+    }
+
+    /// The target's form and authority, from the octets where it stands.
+    pub(super) fn take_target_apart(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+        let read = target::target(self.method.of(octets), self.target.of(octets))?;
+        let at = self.target.start as usize;
+        let authority = read.authority.map(|range| Span::new(at + range.start, at + range.end));
+        self.authority = authority.unwrap_or_default();
+        self.path = Span::new(at + read.path, self.target.end as usize);
+        self.form = read.form;
         Ok(())
     }
 
     /// Judges what was read as a whole, and has the target in origin form.
     pub(super) fn judge(&mut self, limits: &Limits) -> Result<(), Refusal> {
-        if self.fields.iter().any(|(name, _)| looks_like_framing(name)) {
-            return Err(Refusal::FramingLookAlike);
-        }
         self.whom()?;
         let framing = Framing::of(self.version, &mut self.fields, limits)?;
         self.body = match framing.length {
@@ -180,14 +171,13 @@ impl RequestHead {
     /// Whom it is for: one authority, from the target or Host (RFC 9112 §3.2, §3.3).
     fn whom(&mut self) -> Result<(), Refusal> {
         let octets = self.fields.octets();
-        let target = self.target.of(octets);
-        let read = target::target(self.method.of(octets), target)?;
-        let authority = read.authority.clone().map(|range| &target[range]);
+        let authority = self.authority.of(octets);
+        let has_authority = !authority.is_empty();
         let host = self.fields.only_host()?.map(|host| (host, host.of(octets)));
         match host {
             None if self.version == Version::Http11 => return Err(Refusal::NoHost),
             None => {}
-            Some((_, b"")) if authority.is_none() => {}
+            Some((_, b"")) if !has_authority => {}
             Some((_, b"")) => return Err(Refusal::HostDiffers),
             Some((_, host)) => {
                 target::authority_of(host).map_err(|refusal| match refusal {
@@ -196,22 +186,20 @@ impl RequestHead {
                 })?;
             }
         }
-        let scheme = if let Form::Absolute(scheme) = read.form { Some(scheme) } else { None };
-        if let (Some((_, host)), Some(authority)) = (host, authority)
-            && !target::is_same(scheme, host, authority)
-        {
-            return Err(Refusal::HostDiffers);
+        let scheme = if let Form::Absolute(scheme) = self.form { Some(scheme) } else { None };
+        match host {
+            Some((_, host)) if has_authority && !target::is_same(scheme, host, authority) => {
+                return Err(Refusal::HostDiffers);
+            }
+            Some((span, _)) if !has_authority => self.authority = span,
+            Some(_) | None => {}
         }
-        let at = self.target.start as usize;
-        let in_target = read.authority.map(|range| Span::new(at + range.start, at + range.end));
-        self.authority = in_target.or(host.map(|(span, _)| span)).unwrap_or_default();
-        self.form = read.form;
-        if let (Form::Absolute(_), Some(authority)) = (read.form, authority) {
+        if let Form::Absolute(_) = self.form {
             // Only a client that takes us for a forward proxy comes here: two copies do not matter.
-            let (authority, path) = (authority.to_vec(), target[read.path..].to_vec());
+            let (authority, path) = (authority.to_vec(), self.path.of(octets).to_vec());
             self.target = match path.first() {
                 None if self.method() == b"OPTIONS" => self.fields.add_octets(&[b"*"]),
-                Some(b'/') => Span::new(at + read.path, self.target.end as usize),
+                Some(b'/') => self.path,
                 _ => self.fields.add_octets(&[b"/", &path]),
             };
             self.fields.set_known(Known::Host, b"Host", &authority);
@@ -348,6 +336,37 @@ fn start_of(octets: &[u8]) -> Result<Option<usize>, Refusal> {
         [b'\n', ..] => Err(Refusal::BareLf),
         _ => Err(Refusal::NotHttp),
     }
+}
+
+/// Version, length of the method and place of the target of a request line that has one space between them.
+fn three_parts(line: &[u8]) -> Option<(Version, usize, Range<usize>)> {
+    let method = line.iter().position(|octet| !is_tchar(*octet))?;
+    let (before, version) = line.split_at_checked(line.len().checked_sub(9)?)?;
+    let (version, target) = (version_of(version.strip_prefix(b" ")?).ok()?, before.get(method..)?);
+    let target = target.strip_prefix(b" ")?;
+    let is_one = method > 0 && !target.is_empty() && !target.contains(&b' ');
+    is_one.then(|| (version, method, method + 1..before.len()))
+}
+
+/// What is wrong with a request line that is not of three parts.
+fn misread(line: &[u8]) -> Refusal {
+    if !is_text(line) {
+        return fault(line);
+    }
+    let method = line.split(|octet| *octet == b' ').next().unwrap_or_default();
+    if !is_token(method) {
+        return Refusal::Method;
+    }
+    let after = line.get(method.len() + 1..).unwrap_or_default();
+    let Some(space) = memchr::memrchr(b' ', after) else {
+        // A method and something: what HTTP/0.9 asks with.
+        return if after.starts_with(b"/") { Refusal::Http09 } else { Refusal::RequestLine };
+    };
+    let (target, version) = (&after[..space], &after[space + 1..]);
+    if target.is_empty() || target.contains(&b' ') || version.is_empty() {
+        return Refusal::RequestLine;
+    }
+    version_of(version).err().unwrap_or(Refusal::RequestLine)
 }
 
 pub fn version_of(version: &[u8]) -> Result<Version, Refusal> {

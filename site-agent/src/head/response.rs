@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::framing::{Body, Framing, Persistence};
 use super::lines::{Lines, Span, window};
-use super::name::{Known, looks_like_framing};
+use super::name::Known;
 use super::octets::{fault, is_text};
 use super::refusal::Refusal;
 use super::request::version_of;
@@ -83,9 +83,6 @@ impl ResponseHead {
         };
         self.fields.keep(&window[..end]);
         self.reading = Reading::Whole;
-        if self.fields.iter().any(|(name, _)| looks_like_framing(name)) {
-            return Err(Refusal::FramingLookAlike);
-        }
         self.framing = Framing::of(self.version, &mut self.fields, limits)?;
         Ok(Some(end))
     }

@@ -46,6 +46,17 @@ impl ResponseHead {
 
 impl Fields {
     fn strip(&mut self, keeps_upgrade: bool) {
+        const OF_ONE_CONNECTION: [Known; 6] = [
+            Known::Connection,
+            Known::KeepAlive,
+            Known::ProxyConnection,
+            Known::Te,
+            Known::Http2Settings,
+            Known::Upgrade,
+        ];
+        if !OF_ONE_CONNECTION.iter().any(|known| self.may_have(*known)) {
+            return;
+        }
         // Most messages name nothing but what is known anyway, and then there is nothing to look for.
         let is_usual = |option: &[u8]| {
             [&b"close"[..], b"keep-alive", b"upgrade", b"te"]

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
+use super::octets::{fault, is_host, is_target, is_text};
 use super::refusal::Refusal;
 
 /// Which of the four forms a target has.
@@ -53,9 +54,12 @@ pub struct Target {
 
 /// Takes a target apart that this method may have.
 pub fn target(method: &[u8], target: &[u8]) -> Result<Target, Refusal> {
-    let is_wrong = |octet: &&u8| !matches!(octet, 0x21..=0x7e) || **octet == b'#';
-    if let Some(octet) = target.iter().find(is_wrong) {
-        return Err(if *octet == b'#' { Refusal::Fragment } else { Refusal::TargetOctet });
+    if !is_target(target) {
+        return Err(match target {
+            _ if !is_text(target) => fault(target),
+            _ if target.contains(&b'#') => Refusal::Fragment,
+            _ => Refusal::TargetOctet,
+        });
     }
     let without_authority = |form| Target { form, authority: None, path: 0 };
     if method == b"CONNECT" {
@@ -120,20 +124,12 @@ pub fn authority_of(authority: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     }
 }
 
-/// RFC 3986 §3.2.2, without the comma: two Hosts joined by one must not pass for a name.
+/// Text as RFC 3986 §3.2.2 has it, with octets that are escaped.
 fn is_reg_name(name: &[u8]) -> bool {
     let mut octets = name.iter();
     while let Some(octet) = octets.next() {
-        let is_good = match octet {
-            b'%' => {
-                let mut hex = || octets.next().is_some_and(u8::is_ascii_hexdigit);
-                hex() && hex()
-            }
-            b'-' | b'.' | b'_' | b'~' => true,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=' => true,
-            other => other.is_ascii_alphanumeric(),
-        };
-        if !is_good {
+        let mut hex = || octets.next().is_some_and(u8::is_ascii_hexdigit);
+        if !(is_host(*octet) || *octet == b'%' && hex() && hex()) {
             return false;
         }
     }

@@ -3,7 +3,7 @@
 use super::Limits;
 use super::fields::{Fields, Unwritable};
 use super::lines::Lines;
-use super::name::{is_forbidden_in_trailers, looks_like_framing};
+use super::name::{Known, is_forbidden_in_trailers};
 use super::refusal::Refusal;
 
 /// The trailers of a message; none that are forbidden (RFC 9110 §6.5.1).
@@ -43,7 +43,7 @@ impl Trailers {
 }
 
 fn is_forbidden(name: &[u8]) -> bool {
-    is_forbidden_in_trailers(name) || looks_like_framing(name)
+    is_forbidden_in_trailers(name) || Known::of(name) == Known::LookAlike
 }
 
 /// A trailer section as it comes: its octets up to now.

@@ -4,6 +4,7 @@ mod bodies;
 mod corpus;
 mod editing;
 mod h2;
+mod octets;
 mod properties;
 mod request;
 mod response;
