@@ -201,7 +201,9 @@ fn add(fields: &mut Fields, headers: &HeaderMap, limits: &Limits) -> Result<(), 
             }
             // HTTP/2 may cut a cookie in pieces, which HTTP/1 has in one (RFC 9113 §8.2.3).
             Known::Cookie => {
-                cookies.push(value);
+                if !value.is_empty() {
+                    cookies.push(value);
+                }
                 continue;
             }
             _ => {}

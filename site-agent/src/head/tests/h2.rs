@@ -59,6 +59,9 @@ fn a_request_comes_from_http_2() {
         Ended,
         "GET / HTTP/1.1 | Host: a | x: y | cookie: a=b; c=d",
     );
+    let crumbs = &[("cookie", ""), ("cookie", " a=b"), ("cookie", "")];
+    check("GET", "https://a/", crumbs, Ended, "GET / HTTP/1.1 | Host: a | cookie: a=b");
+    check("GET", "https://a/", &crumbs[..1], Ended, "GET / HTTP/1.1 | Host: a");
     // Its body.
     check("PUT", "https://a/", &[], Open, "PUT / HTTP/1.1 | Host: a | Transfer-Encoding: chunked");
     check(
