@@ -12,8 +12,6 @@ use super::octets::is_text;
 use super::refusal::Refusal;
 use super::trailers::{Section, Trailers};
 
-/// What ends a chunked body without trailers.
-pub const LAST_CHUNK: &[u8; 5] = b"0\r\n\r\n";
 /// Digits of a size, at most: as many as 64 bits have.
 const MOST_DIGITS: u8 = 16;
 
@@ -93,11 +91,6 @@ impl Decoder {
     /// The trailers, which are there at the end.
     pub fn trailers(&self) -> &Trailers {
         &self.trailers
-    }
-
-    /// The octets of data that are known to come, of a chunk that has begun.
-    pub fn expected(&self) -> u64 {
-        if let State::Data { left } = self.state { left } else { 0 }
     }
 
     /// What the first of these octets are; `None` if there are none, or the body is at its end.

@@ -30,11 +30,10 @@ mod tests;
 mod trailers;
 
 pub use body::{Incoming, Mismatch, Outgoing};
-pub use chunked::{ChunkSize, Decoder, LAST_CHUNK, Pass, Piece};
+pub use chunked::{ChunkSize, Decoder, Pass, Piece};
 pub use fields::{Fields, Unwritable};
 pub use framing::{Body, Persistence};
 pub use h2::Stream;
-pub use name::Known;
 pub use refusal::{Peer, Refusal};
 pub use request::{Progress, RequestHead};
 pub use response::{Asked, ResponseHead};

@@ -8,6 +8,7 @@ use super::lines::{Lines, Span, window};
 use super::name::Known;
 use super::octets::{fault, is_tchar, is_text, is_token};
 use super::refusal::Refusal;
+use super::response::Asked;
 use super::target::{self, Form};
 use super::{Limits, Version};
 
@@ -258,6 +259,16 @@ impl RequestHead {
     /// Whether it asks for another protocol on this connection, and may have it.
     pub fn is_upgrade(&self) -> bool {
         self.is_upgrade
+    }
+
+    /// What the response's body depends on; of an upgrade, once it is stripped.
+    pub fn asked(&self) -> Asked {
+        match self.method() {
+            b"HEAD" => Asked::Head,
+            b"CONNECT" => Asked::Connect,
+            _ if self.is_upgrade => Asked::Upgrade,
+            _ => Asked::Other,
+        }
     }
 
     /// Whether the client waits for a 100 before it sends the body.

@@ -179,6 +179,21 @@ fn an_upgrade_is_asked_for_in_one_way() {
 }
 
 #[test]
+fn what_was_asked_decides_on_the_responses_body() {
+    let check = |line: &str, upgrades: Upgrades, expected: Asked| {
+        let fields = "Host: a:1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n";
+        let mut head = request(&format!("{line} HTTP/1.1"), fields);
+        head.strip(upgrades);
+        assert_eq!(head.asked(), expected, "{line} {upgrades:?}");
+    };
+    check("GET /", Upgrades::Passed, Asked::Upgrade);
+    check("GET /", Upgrades::Refused, Asked::Other);
+    check("HEAD /", Upgrades::Passed, Asked::Head);
+    check("head /", Upgrades::Refused, Asked::Other);
+    check("CONNECT a:1", Upgrades::Passed, Asked::Connect);
+}
+
+#[test]
 fn http_1_0_may_lack_a_host_and_goes_on_as_it_is() {
     let head = request("GET / HTTP/1.0", "A: b\r\n");
     assert_eq!(lines(|out| head.write(Persistence::KeepAlive, out)), "GET / HTTP/1.0 | A: b");
