@@ -116,11 +116,11 @@ const PROBE_ARROWS: &[(&str, &str)] = &[
 ];
 /// The same for `site-agent/src`.
 const AGENT_ARROWS: &[(&str, &str)] = &[
+    ("ids", ""),
     ("rules", ""),
-    ("site", "rules"),
+    ("site", "ids rules"),
     ("route", "rules site"),
     ("config", "rules site"),
-    ("ids", ""),
     ("balance", "ids"),
     ("backends", "balance ids"),
     ("outlier", "ids"),
@@ -130,6 +130,7 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("head", ""),
     ("proxy_protocol", ""),
     ("client", "head"),
+    ("relay", ""),
 ];
 /// The same of `site-agent/src`.
 const AGENT_PURE: &[&str] = &[

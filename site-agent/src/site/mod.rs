@@ -21,6 +21,7 @@ pub use self::pool::{
     ProxyVersion, Queue, Retry, RetryOn, Server, ServerCheck, ServerTimeouts, ServerTls, Share,
     Weight,
 };
+pub use crate::ids::ServerId;
 pub use crate::rules::Mode;
 
 /// Which of a site's frontends: an index into [`Site::frontends`].
@@ -30,10 +31,6 @@ pub struct FrontendId(pub usize);
 /// Which of a site's pools: an index into [`Site::pools`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PoolId(pub usize);
-
-/// Which of a pool's servers: an index into [`Pool::servers`].
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ServerId(pub usize);
 
 /// All that runs.
 #[derive(Clone, Debug)]

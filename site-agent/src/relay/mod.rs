@@ -1,0 +1,3 @@
+//! What a client says to a server, and the other way: carried, and never kept.
+
+pub mod tcp;
