@@ -8,7 +8,7 @@
 //! `check`, `target`, `assignment`, `streak`, `report`, `principal`, `der`, `hex` and `validity` are pure: no socket, no
 //! clock, no lock, no global. `config` reads what operators write and tells what is wrong with it. `clock`, `entropy`,
 //! `bounded` and `durable` are the shells' doors to time, chance and files, `telemetry` and `notify` to the log and
-//! the service manager; `wire` is a connection to a name server, `backoff` when to dial it again; `duration` is how
+//! the service manager, `lock` is the one mutex, `door` shows pages to people and scrapers; `wire` is a connection to a name server, `backoff` when to dial it again; `duration` is how
 //! people write one.
 
 pub mod assignment;
@@ -18,11 +18,13 @@ pub mod check;
 pub mod clock;
 pub mod config;
 pub mod der;
+pub mod door;
 pub mod durable;
 pub mod duration;
 pub mod entropy;
 pub mod hex;
 pub mod identity;
+pub mod lock;
 pub mod mtls;
 pub mod notify;
 pub mod principal;

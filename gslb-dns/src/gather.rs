@@ -7,8 +7,8 @@ use std::time::Duration;
 use common::clock::unix_seconds;
 use tokio::sync::watch;
 
-use crate::lock::Mutex;
 use crate::talkers::{History, Outlet, Report};
+use common::lock::Mutex;
 
 /// A thread can go without it for two windows.
 const EVERY: Duration = Duration::from_secs(1);

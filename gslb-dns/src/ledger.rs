@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::ids::ServiceId;
-use crate::lock;
 use crate::site_set::SiteSet;
 use crate::steer::Failing;
 use crate::world::World;
+use common::lock;
 
 /// One service's part in one answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

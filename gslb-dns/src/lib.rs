@@ -38,7 +38,6 @@ pub mod keeper;
 pub mod ledger;
 pub mod listen;
 pub mod locate;
-pub mod lock;
 pub mod metrics;
 pub mod name;
 pub mod orders;

@@ -19,12 +19,12 @@ use std::thread;
 use std::time::Duration;
 
 use common::clock::unix_seconds;
+use common::lock;
 use gslb_dns::answer::Transport;
 use gslb_dns::cookie::{Secret, Secrets};
 use gslb_dns::explain::query;
 use gslb_dns::listen::batch::{Exchange, ReplyFrom};
 use gslb_dns::listen::udp::Worker;
-use gslb_dns::lock;
 use gslb_dns::metrics::{Metrics, Tally};
 use gslb_dns::publish::Published;
 use gslb_dns::query::ClientSubnet;

@@ -45,11 +45,11 @@ use self::seats::Seats;
 use self::trust::Trust;
 use self::visit::Newcomer;
 use crate::inbox::stream::{Change, Reception};
-use crate::lock::Mutex;
 use crate::metrics::{CertificateMetrics, ControlMetrics};
 use crate::parked::Parked;
 use crate::peers::page::Shown;
 use crate::world::{Epoch, MOST_PEERS, Peer, World};
+use common::lock::Mutex;
 
 /// Reports that wait to be weighed, which takes less than a millisecond each: as many as come while somebody else is
 /// heard there. Each waits as long as `Limits::answer` for its place, and is refused then.

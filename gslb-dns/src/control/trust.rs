@@ -16,9 +16,9 @@ use tracing::{error, info, warn};
 
 use super::seats::{Closing, Peer};
 use super::{Door, stopped};
-use crate::lock::Mutex;
 use crate::metrics::CertificateMetrics;
 use crate::parked::Answer;
+use common::lock::Mutex;
 
 /// As metrics name it.
 const TRANSPORT: &str = "control";

@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 
 use super::table::{Admitted, ConnectionId, Eviction, Table};
 use crate::answer::Transport;
-use crate::lock::Mutex;
 use crate::metrics::TcpMetrics;
 use crate::world::TcpLimits;
+use common::lock::Mutex;
 
 /// Make one and hand it to every listener: the limits are for all of them together.
 pub struct Connections {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use common::clock::unix_time;
 
 use crate::answer::{Answer, Asker, Guard, MAX_STREAM, Resolved, Transport, answer_guarded};
-use crate::lock::Mutex;
 use crate::metrics::Tally;
 use crate::name::NameKey;
 use crate::publish::Published;
 use crate::query_log::{Heard, Tap};
+use common::lock::Mutex;
 
 thread_local! {
     /// Where an answer is written before its length is known, so that a connection need not hold room

@@ -7,7 +7,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use gslb_dns::lock;
+use common::lock;
 
 thread_local! {
     static ALLOCATED: Cell<u64> = const { Cell::new(0) };

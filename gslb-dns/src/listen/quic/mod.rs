@@ -35,10 +35,10 @@ use super::desk::Desk;
 use super::table::Eviction;
 use super::{STOP_WITHIN, stopped};
 use crate::answer::Transport;
-use crate::lock::Mutex;
 use crate::metrics::Tally;
 use crate::publish::Published;
 use crate::query_log::Tap;
+use common::lock::Mutex;
 
 /// Streams at a time on one connection, as over HTTPS.
 const STREAMS: u32 = 100;

@@ -32,10 +32,10 @@ pub use super::connections::Connections;
 use self::newcomer::Newcomer;
 use super::desk::Desk;
 use super::{STOP_WITHIN, stopped};
-use crate::lock::Mutex;
 use crate::metrics::Tally;
 use crate::publish::Published;
 use crate::query_log::Tap;
+use common::lock::Mutex;
 
 /// Connections the kernel holds until we accept them: a burst of resolvers retrying at once. The
 /// system may allow fewer (`net.core.somaxconn`).

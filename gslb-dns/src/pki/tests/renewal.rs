@@ -25,10 +25,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio_rustls::TlsAcceptor;
 
-use crate::lock::Mutex;
 use crate::parked::desk::{self, Reply};
 use crate::pki::Pki;
 use crate::pki::visit::{Server, Signed, visit};
+use common::lock::Mutex;
 
 use crate::parked::{Answer, Parked};
 use crate::pki::PkiError;

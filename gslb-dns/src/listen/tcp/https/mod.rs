@@ -30,7 +30,7 @@ use crate::listen::connections::Seat;
 use crate::listen::desk::Desk;
 use crate::listen::stopped;
 use crate::listen::table::Eviction;
-use crate::lock::Mutex;
+use common::lock::Mutex;
 
 /// Requests at a time on one connection: what RFC 9113 §6.5.2 wants at least.
 const STREAMS: u32 = 100;

@@ -1,4 +1,4 @@
-//! The only mutex in this crate: it counts how often each thread takes one, so that a test can show
+//! The only mutex: it counts how often each thread takes one, so that a test can show
 //! that the query path takes none.
 
 #![expect(clippy::disallowed_types, reason = "this is the wrapper that everybody else uses")]
