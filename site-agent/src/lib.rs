@@ -3,22 +3,36 @@
 //! data:   (a client) ─▶ proxy_protocol ─▶ head ─▶ client ─▶ route ─▶ balance ─▶ slots ─▶ relay ─▶ (a server)
 //! health: agent_check, outlier ─▶ backends ─▶ balance, slots
 //! again:  relay ─▶ retry ─▶ balance
+//! log:    relay ─▶ access_log ─▶ log_file
 //! config: config ─▶ site ─▶ every room above, checked once, then trusted
 //!
-//! All but `config` and `relay` are pure: no socket, no clock, no lock, no dice.
+//! All but `config`, `log_file` and `relay` are pure: no socket, no clock, no lock, no dice.
 
+pub mod access_log;
+pub mod admin;
 pub mod agent_check;
 pub mod backends;
 pub mod balance;
+pub mod balancer;
 pub mod client;
 pub mod config;
+pub mod data;
 pub mod head;
 pub mod ids;
+pub mod listen;
+pub mod log_file;
+pub mod metrics;
 pub mod outlier;
 pub mod proxy_protocol;
 pub mod relay;
 pub mod retry;
 pub mod route;
 pub mod rules;
+pub mod run;
 pub mod site;
 pub mod slots;
+pub mod splice;
+pub mod status;
+pub mod stream;
+pub mod upstream;
+pub mod worker;

@@ -1,12 +1,19 @@
 //! `site-agent`: the balancer of one site.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use common::clock;
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::config::Colour;
+use common::notify::ServiceManager;
+use common::{clock, duration, telemetry};
 use site_agent::config::{self, Config};
+use site_agent::run::Agent;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
 
 #[derive(Parser)]
 #[command(name = "site-agent", version, about, disable_help_subcommand = true)]
@@ -17,7 +24,20 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Find every problem of the config, exit code 1 if there is one.
+    /// Balance until asked to end (SIGTERM, SIGINT). SIGHUP reads the config again, SIGUSR1 opens access logs again
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[arg(long, value_enum, default_value = "text")]
+        log_format: LogFormat,
+        /// Threads of the data path; one for each core if left out
+        #[arg(long)]
+        threads: Option<NonZeroUsize>,
+        /// How long connections may go on after SIGTERM, such as 30s
+        #[arg(long, value_name = "TIME", default_value = "30s")]
+        grace: String,
+    },
+    /// Find every problem of the config, exit code 1 if there is one
     Check {
         #[command(flatten)]
         config: ConfigFile,
@@ -31,11 +51,75 @@ struct ConfigFile {
     config: PathBuf,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
-    match command {
-        Command::Check { config } => check(&config),
+    let done = match command {
+        Command::Run { config, log_format, threads, grace } => {
+            run(&config, log_format, threads, &grace)
+        }
+        Command::Check { config } => Ok(check(&config)),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("site-agent: {error:#}");
+            ExitCode::from(2)
+        }
     }
+}
+
+fn run(
+    file: &ConfigFile,
+    log_format: LogFormat,
+    threads: Option<NonZeroUsize>,
+    grace: &str,
+) -> anyhow::Result<ExitCode> {
+    match log_format {
+        LogFormat::Text => telemetry::log_as_text()?,
+        LogFormat::Json => telemetry::log_as_json()?,
+    }
+    let grace = duration::parse(grace).map_err(anyhow::Error::msg).context("--grace")?;
+    let threads = match threads {
+        Some(threads) => threads,
+        None => {
+            std::thread::available_parallelism().context("cannot count this machine's cores")?
+        }
+    };
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        // Heard from before the config is read: a SIGHUP meanwhile does not end the process.
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut reopen = signal(SignalKind::user_defined1())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let Some(config) = load(file) else { return Ok(ExitCode::FAILURE) };
+        if !config.warnings.is_empty() {
+            eprintln!("{}", config.warnings.render(Colour::Never));
+        }
+        let service_manager = ServiceManager::from_environment();
+        let mut agent = Agent::start(config, threads.get()).await?;
+        info!(threads, "balancing");
+        service_manager.ready("balancing");
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => agent.reload(),
+                _ = reopen.recv() => agent.reopen_logs(),
+                () = agent.turn() => return Ok(ExitCode::FAILURE),
+            }
+        }
+        info!("asked to end");
+        service_manager.stopping("waiting for connections to end");
+        agent.stop(grace).await;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn check(file: &ConfigFile) -> ExitCode {

@@ -16,7 +16,6 @@ const NAMELESS: [&str; 7] = ["util", "utils", "helpers", "misc", "types", "manag
 const ARROWS: &[(&str, &str)] = &[
     ("name", ""),
     ("cookie", ""),
-    ("lock", ""),
     ("audit", ""),
     ("parked", ""),
     ("passed", ""),
@@ -45,7 +44,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("sight", "health ids inbox inside judge verdict watch world"),
     ("steer", "health ids locate name record site_set world"),
     ("orders", "health ids site_set steer world"),
-    ("ledger", "ids lock site_set steer world"),
+    ("ledger", "ids site_set steer world"),
     ("snapshot", "health ids ledger locate query steer world zone"),
     (
         "answer",
@@ -66,17 +65,17 @@ const ARROWS: &[(&str, &str)] = &[
     ("talkers", "answer name query zone"),
     ("metrics", "answer cookie ledger query steer"),
     ("certificates", "metrics tls world"),
-    ("control", "inbox lock metrics parked peers world"),
+    ("control", "inbox metrics parked peers world"),
     ("dnstap", "answer"),
     (
         "query_log",
         "answer dnstap health ids ledger metrics name query recording site_set snapshot steer world",
     ),
     ("publish", "cookie snapshot"),
-    ("gather", "lock talkers"),
+    ("gather", "talkers"),
     (
         "listen",
-        "answer ids lock metrics name publish query query_log rate_limit snapshot talkers tls world",
+        "answer ids metrics name publish query query_log rate_limit snapshot talkers tls world",
     ),
     (
         "keeper",
@@ -121,6 +120,8 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("site", "ids rules"),
     ("route", "rules site"),
     ("config", "rules site"),
+    ("access_log", "site"),
+    ("log_file", "access_log site"),
     ("balance", "ids"),
     ("backends", "balance ids"),
     ("outlier", "ids"),
@@ -130,13 +131,31 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("head", ""),
     ("proxy_protocol", ""),
     ("client", "head"),
-    ("relay", ""),
+    ("splice", ""),
+    ("stream", ""),
+    ("upstream", "access_log backends balance ids outlier retry site slots"),
+    (
+        "worker",
+        "access_log balance client head ids log_file retry route site splice stream upstream",
+    ),
+    (
+        "relay",
+        "access_log balance client head ids outlier proxy_protocol retry route rules site splice stream upstream worker",
+    ),
+    ("listen", ""),
+    ("data", "log_file proxy_protocol relay site stream upstream worker"),
+    ("balancer", "data listen log_file site upstream worker"),
+    ("metrics", "backends balancer upstream worker"),
+    ("status", "backends balancer site upstream worker"),
+    ("admin", "balancer metrics status"),
+    ("run", "admin balancer config"),
 ];
 /// The same of `site-agent/src`.
 const AGENT_PURE: &[&str] = &[
     "rules",
     "site",
     "route",
+    "access_log",
     "ids",
     "balance",
     "backends",
@@ -441,7 +460,9 @@ fn every_metric_is_written_up() {
     let page = read("docs/metrics.md");
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let mut wrong = vec![];
-    for (folder, prefix) in [("gslb-dns/src", "gslb_dns_"), ("probe/src", "probe_")] {
+    for (folder, prefix) in
+        [("gslb-dns/src", "gslb_dns_"), ("probe/src", "probe_"), ("site-agent/src", "site_agent_")]
+    {
         let files = ["metrics.rs", "metrics/mod.rs"].map(|file| format!("{folder}/{file}"));
         let path = files.iter().find(|path| top().join(path).exists()).expect("it has metrics");
         let code = read(path);
@@ -485,7 +506,9 @@ fn every_warning_of_the_log_is_written_up() {
     let mut logged = BTreeSet::new();
     let mut wrong = vec![];
     let logs = |path: &str| {
-        ["common/src", "gslb-dns/src", "probe/src"].iter().any(|part| path.starts_with(part))
+        ["common/src", "gslb-dns/src", "probe/src", "site-agent/src"]
+            .iter()
+            .any(|part| path.starts_with(part))
     };
     for source in sources().iter().filter(|source| logs(&source.path)) {
         for level in ["info", "warn", "error"] {

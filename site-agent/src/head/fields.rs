@@ -43,6 +43,8 @@ pub struct Fields {
 }
 
 impl Fields {
+    pub const NONE: Fields = Fields { octets: vec![], list: vec![], seen: 0 };
+
     pub fn len(&self) -> usize {
         self.list.len()
     }

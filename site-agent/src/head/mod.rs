@@ -62,18 +62,23 @@ pub struct Limits {
     pub trailer_fields: usize,
 }
 
+impl Limits {
+    /// Where nobody has said otherwise.
+    pub const OURS: Limits = Limits {
+        head: 64 * 1024,
+        fields: 100,
+        target: 16 * 1024,
+        body: i64::MAX.unsigned_abs(),
+        chunk_extension: 256,
+        chunk_extensions: 16 * 1024,
+        trailers: 8 * 1024,
+        trailer_fields: 32,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            head: 64 * 1024,
-            fields: 100,
-            target: 16 * 1024,
-            body: i64::MAX.unsigned_abs(),
-            chunk_extension: 256,
-            chunk_extensions: 16 * 1024,
-            trailers: 8 * 1024,
-            trailer_fields: 32,
-        }
+        Limits::OURS
     }
 }
 

@@ -11,6 +11,8 @@ use super::refusal::Refusal;
 pub struct Trailers(Fields);
 
 impl Trailers {
+    pub const NONE: Trailers = Trailers(Fields::NONE);
+
     pub fn fields(&self) -> &Fields {
         &self.0
     }

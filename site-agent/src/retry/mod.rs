@@ -167,6 +167,8 @@ impl Policy {
         }
         let is_connection = cause == Cause::NotConnected;
         let wait = match (is_connection, now.has_other) {
+            // The server is there: it has closed what was idle, and takes another.
+            _ if is_stale => Duration::ZERO,
             (true, true) => Duration::ZERO,
             (true, false) => self.same_server + self.jitter(now),
             (false, _) => self.jitter(now),

@@ -66,6 +66,13 @@ impl RetryOn {
     }
 }
 
+/// None of these that nothing can name.
+impl FromIterator<Cause> for RetryOn {
+    fn from_iter<I: IntoIterator<Item = Cause>>(causes: I) -> RetryOn {
+        RetryOn(causes.into_iter().map(bit).fold(0, |bits, bit| bits | bit))
+    }
+}
+
 /// As it is written, in the order of HAProxy's manual.
 impl fmt::Display for RetryOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -179,7 +179,7 @@ pub enum LogFormat {
     Json,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum LogTarget {
     Stdout,
     File(PathBuf),

@@ -13,7 +13,7 @@ use common::target::Target;
 use super::{Alpn, ServerId};
 use crate::rules::Mode;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     pub name: Arc<str>,
     pub mode: Mode,
@@ -35,7 +35,7 @@ pub struct Pool {
     pub error_pages: Vec<ErrorPage>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Server {
     pub name: Arc<str>,
     pub address: SocketAddr,

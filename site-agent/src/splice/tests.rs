@@ -1,5 +1,4 @@
 //! Real sockets of loopback: what is carried, and how it ends.
-#![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;

@@ -3,14 +3,11 @@
 //! Little is copied, much moves by splice(2) and never comes to our memory. HAProxy's `splice-auto` likewise decides by
 //! whether a read was large; small exchanges would pay two system calls more for a pipe.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
 
-use common::clock;
 use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -38,13 +35,8 @@ pub async fn pump(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
     carry: &Carry,
-    moved: &Cell<u64>,
-    moved_at: &Cell<Duration>,
+    note: impl Fn(usize),
 ) -> Result<(), Broken> {
-    let note = |octets: usize| {
-        moved.set(moved.get() + octets as u64);
-        moved_at.set(clock::monotonic());
-    };
     loop {
         match copy(from, to, carry).await? {
             Said::Last => break,
@@ -54,7 +46,7 @@ pub async fn pump(
                     to.write_all(&rest).await.map_err(Broken::Writing)?;
                     note(rest.len());
                 }
-                if count == BUFFER && through_a_pipe(from, to, carry, note).await? {
+                if count == BUFFER && through_a_pipe(from, to, carry, &note).await? {
                     break;
                 }
             }

@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 pub use self::carry::Carry;
-use self::pump::{Broken, pump};
+pub use self::pump::Broken;
+use self::pump::pump;
 
 /// How long nothing may move.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,16 @@ impl Flow {
         Flow { moved_at: Cell::new(clock::monotonic()), ..Flow::default() }
     }
 
+    /// So many octets have gone from this side to the other.
+    pub fn moved(&self, from: Side, octets: usize) {
+        let moved = match from {
+            Side::Client => &self.up,
+            Side::Server => &self.down,
+        };
+        moved.set(moved.get() + octets as u64);
+        self.moved_at.set(clock::monotonic());
+    }
+
     /// Octets from the client to the server.
     pub fn up(&self) -> u64 {
         self.up.get()
@@ -83,16 +94,24 @@ pub async fn relay(
 ) -> End {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
+    let up =
+        pump(&mut from_client, &mut to_server, carry, |octets| flow.moved(Side::Client, octets));
+    let down =
+        pump(&mut from_server, &mut to_client, carry, |octets| flow.moved(Side::Server, octets));
+    both(up, down, patience, flow).await
+}
+
+/// Both directions until one of the ends that `End` tells. Each is done when its side has said its last and the other was
+/// told, and notes in `flow` what moves.
+pub async fn both(
+    up: impl Future<Output = Result<(), Broken>>,
+    down: impl Future<Output = Result<(), Broken>>,
+    patience: Patience,
+    flow: &Flow,
+) -> End {
     let last_word = Cell::new(None);
-    let up = async {
-        let broken = pump(&mut from_client, &mut to_server, carry, &flow.up, &flow.moved_at).await;
-        note(broken, Side::Client, Side::Server, &last_word, flow)
-    };
-    let down = async {
-        let broken =
-            pump(&mut from_server, &mut to_client, carry, &flow.down, &flow.moved_at).await;
-        note(broken, Side::Server, Side::Client, &last_word, flow)
-    };
+    let up = async { note(up.await, Side::Client, Side::Server, &last_word, flow) };
+    let down = async { note(down.await, Side::Server, Side::Client, &last_word, flow) };
     let both = async { tokio::try_join!(up, down) };
     tokio::select! {
         ended = both => match ended {

@@ -1,0 +1,270 @@
+//! The balancer as a whole: a config becomes sockets, pools and what each thread is told, and so does the next one.
+//!
+//! What a reload does not change stays: listeners, what is known of servers, counters, connections. What it cannot have, an
+//! address or a log file, refuses it whole, and what runs goes on.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clock;
+use tokio::sync::Semaphore;
+use tracing::info;
+
+use crate::data::{FrontendPart, Part, Shared, Thread};
+use crate::listen;
+use crate::log_file::LogFile;
+use crate::site::{self, HttpVersion, LogTarget, ServerNameSource, Site};
+use crate::upstream::Upstream;
+use crate::worker::Traffic;
+
+/// What runs.
+pub struct Balancer {
+    threads: Vec<Thread>,
+    /// By address, whose it is.
+    bound: HashMap<SocketAddr, Arc<str>>,
+    shared: HashMap<Arc<str>, (usize, Arc<Shared>)>,
+    logs: HashMap<LogTarget, LogFile>,
+    shown: Shown,
+}
+
+/// What the admin door shows.
+#[derive(Clone, Default)]
+pub struct Shown {
+    pub frontends: Vec<(Arc<site::Frontend>, Arc<Traffic>)>,
+    pub upstreams: Vec<Arc<Upstream>>,
+}
+
+/// Why a config is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("frontend {frontend} cannot listen on {address}: {source}")]
+    Bind { frontend: Arc<str>, address: SocketAddr, source: io::Error },
+    #[error("the access log {} cannot be opened: {source}", file.display())]
+    Log { file: PathBuf, source: io::Error },
+    /// The config is sound, and asks for what is not built.
+    #[error("{place}: {what} is not in this version yet; take it out to run without")]
+    Missing { place: String, what: &'static str },
+}
+
+impl Balancer {
+    /// Starts the threads, with nothing to do yet.
+    pub fn start(threads: usize) -> io::Result<Balancer> {
+        let threads =
+            (0..threads).map(|index| Thread::start(index, threads)).collect::<Result<_, _>>()?;
+        Ok(Balancer {
+            threads,
+            bound: HashMap::new(),
+            shared: HashMap::new(),
+            logs: HashMap::new(),
+            shown: Shown::default(),
+        })
+    }
+
+    pub fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
+    /// Goes over to a config, or leaves everything as it is.
+    pub fn adopt(&mut self, site: Site) -> Result<(), Refused> {
+        can_serve(&site)?;
+        let mut sockets = self.bind(&site)?;
+        let (new_logs, mut lines) = self.open_logs(&site)?;
+        // From here on nothing fails.
+        let now = clock::monotonic();
+        let upstreams: Vec<_> =
+            site.pools.into_iter().map(|pool| self.upstream(pool, now)).collect();
+        let frontends: Vec<_> = site.frontends.into_iter().map(Arc::new).collect();
+        let shared: Vec<_> = frontends.iter().map(|frontend| self.share(frontend)).collect();
+        for (index, thread) in self.threads.iter().enumerate() {
+            let part = |(config, shared): (&Arc<site::Frontend>, &Arc<Shared>)| {
+                let take =
+                    |address: &SocketAddr| Some((*address, sockets.get_mut(address)?.pop()?));
+                FrontendPart {
+                    sockets: config.bind.iter().filter_map(take).collect(),
+                    config: Arc::clone(config),
+                    shared: Arc::clone(shared),
+                }
+            };
+            let frontends = frontends.iter().zip(&shared).map(part).collect();
+            let lines = std::mem::take(&mut lines[index]);
+            thread.adopt(Part { upstreams: upstreams.clone(), frontends, lines });
+        }
+        let names = frontends.iter().flat_map(|frontend| {
+            frontend.bind.iter().map(|address| (*address, Arc::clone(&frontend.name)))
+        });
+        self.bound = names.collect();
+        self.shared.retain(|name, _| frontends.iter().any(|frontend| frontend.name == *name));
+        self.logs.extend(new_logs);
+        let is_used = |target: &LogTarget| {
+            let mut logs = frontends.iter().filter_map(|frontend| frontend.access_log.as_ref());
+            logs.any(|log| log.target == *target)
+        };
+        self.logs.retain(|target, _| is_used(target));
+        let traffic = shared.iter().map(|shared| Arc::clone(&shared.traffic));
+        self.shown = Shown { frontends: frontends.into_iter().zip(traffic).collect(), upstreams };
+        Ok(())
+    }
+
+    /// Sockets for every address that is not this frontend's already.
+    fn bind(
+        &self,
+        site: &Site,
+    ) -> Result<HashMap<SocketAddr, Vec<std::net::TcpListener>>, Refused> {
+        let mut sockets = HashMap::new();
+        for frontend in &site.frontends {
+            for address in &frontend.bind {
+                if self.bound.get(address) == Some(&frontend.name) {
+                    continue;
+                }
+                let bound =
+                    listen::bind(*address, self.threads.len()).map_err(|source| Refused::Bind {
+                        frontend: Arc::clone(&frontend.name),
+                        address: *address,
+                        source,
+                    })?;
+                sockets.insert(*address, bound);
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// Files that nobody logs to yet, and for each thread where its lines go in.
+    #[expect(clippy::type_complexity, reason = "two lists that are taken apart at once")]
+    fn open_logs(
+        &self,
+        site: &Site,
+    ) -> Result<(HashMap<LogTarget, LogFile>, Vec<Vec<(LogTarget, crate::log_file::Lines)>>), Refused>
+    {
+        let mut files = HashMap::new();
+        let mut lines: Vec<Vec<_>> = self.threads.iter().map(|_| vec![]).collect();
+        for log in site.frontends.iter().filter_map(|frontend| frontend.access_log.as_ref()) {
+            if self.logs.contains_key(&log.target) || files.contains_key(&log.target) {
+                continue;
+            }
+            let opened = LogFile::open(log.target.clone(), self.threads.len());
+            let (file, of_threads) = opened.map_err(|source| Refused::Log {
+                file: match &log.target {
+                    LogTarget::Stdout => "stdout".into(),
+                    LogTarget::File(path) => path.clone(),
+                },
+                source,
+            })?;
+            for (of_thread, lines) in lines.iter_mut().zip(of_threads) {
+                of_thread.push((log.target.clone(), lines));
+            }
+            files.insert(log.target.clone(), file);
+        }
+        Ok((files, lines))
+    }
+
+    fn upstream(&self, pool: site::Pool, now: Duration) -> Arc<Upstream> {
+        let mut before = self.shown.upstreams.iter();
+        match before.find(|upstream| upstream.config.name == pool.name) {
+            Some(same) if *same.config == pool => Arc::clone(same),
+            Some(before) => Arc::new(before.reloaded(Arc::new(pool), now)),
+            None => Arc::new(Upstream::new(Arc::new(pool), now)),
+        }
+    }
+
+    /// What all threads have of a frontend: what it was, with as many permits as it is to have now.
+    fn share(&mut self, frontend: &site::Frontend) -> Arc<Shared> {
+        let most = frontend.max_connections.min(Semaphore::MAX_PERMITS);
+        let (before, shared) = self.shared.entry(Arc::clone(&frontend.name)).or_insert_with(|| {
+            let permits = Arc::new(Semaphore::new(most));
+            (most, Arc::new(Shared { traffic: Arc::default(), permits }))
+        });
+        if *before < most {
+            shared.permits.add_permits(most - *before);
+        } else if *before > most {
+            let (permits, less) = (Arc::clone(&shared.permits), *before - most);
+            let less = less - permits.forget_permits(less);
+            let less = u32::try_from(less).unwrap_or(u32::MAX);
+            // The others are had by connections: each is taken back when one ends.
+            tokio::spawn(async move {
+                if let Ok(permit) = permits.acquire_many_owned(less).await {
+                    permit.forget();
+                }
+            });
+        }
+        *before = most;
+        Arc::clone(shared)
+    }
+
+    /// What time alone changes.
+    pub fn turn(&self) {
+        let now = clock::monotonic();
+        self.shown.upstreams.iter().for_each(|upstream| upstream.turn(now));
+    }
+
+    /// Access logs go on in the files that have their names now.
+    pub fn reopen_logs(&self) {
+        self.logs.values().for_each(LogFile::reopen);
+        info!("access logs are opened again");
+    }
+
+    /// Nobody new comes in.
+    pub fn stop(&self) {
+        self.threads.iter().for_each(Thread::stop);
+    }
+
+    /// Connections of clients that have not ended.
+    pub fn connections(&self) -> u64 {
+        let current = |(_, traffic): &(_, Arc<Traffic>)| {
+            traffic.current.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        self.shown.frontends.iter().map(current).sum()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.threads.iter().all(Thread::has_ended)
+    }
+
+    /// Whether a thread is gone that nobody has stopped: what it served is served by nobody.
+    pub fn has_lost_a_thread(&self) -> bool {
+        self.threads.iter().any(Thread::has_ended)
+    }
+
+    /// Writes what is still to be logged.
+    pub fn end(self, within: Duration) {
+        for (_, log) in self.logs {
+            log.close(within);
+        }
+    }
+}
+
+/// Whether all of it is what this version does: what is not must not be believed to be.
+fn can_serve(site: &Site) -> Result<(), Refused> {
+    let missing = |place: String, what| Err(Refused::Missing { place, what });
+    if site.agent.as_ref().is_some_and(|agent| agent.reporting.is_some()) {
+        return missing("agent.report_to".to_owned(), "the report to name servers");
+    }
+    for pool in &site.pools {
+        let place = format!("pool.{}", pool.name);
+        if pool.http == HttpVersion::V2 {
+            return missing(place, "HTTP/2 to servers");
+        }
+        if pool.servers.iter().any(|server| server.tls.is_some()) {
+            return missing(place, "TLS to servers");
+        }
+        if pool.agent_check.is_some() {
+            return missing(place, "the agent-check");
+        }
+        if pool.servers.iter().any(|server| server.check.is_some()) {
+            return missing(place, "the check of servers");
+        }
+    }
+    for frontend in &site.frontends {
+        let place = format!("frontend.{}", frontend.name);
+        if frontend.tls.is_some() {
+            return missing(place, "TLS that ends here");
+        }
+        if frontend.server_name_source() == ServerNameSource::Hello {
+            return missing(place, "the server name of a TLS handshake that is passed on");
+        }
+    }
+    Ok(())
+}

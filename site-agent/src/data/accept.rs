@@ -1,0 +1,168 @@
+//! Connections as they come in: accepted, counted, asked whose they are, and given to whoever serves their frontend.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::Door;
+use super::crowd::{Crowd, Presence};
+use crate::proxy_protocol::{self, Origin, Progress};
+use crate::relay::{Caller, http, tcp};
+use crate::site::Mode;
+use crate::stream::{Stream, Timer};
+use crate::worker::{Front, Worker};
+
+/// Time for a failure of `accept` such as lack of descriptors to pass.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a connection is served with.
+struct Guest {
+    worker: Rc<Worker>,
+    door: Rc<Door>,
+    presence: Presence,
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+/// One of the frontend's connections of now.
+struct Counted(Rc<Door>);
+
+impl Counted {
+    fn new(door: &Rc<Door>) -> Counted {
+        door.shared.traffic.connections.fetch_add(1, Relaxed);
+        door.shared.traffic.current.fetch_add(1, Relaxed);
+        Counted(Rc::clone(door))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.shared.traffic.current.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Accepts until it is dropped.
+pub fn accept(
+    worker: &Rc<Worker>,
+    crowd: &Rc<Crowd>,
+    door: &Rc<Door>,
+    socket: TcpListener,
+) -> impl Future<Output = ()> + use<> {
+    let (worker, crowd, door) = (Rc::clone(worker), Rc::clone(crowd), Rc::clone(door));
+    async move {
+        let name = Arc::clone(&door.front().config.name);
+        let listener = match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => {
+                warn!(frontend = &*name, %error, "a socket cannot be listened to");
+                return;
+            }
+        };
+        let mut is_failing = false;
+        loop {
+            // Further ones wait in the kernel.
+            let permits = &door.shared.permits;
+            drop(permits.acquire().await.expect("nobody closes it"));
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => {
+                    is_failing = false;
+                    accepted
+                }
+                Err(error) => {
+                    if !is_failing {
+                        warn!(frontend = &*name, %error, "connections cannot be accepted");
+                        is_failing = true;
+                    }
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let permit = Arc::clone(permits).acquire_owned().await.expect("nobody closes it");
+            let guest = Guest {
+                worker: Rc::clone(&worker),
+                door: Rc::clone(&door),
+                presence: crowd.enter(),
+                _permit: permit,
+                _counted: Counted::new(&door),
+            };
+            let id = guest.presence.id();
+            let task = spawn_local(serve(guest, stream, peer));
+            crowd.is(id, task.abort_handle());
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
+    let front = guest.door.front();
+    let Some(caller) = caller_of(&mut stream, peer, &front).await else { return };
+    match front.config.mode {
+        Mode::Http => {
+            let (door, presence) = (&guest.door, &guest.presence);
+            let stream = Stream::Plain(stream);
+            http::serve(&guest.worker, stream, &caller, || door.front(), &presence.is_idle).await;
+        }
+        Mode::Tcp => tcp::serve(&guest.worker, &mut stream, &caller, &front, &[]).await,
+    }
+}
+
+/// Whose connection it is; nobody's that can be told if a proxy does not say what it must.
+async fn caller_of(stream: &mut TcpStream, peer: SocketAddr, front: &Front) -> Option<Caller> {
+    stream.set_nodelay(true).ok()?;
+    let local = stream.local_addr().ok()?;
+    let of_peer = Caller { client: canonical(peer), local, is_tls: false, server_name: None };
+    let address = of_peer.client.ip();
+    if !front.config.accept_proxy.iter().any(|net| net.contains(&address)) {
+        return Some(of_peer);
+    }
+    let within = front.config.timeouts.http_request;
+    let origin = Timer::default().within(within, origin_of(stream)).await;
+    match origin {
+        Ok(Ok(Origin::Client { source, destination })) => {
+            Some(Caller { client: source, local: destination, ..of_peer })
+        }
+        Ok(Ok(Origin::Proxy)) => Some(of_peer),
+        Ok(Err(_)) | Err(_) => {
+            front.traffic.refused.fetch_add(1, Relaxed);
+            None
+        }
+    }
+}
+
+/// Reads a PROXY header, and not one octet behind it.
+async fn origin_of(stream: &mut TcpStream) -> io::Result<Origin> {
+    let refused = |refusal| io::Error::new(io::ErrorKind::InvalidData, refusal);
+    let (mut header, mut seen) = (vec![], [0; 512]);
+    loop {
+        let count = stream.peek(&mut seen).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let before = header.len();
+        header.extend_from_slice(&seen[..count]);
+        let progress = proxy_protocol::read(&header).map_err(refused)?;
+        let taken = match progress {
+            Progress::More => count,
+            Progress::Whole(length, _) => length - before,
+        };
+        stream.read_exact(&mut seen[..taken]).await?;
+        if let Progress::Whole(_, origin) = progress {
+            return Ok(origin);
+        }
+    }
+}
+
+/// An IPv4 client of an IPv6 socket is an IPv4 client.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

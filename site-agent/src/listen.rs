@@ -1,0 +1,36 @@
+//! Sockets that clients come to: one for each thread at one address, among which the kernel shares them out.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that wait in the kernel for one thread; `net.core.somaxconn` may be less.
+const BACKLOG: i32 = 4096;
+
+/// As many sockets as there are threads, all bound before the first of them listens: whoever had the address before fails
+/// us whole.
+pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>> {
+    let mut address = address;
+    let mut sockets = Vec::with_capacity(threads);
+    for _ in 0..threads {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        if address.is_ipv6() {
+            // One address is one family: `[::]` beside `0.0.0.0` is not taken yet.
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        // Where the kernel has chosen the port, it is the same for all.
+        if let Some(bound) = socket.local_addr()?.as_socket() {
+            address = bound;
+        }
+        sockets.push(socket);
+    }
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(sockets.into_iter().map(TcpListener::from).collect())
+}

@@ -1,0 +1,228 @@
+//! Every metric of this daemon: its name, its labels, its meaning. Nothing else names one.
+//!
+//! What the threads of the data path count is read when somebody asks: they know nothing of metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::backends::State;
+use crate::balancer::Shown;
+
+/// What is counted beside the data path.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    pub done: AtomicU64,
+    pub refused: AtomicU64,
+}
+
+/// One answer to a scraper.
+struct Page(Registry);
+
+impl Page {
+    fn counter(&self, name: &str, help: &str, labels: &[&str], values: Vec<(Vec<&str>, u64)>) {
+        let counter = IntCounterVec::new(Opts::new(name, help), labels).expect("it is well named");
+        for (labels, value) in values {
+            counter.with_label_values(&labels).inc_by(value);
+        }
+        self.0.register(Box::new(counter)).expect("nobody else has its name");
+    }
+
+    fn gauge(&self, name: &str, help: &str, labels: &[&str], values: Vec<(Vec<&str>, u64)>) {
+        let gauge = IntGaugeVec::new(Opts::new(name, help), labels).expect("it is well named");
+        for (labels, value) in values {
+            gauge.with_label_values(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        self.0.register(Box::new(gauge)).expect("nobody else has its name");
+    }
+}
+
+/// All of them, in Prometheus' format.
+pub fn text(shown: &Shown, reloads: &Reloads) -> String {
+    let page = Page(Registry::new());
+    frontends(&page, shown);
+    pools(&page, shown);
+    servers(&page, shown);
+    let count = |of: &AtomicU64| of.load(Relaxed);
+    page.counter(
+        "site_agent_reloads_total",
+        "Configs that were taken, and that were refused",
+        &["outcome"],
+        vec![(vec!["done"], count(&reloads.done)), (vec!["refused"], count(&reloads.refused))],
+    );
+    let ok = IntGauge::new("site_agent_up", "1 while this process runs").expect("it is well named");
+    ok.set(1);
+    page.0.register(Box::new(ok)).expect("nobody else has its name");
+    let mut text = String::new();
+    let encoded = TextEncoder::new().encode_utf8(&page.0.gather(), &mut text);
+    encoded.expect("what is well named can be written");
+    text
+}
+
+fn frontends(page: &Page, shown: &Shown) {
+    const LABELS: &[&str] = &["frontend"];
+    let of = |value: &dyn Fn(&crate::worker::Traffic) -> &AtomicU64| {
+        let each = shown.frontends.iter();
+        each.map(|(config, traffic)| (vec![&*config.name], value(traffic).load(Relaxed))).collect()
+    };
+    page.gauge(
+        "site_agent_frontend_connections",
+        "Connections of clients now",
+        LABELS,
+        of(&|traffic| &traffic.current),
+    );
+    page.gauge(
+        "site_agent_frontend_upgraded",
+        "Connections of clients now that have become another protocol, such as WebSocket",
+        LABELS,
+        of(&|traffic| &traffic.upgraded),
+    );
+    page.counter(
+        "site_agent_frontend_connections_total",
+        "Connections of clients",
+        LABELS,
+        of(&|traffic| &traffic.connections),
+    );
+    page.counter(
+        "site_agent_frontend_requests_total",
+        "Requests, refused ones included",
+        LABELS,
+        of(&|traffic| &traffic.requests),
+    );
+    page.counter(
+        "site_agent_frontend_refused_total",
+        "What was no request, or had no PROXY header where one must be",
+        LABELS,
+        of(&|traffic| &traffic.refused),
+    );
+    page.counter(
+        "site_agent_frontend_denied_total",
+        "Requests and connections that a rule denied",
+        LABELS,
+        of(&|traffic| &traffic.denied),
+    );
+    page.counter(
+        "site_agent_frontend_received_bytes_total",
+        "Octets from clients",
+        LABELS,
+        of(&|traffic| &traffic.received),
+    );
+    page.counter(
+        "site_agent_frontend_sent_bytes_total",
+        "Octets to clients",
+        LABELS,
+        of(&|traffic| &traffic.sent),
+    );
+    const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+    let mut statuses = vec![];
+    for (config, traffic) in &shown.frontends {
+        for (class, count) in CLASSES.iter().zip(&traffic.statuses) {
+            statuses.push((vec![&*config.name, *class], count.load(Relaxed)));
+        }
+    }
+    page.counter(
+        "site_agent_frontend_responses_total",
+        "Answers by the class of their status; none for requests that had no answer",
+        &["frontend", "class"],
+        statuses,
+    );
+}
+
+fn pools(page: &Page, shown: &Shown) {
+    const LABELS: &[&str] = &["pool"];
+    let mut states = vec![];
+    let (mut usable, mut whole, mut waiting) = (vec![], vec![], vec![]);
+    for upstream in &shown.upstreams {
+        let name = &*upstream.config.name;
+        let standing = &upstream.shown().standing;
+        for (state, word) in
+            [(State::Serving, "serving"), (State::Empty, "empty"), (State::Drained, "drained")]
+        {
+            states.push((vec![name, word], u64::from(standing.state == state)));
+        }
+        usable.push((vec![name], standing.capacity.usable));
+        whole.push((vec![name], standing.capacity.whole));
+        waiting.push((vec![name], upstream.waiting() as u64));
+    }
+    let help = "1 for the state that the pool is in";
+    page.gauge("site_agent_pool_state", help, &["pool", "state"], states);
+    let help = "What the usable servers can take: requests a second, or thousandths of a server";
+    page.gauge("site_agent_pool_capacity_usable", help, LABELS, usable);
+    let help = "What all servers could take, in the same unit";
+    page.gauge("site_agent_pool_capacity", help, LABELS, whole);
+    page.gauge("site_agent_pool_waiting", "Requests that wait for a server", LABELS, waiting);
+}
+
+fn servers(page: &Page, shown: &Shown) {
+    const LABELS: &[&str] = &["pool", "server"];
+    let of = |value: &dyn Fn(&crate::upstream::Server) -> u64| {
+        let mut values = vec![];
+        for upstream in &shown.upstreams {
+            for server in upstream.servers() {
+                values.push((vec![&*upstream.config.name, &*server.name], value(server)));
+            }
+        }
+        values
+    };
+    let count = |of: &AtomicU64| of.load(Relaxed);
+    let help = "Requests that the server has now, or connections of tcp";
+    page.gauge(
+        "site_agent_server_in_flight",
+        help,
+        LABELS,
+        of(&|server| u64::from(server.in_flight())),
+    );
+    for (name, help, value) in [
+        (
+            "site_agent_server_requests_total",
+            "Requests that had a place there, or connections of tcp",
+            of(&|server| count(&server.counts.requests)),
+        ),
+        (
+            "site_agent_server_connections_total",
+            "Connections made to it",
+            of(&|server| count(&server.counts.connections)),
+        ),
+        (
+            "site_agent_server_connect_errors_total",
+            "Connections to it that did not come to be",
+            of(&|server| count(&server.counts.connect_errors)),
+        ),
+        (
+            "site_agent_server_reused_total",
+            "Requests that found an idle connection to it",
+            of(&|server| count(&server.counts.reused)),
+        ),
+        (
+            "site_agent_server_response_errors_total",
+            "Requests to it of which no whole response came",
+            of(&|server| count(&server.counts.response_errors)),
+        ),
+        (
+            "site_agent_server_retries_total",
+            "Requests that were sent again after they had failed there",
+            of(&|server| count(&server.counts.retries)),
+        ),
+        (
+            "site_agent_server_sent_bytes_total",
+            "Octets to it",
+            of(&|server| count(&server.counts.sent)),
+        ),
+        (
+            "site_agent_server_received_bytes_total",
+            "Octets from it",
+            of(&|server| count(&server.counts.received)),
+        ),
+    ] {
+        page.counter(name, help, LABELS, value);
+    }
+    let mut up = vec![];
+    for upstream in &shown.upstreams {
+        let takers = &upstream.shown().standing.takers;
+        for (place, server) in upstream.servers().iter().enumerate() {
+            let takes = takers.iter().any(|taker| taker.id.0 == place);
+            up.push((vec![&*upstream.config.name, &*server.name], u64::from(takes)));
+        }
+    }
+    page.gauge("site_agent_server_takes", "1 while it is given requests", LABELS, up);
+}

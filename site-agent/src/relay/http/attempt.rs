@@ -1,0 +1,433 @@
+//! One try at one server: a connection, the request up, the response down.
+
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::clock;
+
+pub use super::body::Upload;
+use super::body::{Cut, Down, Sides, Stuck, up};
+use super::forward::{Tries, outcome_of};
+use super::record::Record;
+use super::tunnel::tunnel;
+use super::{Connection, Next};
+use crate::access_log::{Cause, End, Phase};
+use crate::head::{self, Asked, Body, Peer, Persistence, Version};
+use crate::outlier::Outcome;
+use crate::relay::connect::{NoConnection, connect};
+use crate::retry::{self, Written};
+use crate::stream::Stream;
+use crate::upstream::{Counts, Lease};
+use crate::worker::{Front, Local, Room, Worker};
+
+/// What became of it.
+pub(super) enum Attempt {
+    Done(Next),
+    /// The client was told nothing yet: it is sent again after so long, or answered with this.
+    Failed {
+        status: u16,
+        again: Option<Duration>,
+    },
+}
+
+/// What came of the server's side.
+enum Fetched {
+    /// The client has the response.
+    Whole { is_reusable: bool, persistence: Persistence },
+    /// The protocol is another one now.
+    Upgraded,
+    /// The client was told nothing.
+    Nothing(retry::Cause),
+    /// A response that is worth another try.
+    Again { status: u16, wait: Duration },
+    /// The client has a part of it.
+    Cut(Cut),
+}
+
+/// What a response is to become for this client.
+struct Toward<'t> {
+    front: &'t Front,
+    asked: Asked,
+    version: Version,
+    worker: &'t Worker,
+    /// What the client would have of its connection.
+    asks_for: Persistence,
+    is_tls: bool,
+}
+
+impl Connection<'_> {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what an attempt is made of, each of it with another life"
+    )]
+    pub(super) async fn attempt(
+        &mut self,
+        front: &Rc<Front>,
+        local: &Rc<Local>,
+        lease: &Lease,
+        room: &mut Room,
+        record: &mut Record,
+        tries: &mut Tries,
+        upload: &Upload,
+    ) -> Attempt {
+        tries.write(Written::Nothing, upload.kept());
+        let (stream, written) = match self.connection(local, lease, record, tries).await {
+            Ok(connected) => connected,
+            Err(why) => {
+                let is_late = matches!(why, NoConnection::Late);
+                let cause = if is_late { Cause::ServerTimeout } else { Cause::ServerAbort };
+                record.end = End::Cut(cause, Phase::Connect);
+                return self.failed(local, lease, tries, retry::Cause::NotConnected);
+            }
+        };
+        record.end = End::Complete;
+        let body = if *upload == Upload::Streamed { retry::Body::Gone } else { upload.kept() };
+        tries.write(written, body);
+        let mut server = RefCell::new(stream);
+        let fetched =
+            self.exchange_with(front, local, lease, room, record, tries, *upload, &server).await;
+        if let Upload::Whole(taken) = upload
+            && !matches!(fetched, Ok(Fetched::Nothing(_) | Fetched::Again { .. }))
+        {
+            room.from_client.take(*taken);
+        }
+        match fetched {
+            Ok(Fetched::Whole { is_reusable, persistence }) => {
+                if is_reusable && lease.server().config.send_proxy.is_none() {
+                    local.park(lease.server(), server.into_inner(), clock::monotonic());
+                }
+                let next = match persistence {
+                    Persistence::KeepAlive => Next::Request,
+                    Persistence::Close => Next::Linger,
+                };
+                Attempt::Done(next)
+            }
+            Ok(Fetched::Upgraded) => {
+                let patience = &local.upstream.config.timeouts;
+                let idle = patience.tunnel;
+                let half_closed = front.config.timeouts.client_fin.min(patience.server_fin);
+                let Room { from_client, from_server, .. } = room;
+                let early = (from_client, from_server);
+                front.traffic.upgraded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let flow = tunnel(
+                    &mut self.client,
+                    &mut server,
+                    early,
+                    idle,
+                    half_closed,
+                    &self.worker.carry,
+                )
+                .await;
+                front.traffic.upgraded.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+                record.end = flow.end;
+                record.sent += flow.down;
+                Attempt::Done(Next::Close)
+            }
+            Ok(Fetched::Nothing(cause)) => {
+                let (log, status) = match cause {
+                    retry::Cause::ResponseTimeout => (Cause::ServerTimeout, 504),
+                    retry::Cause::JunkResponse => (Cause::Proxy, 502),
+                    retry::Cause::NotConnected
+                    | retry::Cause::EmptyResponse
+                    | retry::Cause::EarlyDataRejected
+                    | retry::Cause::Status(_) => (Cause::ServerAbort, 502),
+                };
+                record.end = End::Cut(log, Phase::Response);
+                match self.failed(local, lease, tries, cause) {
+                    Attempt::Failed { again, .. } => Attempt::Failed { status, again },
+                    done @ Attempt::Done(_) => done,
+                }
+            }
+            Ok(Fetched::Again { status, wait }) => Attempt::Failed { status, again: Some(wait) },
+            Ok(Fetched::Cut(cut)) => {
+                let cause = match cut {
+                    Cut::ClientGone => Cause::ClientAbort,
+                    Cut::ClientLate => Cause::ClientTimeout,
+                    Cut::ServerLate => Cause::ServerTimeout,
+                    Cut::ServerGone => Cause::ServerAbort,
+                    Cut::Junk => Cause::Proxy,
+                };
+                if matches!(cut, Cut::ServerLate | Cut::ServerGone | Cut::Junk) {
+                    Counts::count(&lease.server().counts.response_errors);
+                }
+                record.end = End::Cut(cause, Phase::Data);
+                Attempt::Done(Next::Close)
+            }
+            // The request itself did not come to its end, and nothing was answered.
+            Err(stuck) => {
+                let (cause, status) = match stuck {
+                    Stuck::ClientGone => (Cause::ClientAbort, None),
+                    Stuck::ClientLate => (Cause::ClientTimeout, Some(408)),
+                    Stuck::Refused(refusal) => (Cause::Proxy, Some(refusal.status(Peer::Client))),
+                    Stuck::Server => (Cause::ServerAbort, Some(502)),
+                };
+                record.end = End::Cut(cause, Phase::Data);
+                match status {
+                    Some(status) => Attempt::Failed { status, again: None },
+                    None => Attempt::Done(Next::Close),
+                }
+            }
+        }
+    }
+
+    /// A connection that was idle, or a new one.
+    async fn connection(
+        &mut self,
+        local: &Local,
+        lease: &Lease,
+        record: &mut Record,
+        tries: &Tries,
+    ) -> Result<(Stream, Written), NoConnection> {
+        let server = lease.server();
+        // HAProxy's `http-reuse safe`: what cannot be sent again goes over an idle connection only for a client that has
+        // seen this one answer, and so knows to try again.
+        let may_reuse = (tries.method() == retry::Method::Idempotent || self.requests > 0)
+            && server.config.send_proxy.is_none();
+        if may_reuse && let Some(stream) = local.unpark(server) {
+            Counts::count(&server.counts.reused);
+            record.connect.get_or_insert(Duration::ZERO);
+            return Ok((stream, Written::OnIdle));
+        }
+        let (began, within) = (clock::monotonic(), local.upstream.config.timeouts.connect);
+        let made = connect(server, self.caller, within, &mut self.timer).await;
+        if made.is_ok() {
+            local.upstream.on_outcome(clock::monotonic(), server, Outcome::Connected);
+            let before = record.connect.unwrap_or_default();
+            record.connect = Some(before + clock::monotonic().saturating_sub(began));
+        }
+        Ok((made?, Written::OnNew))
+    }
+
+    /// Nothing came of it that could be passed on.
+    fn failed(&self, local: &Local, lease: &Lease, tries: &Tries, cause: retry::Cause) -> Attempt {
+        let server = lease.server();
+        if cause != retry::Cause::NotConnected {
+            Counts::count(&server.counts.response_errors);
+        }
+        // A server that closes an idle connection does nothing wrong.
+        if !(tries.is_on_idle() && cause == retry::Cause::EmptyResponse) {
+            local.upstream.on_outcome(clock::monotonic(), server, outcome_of(cause));
+        }
+        let again = tries.again(local, self.worker.dice(), lease, cause);
+        Attempt::Failed { status: 503, again }
+    }
+
+    /// Sends the request and passes the response on, both at once where the request is still coming.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what an attempt is made of, each of it with another life"
+    )]
+    async fn exchange_with(
+        &mut self,
+        front: &Rc<Front>,
+        local: &Rc<Local>,
+        lease: &Lease,
+        room: &mut Room,
+        record: &mut Record,
+        tries: &Tries,
+        upload: Upload,
+        server: &RefCell<Stream>,
+    ) -> Result<Fetched, Stuck> {
+        let Room { request, response, from_client, from_server, up: head, down: out, .. } = room;
+        from_server.clear();
+        out.clear();
+        response.clear();
+        let sides = Sides {
+            client: &self.client,
+            server,
+            client_time: front.config.timeouts.client,
+            server_time: local.upstream.config.timeouts.server,
+        };
+        let toward = Toward {
+            front,
+            asked: request.asked(),
+            version: request.version(),
+            worker: self.worker,
+            asks_for: request.persistence(),
+            is_tls: self.caller.is_tls,
+        };
+        let (received, is_up) = (Cell::new(0), Cell::new(upload != Upload::Streamed));
+        let (dice, sent_at) = (self.worker.dice(), clock::monotonic());
+        let Record { sent, response: answered, status, .. } = record;
+        let again = |cause| {
+            local
+                .upstream
+                .policy
+                .on
+                .names(cause)
+                .then(|| tries.again(local, dice, lease, cause))
+                .flatten()
+        };
+        let mut down =
+            Down { sides, timer: &mut self.timer, limits: &RESPONSES, sent, received: &received };
+        let down = async {
+            if upload != Upload::Streamed {
+                // Whether it was taken is seen by what comes: an answer may be there already.
+                let written = crate::stream::write(server, head);
+                let written = down.timer.within(sides.server_time, written).await;
+                if written.is_err() {
+                    return Fetched::Nothing(retry::Cause::ResponseTimeout);
+                }
+                Counts::add(&lease.server().counts.sent, head.len() as u64);
+            }
+            let head = fetch_head(&mut down, &toward, response, from_server, out, &is_up).await;
+            *answered = Some(clock::monotonic().saturating_sub(sent_at));
+            let body = match head {
+                Ok(body) => body,
+                Err(fetched) => return fetched,
+            };
+            let found = response.status();
+            if found >= 400
+                && is_up.get()
+                && let Some(wait) = again(retry::Cause::Status(found))
+            {
+                return Fetched::Again { status: found, wait };
+            }
+            *status = Some(found);
+            fetch_body(&mut down, &toward, response, body, from_server, out).await
+        };
+        let fetched = if upload == Upload::Streamed {
+            let body = request.body();
+            let up = up(sides, front, head, body, from_client, lease.server());
+            both(up, down, &is_up).await
+        } else {
+            Ok(down.await)
+        };
+        Counts::add(&lease.server().counts.received, received.get());
+        if let Some(status) = record.status {
+            let outcome = Outcome::Answered(status);
+            local.upstream.on_outcome(clock::monotonic(), lease.server(), outcome);
+        }
+        let is_reusable_for =
+            |reusable: bool| reusable && from_server.is_empty() && !toward.is_old(request);
+        fetched.map(|fetched| match fetched {
+            Fetched::Whole { is_reusable, persistence } => {
+                Fetched::Whole { is_reusable: is_reusable_for(is_reusable), persistence }
+            }
+            other => other,
+        })
+    }
+}
+
+/// What servers may send: nobody configures it.
+const RESPONSES: head::Limits = head::Limits::OURS;
+
+/// Request up and response down. What has come down whole while the request is still on its way waits for it: else the
+/// next request could not be told from its body.
+async fn both(
+    up: impl Future<Output = Result<(), Stuck>>,
+    down: impl Future<Output = Fetched>,
+    is_up: &Cell<bool>,
+) -> Result<Fetched, Stuck> {
+    let (mut up, mut down) = (pin!(up), pin!(down));
+    let mut uploaded = None;
+    let fetched = loop {
+        tokio::select! {
+            biased;
+            fetched = &mut down => break fetched,
+            done = &mut up, if uploaded.is_none() => {
+                is_up.set(true);
+                match done {
+                    Ok(()) => uploaded = Some(true),
+                    // It may have answered before it hung up.
+                    Err(Stuck::Server) => uploaded = Some(false),
+                    Err(stuck) => return Err(stuck),
+                }
+            }
+        }
+    };
+    let is_whole = match (uploaded, &fetched) {
+        (Some(is_whole), _) => is_whole,
+        (None, Fetched::Whole { persistence: Persistence::KeepAlive, is_reusable: true }) => {
+            up.await.is_ok()
+        }
+        (None, _) => false,
+    };
+    Ok(match fetched {
+        Fetched::Whole { .. } if !is_whole => {
+            Fetched::Whole { is_reusable: false, persistence: Persistence::Close }
+        }
+        other => other,
+    })
+}
+
+/// Reads the response's head, and passes on those that come before it (1xx).
+async fn fetch_head(
+    down: &mut Down<'_>,
+    toward: &Toward<'_>,
+    response: &mut head::ResponseHead,
+    buffer: &mut crate::stream::Buffer,
+    out: &mut Vec<u8>,
+    is_up: &Cell<bool>,
+) -> Result<Body, Fetched> {
+    loop {
+        match response.read(buffer.octets(), down.limits) {
+            Ok(Some(count)) => {
+                buffer.take(count);
+                if !response.is_interim() {
+                    let junk = |_| Fetched::Nothing(retry::Cause::JunkResponse);
+                    return response.body(toward.asked).map_err(junk);
+                }
+                if toward.version == Version::Http11 {
+                    response.strip();
+                    response.write(toward.version, Persistence::KeepAlive, out);
+                    down.write(out).await.map_err(Fetched::Cut)?;
+                    out.clear();
+                }
+            }
+            Ok(None) => match down.read(buffer).await {
+                Ok(true) => {}
+                // The client is still speaking: nobody is late.
+                Err(Cut::ServerLate) if !is_up.get() => {}
+                Err(Cut::ServerLate) => {
+                    return Err(Fetched::Nothing(retry::Cause::ResponseTimeout));
+                }
+                Ok(false) | Err(_) if buffer.is_empty() => {
+                    return Err(Fetched::Nothing(retry::Cause::EmptyResponse));
+                }
+                Ok(false) | Err(_) => {
+                    return Err(Fetched::Nothing(retry::Cause::JunkResponse));
+                }
+            },
+            Err(_) => return Err(Fetched::Nothing(retry::Cause::JunkResponse)),
+        }
+    }
+}
+
+/// Passes the response on.
+async fn fetch_body(
+    down: &mut Down<'_>,
+    toward: &Toward<'_>,
+    response: &mut head::ResponseHead,
+    body: Body,
+    buffer: &mut crate::stream::Buffer,
+    out: &mut Vec<u8>,
+) -> Fetched {
+    let is_reusable = response.persistence(toward.asked) == Persistence::KeepAlive;
+    let is_upgraded = response.status() == 101;
+    response.strip();
+    let goes = body.towards(toward.version);
+    response.set_body(goes);
+    if let Some(hsts) = toward.front.hsts.as_deref().filter(|_| toward.is_tls) {
+        let set = response.fields_mut().set(b"Strict-Transport-Security", hsts.as_bytes());
+        set.expect("it is text of our own");
+    }
+    let keeps = goes.has_end() && !toward.worker.is_stopping();
+    let persistence = if keeps { toward.asks_for } else { Persistence::Close };
+    response.write(toward.version, persistence, out);
+    let passed = down.body(body, goes, buffer, out).await;
+    match passed {
+        Err(cut) => Fetched::Cut(cut),
+        Ok(()) if is_upgraded => Fetched::Upgraded,
+        Ok(()) => Fetched::Whole { is_reusable, persistence },
+    }
+}
+
+impl Toward<'_> {
+    /// A request without a host goes on as HTTP/1.0, after which a server hangs up.
+    fn is_old(&self, request: &head::RequestHead) -> bool {
+        self.version == Version::Http10 && request.authority().is_empty()
+    }
+}

@@ -1,0 +1,290 @@
+//! Bodies on their way: up to the server as they come, and down to the client as it can read them.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crate::head::{Body, Incoming, Limits, Mismatch, Outgoing, Piece, Refusal, Trailers};
+use crate::retry;
+use crate::stream::{self, Buffer, Late, Stream, Timer};
+use crate::upstream::{Counts, Server};
+use crate::worker::{Front, Room};
+
+/// What is collected before it is written. More goes out from where it was read.
+const COLLECTED: usize = 32 << 10;
+
+/// The two ends of an exchange, and how long each may be silent.
+#[derive(Clone, Copy)]
+pub struct Sides<'s> {
+    pub client: &'s RefCell<Stream>,
+    pub server: &'s RefCell<Stream>,
+    pub client_time: Duration,
+    pub server_time: Duration,
+}
+
+/// How the request goes to the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Upload {
+    /// Its head is all.
+    None,
+    /// All of its body has come with it: so many octets of what the client has sent.
+    Whole(usize),
+    /// As it comes.
+    Streamed,
+}
+
+/// Why the request did not go up whole.
+#[derive(Debug)]
+pub enum Stuck {
+    ClientGone,
+    ClientLate,
+    Refused(Refusal),
+    /// It may have answered all the same.
+    Server,
+}
+
+/// Why the response did not come down whole.
+#[derive(Debug)]
+pub enum Cut {
+    ClientGone,
+    ClientLate,
+    ServerGone,
+    ServerLate,
+    /// What came is no body.
+    Junk,
+}
+
+impl Upload {
+    /// Makes the request ready: its head, and its body if all of that is there.
+    pub fn of(room: &mut Room, limits: &Limits) -> Upload {
+        let Room { request, from_client, up, .. } = room;
+        up.clear();
+        request.write(crate::head::Persistence::KeepAlive, up);
+        let mut incoming = Incoming::new(request.body());
+        if incoming.is_end() {
+            return Upload::None;
+        }
+        let head = up.len();
+        match pass(&mut incoming, from_client.octets(), limits, up) {
+            Ok(taken) if incoming.is_end() => Upload::Whole(taken),
+            // What is wrong with it is found again where it can be told.
+            Ok(_) | Err(_) => {
+                up.truncate(head);
+                Upload::Streamed
+            }
+        }
+    }
+
+    /// What is left to send again while nothing has gone up.
+    pub fn kept(self) -> retry::Body {
+        match self {
+            Upload::None => retry::Body::None,
+            Upload::Whole(_) | Upload::Streamed => retry::Body::Kept,
+        }
+    }
+}
+
+/// Adds what of these octets goes on as it came; how many are done with.
+fn pass(
+    incoming: &mut Incoming,
+    octets: &[u8],
+    limits: &Limits,
+    out: &mut Vec<u8>,
+) -> Result<usize, Refusal> {
+    let mut taken = 0;
+    while taken < octets.len() && !incoming.is_end() {
+        let passed = incoming.pass(&octets[taken..], limits)?;
+        out.extend_from_slice(&octets[taken..taken + passed.kept]);
+        taken += passed.taken;
+        if passed.is_end {
+            trailers(incoming, out);
+        }
+    }
+    Ok(taken)
+}
+
+/// Ends a chunked body.
+fn trailers(incoming: &Incoming, out: &mut Vec<u8>) {
+    if let Incoming::Chunked(decoder) = incoming {
+        decoder.trailers().write(out);
+    }
+}
+
+/// Sends a request whose body is still to come.
+pub async fn up(
+    sides: Sides<'_>,
+    front: &Front,
+    head: &[u8],
+    body: Body,
+    buffer: &mut Buffer,
+    server: &Server,
+) -> Result<(), Stuck> {
+    let Sides { client, server: to, client_time, server_time } = sides;
+    let (mut timer, mut incoming, mut end) = (Timer::default(), Incoming::new(body), vec![]);
+    let write = async |timer: &mut Timer, octets: &[u8]| match timer
+        .within(server_time, stream::write(to, octets))
+        .await
+    {
+        Ok(Ok(())) => {
+            Counts::add(&server.counts.sent, octets.len() as u64);
+            Ok(())
+        }
+        Ok(Err(_)) | Err(Late) => Err(Stuck::Server),
+    };
+    write(&mut timer, head).await?;
+    loop {
+        while !buffer.is_empty() && !incoming.is_end() {
+            let passed = incoming.pass(buffer.octets(), &front.limits).map_err(Stuck::Refused)?;
+            if passed.kept > 0 {
+                write(&mut timer, &buffer.octets()[..passed.kept]).await?;
+            }
+            buffer.take(passed.taken);
+        }
+        if incoming.is_end() {
+            trailers(&incoming, &mut end);
+            return if end.is_empty() { Ok(()) } else { write(&mut timer, &end).await };
+        }
+        match timer.within(client_time, stream::read(client, buffer)).await {
+            Ok(Ok(0) | Err(_)) => return Err(Stuck::ClientGone),
+            Ok(Ok(count)) => {
+                front.traffic.received.fetch_add(count as u64, Relaxed);
+            }
+            Err(Late) => return Err(Stuck::ClientLate),
+        }
+    }
+}
+
+/// A response's body on its way to the client.
+pub struct Down<'d> {
+    pub sides: Sides<'d>,
+    pub timer: &'d mut Timer,
+    pub limits: &'d Limits,
+    /// Octets that the client was sent.
+    pub sent: &'d mut u64,
+    /// Octets that the server has sent.
+    pub received: &'d Cell<u64>,
+}
+
+impl Down<'_> {
+    /// Reads more of the server's. `false` at its end.
+    pub async fn read(&mut self, buffer: &mut Buffer) -> Result<bool, Cut> {
+        let read = stream::read(self.sides.server, buffer);
+        match self.timer.within(self.sides.server_time, read).await {
+            Ok(Ok(count)) => {
+                self.received.set(self.received.get() + count as u64);
+                Ok(count > 0)
+            }
+            Ok(Err(_)) => Err(Cut::ServerGone),
+            Err(Late) => Err(Cut::ServerLate),
+        }
+    }
+
+    pub async fn write(&mut self, octets: &[u8]) -> Result<(), Cut> {
+        let written: Result<io::Result<()>, Late> = self
+            .timer
+            .within(self.sides.client_time, stream::write(self.sides.client, octets))
+            .await;
+        match written {
+            Ok(Ok(())) => {
+                *self.sent += octets.len() as u64;
+                Ok(())
+            }
+            Ok(Err(_)) => Err(Cut::ClientGone),
+            Err(Late) => Err(Cut::ClientLate),
+        }
+    }
+
+    async fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Cut> {
+        self.write(out).await?;
+        out.clear();
+        Ok(())
+    }
+
+    /// Passes on a body that comes as `body` and goes as `toward`, behind the head that stands in `out`.
+    pub async fn body(
+        &mut self,
+        body: Body,
+        toward: Body,
+        buffer: &mut Buffer,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Cut> {
+        let (mut incoming, mut outgoing) = (Incoming::new(body), Outgoing::new(toward));
+        loop {
+            while !buffer.is_empty() && !incoming.is_end() {
+                if body == toward {
+                    let passed = incoming.pass(buffer.octets(), self.limits).map_err(junk)?;
+                    self.put(&buffer.octets()[..passed.kept], out).await?;
+                    buffer.take(passed.taken);
+                } else {
+                    self.reframe(&mut incoming, &mut outgoing, buffer, out).await?;
+                }
+            }
+            if incoming.is_end() {
+                if body == toward {
+                    trailers(&incoming, out);
+                } else {
+                    outgoing.end(trailers_of(&incoming), out).map_err(mismatch)?;
+                }
+                return self.flush(out).await;
+            }
+            if !out.is_empty() {
+                self.flush(out).await?;
+            }
+            if !self.read(buffer).await? && !incoming.close() {
+                return Err(Cut::ServerGone);
+            }
+        }
+    }
+
+    /// Writes it, or has it wait for what is read with it.
+    async fn put(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), Cut> {
+        if out.len() + octets.len() <= COLLECTED {
+            out.extend_from_slice(octets);
+            return Ok(());
+        }
+        self.flush(out).await?;
+        self.write(octets).await
+    }
+
+    /// One piece, framed as the client knows it.
+    async fn reframe(
+        &mut self,
+        incoming: &mut Incoming,
+        outgoing: &mut Outgoing,
+        buffer: &mut Buffer,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Cut> {
+        let Some(piece) = incoming.next(buffer.octets(), self.limits).map_err(junk)? else {
+            return Ok(());
+        };
+        let count = match piece {
+            Piece::Data(count) => {
+                outgoing.data(&buffer.octets()[..count], out).map_err(mismatch)?;
+                count
+            }
+            Piece::Framing(count) | Piece::Dropped(count) | Piece::End(count) => count,
+        };
+        buffer.take(count);
+        if out.len() > COLLECTED {
+            self.flush(out).await?;
+        }
+        Ok(())
+    }
+}
+
+fn trailers_of(incoming: &Incoming) -> &Trailers {
+    const NONE: &Trailers = &Trailers::NONE;
+    match incoming {
+        Incoming::Chunked(decoder) => decoder.trailers(),
+        Incoming::End | Incoming::Length(_) | Incoming::UntilClose => NONE,
+    }
+}
+
+fn junk(_: Refusal) -> Cut {
+    Cut::Junk
+}
+
+fn mismatch(_: Mismatch) -> Cut {
+    Cut::Junk
+}

@@ -1,0 +1,112 @@
+//! What is known of one request, for the log and the counters.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use common::clock;
+use jiff::Timestamp;
+
+use crate::access_log::{Ahead, Counts, End, Entry, Protocol, RequestLine, Subject};
+use crate::head::{RequestHead, Version};
+use crate::relay::Caller;
+use crate::upstream::{Server, Upstream};
+use crate::worker::Front;
+
+#[derive(Debug)]
+pub struct Record {
+    at: Timestamp,
+    /// On the monotonic clock.
+    pub began: Duration,
+    pub head: Option<Duration>,
+    pub queue: Option<Duration>,
+    pub connect: Option<Duration>,
+    pub response: Option<Duration>,
+    pub pool: Option<Arc<Upstream>>,
+    pub server: Option<Arc<Server>>,
+    pub status: Option<u16>,
+    /// To the client, heads included.
+    pub sent: u64,
+    pub retries: u32,
+    pub is_redispatched: bool,
+    pub ahead: Ahead,
+    pub end: End,
+}
+
+impl Record {
+    /// The wall clock is asked only where a line is written.
+    pub fn begin(front: &Front) -> Record {
+        Record {
+            at: if front.logs() { clock::now() } else { Timestamp::UNIX_EPOCH },
+            began: clock::monotonic(),
+            head: None,
+            queue: None,
+            connect: None,
+            response: None,
+            pool: None,
+            server: None,
+            status: None,
+            sent: 0,
+            retries: 0,
+            is_redispatched: false,
+            ahead: Ahead::default(),
+            end: End::Complete,
+        }
+    }
+
+    /// Since the request's first octet.
+    pub fn elapsed(&self) -> Duration {
+        clock::monotonic().saturating_sub(self.began)
+    }
+
+    /// It has ended.
+    pub fn close(self, front: &Front, caller: &Caller, request: Option<&RequestHead>) {
+        let traffic = &front.traffic;
+        traffic.requests.fetch_add(1, Relaxed);
+        traffic.answered(self.status);
+        traffic.sent.fetch_add(self.sent, Relaxed);
+        if !front.logs() {
+            return;
+        }
+        let line = request.map(|head| RequestLine {
+            method: head.method(),
+            target: head.target(),
+            protocol: match head.version() {
+                Version::Http10 => Protocol::Http10,
+                Version::Http11 => Protocol::Http11,
+            },
+        });
+        let current = traffic.current.load(Relaxed);
+        let pool = self.pool.as_deref();
+        let in_flight = |server: &Arc<Server>| u64::from(server.in_flight());
+        let server = self.server.as_ref();
+        front.log(&Entry {
+            client: caller.client,
+            began: self.at,
+            frontend: &front.config.name,
+            is_tls: caller.is_tls,
+            pool: pool.map(|pool| &*pool.config.name),
+            server: server.map(|server| &*server.name),
+            subject: Subject::Request {
+                line,
+                status: self.status,
+                head: self.head,
+                queue: self.queue,
+                connect: self.connect,
+                response: self.response,
+                total: self.elapsed(),
+            },
+            octets: self.sent,
+            end: self.end,
+            counts: Counts {
+                process: current,
+                frontend: current,
+                pool: pool.map_or(0, |pool| pool.servers().iter().map(in_flight).sum()),
+                server: server.map_or(0, in_flight),
+                retries: self.retries,
+                is_redispatched: self.is_redispatched,
+            },
+            ahead: self.ahead,
+        });
+    }
+}

@@ -1,0 +1,186 @@
+//! A connection of TCP to one server of a pool, TLS and all.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use common::clock;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::connect::{Caller, NoConnection, connect};
+use super::end_of;
+use super::place::place;
+use crate::access_log::{Ahead, Cause, Counts, End, Entry, Phase, Subject};
+use crate::balance::Key;
+use crate::outlier::Outcome;
+use crate::retry::{self, Body, Method, Sent, Verdict, Written};
+use crate::route::route;
+use crate::rules::Request;
+use crate::site::Algorithm;
+use crate::splice::{Flow, Patience, relay};
+use crate::stream::{Stream, Timer};
+use crate::upstream::{self, Server, Upstream};
+use crate::worker::{Front, Local, Worker};
+
+/// What is known of one connection, for the log.
+#[derive(Default)]
+struct Record {
+    pool: Option<Arc<Upstream>>,
+    server: Option<Arc<Server>>,
+    queue: Option<Duration>,
+    connect: Option<Duration>,
+    retries: u8,
+    is_redispatched: bool,
+    ahead: Ahead,
+}
+
+/// Serves a connection to its end. `first` is what was read of it already.
+pub async fn serve(
+    worker: &Worker,
+    client: &mut TcpStream,
+    caller: &Caller,
+    front: &Rc<Front>,
+    first: &[u8],
+) {
+    let (at, began) = (clock::now(), clock::monotonic());
+    let (mut record, flow) = (Record::default(), Flow::new());
+    let end = carry(worker, client, caller, front, first, (&mut record, &flow)).await;
+    let received = flow.up() + first.len() as u64;
+    front.traffic.received.fetch_add(received, Relaxed);
+    front.traffic.sent.fetch_add(flow.down(), Relaxed);
+    if let Some(server) = &record.server {
+        upstream::Counts::add(&server.counts.sent, received);
+        upstream::Counts::add(&server.counts.received, flow.down());
+    }
+    let in_flight = |server: &Arc<Server>| u64::from(server.in_flight());
+    let current = front.traffic.current.load(Relaxed);
+    let (pool, server) = (record.pool.as_deref(), record.server.as_ref());
+    front.log(&Entry {
+        client: caller.client,
+        began: at,
+        frontend: &front.config.name,
+        is_tls: caller.is_tls,
+        pool: pool.map(|pool| &*pool.config.name),
+        server: server.map(|server| &*server.name),
+        subject: Subject::Connection {
+            queue: record.queue,
+            connect: record.connect,
+            total: clock::monotonic().saturating_sub(began),
+        },
+        octets: flow.down(),
+        end,
+        counts: Counts {
+            process: current,
+            frontend: current,
+            pool: pool.map_or(0, |pool| pool.servers().iter().map(in_flight).sum()),
+            server: server.map_or(0, in_flight),
+            retries: record.retries.into(),
+            is_redispatched: record.is_redispatched,
+        },
+        ahead: record.ahead,
+    });
+}
+
+async fn carry(
+    worker: &Worker,
+    client: &mut TcpStream,
+    caller: &Caller,
+    front: &Rc<Front>,
+    first: &[u8],
+    (record, flow): (&mut Record, &Flow),
+) -> End {
+    let request = Request {
+        src: caller.client.ip(),
+        port: caller.local.port(),
+        is_tls: caller.is_tls,
+        sni: caller.server_name.as_deref(),
+        http: None,
+    };
+    let crate::route::Outcome::Pool(pool) = route(&front.config.routing, &request).outcome else {
+        front.traffic.denied.fetch_add(1, Relaxed);
+        return End::Cut(Cause::Proxy, Phase::Request);
+    };
+    let local = worker.pool(pool);
+    record.pool = Some(Arc::clone(&local.upstream));
+    let (lease, mut server) = match reach(worker, caller, &local, record).await {
+        Ok(reached) => reached,
+        Err(end) => return end,
+    };
+    let timeouts = &local.upstream.config.timeouts;
+    let half_closed = front.config.timeouts.client_fin.min(timeouts.server_fin);
+    let patience = Patience { idle: timeouts.tunnel, half_closed };
+    if !first.is_empty() && server.write_all(first).await.is_err() {
+        return End::Cut(Cause::ServerAbort, Phase::Data);
+    }
+    let end = relay(client, &mut server, &worker.carry, patience, flow).await;
+    drop(lease);
+    end_of(&end)
+}
+
+/// A connection to a server that has a place for it.
+async fn reach(
+    worker: &Worker,
+    caller: &Caller,
+    local: &Local,
+    record: &mut Record,
+) -> Result<(upstream::Lease, TcpStream), End> {
+    let key = (local.upstream.config.balance.algorithm == Algorithm::Source)
+        .then(|| Key::source(caller.client.ip()));
+    let (mut tried, mut timer) = (vec![], Timer::default());
+    local.budget.borrow_mut().deposit(clock::monotonic());
+    loop {
+        let placed = place(worker, local, key, &tried, &mut timer).await;
+        record.ahead = placed.ahead;
+        let lease = placed.lease.map_err(|why| why.end())?;
+        let server = Arc::clone(lease.server());
+        record.queue = Some(record.queue.unwrap_or_default() + placed.waited);
+        record.is_redispatched |=
+            record.server.as_ref().is_some_and(|before| !Arc::ptr_eq(before, &server));
+        record.server = Some(Arc::clone(&server));
+        let began = clock::monotonic();
+        let within = local.upstream.config.timeouts.connect;
+        let made = connect(&server, caller, within, &mut timer).await;
+        let (now, before) = (clock::monotonic(), record.connect.unwrap_or_default());
+        let why = match made {
+            Ok(Stream::Plain(stream)) => {
+                record.connect = Some(before + now.saturating_sub(began));
+                local.upstream.on_outcome(now, &server, Outcome::Connected);
+                return Ok((lease, stream));
+            }
+            // Servers of tcp are spoken to as the client speaks.
+            Ok(Stream::Tls(_)) => return Err(End::Cut(Cause::Internal, Phase::Connect)),
+            Err(why) => why,
+        };
+        local.upstream.on_outcome(now, &server, Outcome::NotConnected);
+        let this = local.upstream.id_of(&server);
+        tried.extend(this);
+        let shown = local.upstream.shown();
+        let now = retry::Now {
+            now,
+            retries: record.retries,
+            has_other: shown.table.servers().any(|id| !tried.contains(&id)),
+            dice: worker.dice(),
+        };
+        drop(shown);
+        let sent = Sent { written: Written::Nothing, method: Method::Other, body: Body::None };
+        let cause = retry::Cause::NotConnected;
+        let policy = &local.upstream.policy;
+        let verdict = policy.judge(now, sent, cause, &mut local.budget.borrow_mut());
+        let Verdict::Again { wait } = verdict else {
+            let cause = match why {
+                NoConnection::Late => Cause::ServerTimeout,
+                NoConnection::Failed(_) => Cause::ServerAbort,
+            };
+            return Err(End::Cut(cause, Phase::Connect));
+        };
+        upstream::Counts::count(&server.counts.retries);
+        record.retries += 1;
+        drop(lease);
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The shell around the balancer: its start, reloads, time, and a stop that waits for those who are still there.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use common::config::Colour;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep, timeout};
+use tracing::{error, info, warn};
+
+use crate::admin::{self, Sources};
+use crate::balancer::{Balancer, Refused, Shown};
+use crate::config::{self, Config};
+
+/// Slow starts and ejections go on so often.
+const TURN: Duration = Duration::from_millis(100);
+/// For so long the last lines of access logs may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// A running agent; dropping it ends it at once.
+pub struct Agent {
+    file: PathBuf,
+    balancer: Balancer,
+    sources: Sources,
+    /// As the config has it, and as it is.
+    asked_admin: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    tasks: JoinSet<()>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("the threads of the data path cannot start")]
+    Threads(#[source] io::Error),
+    #[error("cannot listen on {address} for the admin door")]
+    Admin { address: SocketAddr, source: io::Error },
+}
+
+impl Agent {
+    pub async fn start(config: Config, threads: usize) -> Result<Agent, StartError> {
+        let Config { file, site, warnings: _ } = config;
+        let address = site.admin;
+        let door = match address {
+            None => None,
+            Some(address) => {
+                let listener = TcpListener::bind(address).await;
+                Some(listener.map_err(|source| StartError::Admin { address, source })?)
+            }
+        };
+        let mut balancer = Balancer::start(threads).map_err(StartError::Threads)?;
+        balancer.adopt(site)?;
+        let sources = Sources::default();
+        sources.shown.store(Arc::new(balancer.shown().clone()));
+        let admin = door.as_ref().and_then(|door| door.local_addr().ok());
+        let mut tasks = JoinSet::new();
+        if let Some(door) = door {
+            tasks.spawn(admin::serve(door, sources.clone()));
+        }
+        Ok(Agent { file, balancer, sources, asked_admin: address, admin, tasks })
+    }
+
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    pub fn shown(&self) -> &Shown {
+        self.balancer.shown()
+    }
+
+    /// Reads the config again. What is wrong with it is told, and what runs goes on.
+    pub fn reload(&mut self) {
+        match self.read_again() {
+            Ok(()) => {
+                self.sources.reloads.done.fetch_add(1, Relaxed);
+                info!("the config is taken");
+            }
+            Err(why) => {
+                self.sources.reloads.refused.fetch_add(1, Relaxed);
+                error!(%why, "the config is refused: the one before goes on");
+            }
+        }
+    }
+
+    fn read_again(&mut self) -> Result<(), String> {
+        let config = config::load(&self.file)
+            .map_err(|problems| problems.render(Colour::Never).to_string())?;
+        if config.site.admin != self.asked_admin {
+            warn!("admin is another address: it is taken at the next start");
+        }
+        self.balancer.adopt(config.site).map_err(|refused| refused.to_string())?;
+        self.sources.shown.store(Arc::new(self.balancer.shown().clone()));
+        Ok(())
+    }
+
+    /// Access logs go on in the files that have their names now.
+    pub fn reopen_logs(&self) {
+        self.balancer.reopen_logs();
+    }
+
+    /// Has time pass, until a part of it has ended that never should.
+    pub async fn turn(&mut self) {
+        let mut ticks = interval(TURN);
+        loop {
+            ticks.tick().await;
+            self.balancer.turn();
+            if self.balancer.has_lost_a_thread() {
+                error!("a thread of the data path has panicked: ending");
+                return;
+            }
+        }
+    }
+
+    /// Takes nobody new, and waits for who is there, for so long at most.
+    pub async fn stop(self, within: Duration) {
+        let Agent { balancer, mut tasks, .. } = self;
+        balancer.stop();
+        let gone = async {
+            while !balancer.has_ended() {
+                sleep(TURN).await;
+            }
+        };
+        if timeout(within, gone).await.is_err() {
+            let connections = balancer.connections();
+            warn!(connections, "the time for stopping is over: connections are cut");
+        }
+        tasks.abort_all();
+        balancer.end(LAST_LINES);
+    }
+}

@@ -1,0 +1,137 @@
+//! What the balancer does now, for people and their tools: `/v1/status`.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use serde::Serialize;
+
+use crate::backends::{Mode, Serves, State, Unit};
+use crate::balancer::Shown;
+use crate::upstream::{Told, Upstream};
+
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub version: &'static str,
+    pub frontends: Vec<FrontendStatus>,
+    pub pools: Vec<PoolStatus>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct FrontendStatus {
+    pub name: String,
+    pub mode: String,
+    pub bind: Vec<String>,
+    pub connections: u64,
+    pub connections_total: u64,
+    pub requests_total: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PoolStatus {
+    pub name: String,
+    /// What the name servers would be told: `serving`, `empty` or `drained`.
+    pub state: &'static str,
+    /// Who takes requests: `active`, `backup`, `panic` or `nobody`.
+    pub mode: &'static str,
+    /// Of what all servers could take, what the usable ones can.
+    pub capacity: CapacityStatus,
+    pub waiting: usize,
+    pub servers: Vec<ServerStatus>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct CapacityStatus {
+    pub usable: u64,
+    pub whole: u64,
+    pub unit: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ServerStatus {
+    pub name: String,
+    pub address: String,
+    /// In HAProxy's words: `UP`, `DOWN`, `DRAIN`, `MAINT`, `UP 1/3` on the way to down.
+    pub status: String,
+    /// `all`, `persistent` for those alone that belong to it, or `nothing`.
+    pub serves: &'static str,
+    pub in_flight: u32,
+    pub requests_total: u64,
+    pub connections_total: u64,
+    pub connect_errors_total: u64,
+    pub response_errors_total: u64,
+    pub retries_total: u64,
+}
+
+impl Status {
+    pub fn of(shown: &Shown) -> Status {
+        let frontend = |(config, traffic): &(std::sync::Arc<crate::site::Frontend>, _)| {
+            let traffic: &std::sync::Arc<crate::worker::Traffic> = traffic;
+            FrontendStatus {
+                name: config.name.to_string(),
+                mode: config.mode.to_string(),
+                bind: config.bind.iter().map(ToString::to_string).collect(),
+                connections: traffic.current.load(Relaxed),
+                connections_total: traffic.connections.load(Relaxed),
+                requests_total: traffic.requests.load(Relaxed),
+            }
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            frontends: shown.frontends.iter().map(frontend).collect(),
+            pools: shown.upstreams.iter().map(|upstream| PoolStatus::of(upstream)).collect(),
+        }
+    }
+}
+
+impl PoolStatus {
+    fn of(upstream: &Upstream) -> PoolStatus {
+        let shown = upstream.shown();
+        let standing = &shown.standing;
+        PoolStatus {
+            name: upstream.config.name.to_string(),
+            state: match standing.state {
+                State::Serving => "serving",
+                State::Empty => "empty",
+                State::Drained => "drained",
+            },
+            mode: match standing.mode {
+                Mode::Active => "active",
+                Mode::Backup => "backup",
+                Mode::Panic => "panic",
+                Mode::Nobody => "nobody",
+            },
+            capacity: CapacityStatus {
+                usable: standing.capacity.usable,
+                whole: standing.capacity.whole,
+                unit: match standing.capacity.unit {
+                    Unit::RequestsPerSecond => "requests_per_second",
+                    Unit::Thousandths => "thousandths_of_a_server",
+                },
+            },
+            waiting: upstream.waiting(),
+            servers: upstream.told().iter().map(ServerStatus::of).collect(),
+        }
+    }
+}
+
+impl ServerStatus {
+    fn of(told: &Told) -> ServerStatus {
+        let Told { server, status, serves } = told;
+        let counts = &server.counts;
+        ServerStatus {
+            name: server.name.to_string(),
+            address: server.address().to_string(),
+            status: status.to_string(),
+            serves: match serves {
+                Serves::All => "all",
+                Serves::Persistent => "persistent",
+                Serves::Nothing => "nothing",
+            },
+            in_flight: server.in_flight(),
+            requests_total: counts.requests.load(Relaxed),
+            connections_total: counts.connections.load(Relaxed),
+            connect_errors_total: counts.connect_errors.load(Relaxed),
+            response_errors_total: counts.response_errors.load(Relaxed),
+            retries_total: counts.retries.load(Relaxed),
+        }
+    }
+}

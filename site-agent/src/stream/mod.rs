@@ -1,0 +1,160 @@
+//! A connection of either side, TLS or not, and the time that one may take.
+//!
+//! A connection belongs to one task. Both directions are used at once through a `RefCell`: each borrows it for the length of
+//! one poll and no longer.
+
+mod buffer;
+mod timer;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+pub use self::buffer::Buffer;
+pub use self::timer::{Late, Timer};
+
+#[derive(Debug)]
+pub enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Waits without a buffer until there are octets to read, or the end; or perhaps neither.
+    pub async fn readable(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(stream) => stream.readable().await,
+            Stream::Tls(stream) => {
+                poll_fn(|context| {
+                    ready!(Pin::new(&mut **stream).poll_fill_buf(context))?;
+                    Poll::Ready(Ok(()))
+                })
+                .await
+            }
+        }
+    }
+
+    /// Reads what has come, and waits for nothing: `WouldBlock` where that is nothing.
+    pub fn try_read(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
+        let count = match self {
+            Stream::Plain(stream) => stream.try_read(buffer.room())?,
+            Stream::Tls(stream) => {
+                let mut room = ReadBuf::new(buffer.room());
+                let mut context = Context::from_waker(Waker::noop());
+                match Pin::new(&mut **stream).poll_read(&mut context, &mut room) {
+                    Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+                    Poll::Ready(read) => read?,
+                }
+                room.filled().len()
+            }
+        };
+        buffer.filled(count);
+        Ok(count)
+    }
+
+    /// Whether nothing has come on a connection where nothing should: neither octets nor the end.
+    pub fn is_quiet(&self) -> bool {
+        let mut octet = [0; 1];
+        match self {
+            Stream::Plain(stream) => is_would_block(&stream.try_read(&mut octet)),
+            // What comes on an idle TLS connection may be tickets: it is looked at, and not taken.
+            Stream::Tls(stream) => {
+                let tcp = stream.get_ref().0;
+                let look = || Ok(recv(tcp, &mut octet, RecvFlags::PEEK)?.0);
+                let seen = tcp.try_io(Interest::READABLE, look);
+                is_would_block(&seen) || seen.is_ok_and(|count| count > 0)
+            }
+        }
+    }
+}
+
+fn is_would_block(read: &io::Result<usize>) -> bool {
+    read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(context, octets),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(context, octets),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+/// Reads what there is, behind what the buffer has; 0 for the end.
+pub async fn read(stream: &RefCell<Stream>, buffer: &mut Buffer) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut room = ReadBuf::new(buffer.room());
+        ready!(Pin::new(&mut *stream.borrow_mut()).poll_read(context, &mut room))?;
+        let count = room.filled().len();
+        buffer.filled(count);
+        Poll::Ready(Ok(count))
+    })
+    .await
+}
+
+/// Writes all of it, and sends it on its way.
+pub async fn write(stream: &RefCell<Stream>, mut octets: &[u8]) -> io::Result<()> {
+    poll_fn(|context| {
+        let mut stream = stream.borrow_mut();
+        let mut stream = Pin::new(&mut *stream);
+        while !octets.is_empty() {
+            match ready!(stream.as_mut().poll_write(context, octets))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => octets = &octets[count..],
+            }
+        }
+        stream.poll_flush(context)
+    })
+    .await
+}
+
+/// Says that nothing more will be said.
+pub async fn shutdown(stream: &RefCell<Stream>) -> io::Result<()> {
+    poll_fn(|context| Pin::new(&mut *stream.borrow_mut()).poll_shutdown(context)).await
+}

@@ -1,0 +1,126 @@
+//! One server as it runs, and what is under way there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::places::Places;
+use crate::ids::ServerId;
+use crate::site;
+
+/// What stays over every reload that leaves its lines of the config as they are.
+#[derive(Debug)]
+pub struct Server {
+    pub name: Arc<str>,
+    pub config: site::Server,
+    /// Requests, or connections of TCP, that have a place here.
+    in_flight: AtomicU32,
+    /// Those that wait for this one and no other.
+    waiting: AtomicU32,
+    /// Whether it has failed lately, so that a success is news.
+    has_run: AtomicBool,
+    /// Which it is in the machine of places.
+    pub(super) slot: ServerId,
+    pub counts: Counts,
+}
+
+/// What it was given and what came of it, since it is known.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Requests that had a place, or connections of TCP.
+    pub requests: AtomicU64,
+    /// Connections made, and how often none came to be.
+    pub connections: AtomicU64,
+    pub connect_errors: AtomicU64,
+    /// Requests that found a connection there.
+    pub reused: AtomicU64,
+    /// No whole response came.
+    pub response_errors: AtomicU64,
+    /// Sent again, here or elsewhere, after it had failed here.
+    pub retries: AtomicU64,
+    /// Octets to it and from it.
+    pub sent: AtomicU64,
+    pub received: AtomicU64,
+}
+
+impl Counts {
+    pub fn count(of: &AtomicU64) {
+        of.fetch_add(1, Relaxed);
+    }
+
+    pub fn add(of: &AtomicU64, more: u64) {
+        of.fetch_add(more, Relaxed);
+    }
+}
+
+impl Server {
+    pub(super) fn new(config: site::Server, slot: ServerId) -> Server {
+        Server {
+            name: Arc::clone(&config.name),
+            config,
+            in_flight: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            has_run: AtomicBool::new(false),
+            slot,
+            counts: Counts::default(),
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.config.address
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// What balancing goes by.
+    pub fn load(&self) -> u32 {
+        self.in_flight.load(Relaxed) + self.waiting.load(Relaxed)
+    }
+
+    pub(super) fn has_run(&self) -> bool {
+        self.has_run.load(Relaxed)
+    }
+
+    pub(super) fn set_run(&self, has_run: bool) {
+        self.has_run.store(has_run, Relaxed);
+    }
+
+    pub(super) fn waits(&self, more: bool) {
+        if more {
+            self.waiting.fetch_add(1, Relaxed);
+        } else {
+            self.waiting.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// A place at a server: given back when it is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    server: Arc<Server>,
+    /// Where it is counted against a limit.
+    places: Option<Arc<Places>>,
+}
+
+impl Lease {
+    pub(super) fn new(server: Arc<Server>, places: Option<Arc<Places>>) -> Lease {
+        server.in_flight.fetch_add(1, Relaxed);
+        Counts::count(&server.counts.requests);
+        Lease { server, places }
+    }
+
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.server.in_flight.fetch_sub(1, Relaxed);
+        if let Some(places) = &self.places {
+            places.done(self.server.slot);
+        }
+    }
+}

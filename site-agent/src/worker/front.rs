@@ -1,0 +1,93 @@
+//! What one thread has of one frontend: its config, made ready for requests, and where its lines go.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::access_log::{self, Entry};
+use crate::client::Trust;
+use crate::head;
+use crate::log_file::Lines;
+use crate::route::hsts_value;
+use crate::site;
+
+/// Of one config. Requests that came under it are judged by it to their end.
+#[derive(Debug)]
+pub struct Front {
+    pub config: Arc<site::Frontend>,
+    pub trust: Trust,
+    /// Of requests.
+    pub limits: head::Limits,
+    pub hsts: Option<String>,
+    pub traffic: Arc<Traffic>,
+    /// `None` where nothing is logged.
+    log: Option<RefCell<Log>>,
+}
+
+#[derive(Debug)]
+struct Log {
+    format: site::LogFormat,
+    lines: Rc<RefCell<Lines>>,
+    line: Vec<u8>,
+}
+
+/// What has come in at a frontend, by all threads and configs of it.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Connections of now.
+    pub current: AtomicU64,
+    pub connections: AtomicU64,
+    pub requests: AtomicU64,
+    /// Answers by the hundreds of their status; the first is for whoever was not answered.
+    pub statuses: [AtomicU64; 6],
+    /// Requests that were no requests, and those that rules denied.
+    pub refused: AtomicU64,
+    pub denied: AtomicU64,
+    /// Octets from clients and to them.
+    pub received: AtomicU64,
+    pub sent: AtomicU64,
+    /// Connections of now that have become something else than HTTP.
+    pub upgraded: AtomicU64,
+}
+
+impl Traffic {
+    pub fn answered(&self, status: Option<u16>) {
+        let hundreds = status.map_or(0, |status| usize::from(status / 100).min(5));
+        self.statuses[hundreds].fetch_add(1, Relaxed);
+    }
+}
+
+impl Front {
+    pub fn new(
+        config: Arc<site::Frontend>,
+        traffic: Arc<Traffic>,
+        lines: Option<Rc<RefCell<Lines>>>,
+    ) -> Front {
+        let trust = Trust { proxies: config.trusted.clone(), ..Trust::default() };
+        let site::Limits { head_octets, headers, .. } = config.limits;
+        let limits = head::Limits { head: head_octets, fields: headers, ..head::Limits::default() };
+        let log = config.access_log.as_ref().zip(lines);
+        let log = log.map(|(log, lines)| Log { format: log.format, lines, line: vec![] });
+        Front {
+            trust,
+            limits,
+            hsts: config.hsts.as_ref().map(hsts_value),
+            traffic,
+            log: log.map(RefCell::new),
+            config,
+        }
+    }
+
+    pub fn logs(&self) -> bool {
+        self.log.is_some()
+    }
+
+    pub fn log(&self, entry: &Entry<'_>) {
+        let Some(log) = &self.log else { return };
+        let Log { format, lines, line } = &mut *log.borrow_mut();
+        line.clear();
+        access_log::write(*format, entry, line);
+        lines.borrow_mut().log(line);
+    }
+}

@@ -1,0 +1,100 @@
+//! What one thread has of one pool: whose turn it is, what may be retried, and idle connections to its servers.
+
+use std::cell::RefCell;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::balance::{Ask, Choice, Key, Picker};
+use crate::ids::ServerId;
+use crate::retry::Budget;
+use crate::stream::Stream;
+use crate::upstream::{Server, Upstream};
+
+/// Idle connections to one server that a thread keeps.
+const MOST_IDLE: usize = 256;
+/// For so long: less than the 5 s after which Node's servers, the hastiest that are common, close theirs.
+const IDLE: Duration = Duration::from_secs(4);
+/// Retries a second that a pool may make whatever comes (Finagle's `minRetriesPerSec`).
+const FREE_RETRIES: u32 = 10;
+
+#[derive(Debug)]
+pub struct Local {
+    pub upstream: Arc<Upstream>,
+    picker: RefCell<Picker>,
+    pub budget: RefCell<Budget>,
+    /// By the server's id.
+    idle: RefCell<Vec<Vec<Parked>>>,
+}
+
+/// A connection to a server that waits for another request.
+#[derive(Debug)]
+pub struct Parked {
+    pub stream: Stream,
+    since: Duration,
+}
+
+impl Local {
+    pub fn new(upstream: Arc<Upstream>, index: usize, count: usize) -> Local {
+        let picker = Picker::new(Arc::clone(&upstream.shown().table), index);
+        let percent = (upstream.config.retry.budget.get() * 100.0) as u16;
+        let threads =
+            u32::try_from(count).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let idle = upstream.servers().iter().map(|_| vec![]).collect();
+        Local {
+            picker: RefCell::new(picker),
+            budget: RefCell::new(Budget::new(percent, FREE_RETRIES, threads)),
+            idle: RefCell::new(idle),
+            upstream,
+        }
+    }
+
+    /// Who takes a request.
+    pub fn pick(&self, key: Option<Key>, tried: &[ServerId], dice: u64) -> Choice {
+        let shown = self.upstream.shown();
+        let mut picker = self.picker.borrow_mut();
+        picker.follow(&shown.table);
+        let ask = Ask { key, tried, dice };
+        picker.pick(&ask, |id| self.upstream.server(id).load())
+    }
+
+    /// The connection that was idle for the shortest time: the others may go.
+    pub fn unpark(&self, server: &Arc<Server>) -> Option<Stream> {
+        let id = self.upstream.id_of(server)?;
+        loop {
+            let parked = self.idle.borrow_mut()[id.0].pop()?;
+            if parked.stream.is_quiet() {
+                return Some(parked.stream);
+            }
+        }
+    }
+
+    /// Keeps a connection on which all has been said.
+    pub fn park(&self, server: &Arc<Server>, stream: Stream, now: Duration) {
+        // A server of an earlier config is not asked again.
+        let Some(id) = self.upstream.id_of(server) else { return };
+        let idle = &mut self.idle.borrow_mut()[id.0];
+        if idle.len() < MOST_IDLE {
+            idle.push(Parked { stream, since: now });
+        }
+    }
+
+    pub fn idle(&self) -> usize {
+        self.idle.borrow().iter().map(Vec::len).sum()
+    }
+
+    pub(super) fn inherit(&self, before: &Local) {
+        let mut idle = self.idle.borrow_mut();
+        for (server, parked) in before.upstream.servers().iter().zip(before.idle.take()) {
+            if let Some(id) = self.upstream.id_of(server) {
+                idle[id.0].extend(parked);
+            }
+        }
+    }
+
+    pub(super) fn tidy(&self, now: Duration) {
+        for parked in self.idle.borrow_mut().iter_mut() {
+            parked.retain(|parked| parked.since + IDLE > now && parked.stream.is_quiet());
+        }
+    }
+}
