@@ -3,7 +3,7 @@
 //!
 //! check ─▶ target ─▶ assignment ─▶ (a probe looks) ─▶ streak ─▶ report ─▶ (a name server judges)
 //!
-//! identity, principal ─▶ mtls (what a daemon shows, and whom it believes) ─▶ every connection between daemons ─▶ renewal
+//! identity, authority, principal ─▶ mtls (what a daemon shows, and whom it believes) ─▶ every connection between daemons ─▶ renewal
 //!
 //! `check`, `target`, `assignment`, `streak`, `report`, `principal`, `der`, `hex` and `validity` are pure: no socket, no
 //! clock, no lock, no global. `config` reads what operators write and tells what is wrong with it. `clock`, `entropy`,
@@ -12,6 +12,7 @@
 //! people write one.
 
 pub mod assignment;
+pub mod authority;
 pub mod backoff;
 pub mod bounded;
 pub mod check;

@@ -8,7 +8,6 @@
 //! No session is ever resumed, so that each handshake asks again whether a certificate is revoked. Nothing is early
 //! data.
 
-mod authority;
 mod kept;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,7 +28,7 @@ use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, Error, ServerConfig};
 use webpki::EndEntityCert;
 
-use self::authority::Authority;
+use crate::authority::Authority;
 use crate::bounded;
 use crate::identity::{Fault, Identity, LONGEST_FILE, provider};
 use crate::principal::{Kind, Principal, PrincipalError};
@@ -164,7 +163,8 @@ impl Credentials {
             let lists = octets(crl).map_err(blame(crl))?;
             authority.revoke(&lists, &chain.cert[1..]).map_err(&blame_list)?;
         }
-        let (clients, servers) = authority.verifiers().map_err(&blame_list)?;
+        let clients = authority.clients().map_err(&blame_list)?;
+        let servers = authority.servers().map_err(&blame_list)?;
 
         // As the others would judge us, at a moment at which all of the chain holds.
         let dates: Option<Vec<Validity>> = chain.cert.iter().map(|one| Validity::of(one)).collect();

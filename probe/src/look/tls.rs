@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use common::authority::{Anyone, certificates_of_system};
 use common::bounded;
 use common::check::{Tls, Verify};
 use common::clock;
@@ -56,11 +57,7 @@ impl Roots {
 
     /// Those that this system believes: Debian's `ca-certificates`, or the file in `SSL_CERT_FILE`.
     pub fn of_system() -> Result<Roots, RootsError> {
-        let found = rustls_native_certs::load_native_certs();
-        if let (true, Some(error)) = (found.certs.is_empty(), found.errors.first()) {
-            return Err(RootsError::Unreadable(error.to_string()));
-        }
-        Roots::of(found.certs)
+        Roots::of(certificates_of_system().map_err(RootsError::Unreadable)?)
     }
 
     fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RootsError> {
@@ -114,11 +111,11 @@ pub async fn shake_hands(
 ) -> Result<TlsStream<TcpStream>, Failure> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Failure::new(Reason::Probe, format!("{host:?} is no server's name")))?;
-    let noting = Arc::new(Noting {
-        provider: Arc::clone(&roots.provider),
-        inner: (check.verify == Verify::Full).then(|| Arc::clone(&roots.verifier)),
-        not_after: OnceLock::new(),
-    });
+    let inner: Arc<dyn ServerCertVerifier> = match check.verify {
+        Verify::Full => Arc::clone(&roots.verifier) as _,
+        Verify::Nothing => Arc::new(Anyone::default()),
+    };
+    let noting = Arc::new(Noting { inner, not_after: OnceLock::new() });
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&roots.provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::new(Reason::Probe, error.to_string()))?
@@ -149,9 +146,7 @@ fn refused(error: &std::io::Error) -> Failure {
 /// Verifies as asked, and notes when the server's certificate ends.
 #[derive(Debug)]
 struct Noting {
-    provider: Arc<CryptoProvider>,
-    /// `None` where nothing is asked of a certificate.
-    inner: Option<Arc<WebPkiServerVerifier>>,
+    inner: Arc<dyn ServerCertVerifier>,
     not_after: OnceLock<i64>,
 }
 
@@ -167,12 +162,7 @@ impl ServerCertVerifier for Noting {
         if let Some(Validity { not_after, .. }) = Validity::of(end_entity) {
             let _ = self.not_after.set(not_after);
         }
-        match &self.inner {
-            Some(inner) => {
-                inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
-            None => Ok(ServerCertVerified::assertion()),
-        }
+        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -181,8 +171,7 @@ impl ServerCertVerifier for Noting {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+        self.inner.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -191,11 +180,10 @@ impl ServerCertVerifier for Noting {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+        self.inner.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.inner.supported_verify_schemes()
     }
 }

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use common::authority::Authority;
 use common::check::Verify;
 use common::config::problems::{Problem, Spot};
 use common::config::read::{At, List};
 use common::config::settle::{or, within};
-use common::target::LONGEST_HOST;
+use rustls::pki_types::ServerName;
 
 use super::Judge;
 use super::bounds::count;
 use super::health::{Look, look};
-use super::tls::{protocols, roots};
+use super::tls::protocols;
 use crate::config::{MOST_SERVERS, file};
 use crate::site::{Alpn, Capacity, HttpVersion, Mode, Server, ServerTls, Weight};
 
@@ -127,9 +128,8 @@ fn tls(raw: file::ServerTls, of: &Of<'_>, judge: &mut Judge<'_>) -> Option<Serve
     let ca = match ca {
         Some(written) => {
             let path = judge.path(&written)?;
-            let judged = roots(&path)
-                .map_err(|why| written.spot.problem(format!("{} {why}", path.display())));
-            judge.one(judged)?;
+            let judged = Authority::read(&path, None);
+            judge.one(judged.map_err(|unfit| written.spot.problem(unfit.to_string())))?;
             Some(path)
         }
         None => None,
@@ -163,11 +163,9 @@ fn tls(raw: file::ServerTls, of: &Of<'_>, judge: &mut Judge<'_>) -> Option<Serve
 /// RFC 6066 §3: a name, and never an address.
 fn server_name(name: &At<String>) -> Result<Box<str>, Problem> {
     let text = &name.value;
-    let is_of_name = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
-    let is_name = (1..=LONGEST_HOST).contains(&text.len()) && text.bytes().all(is_of_name);
-    match is_name && text.parse::<std::net::IpAddr>().is_err() {
-        true => Ok(text.to_ascii_lowercase().into()),
-        false => Err(name.spot.problem(format!(
+    match ServerName::try_from(text.as_str()) {
+        Ok(ServerName::DnsName(_)) if !text.ends_with('.') => Ok(text.to_ascii_lowercase().into()),
+        Ok(_) | Err(_) => Err(name.spot.problem(format!(
             "{text:?} is no server name such as \"www.example.com\" (an address needs none: leave it out)"
         ))),
     }

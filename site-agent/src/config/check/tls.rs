@@ -2,17 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use common::bounded;
+use common::authority::Authority;
 use common::config::problems::{Problem, Spot};
 use common::config::read::At;
 use common::config::settle::or;
-use common::identity::{Fault, Identity, LONGEST_FILE, certificates, provider};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateRevocationListDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::server::WebPkiClientVerifier;
+use common::identity::{Fault, Identity};
 
 use super::Judge;
 use crate::config::words::ClientVerifyWord;
@@ -156,12 +151,9 @@ fn clients(
         Some(path) => Some(path?),
         None => None,
     };
-    let judged = believed(&path, crl_path.as_deref()).map_err(|(file, why)| {
-        let spot = crl
-            .as_ref()
-            .filter(|_| Some(&*file) == crl_path.as_deref())
-            .map_or(&ca.spot, |at| &at.spot);
-        spot.problem(format!("{} {why}", file.display()))
+    let judged = Authority::read(&path, crl_path.as_deref()).map_err(|unfit| {
+        let at = crl.as_ref().filter(|_| Some(&unfit.file) == crl_path.as_ref()).unwrap_or(&ca);
+        at.spot.problem(unfit.to_string())
     });
     judge.one(judged)?;
     match verify.map(|at| (at.value, at.spot)) {
@@ -174,41 +166,4 @@ fn clients(
         Some((ClientVerifyWord::None, spot)) => judge
             .wrong(&spot, "stands beside client_ca, which then means nothing; keep one of them"),
     }
-}
-
-/// Whether client certificates can be judged by these files; the error names one of them.
-fn believed(ca: &Path, crl: Option<&Path>) -> Result<(), (PathBuf, String)> {
-    let roots = roots(ca).map_err(|why| (ca.to_owned(), why))?;
-    let mut lists = vec![];
-    if let Some(crl) = crl {
-        let fault = |why: String| (crl.to_owned(), why);
-        let pem = read(crl).map_err(fault)?;
-        for list in CertificateRevocationListDer::pem_slice_iter(&pem) {
-            lists.push(list.map_err(|error| fault(format!("is damaged: {error}")))?);
-        }
-        if lists.is_empty() {
-            let why = "holds no revocation list (expected PEM: -----BEGIN X509 CRL-----)";
-            return Err(fault(why.to_owned()));
-        }
-    }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-        .with_crls(lists)
-        .build()
-        .map(drop)
-        .map_err(|error| (crl.unwrap_or(ca).to_owned(), format!("cannot be used: {error}")))
-}
-
-/// The CAs of a PEM file; the error is the message without the path.
-pub fn roots(file: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for ca in certificates(&read(file)?)? {
-        roots
-            .add(ca)
-            .map_err(|error| format!("holds a certificate that cannot be read: {error}"))?;
-    }
-    Ok(roots)
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    bounded::read_file(file, LONGEST_FILE).map_err(|error| format!("cannot be read: {error}"))
 }

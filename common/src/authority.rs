@@ -1,17 +1,21 @@
 //! Whose certificates are believed, and which of them are not any more: CAs and their revocation lists.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::RootCertStore;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use webpki::{CertRevocationList, EndEntityCert, OwnedCertRevocationList};
 
+use crate::bounded;
 use crate::der::{BIT_STRING, SEQUENCE, element, expect, time};
-use crate::identity::{certificates, provider};
+use crate::identity::{LONGEST_FILE, certificates, provider};
 
 #[derive(Debug)]
 pub struct Authority {
@@ -28,7 +32,13 @@ struct List {
     next_update: i64,
 }
 
-type Verifiers = (Arc<dyn ClientCertVerifier>, Arc<WebPkiServerVerifier>);
+/// A file that says not whom to believe.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{} {why}", file.display())]
+pub struct Unfit {
+    pub file: PathBuf,
+    pub why: String,
+}
 
 impl Authority {
     /// The certificates of a PEM file.
@@ -41,6 +51,39 @@ impl Authority {
                 .map_err(|error| format!("holds a certificate that cannot be read: {error}"))?;
         }
         Ok(Authority { cas, roots: Arc::new(roots), lists: vec![] })
+    }
+
+    /// Of PEM files: CAs, and their revocation lists if they have any.
+    pub fn read(ca: &Path, crl: Option<&Path>) -> Result<Authority, Unfit> {
+        let blame = |file: &Path| {
+            let file = file.to_owned();
+            move |why| Unfit { file, why }
+        };
+        let mut authority = octets(ca).and_then(|pem| Authority::of(&pem)).map_err(blame(ca))?;
+        if let Some(crl) = crl {
+            let revoked = octets(crl).and_then(|pem| authority.revoke(&pem, &[]));
+            revoked.map_err(blame(crl))?;
+        }
+        Ok(authority)
+    }
+
+    /// What this system believes. A certificate there that nobody could use is passed over.
+    pub fn of_system() -> Result<Authority, String> {
+        let mut roots = RootCertStore::empty();
+        let mut cas = certificates_of_system()?;
+        cas.retain(|ca| roots.add(ca.clone()).is_ok());
+        match cas.is_empty() {
+            true => Err("hold no CA that can be used: is ca-certificates installed?".to_owned()),
+            false => Ok(Authority { cas, roots: Arc::new(roots), lists: vec![] }),
+        }
+    }
+
+    /// Whether both believe the same.
+    pub fn is_same(&self, other: &Authority) -> bool {
+        let lists = |authority: &Authority| -> Vec<CertificateRevocationListDer<'static>> {
+            authority.lists.iter().map(|list| list.der.clone()).collect()
+        };
+        self.cas == other.cas && lists(self) == lists(other)
     }
 
     /// Takes the revocation lists of a PEM file: of our CAs, or of those `between` them and us.
@@ -76,23 +119,31 @@ impl Authority {
         Ok(())
     }
 
-    /// For clients and for servers that want to be believed.
-    pub fn verifiers(&self) -> Result<Verifiers, String> {
-        let lists = || self.lists.iter().map(|list| list.der.clone());
-        let why = |error: VerifierBuilderError| format!("cannot be used: {error}");
-        let clients =
-            WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), provider())
-                .with_crls(lists())
-                .only_check_end_entity_revocation()
-                .build()
-                .map_err(why)?;
-        let servers =
-            WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.roots), provider())
-                .with_crls(lists())
-                .only_check_end_entity_revocation()
-                .build()
-                .map_err(why)?;
-        Ok((clients, servers))
+    /// Clients have to show a certificate that is believed.
+    pub fn clients(&self) -> Result<Arc<dyn ClientCertVerifier>, String> {
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), provider());
+        let builder = builder.with_crls(self.lists()).only_check_end_entity_revocation();
+        builder.build().map_err(unusable)
+    }
+
+    /// Clients may show one, which then has to be believed.
+    pub fn clients_or_strangers(&self) -> Result<Arc<dyn ClientCertVerifier>, String> {
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), provider());
+        let builder = builder.with_crls(self.lists()).only_check_end_entity_revocation();
+        builder.allow_unauthenticated().build().map_err(unusable)
+    }
+
+    pub fn servers(&self) -> Result<Arc<WebPkiServerVerifier>, String> {
+        let builder =
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.roots), provider());
+        let builder = builder.with_crls(self.lists()).only_check_end_entity_revocation();
+        builder.build().map_err(unusable)
+    }
+
+    fn lists(&self) -> impl Iterator<Item = CertificateRevocationListDer<'static>> {
+        self.lists.iter().map(|list| list.der.clone())
     }
 
     pub fn has_revoked(&self, certificate: &CertificateDer<'_>) -> bool {
@@ -108,6 +159,70 @@ impl Authority {
     /// When the first of the lists is to have a successor: unix time, in seconds.
     pub fn next_update(&self) -> Option<i64> {
         self.lists.iter().map(|list| list.next_update).min()
+    }
+}
+
+fn unusable(error: VerifierBuilderError) -> String {
+    format!("cannot be used: {error}")
+}
+
+fn octets(path: &Path) -> Result<Vec<u8>, String> {
+    bounded::read_file(path, LONGEST_FILE).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// Debian's `ca-certificates`, or the file in `SSL_CERT_FILE`.
+pub fn certificates_of_system() -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = rustls_native_certs::load_native_certs();
+    match (found.certs.is_empty(), found.errors.first()) {
+        (true, Some(error)) => Err(error.to_string()),
+        _ => Ok(found.certs),
+    }
+}
+
+/// Believes every server, as long as it has the key of the certificate that it shows.
+#[derive(Debug)]
+pub struct Anyone(Arc<CryptoProvider>);
+
+impl Default for Anyone {
+    fn default() -> Anyone {
+        Anyone(provider())
+    }
+}
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
