@@ -3,10 +3,11 @@
 //! data:   (a client) ─▶ proxy_protocol ─▶ head ─▶ client ─▶ route ─▶ balance ─▶ slots ─▶ relay ─▶ (a server)
 //! health: agent_check, outlier ─▶ backends ─▶ balance, slots
 //! again:  relay ─▶ retry ─▶ balance
+//! tls:    site ─▶ tls ─▶ every handshake, with clients and with servers
 //! log:    relay ─▶ access_log ─▶ log_file
 //! config: config ─▶ site ─▶ every room above, checked once, then trusted
 //!
-//! All but `config`, `log_file` and `relay` are pure: no socket, no clock, no lock, no dice.
+//! All but `config`, `log_file`, `relay` and `tls` are pure: no socket, no clock, no lock, no dice.
 
 pub mod access_log;
 pub mod admin;
@@ -34,5 +35,6 @@ pub mod slots;
 pub mod splice;
 pub mod status;
 pub mod stream;
+pub mod tls;
 pub mod upstream;
 pub mod worker;

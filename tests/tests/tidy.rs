@@ -120,6 +120,7 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("site", "ids rules"),
     ("route", "rules site"),
     ("config", "rules site"),
+    ("tls", "site"),
     ("access_log", "site"),
     ("log_file", "access_log site"),
     ("balance", "ids"),
