@@ -12,18 +12,22 @@ use std::time::Duration;
 
 use common::clock;
 use tokio::sync::Semaphore;
-use tracing::info;
+use tracing::{error, info, warn};
 
 use crate::data::{FrontendPart, Part, Shared, Thread};
 use crate::listen;
 use crate::log_file::LogFile;
-use crate::site::{self, HttpVersion, LogTarget, ServerNameSource, Site};
+use crate::site::{
+    self, Alpn, FrontendId, HttpVersion, LogTarget, PoolId, ServerId, ServerNameSource, Site,
+};
+use crate::tls::{Adopted, Fault, Tls};
 use crate::upstream::Upstream;
 use crate::worker::Traffic;
 
 /// What runs.
 pub struct Balancer {
     threads: Vec<Thread>,
+    tls: Tls,
     /// By address, whose it is.
     bound: HashMap<SocketAddr, Arc<str>>,
     shared: HashMap<Arc<str>, (usize, Arc<Shared>)>,
@@ -45,6 +49,8 @@ pub enum Refused {
     Bind { frontend: Arc<str>, address: SocketAddr, source: io::Error },
     #[error("the access log {} cannot be opened: {source}", file.display())]
     Log { file: PathBuf, source: io::Error },
+    #[error("TLS cannot be spoken: {}", list(.0))]
+    Tls(Vec<Fault>),
     /// The config is sound, and asks for what is not built.
     #[error("{place}: {what} is not in this version yet; take it out to run without")]
     Missing { place: String, what: &'static str },
@@ -57,6 +63,7 @@ impl Balancer {
             (0..threads).map(|index| Thread::start(index, threads)).collect::<Result<_, _>>()?;
         Ok(Balancer {
             threads,
+            tls: Tls::new().map_err(io::Error::other)?,
             bound: HashMap::new(),
             shared: HashMap::new(),
             logs: HashMap::new(),
@@ -69,27 +76,39 @@ impl Balancer {
     }
 
     /// Goes over to a config, or leaves everything as it is.
-    pub fn adopt(&mut self, site: Site) -> Result<(), Refused> {
+    pub fn adopt(&mut self, mut site: Site) -> Result<(), Refused> {
         can_serve(&site)?;
+        leave_out_h2(&mut site);
         let mut sockets = self.bind(&site)?;
         let (new_logs, mut lines) = self.open_logs(&site)?;
+        let Adopted { handshakes, stale } = self.tls.adopt(&site).map_err(Refused::Tls)?;
         // From here on nothing fails.
+        for fault in stale {
+            error!(%fault, "a file of TLS is broken: the last good one is used");
+        }
         let now = clock::monotonic();
         let upstreams: Vec<_> =
             site.pools.into_iter().map(|pool| self.upstream(pool, now)).collect();
+        for (pool, upstream) in upstreams.iter().enumerate() {
+            for (server, known) in upstream.servers().iter().enumerate() {
+                known.set_dial(handshakes.server(PoolId(pool), ServerId(server)).cloned());
+            }
+        }
         let frontends: Vec<_> = site.frontends.into_iter().map(Arc::new).collect();
         let shared: Vec<_> = frontends.iter().map(|frontend| self.share(frontend)).collect();
         for (index, thread) in self.threads.iter().enumerate() {
-            let part = |(config, shared): (&Arc<site::Frontend>, &Arc<Shared>)| {
-                let take =
-                    |address: &SocketAddr| Some((*address, sockets.get_mut(address)?.pop()?));
-                FrontendPart {
-                    sockets: config.bind.iter().filter_map(take).collect(),
-                    config: Arc::clone(config),
-                    shared: Arc::clone(shared),
-                }
-            };
-            let frontends = frontends.iter().zip(&shared).map(part).collect();
+            let part =
+                |(place, (config, shared)): (usize, (&Arc<site::Frontend>, &Arc<Shared>))| {
+                    let take =
+                        |address: &SocketAddr| Some((*address, sockets.get_mut(address)?.pop()?));
+                    FrontendPart {
+                        sockets: config.bind.iter().filter_map(take).collect(),
+                        tls: handshakes.frontend(FrontendId(place)).map(Arc::clone),
+                        config: Arc::clone(config),
+                        shared: Arc::clone(shared),
+                    }
+                };
+            let frontends = frontends.iter().zip(&shared).enumerate().map(part).collect();
             let lines = std::mem::take(&mut lines[index]);
             thread.adopt(Part { upstreams: upstreams.clone(), frontends, lines });
         }
@@ -236,6 +255,27 @@ impl Balancer {
     }
 }
 
+fn list(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Nobody is offered HTTP/2, which this version does not speak.
+fn leave_out_h2(site: &mut Site) {
+    for frontend in &mut site.frontends {
+        if let Some(tls) = &mut frontend.tls
+            && tls.alpn.contains(&Alpn::H2)
+        {
+            tls.alpn.retain(|protocol| *protocol != Alpn::H2);
+            let frontend = &*frontend.name;
+            warn!(frontend, "HTTP/2 is not in this version yet: clients are offered HTTP/1.1");
+        }
+    }
+    let servers = site.pools.iter_mut().flat_map(|pool| &mut pool.servers);
+    for tls in servers.filter_map(|server| server.tls.as_mut()) {
+        tls.alpn.retain(|protocol| *protocol != Alpn::H2);
+    }
+}
+
 /// Whether all of it is what this version does: what is not must not be believed to be.
 fn can_serve(site: &Site) -> Result<(), Refused> {
     let missing = |place: String, what| Err(Refused::Missing { place, what });
@@ -247,9 +287,6 @@ fn can_serve(site: &Site) -> Result<(), Refused> {
         if pool.http == HttpVersion::V2 {
             return missing(place, "HTTP/2 to servers");
         }
-        if pool.servers.iter().any(|server| server.tls.is_some()) {
-            return missing(place, "TLS to servers");
-        }
         if pool.agent_check.is_some() {
             return missing(place, "the agent-check");
         }
@@ -259,8 +296,8 @@ fn can_serve(site: &Site) -> Result<(), Refused> {
     }
     for frontend in &site.frontends {
         let place = format!("frontend.{}", frontend.name);
-        if frontend.tls.is_some() {
-            return missing(place, "TLS that ends here");
+        if frontend.tls.as_ref().is_some_and(|tls| tls.alpn == [Alpn::H2]) {
+            return missing(place, "HTTP/2 from clients");
         }
         if frontend.server_name_source() == ServerNameSource::Hello {
             return missing(place, "the server name of a TLS handshake that is passed on");

@@ -102,6 +102,12 @@ fn frontends(page: &Page, shown: &Shown) {
         of(&|traffic| &traffic.denied),
     );
     page.counter(
+        "site_agent_frontend_handshake_errors_total",
+        "TLS handshakes that did not come to their end",
+        LABELS,
+        of(&|traffic| &traffic.handshake_errors),
+    );
+    page.counter(
         "site_agent_frontend_received_bytes_total",
         "Octets from clients",
         LABELS,

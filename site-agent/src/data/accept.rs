@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 use super::Door;
@@ -19,7 +20,7 @@ use super::crowd::{Crowd, Presence};
 use crate::proxy_protocol::{self, Origin, Progress};
 use crate::relay::{Caller, http, tcp};
 use crate::site::Mode;
-use crate::stream::{Stream, Timer};
+use crate::stream::{Buffer, Stream, Timer};
 use crate::worker::{Front, Worker};
 
 /// Time for a failure of `accept` such as lack of descriptors to pass.
@@ -105,15 +106,32 @@ pub fn accept(
 /// Serves one connection to its end.
 async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
     let front = guest.door.front();
-    let Some(caller) = caller_of(&mut stream, peer, &front).await else { return };
+    let Some(mut caller) = caller_of(&mut stream, peer, &front).await else { return };
+    let Some(stream) = shake_hands(stream, &mut caller, &front).await else { return };
     match front.config.mode {
         Mode::Http => {
             let (door, presence) = (&guest.door, &guest.presence);
-            let stream = Stream::Plain(stream);
             http::serve(&guest.worker, stream, &caller, || door.front(), &presence.is_idle).await;
         }
-        Mode::Tcp => tcp::serve(&guest.worker, &mut stream, &caller, &front, &[]).await,
+        Mode::Tcp => {
+            let mut first = Buffer::default();
+            tcp::serve(&guest.worker, stream, &caller, &front, &mut first).await;
+        }
     }
+}
+
+/// TLS, where it ends here.
+async fn shake_hands(stream: TcpStream, caller: &mut Caller, front: &Front) -> Option<Stream> {
+    let Some(config) = &front.tls else { return Some(Stream::Plain(stream)) };
+    let accepted = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+    let within = front.config.timeouts.http_request;
+    let Ok(Ok(stream)) = Timer::default().within(within, accepted).await else {
+        front.traffic.handshake_errors.fetch_add(1, Relaxed);
+        return None;
+    };
+    caller.is_tls = true;
+    caller.server_name = stream.get_ref().1.server_name().map(|name| name.as_bytes().into());
+    Some(Stream::Tls(Box::new(stream.into())))
 }
 
 /// Whose connection it is; nobody's that can be told if a proxy does not say what it must.

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::clock;
+use rustls::ServerConfig;
 use tokio::runtime;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
@@ -41,6 +42,7 @@ pub struct Part {
 
 pub struct FrontendPart {
     pub config: Arc<site::Frontend>,
+    pub tls: Option<Arc<ServerConfig>>,
     pub shared: Arc<Shared>,
     /// Sockets of addresses that are new.
     pub sockets: Vec<(SocketAddr, TcpListener)>,
@@ -156,12 +158,12 @@ impl Data {
         self.worker.adopt(&upstreams);
         self.lines.extend(lines.into_iter().map(|(to, lines)| (to, Rc::new(RefCell::new(lines)))));
         let mut wanted = HashMap::new();
-        for FrontendPart { config, shared, sockets } in frontends {
+        for FrontendPart { config, tls, shared, sockets } in frontends {
             let name = Arc::clone(&config.name);
             wanted.extend(config.bind.iter().map(|address| (*address, Arc::clone(&name))));
             let target = config.access_log.as_ref().map(|log| &log.target);
             let lines = target.and_then(|target| self.lines.get(target)).map(Rc::clone);
-            let front = Rc::new(Front::new(config, Arc::clone(&shared.traffic), lines));
+            let front = Rc::new(Front::new(config, Arc::clone(&shared.traffic), tls, lines));
             let door = self.doors.entry(Arc::clone(&name)).or_insert_with(|| {
                 Rc::new(Door { front: RefCell::new(Rc::clone(&front)), shared })
             });

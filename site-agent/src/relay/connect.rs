@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::proxy_protocol::{Origin, write_v1, write_v2};
 use crate::site::ProxyVersion;
 use crate::stream::{Late, Stream, Timer};
+use crate::tls::Dial;
 use crate::upstream::{Counts, Server};
 
 /// Whose connection it is.
@@ -62,5 +64,7 @@ async fn dial(server: &Server, caller: &Caller) -> io::Result<Stream> {
         }
         stream.write_all(&header).await?;
     }
-    Ok(Stream::Plain(stream))
+    let Some(Dial { config, name }) = server.dial() else { return Ok(Stream::Plain(stream)) };
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    Ok(Stream::Tls(Box::new(stream.into())))
 }

@@ -4,6 +4,7 @@ mod connect;
 pub mod http;
 mod place;
 pub mod tcp;
+mod tunnel;
 
 pub use self::connect::Caller;
 use crate::access_log::{Cause, End, Phase};

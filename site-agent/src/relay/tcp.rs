@@ -1,18 +1,17 @@
 //! A connection of TCP to one server of a pool, TLS and all.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::clock;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::connect::{Caller, NoConnection, connect};
-use super::end_of;
 use super::place::place;
+use super::tunnel::tunnel;
 use crate::access_log::{Ahead, Cause, Counts, End, Entry, Phase, Subject};
 use crate::balance::Key;
 use crate::outlier::Outcome;
@@ -20,8 +19,8 @@ use crate::retry::{self, Body, Method, Sent, Verdict, Written};
 use crate::route::route;
 use crate::rules::Request;
 use crate::site::Algorithm;
-use crate::splice::{Flow, Patience, relay};
-use crate::stream::{Stream, Timer};
+use crate::splice::{Flow, Patience};
+use crate::stream::{Buffer, Stream, Timer};
 use crate::upstream::{self, Server, Upstream};
 use crate::worker::{Front, Local, Worker};
 
@@ -40,15 +39,15 @@ struct Record {
 /// Serves a connection to its end. `first` is what was read of it already.
 pub async fn serve(
     worker: &Worker,
-    client: &mut TcpStream,
+    client: Stream,
     caller: &Caller,
     front: &Rc<Front>,
-    first: &[u8],
+    first: &mut Buffer,
 ) {
     let (at, began) = (clock::now(), clock::monotonic());
     let (mut record, flow) = (Record::default(), Flow::new());
     let end = carry(worker, client, caller, front, first, (&mut record, &flow)).await;
-    let received = flow.up() + first.len() as u64;
+    let received = flow.up();
     front.traffic.received.fetch_add(received, Relaxed);
     front.traffic.sent.fetch_add(flow.down(), Relaxed);
     if let Some(server) = &record.server {
@@ -86,10 +85,10 @@ pub async fn serve(
 
 async fn carry(
     worker: &Worker,
-    client: &mut TcpStream,
+    client: Stream,
     caller: &Caller,
     front: &Rc<Front>,
-    first: &[u8],
+    first: &mut Buffer,
     (record, flow): (&mut Record, &Flow),
 ) -> End {
     let request = Request {
@@ -105,19 +104,18 @@ async fn carry(
     };
     let local = worker.pool(pool);
     record.pool = Some(Arc::clone(&local.upstream));
-    let (lease, mut server) = match reach(worker, caller, &local, record).await {
+    let (lease, server) = match reach(worker, caller, &local, record).await {
         Ok(reached) => reached,
         Err(end) => return end,
     };
     let timeouts = &local.upstream.config.timeouts;
     let half_closed = front.config.timeouts.client_fin.min(timeouts.server_fin);
     let patience = Patience { idle: timeouts.tunnel, half_closed };
-    if !first.is_empty() && server.write_all(first).await.is_err() {
-        return End::Cut(Cause::ServerAbort, Phase::Data);
-    }
-    let end = relay(client, &mut server, &worker.carry, patience, flow).await;
+    let (mut client, mut server) = (RefCell::new(client), RefCell::new(server));
+    let (ends, mut last) = ((&mut client, &mut server), Buffer::default());
+    let end = tunnel(ends, (first, &mut last), patience, &worker.carry, flow).await;
     drop(lease);
-    end_of(&end)
+    end
 }
 
 /// A connection to a server that has a place for it.
@@ -126,7 +124,7 @@ async fn reach(
     caller: &Caller,
     local: &Local,
     record: &mut Record,
-) -> Result<(upstream::Lease, TcpStream), End> {
+) -> Result<(upstream::Lease, Stream), End> {
     let key = (local.upstream.config.balance.algorithm == Algorithm::Source)
         .then(|| Key::source(caller.client.ip()));
     let (mut tried, mut timer) = (vec![], Timer::default());
@@ -145,13 +143,11 @@ async fn reach(
         let made = connect(&server, caller, within, &mut timer).await;
         let (now, before) = (clock::monotonic(), record.connect.unwrap_or_default());
         let why = match made {
-            Ok(Stream::Plain(stream)) => {
+            Ok(stream) => {
                 record.connect = Some(before + now.saturating_sub(began));
                 local.upstream.on_outcome(now, &server, Outcome::Connected);
                 return Ok((lease, stream));
             }
-            // Servers of tcp are spoken to as the client speaks.
-            Ok(Stream::Tls(_)) => return Err(End::Cut(Cause::Internal, Phase::Connect)),
             Err(why) => why,
         };
         local.upstream.on_outcome(now, &server, Outcome::NotConnected);

@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use arc_swap::ArcSwapOption;
+
 use super::places::Places;
 use crate::ids::ServerId;
 use crate::site;
+use crate::tls::Dial;
 
 /// What stays over every reload that leaves its lines of the config as they are.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Server {
     /// Which it is in the machine of places.
     pub(super) slot: ServerId,
     pub counts: Counts,
+    /// How it is spoken to over TLS: `None` for a server without.
+    dial: ArcSwapOption<Dial>,
 }
 
 /// What it was given and what came of it, since it is known.
@@ -63,7 +68,17 @@ impl Server {
             has_run: AtomicBool::new(false),
             slot,
             counts: Counts::default(),
+            dial: ArcSwapOption::empty(),
         }
+    }
+
+    pub fn dial(&self) -> Option<Dial> {
+        self.dial.load().as_deref().cloned()
+    }
+
+    /// For connections from now on.
+    pub fn set_dial(&self, dial: Option<Dial>) {
+        self.dial.store(dial.map(Arc::new));
     }
 
     pub fn address(&self) -> SocketAddr {

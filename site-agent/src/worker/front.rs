@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use rustls::ServerConfig;
+
 use crate::access_log::{self, Entry};
 use crate::client::Trust;
 use crate::head;
@@ -20,6 +22,8 @@ pub struct Front {
     /// Of requests.
     pub limits: head::Limits,
     pub hsts: Option<String>,
+    /// What TLS that ends here goes by.
+    pub tls: Option<Arc<ServerConfig>>,
     pub traffic: Arc<Traffic>,
     /// `None` where nothing is logged.
     log: Option<RefCell<Log>>,
@@ -44,6 +48,8 @@ pub struct Traffic {
     /// Requests that were no requests, and those that rules denied.
     pub refused: AtomicU64,
     pub denied: AtomicU64,
+    /// TLS handshakes that did not come to their end.
+    pub handshake_errors: AtomicU64,
     /// Octets from clients and to them.
     pub received: AtomicU64,
     pub sent: AtomicU64,
@@ -62,6 +68,7 @@ impl Front {
     pub fn new(
         config: Arc<site::Frontend>,
         traffic: Arc<Traffic>,
+        tls: Option<Arc<ServerConfig>>,
         lines: Option<Rc<RefCell<Lines>>>,
     ) -> Front {
         let trust = Trust { proxies: config.trusted.clone(), ..Trust::default() };
@@ -73,6 +80,7 @@ impl Front {
             trust,
             limits,
             hsts: config.hsts.as_ref().map(hsts_value),
+            tls,
             traffic,
             log: log.map(RefCell::new),
             config,

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::clock;
@@ -11,13 +12,14 @@ pub use super::body::Upload;
 use super::body::{Cut, Down, Sides, Stuck, up};
 use super::forward::{Tries, outcome_of};
 use super::record::Record;
-use super::tunnel::tunnel;
 use super::{Connection, Next};
 use crate::access_log::{Cause, End, Phase};
 use crate::head::{self, Asked, Body, Peer, Persistence, Version};
 use crate::outlier::Outcome;
 use crate::relay::connect::{NoConnection, connect};
+use crate::relay::tunnel::tunnel;
 use crate::retry::{self, Written};
+use crate::splice::{Flow, Patience};
 use crate::stream::Stream;
 use crate::upstream::{Counts, Lease};
 use crate::worker::{Front, Local, Room, Worker};
@@ -105,24 +107,17 @@ impl Connection<'_> {
                 Attempt::Done(next)
             }
             Ok(Fetched::Upgraded) => {
-                let patience = &local.upstream.config.timeouts;
-                let idle = patience.tunnel;
-                let half_closed = front.config.timeouts.client_fin.min(patience.server_fin);
+                let timeouts = &local.upstream.config.timeouts;
+                let half_closed = front.config.timeouts.client_fin.min(timeouts.server_fin);
+                let patience = Patience { idle: timeouts.tunnel, half_closed };
                 let Room { from_client, from_server, .. } = room;
-                let early = (from_client, from_server);
-                front.traffic.upgraded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let flow = tunnel(
-                    &mut self.client,
-                    &mut server,
-                    early,
-                    idle,
-                    half_closed,
-                    &self.worker.carry,
-                )
-                .await;
-                front.traffic.upgraded.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-                record.end = flow.end;
-                record.sent += flow.down;
+                let (early, flow) = ((from_client, from_server), Flow::new());
+                let ends = (&mut self.client, &mut server);
+                front.traffic.upgraded.fetch_add(1, Relaxed);
+                record.end = tunnel(ends, early, patience, &self.worker.carry, &flow).await;
+                front.traffic.upgraded.fetch_sub(1, Relaxed);
+                front.traffic.received.fetch_add(flow.up(), Relaxed);
+                record.sent += flow.down();
                 Attempt::Done(Next::Close)
             }
             Ok(Fetched::Nothing(cause)) => {

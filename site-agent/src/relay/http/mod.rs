@@ -13,7 +13,6 @@ mod forward;
 mod record;
 #[cfg(test)]
 mod tests;
-mod tunnel;
 
 use std::cell::{Cell, RefCell};
 use std::io;

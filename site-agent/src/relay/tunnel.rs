@@ -1,0 +1,64 @@
+//! Whatever it is, both ways: what TCP carries, and what HTTP has become after 101.
+
+use std::cell::RefCell;
+
+use super::end_of;
+use crate::access_log::{Cause, End, Phase};
+use crate::splice::{Broken, Carry, Flow, Patience, Side, both, relay};
+use crate::stream::{self, Buffer, Late, Stream, Timer};
+
+/// Carries both ways until both have said their last, or as `patience` has it: first what has come early, from the
+/// client and from the server.
+pub async fn tunnel(
+    (client, server): (&mut RefCell<Stream>, &mut RefCell<Stream>),
+    (from_client, from_server): (&mut Buffer, &mut Buffer),
+    patience: Patience,
+    carry: &Carry,
+    flow: &Flow,
+) -> End {
+    let mut timer = Timer::default();
+    for (from, to, octets) in
+        [(Side::Client, &*server, &mut *from_client), (Side::Server, &*client, &mut *from_server)]
+    {
+        match timer.within(patience.idle, stream::write(to, octets.octets())).await {
+            Ok(Ok(())) => flow.moved(from, octets.len()),
+            Ok(Err(_)) => return End::Cut(gone(from), Phase::Data),
+            Err(Late) => return End::Cut(Cause::ClientTimeout, Phase::Data),
+        }
+        octets.clear();
+    }
+    let end = match (client.get_mut(), server.get_mut()) {
+        (Stream::Plain(client), Stream::Plain(server)) => {
+            relay(client, server, carry, patience, flow).await
+        }
+        (Stream::Plain(_) | Stream::Tls(_), Stream::Plain(_) | Stream::Tls(_)) => {
+            let up = copy(client, server, from_client, |octets| flow.moved(Side::Client, octets));
+            let down = copy(server, client, from_server, |octets| flow.moved(Side::Server, octets));
+            both(up, down, patience, flow).await
+        }
+    };
+    end_of(&end)
+}
+
+/// Who has gone, if nothing from this side can be told any more.
+fn gone(from: Side) -> Cause {
+    match from {
+        Side::Client => Cause::ServerAbort,
+        Side::Server => Cause::ClientAbort,
+    }
+}
+
+/// One direction, where TLS has to see every octet.
+async fn copy(
+    from: &RefCell<Stream>,
+    to: &RefCell<Stream>,
+    buffer: &mut Buffer,
+    note: impl Fn(usize),
+) -> Result<(), Broken> {
+    while stream::read(from, buffer).await.map_err(Broken::Reading)? > 0 {
+        stream::write(to, buffer.octets()).await.map_err(Broken::Writing)?;
+        note(buffer.len());
+        buffer.clear();
+    }
+    stream::shutdown(to).await.map_err(Broken::Writing)
+}
