@@ -1,8 +1,8 @@
 //! Looks at every VIP as a client would, from one place of the world, and reports what it saw.
 //!
-//! look:    asked ─▶ due ─▶ look ─▶ judge, blind ─▶ report     (`rounds` joins them)
+//! look:    asked ─▶ due ─▶ (`common::look`) ─▶ judge, blind ─▶ report     (`rounds` joins them)
 //! report:  mailbox ─▶ stream ─▶ wire ─▶ (a name server) ─▶ answer, assignment ─▶ asked
-//! once:    look ─▶ tell                                        (`probe look`)
+//! once:    (`common::look`) ─▶ tell                                      (`probe look`)
 //! trust:   renewal ─▶ trust ─▶ (a name server, the CA)         (our own certificate)
 //!
 //! `asked`, `due`, `judge`, `blind`, `rounds`, `answer` and `renewal` are pure: no socket, no clock, no lock, no dice.
@@ -15,13 +15,11 @@ pub mod config;
 pub mod dice;
 pub mod due;
 pub mod judge;
-pub mod look;
 pub mod metrics;
 pub mod renewal;
 pub mod report;
 pub mod rounds;
 pub mod run;
-pub mod seen;
 pub mod state_dir;
 pub mod status;
 pub mod tell;

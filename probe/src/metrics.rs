@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use common::check::Kind;
 use common::report::{Own, Reason};
+use common::seen::Seen;
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -13,7 +14,6 @@ use prometheus::{
 
 use crate::answer::Word;
 use crate::renewal::State;
-use crate::seen::Seen;
 
 /// In seconds: from a neighbour's answer to the longest timeout.
 const BUCKETS: [f64; 14] =

@@ -2,9 +2,8 @@
 
 use common::clock;
 use common::report::Phases;
+use common::seen::{Failure, Seen};
 use serde::Serialize;
-
-use crate::seen::{Failure, Seen};
 
 #[derive(Serialize)]
 struct Told<'s> {

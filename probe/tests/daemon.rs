@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::assignment;
+use common::look::{Failure, Look, Looker, Seen};
 use common::report::{Mark, Phases, Reason, State};
 use common::target::Target;
-use probe::look::{Failure, Look, Looker, Seen};
 use probe::run::{Probe, StartError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -93,25 +93,23 @@ const ARROWS: &[(&str, &str)] = &[
 ];
 /// The same for `probe/src`.
 const PROBE_ARROWS: &[(&str, &str)] = &[
-    ("seen", ""),
     ("dice", ""),
     ("answer", ""),
     ("asked", ""),
     ("due", ""),
-    ("judge", "seen"),
+    ("judge", ""),
     ("blind", ""),
-    ("look", "seen"),
-    ("tell", "seen"),
-    ("rounds", "asked blind due judge seen"),
-    ("config", "look"),
+    ("tell", ""),
+    ("rounds", "asked blind due judge"),
+    ("config", ""),
     ("state_dir", "asked"),
     ("renewal", "asked"),
-    ("metrics", "answer renewal seen"),
+    ("metrics", "answer renewal"),
     ("report", "answer asked dice metrics state_dir"),
     ("status", "rounds"),
     ("admin", "metrics status"),
     ("trust", "asked config metrics renewal report"),
-    ("run", "admin asked config dice look metrics report rounds seen state_dir status trust"),
+    ("run", "admin asked config dice metrics report rounds state_dir status trust"),
 ];
 /// The same for `site-agent/src`.
 const AGENT_ARROWS: &[(&str, &str)] = &[
@@ -169,8 +167,7 @@ const AGENT_PURE: &[&str] = &[
     "client",
 ];
 /// The same of `probe/src`.
-const PROBE_PURE: &[&str] =
-    &["seen", "answer", "asked", "due", "judge", "blind", "rounds", "renewal"];
+const PROBE_PURE: &[&str] = &["answer", "asked", "due", "judge", "blind", "rounds", "renewal"];
 /// Rooms that decide, and so neither ask the time nor act.
 const PURE: &[&str] = &[
     "name",

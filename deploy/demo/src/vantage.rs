@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context as _;
+use common::look::{Failure, Look, Looker, Seen};
 use common::report::{Phases, Reason};
 use common::target::{Address, Target};
 use probe::config;
-use probe::look::{Failure, Look, Looker, Seen};
 use probe::run::Probe;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use common::config::problems::{Problem, Problems, Severity, Spot};
 use common::config::read::{At, Document, Entries, List};
 use common::config::settle::{or, path, within};
+use common::look::{Program, Roots};
 use common::mtls::{Credentials, Files};
 use common::principal::{self, Principal};
 use common::target::Target;
 
 use super::reference::reference;
 use super::{Config, MOST_REFERENCES, MOST_SERVERS, NameServer, file};
-use crate::look::{Program, Roots};
 
 const LOOKS_AT_ONCE: RangeInclusive<i64> = 1..=8192;
 /// Half of the descriptors that a process has by default.

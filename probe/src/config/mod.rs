@@ -16,11 +16,10 @@ use std::sync::Arc;
 
 use common::config::problems::{Problem, Problems, Source};
 use common::config::read::Document;
+use common::look::{Looker, Program, Programs, Roots};
 use common::mtls::{Credentials, Files};
 use common::principal::Principal;
 use common::target::Target;
-
-use crate::look::{Looker, Program, Programs, Roots};
 
 /// Name servers of one probe: more than anybody runs for one zone.
 pub const MOST_SERVERS: usize = 32;

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use common::check::Timing;
 use common::report::{Entry, LONGEST_DETAIL, Reason, State};
+use common::seen::{Failure, Seen};
 use common::streak::{self, Outcome, Progress, Streak};
 use common::target::TargetId;
 
 use self::pace::Pace;
 use self::phases::Smooth;
-use crate::seen::{Failure, Seen};
 
 /// Another text for the same reason is told so much later at the earliest: texts may have numbers that change with
 /// every look.

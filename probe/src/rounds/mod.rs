@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::assignment::Assignment;
 use common::report::{Entry, LONGEST_DETAIL, Own, State};
+use common::seen::Seen;
 use common::target::{Target, TargetId};
 use serde::Serialize;
 
@@ -17,7 +18,6 @@ use crate::asked::{Asked, Change, Hears, Server};
 use crate::blind::Blind;
 use crate::due::{self, Due};
 use crate::judge::{Judge, Judged, unlookable};
-use crate::seen::Seen;
 
 /// With more targets than this, details are shorter, so that a whole report fits its bounds.
 const MANY_TARGETS: usize = 10_000;

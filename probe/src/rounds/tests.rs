@@ -2,10 +2,10 @@
 
 use common::assignment;
 use common::report::{LARGEST, MOST_TARGETS, Phases, Reason};
+use common::seen::Failure;
 use common::target::Address;
 
 use super::*;
-use crate::seen::Failure;
 
 const TODAY: i64 = 1_800_000_000;
 

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 
+use common::look::{Look as _, Looker, Program, Programs, Roots};
+use common::seen::Seen;
 use common::target::Target;
 use gslb_tests::{netns, peers, server};
-use probe::look::{Look as _, Looker, Program, Programs, Roots};
-use probe::seen::Seen;
 
 use servers::Servers;
 

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use common::authority::{Anyone, certificates_of_system};
-use common::bounded;
-use common::check::{Tls, Verify};
-use common::clock;
-use common::report::Reason;
-use common::validity::Validity;
+use crate::authority::{Anyone, certificates_of_system};
+use crate::bounded;
+use crate::check::{Tls, Verify};
+use crate::clock;
+use crate::report::Reason;
+use crate::validity::Validity;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};

@@ -16,16 +16,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use common::check::Kind;
-use common::clock;
-use common::report::{Phases, Reason};
-use common::target::{Address, Target};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 pub use self::external::{Program, Programs};
 pub use self::tls::{Roots, RootsError};
+use crate::check::Kind;
+use crate::clock;
+use crate::report::{Phases, Reason};
 pub use crate::seen::{Failure, Seen};
+use crate::target::{Address, Target};
 
 /// Octets of an answer that are read to find what is expected in it, as HAProxy's one buffer.
 pub const MOST_READ: usize = 16 << 10;

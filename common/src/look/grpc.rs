@@ -7,9 +7,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use common::check::{Grpc, Grpcs};
-use common::clock;
-use common::report::Reason;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{CONTENT_TYPE, TE};
 use hyper::{HeaderMap, Method, Request};
@@ -19,6 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::http::{open_http2, unanswered};
 use super::tls::{Roots, shake_hands};
 use super::{Failure, MOST_READ, Notes, connect, since};
+use crate::check::{Grpc, Grpcs};
+use crate::clock;
+use crate::report::Reason;
 
 const METHOD: &str = "/grpc.health.v1.Health/Check";
 /// Flag and length.

@@ -9,16 +9,16 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::process::Stdio;
 
-use common::check::External;
-use common::clock;
-use common::report::Reason;
-use common::target::Target;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Semaphore;
 
 use super::{Failure, Notes, failed, since};
+use crate::check::External;
+use crate::clock;
+use crate::report::Reason;
+use crate::target::Target;
 
 /// Octets of a program's output that are kept.
 const MOST_OUTPUT: u64 = 4096;

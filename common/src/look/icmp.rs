@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use common::clock;
-use common::report::Reason;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
 use super::{Failure, Notes, failed, since};
+use crate::clock;
+use crate::report::Reason;
 
 const ECHO_V4: u8 = 8;
 const REPLY_V4: u8 = 0;

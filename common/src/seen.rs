@@ -1,6 +1,6 @@
-//! What came of one look.
+//! What came of one look. Made by `look`, judged by whoever looks.
 
-use common::report::{Phases, Reason};
+use crate::report::{Phases, Reason};
 
 const SECONDS_IN_DAY: i64 = 86_400;
 

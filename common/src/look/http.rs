@@ -5,9 +5,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 
 use bytes::Bytes;
-use common::check::{HeaderExpect, Http, Https, Method, Text, Version};
-use common::clock;
-use common::report::Reason;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -19,6 +16,9 @@ use tokio::task::JoinHandle;
 
 use super::tls::{Roots, shake_hands};
 use super::{Failure, MOST_READ, Notes, connect, since};
+use crate::check::{HeaderExpect, Http, Https, Method, Text, Version};
+use crate::clock;
+use crate::report::Reason;
 
 const AGENT: &str = concat!("gslb-probe/", env!("CARGO_PKG_VERSION"));
 const HTTP1: &[u8] = b"http/1.1";

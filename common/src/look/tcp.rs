@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use common::check::{Tcp, Text};
-use common::clock;
-use common::report::Reason;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Failure, MOST_READ, Notes, connect, failed, since};
+use crate::check::{Tcp, Text};
+use crate::clock;
+use crate::report::Reason;
 
 pub async fn look(at: SocketAddr, check: &Tcp, notes: &mut Notes) -> Result<(), Failure> {
     let mut stream = connect(at, notes).await?;

@@ -2,10 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use common::check::Dns;
-use common::clock;
-use common::entropy;
-use common::report::Reason;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -14,6 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UdpSocket;
 
 use super::{Failure, Notes, connect, failed, since};
+use crate::check::Dns;
+use crate::clock;
+use crate::entropy;
+use crate::report::Reason;
 
 /// As DNS flag day 2020 has it.
 const PAYLOAD: u16 = 1232;
