@@ -18,7 +18,7 @@ use common::clock;
 use common::config::Colour;
 use common::config::read::Word as _;
 use common::duration;
-use common::look::{Look as _, Looker, Program, Programs, Roots};
+use common::look::{Look as _, Looker, Program, Programs, Roots, Who};
 use common::notify::ServiceManager;
 use common::streak::Thresholds;
 use common::target::{Address, Target};
@@ -330,6 +330,6 @@ impl Look {
         } else if matches!(self.kind, KindWord::External) {
             bail!("--program is missing: what is to be run?");
         }
-        Ok(Looker { roots, programs: Programs::new(programs) })
+        Ok(Looker { who: Who::Probe, roots, programs: Programs::new(programs) })
     }
 }

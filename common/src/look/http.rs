@@ -15,12 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
 use super::tls::{Roots, shake_hands};
-use super::{Failure, MOST_READ, Notes, connect, since};
+use super::{Failure, MOST_READ, Notes, Who, connect, since};
 use crate::check::{HeaderExpect, Http, Https, Method, Text, Version};
 use crate::clock;
 use crate::report::Reason;
 
-const AGENT: &str = concat!("gslb-probe/", env!("CARGO_PKG_VERSION"));
 const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
 /// Octets of an answer's head, and its headers.
@@ -31,13 +30,14 @@ pub async fn look(
     at: SocketAddr,
     host: &str,
     check: &Http,
+    who: Who,
     notes: &mut Notes,
 ) -> Result<(), Failure> {
     let stream = connect(at, notes).await?;
     let authority = authority(host, at.port(), 80);
     match check.version {
-        Version::Any | Version::V1 => ask_http1(stream, &authority, check, notes).await,
-        Version::V2 => ask_http2(stream, "http", &authority, check, notes).await,
+        Version::Any | Version::V1 => ask_http1(stream, &authority, check, who, notes).await,
+        Version::V2 => ask_http2(stream, "http", &authority, check, who, notes).await,
     }
 }
 
@@ -45,6 +45,7 @@ pub async fn look_within_tls(
     at: SocketAddr,
     host: &str,
     check: &Https,
+    who: Who,
     roots: &Roots,
     notes: &mut Notes,
 ) -> Result<(), Failure> {
@@ -60,9 +61,9 @@ pub async fn look_within_tls(
     let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     match (http.version, chosen.as_deref()) {
         (Version::Any | Version::V2, Some(HTTP2)) => {
-            ask_http2(stream, "https", &authority, http, notes).await
+            ask_http2(stream, "https", &authority, http, who, notes).await
         }
-        (Version::Any | Version::V1, _) => ask_http1(stream, &authority, http, notes).await,
+        (Version::Any | Version::V1, _) => ask_http1(stream, &authority, http, who, notes).await,
         (Version::V2, _) => Err(Failure::new(
             Reason::Handshake,
             "the server does not speak HTTP/2 (no h2 in its ALPN)",
@@ -124,6 +125,7 @@ async fn ask_http1<S>(
     stream: S,
     authority: &str,
     check: &Http,
+    who: Who,
     notes: &mut Notes,
 ) -> Result<(), Failure>
 where
@@ -137,7 +139,7 @@ where
         .map_err(|error| unanswered(&error))?;
     let mut driver = Driver::of(connection);
     let uri: Uri = check.path.parse().map_err(|error| unaskable(&error))?;
-    let mut request = request(check, uri)?;
+    let mut request = request(check, uri, who)?;
     request.headers_mut().insert(HOST, header_value(authority)?);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     own_headers(&mut request, check)?;
@@ -155,6 +157,7 @@ async fn ask_http2<S>(
     scheme: &str,
     authority: &str,
     check: &Http,
+    who: Who,
     notes: &mut Notes,
 ) -> Result<(), Failure>
 where
@@ -162,7 +165,7 @@ where
 {
     let (mut sender, mut driver) = open_http2(stream).await?;
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(&*check.path);
-    let mut request = request(check, uri.build().map_err(|error| unaskable(&error))?)?;
+    let mut request = request(check, uri.build().map_err(|error| unaskable(&error))?, who)?;
     own_headers(&mut request, check)?;
     // HTTP/2 has it in :authority (RFC 9113 §8.3.1), which an own header must not contradict.
     request.headers_mut().remove(HOST);
@@ -175,7 +178,7 @@ where
     judge(answer, check).await
 }
 
-fn request(check: &Http, uri: Uri) -> Result<Request<Empty<Bytes>>, Failure> {
+fn request(check: &Http, uri: Uri, who: Who) -> Result<Request<Empty<Bytes>>, Failure> {
     let method = match check.method {
         Method::Get => hyper::Method::GET,
         Method::Head => hyper::Method::HEAD,
@@ -184,7 +187,7 @@ fn request(check: &Http, uri: Uri) -> Result<Request<Empty<Bytes>>, Failure> {
     Request::builder()
         .method(method)
         .uri(uri)
-        .header(USER_AGENT, AGENT)
+        .header(USER_AGENT, who.user_agent())
         .header(ACCEPT, "*/*")
         .body(Empty::new())
         .map_err(|error| unaskable(&error))

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::{Failure, Notes, failed, since};
+use super::{Failure, Notes, Who, failed, since};
 use crate::clock;
 use crate::report::Reason;
 
@@ -15,10 +15,9 @@ const REPLY_V4: u8 = 0;
 const ECHO_V6: u8 = 128;
 const REPLY_V6: u8 = 129;
 const HEADER: usize = 8;
-/// Behind the header: who reads a capture shall know who asks.
-const PAYLOAD: &[u8] = b"gslb-probe";
 
-pub async fn look(address: IpAddr, notes: &mut Notes) -> Result<(), Failure> {
+/// Behind the header stands our name: who reads a capture shall know who asks.
+pub async fn look(address: IpAddr, who: Who, notes: &mut Notes) -> Result<(), Failure> {
     let (domain, protocol, echo, reply) = match address {
         IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, ECHO_V4, REPLY_V4),
         IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6, ECHO_V6, REPLY_V6),
@@ -32,7 +31,7 @@ pub async fn look(address: IpAddr, notes: &mut Notes) -> Result<(), Failure> {
     socket.connect(peer).await.map_err(|error| failed("sending an echo", &error))?;
     let mut datagram = vec![0; HEADER];
     datagram[0] = echo;
-    datagram.extend_from_slice(PAYLOAD);
+    datagram.extend_from_slice(who.name().as_bytes());
     let began = clock::monotonic();
     socket.send(&datagram).await.map_err(|error| failed("sending an echo", &error))?;
     let mut answer = [0; 64];
@@ -42,7 +41,8 @@ pub async fn look(address: IpAddr, notes: &mut Notes) -> Result<(), Failure> {
             .await
             .map_err(|error| failed("waiting for the echo", &error))?;
         // The kernel gives this socket only replies with its identifier; which one it is stands in the payload.
-        let is_ours = length >= HEADER && answer[0] == reply && &answer[HEADER..length] == PAYLOAD;
+        let is_ours =
+            length >= HEADER && answer[0] == reply && answer[HEADER..length] == datagram[HEADER..];
         if is_ours {
             notes.phases.first_byte = since(began);
             return Ok(());
@@ -55,7 +55,7 @@ fn open(domain: Domain, protocol: Protocol) -> Result<Socket, Failure> {
     socket.map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::PermissionDenied => {
-                " (let the probe's group ping: sysctl net.ipv4.ping_group_range)"
+                " (let our group ping: sysctl net.ipv4.ping_group_range)"
             }
             _ => "",
         };

@@ -36,11 +36,21 @@ pub trait Look: Send + Sync + 'static {
     fn look(&self, target: &Target) -> impl Future<Output = Seen> + Send;
 }
 
-/// What a probe looks with. Shared by all looks.
+/// What a daemon looks with. Shared by all looks.
 #[derive(Debug)]
 pub struct Looker {
+    pub who: Who,
     pub roots: Roots,
     pub programs: Programs,
+}
+
+/// Who looks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Who {
+    /// One of many places of the world: that this one has no way to a target says nothing of it.
+    Probe,
+    /// Through whom clients come: where it has no way itself, they have none.
+    Balancer,
 }
 
 /// What is learned on the way, which stands however the look ends.
@@ -65,6 +75,20 @@ impl Look for Looker {
     }
 }
 
+impl Who {
+    /// As servers, and captures of packets, are told.
+    fn name(self) -> &'static str {
+        match self {
+            Who::Probe => "gslb-probe",
+            Who::Balancer => "site-agent",
+        }
+    }
+
+    fn user_agent(self) -> String {
+        format!("{}/{}", self.name(), env!("CARGO_PKG_VERSION"))
+    }
+}
+
 impl Looker {
     async fn look_into(&self, target: &Target, notes: &mut Notes) -> Result<(), Failure> {
         let address = resolve(&target.address, notes).await?;
@@ -72,6 +96,10 @@ impl Looker {
             Err(failure) if failure.reason == Reason::Unreachable => failure,
             outcome => return outcome,
         };
+        match self.who {
+            Who::Probe => {}
+            Who::Balancer => return Err(failure),
+        }
         // Without IPv6 here, say, every such address fails, and none of them is down for that.
         Err(match no_way_to(address) {
             Some(ours) => Failure::new(Reason::Probe, format!("no way there from here: {ours}")),
@@ -90,10 +118,12 @@ impl Looker {
         match &target.check.kind {
             Kind::Tcp(check) => tcp::look(at, check, notes).await,
             Kind::Tls(check) => tls::look(at, host, check, &self.roots, notes).await,
-            Kind::Http(check) => http::look(at, host, check, notes).await,
-            Kind::Https(check) => http::look_within_tls(at, host, check, &self.roots, notes).await,
+            Kind::Http(check) => http::look(at, host, check, self.who, notes).await,
+            Kind::Https(check) => {
+                http::look_within_tls(at, host, check, self.who, &self.roots, notes).await
+            }
             Kind::Dns(check) => dns::look(at, check, notes).await,
-            Kind::Icmp => icmp::look(address, notes).await,
+            Kind::Icmp => icmp::look(address, self.who, notes).await,
             Kind::Grpc(check) => grpc::look(at, host, check, notes).await,
             Kind::Grpcs(check) => grpc::look_within_tls(at, host, check, &self.roots, notes).await,
             Kind::External(check) => self.programs.look(target, address, check, notes).await,

@@ -64,7 +64,8 @@ fn target(at: SocketAddr, check: &str) -> Target {
 }
 
 fn looker(roots: Vec<CertificateDer<'static>>) -> Looker {
-    Looker { roots: Roots::of(roots).unwrap(), programs: Programs::new(Default::default()) }
+    let (roots, programs) = (Roots::of(roots).unwrap(), Programs::new(Default::default()));
+    Looker { who: Who::Probe, roots, programs }
 }
 
 fn self_signed(names: &[&str]) -> CertifiedKey<rcgen::KeyPair> {
@@ -254,6 +255,7 @@ async fn a_program_says_by_its_exit_code() {
     let programs = programs.map(|(name, script)| (name.to_owned(), program(script)));
     let anybody = self_signed(&["www.example.com"]).cert.der().clone();
     let looker = Looker {
+        who: Who::Probe,
         roots: Roots::of(vec![anybody]).unwrap(),
         programs: Programs::new(programs.into_iter().collect()),
     };
@@ -268,5 +270,37 @@ async fn a_program_says_by_its_exit_code() {
         let how = format!(r#""kind":"external","program":"{name}""#);
         let seen = looker.look(&target("127.0.0.1:9".parse().unwrap(), &how)).await;
         assert!(told(&seen).starts_with(expected), "{name}: {}", told(&seen));
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_told_who_looks() {
+    for (who, name) in [(Who::Probe, "gslb-probe/"), (Who::Balancer, "site-agent/")] {
+        let (listener, address) = listener().await;
+        let serving = tokio::spawn(async move {
+            let mut asked = [0; 4096];
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let length = stream.read(&mut asked).await.unwrap();
+            String::from_utf8_lossy(&asked[..length]).into_owned()
+        });
+        let anybody = self_signed(&["www.example.com"]).cert.der().clone();
+        let looker = Looker { who, ..looker(vec![anybody]) };
+        looker.look(&target(address, r#""kind":"http","path":"/""#)).await;
+        let asked = serving.await.unwrap();
+        assert!(asked.contains(&format!("user-agent: {name}")), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn where_a_balancer_has_no_way_nobody_has() {
+    // No connection goes to everybody at once, nor a datagram without leave: no way, on every machine.
+    let everybody = "255.255.255.255:80".parse().unwrap();
+    for (who, expected) in
+        [(Who::Probe, "probe: no way there from here: "), (Who::Balancer, "unreachable: ")]
+    {
+        let anybody = self_signed(&["www.example.com"]).cert.der().clone();
+        let looker = Looker { who, ..looker(vec![anybody]) };
+        let seen = looker.look(&target(everybody, r#""kind":"tcp""#)).await;
+        assert!(told(&seen).starts_with(expected), "{who:?}: {}", told(&seen));
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use common::config::problems::{Problem, Problems, Source};
 use common::config::read::Document;
-use common::look::{Looker, Program, Programs, Roots};
+use common::look::{Looker, Program, Programs, Roots, Who};
 use common::mtls::{Credentials, Files};
 use common::principal::Principal;
 use common::target::Target;
@@ -69,7 +69,8 @@ pub fn load(file: &Path) -> Result<Config, Problems> {
 
 impl Config {
     pub fn looker(&self) -> Looker {
-        Looker { roots: self.roots.clone(), programs: Programs::new(self.programs.clone()) }
+        let (roots, programs) = (self.roots.clone(), Programs::new(self.programs.clone()));
+        Looker { who: Who::Probe, roots, programs }
     }
 
     /// What keeps name servers from believing us at that Unix time, in seconds.

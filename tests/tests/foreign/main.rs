@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 
-use common::look::{Look as _, Looker, Program, Programs, Roots};
+use common::look::{Look as _, Looker, Program, Programs, Roots, Who};
 use common::seen::Seen;
 use common::target::Target;
 use gslb_tests::{netns, peers, server};
@@ -275,7 +275,7 @@ async fn every_kind_passes_and_fails_against_servers_of_others() {
     }
     let servers = Servers::start();
     let roots = Roots::of(vec![servers.root.clone()]).unwrap();
-    let looker = Looker { roots, programs: Programs::new(BTreeMap::new()) };
+    let looker = Looker { who: Who::Probe, roots, programs: Programs::new(BTreeMap::new()) };
     let mut wrong = String::new();
     for (name, how, expected) in [HTTP, HTTPS, TLS, TCP, DNS, GRPC].concat() {
         let seen = looker.look(&target(servers.at(name), HOST, how)).await;
@@ -328,7 +328,7 @@ async fn programs_of_others_say_by_their_exit_code() {
         Program { path: "/nonexistent/program".into(), arguments: vec![] },
     )]);
     let roots = Roots::of(vec![servers.root.clone()]).unwrap();
-    let looker = Looker { roots, programs: Programs::new(programs.collect()) };
+    let looker = Looker { who: Who::Probe, roots, programs: Programs::new(programs.collect()) };
     for (name, expected) in [
         ("curl-well", "up"),
         ("curl", "program: exit status: 22: curl: (22) The requested URL returned error"),
