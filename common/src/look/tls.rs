@@ -5,12 +5,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use crate::authority::{Anyone, certificates_of_system};
-use crate::bounded;
-use crate::check::{Tls, Verify};
-use crate::clock;
-use crate::report::Reason;
-use crate::validity::Validity;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -22,6 +16,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{Failure, Notes, connect, failed, since};
+use crate::authority::{Anyone, certificates_of_system};
+use crate::bounded;
+use crate::check::{Tls, Verify};
+use crate::clock;
+use crate::report::Reason;
+use crate::validity::Validity;
 
 /// Octets of a file of roots: Debian's has some 220 KiB.
 const LARGEST_FILE: u64 = 4 << 20;

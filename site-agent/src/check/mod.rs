@@ -1,0 +1,130 @@
+//! Looks at the servers of every pool, and asks them for their own lines. The shell around `rounds`.
+//!
+//! rounds ─▶ `Checks` ─▶ `common::look`, `line` ─▶ rounds ─▶ (whom we tell: backends)
+//!
+//! One task turns the rounds; each look is a task of its own with its own time limit, so that no server's slowness is
+//! anybody else's. Decides nothing.
+
+mod line;
+mod run;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use common::clock::monotonic;
+use common::entropy;
+use common::look::Looker;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+
+use self::lock::{Held, Mutex};
+use crate::backends::Event;
+use crate::rounds::{Name, OnError, Rounds, Series, Shown, Wanted, Which};
+use crate::site::{PoolId, ServerId, Site};
+
+/// Errors of servers that wait for the task. More are left out: it hears enough that is bad.
+const MOST_HEARD: usize = 1024;
+
+/// The checks of all pools. Dropping it ends them at once.
+pub struct Checks {
+    shared: Arc<Shared>,
+    errors: mpsc::Sender<(Name, OnError)>,
+    task: AbortHandle,
+}
+
+/// While it is held, nobody is told anything, and who calls `adopt` or `seen` waits.
+pub struct Adopting<'c>(#[expect(dead_code, reason = "held, not looked at")] Held<'c, State>);
+
+/// What the task and those who ask it share.
+struct Shared {
+    state: Mutex<State>,
+    /// There may be something to begin.
+    changed: Notify,
+    told: Box<dyn Fn(PoolId, ServerId, Event) + Send + Sync>,
+    passed: Box<dyn Fn(PoolId, ServerId) + Send + Sync>,
+}
+
+struct State {
+    rounds: Rounds,
+    under_way: HashMap<Series, AbortHandle>,
+}
+
+impl Checks {
+    /// Begins with nobody to look at, on that runtime, which should not be one that serves clients.
+    ///
+    /// `told` takes what is to be believed of a server, at each look that counts and each line; `passed` is called
+    /// after it for each look that passed, whatever the server's state (`Outliers::on_check_passed`). Both are called
+    /// under the lock that `adopt` and `seen` take: who holds a lock that they need calls neither of these.
+    pub fn start(
+        runtime: &Handle,
+        looker: Looker,
+        told: impl Fn(PoolId, ServerId, Event) + Send + Sync + 'static,
+        passed: impl Fn(PoolId, ServerId) + Send + Sync + 'static,
+    ) -> Checks {
+        let state = State { rounds: Rounds::new(monotonic()), under_way: HashMap::new() };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            told: Box::new(told),
+            passed: Box::new(passed),
+        });
+        let (errors, heard) = mpsc::channel(MOST_HEARD);
+        let task = runtime.spawn(run::run(Arc::clone(&shared), looker, heard)).abort_handle();
+        Checks { shared, errors, task }
+    }
+
+    /// Looks at this site's servers from now on. Those that are looked at as before keep what they have come to, and
+    /// when their turn is. From here on ids are this site's; until what is returned is dropped nobody is told, so that
+    /// a caller can take the new site everywhere in between.
+    pub fn adopt(&self, site: Arc<Site>) -> Adopting<'_> {
+        let mut state = self.shared.state.lock();
+        let ended = state.rounds.adopt(monotonic(), &Wanted::of(&site), entropy::share());
+        for series in ended {
+            if let Some(work) = state.under_way.remove(&series) {
+                work.abort();
+            }
+        }
+        self.shared.changed.notify_one();
+        Adopting(state)
+    }
+
+    /// Takes what is made of a server's errors to clients; what follows is told soon. Waits for nothing, so that
+    /// whoever serves clients may call it, whatever lock is held.
+    pub fn hear(&self, name: Name, error: OnError) {
+        let _ = self.errors.try_send((name, error));
+    }
+
+    /// What is known of a server, for people; `None` where nothing is asked of it.
+    pub fn seen(&self, pool: PoolId, server: ServerId) -> Option<Shown> {
+        self.shared.state.lock().rounds.shown(Which { pool, server })
+    }
+}
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The one lock here: no thread that serves clients takes it.
+mod lock {
+    #![expect(clippy::disallowed_types, reason = "no query waits for checks")]
+
+    use std::sync::{MutexGuard, PoisonError};
+
+    pub type Held<'l, T> = MutexGuard<'l, T>;
+
+    pub struct Mutex<T>(std::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub fn new(value: T) -> Mutex<T> {
+            Mutex(std::sync::Mutex::new(value))
+        }
+
+        /// A panic of whoever held it does not stop us: each turn leaves everything whole.
+        pub fn lock(&self) -> Held<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+}

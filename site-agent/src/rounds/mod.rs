@@ -1,0 +1,354 @@
+//! Which server is looked at when, and what the looks come to; and when each is asked for its own line.
+//!
+//! site ─▶ `Wanted` ─▶ `Rounds` ─▶ `Begun` ─▶ check (looks, asks) ─▶ `Rounds` ─▶ `Told` ─▶ backends
+//! outlier ─▶ `OnError` ──────────────────────────────────┘
+//!
+//! A server is looked at every `interval` while it is up, every `fast_interval` on the way between up and down and
+//! until it is known, and every `down_interval` while it is down: HAProxy's `inter`, `fastinter` and `downinter`, from
+//! the beginning of one look to that of the next. The first looks are spread, so that not all of a site's are in
+//! step; a second apart at most, because who was never looked at serves nobody. Takes the time and the dice as
+//! arguments.
+
+mod course;
+#[cfg(test)]
+mod tests;
+mod timetable;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::report::Reason;
+use common::seen::Seen;
+use common::streak::{Outcome, Progress, State, Streak};
+
+use self::course::{Course, Task};
+use crate::agent_check::Line;
+use crate::backends::Event;
+use crate::outlier::Order;
+use crate::site::{AgentCheck, PoolId, ServerCheck, ServerId, Site};
+
+/// Looks at a time, and as many lines: as many as a pool can have servers. More begin when others have ended.
+pub const MOST_AT_ONCE: usize = 4096;
+/// All are looked at for the first time within this, or within their interval where that is shorter.
+pub const FIRST_WITHIN: Duration = Duration::from_secs(1);
+/// The shell turns at least twice a second. After a longer pause nothing ran: the process was stopped, or the machine.
+const STOPPED: Duration = Duration::from_secs(3);
+
+/// Looks at one server, or its lines, from the config that asks for them to the one that asks for something else.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Series(u64);
+
+/// A server, by the newest site's ids.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Which {
+    pub pool: PoolId,
+    pub server: ServerId,
+}
+
+/// A server, by what it is called whatever its ids are.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Name {
+    pub pool: Arc<str>,
+    pub server: Arc<str>,
+}
+
+/// What a site wants of one server.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub which: Which,
+    pub name: Name,
+    pub address: SocketAddr,
+    pub check: Option<ServerCheck>,
+    pub agent: Option<AgentCheck>,
+}
+
+/// What to do now.
+#[derive(Clone, Debug)]
+pub enum Begun {
+    Look(Series, Arc<ServerCheck>),
+    Line(Series, Arc<Inquiry>),
+}
+
+/// Where and how a server is asked for its line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Inquiry {
+    pub at: SocketAddr,
+    pub agent: AgentCheck,
+}
+
+/// What a look, or an error of a server in its stead, came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Told {
+    pub which: Which,
+    pub event: Event,
+    /// That this very look passed, whatever the server's state.
+    pub has_passed: bool,
+}
+
+/// What is made of a server's errors to clients (HAProxy's `on-error`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnError {
+    /// Look as soon as the fast interval lets us.
+    LookNow,
+    /// A look that failed, and look now.
+    FailCheck,
+    /// One more look that fails is down, and look now.
+    SuddenDeath,
+    /// Down at once, and look now.
+    MarkDown,
+}
+
+/// What is known of a server, for people. Its times are on the clock of `now`.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// `None` where there is no check.
+    pub check: Option<ShownCheck>,
+    /// `None` where there is no agent-check, or it has not been asked yet.
+    pub line: Option<Said>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ShownCheck {
+    pub state: State,
+    pub since: Duration,
+    pub progress: Progress,
+    /// Changes between up and down in the last hour.
+    pub flaps: u32,
+    pub last: Option<Looked>,
+}
+
+/// The last look.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    pub seen: Seen,
+    pub ended: Duration,
+    pub took: Duration,
+}
+
+/// The last answer of an agent.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Or why there was none.
+    pub line: Result<Line, String>,
+    pub ended: Duration,
+    pub took: Duration,
+}
+
+#[derive(Debug)]
+pub struct Rounds {
+    looks: Course<Check>,
+    lines: Course<Asked>,
+    /// The next series' number.
+    next: u64,
+}
+
+/// A server's check, and what it has come to.
+#[derive(Debug)]
+struct Check {
+    check: Arc<ServerCheck>,
+    streak: Streak,
+    last: Option<Looked>,
+}
+
+/// A server's agent.
+#[derive(Debug)]
+struct Asked {
+    inquiry: Arc<Inquiry>,
+    last: Option<Said>,
+}
+
+impl Rounds {
+    pub fn new(now: Duration) -> Rounds {
+        Rounds {
+            looks: Course::new(MOST_AT_ONCE, now),
+            lines: Course::new(MOST_AT_ONCE, now),
+            next: 0,
+        }
+    }
+
+    /// A config, the first or a new one. Who is looked at as before keeps what it has come to and when its turn is;
+    /// everybody else begins anew. Told are series under way that have ended by it, and whose work is to end. `chance`
+    /// is anything from 0 to 1, so that two balancers with one config are not in step.
+    pub fn adopt(&mut self, now: Duration, wanted: &[Wanted], chance: f64) -> Vec<Series> {
+        let looks = wanted.iter().filter_map(|server| {
+            let check = Arc::new(server.check.clone()?);
+            let streak = Streak::new(check.target.check.timing.thresholds(), now);
+            Some((server, Check { check, streak, last: None }))
+        });
+        let mut ended = self.looks.adopt(now, looks.collect(), chance, &mut self.next);
+        let lines = wanted.iter().filter_map(|server| {
+            let agent = server.agent.clone()?;
+            let at = SocketAddr::new(server.address.ip(), agent.port.get());
+            Some((server, Asked { inquiry: Arc::new(Inquiry { at, agent }), last: None }))
+        });
+        ended.extend(self.lines.adopt(now, lines.collect(), chance, &mut self.next));
+        ended
+    }
+
+    /// To be called at least twice a second, and before `begin`. After a standstill what was missed is spread like
+    /// first looks are.
+    pub fn turn(&mut self, now: Duration, chance: f64) {
+        self.looks.turn(now, chance);
+        self.lines.turn(now, chance);
+    }
+
+    /// When somebody is due; `None` while nobody is, or as many are under way as may be.
+    pub fn next_wakeup(&self) -> Option<Duration> {
+        self.looks.next_wakeup().into_iter().chain(self.lines.next_wakeup()).min()
+    }
+
+    /// The next that is to begin, if one is and may.
+    pub fn begin(&mut self, now: Duration) -> Option<Begun> {
+        let look =
+            self.looks.begin(now).map(|(series, of)| Begun::Look(series, Arc::clone(&of.check)));
+        look.or_else(|| {
+            self.lines.begin(now).map(|(series, of)| Begun::Line(series, Arc::clone(&of.inquiry)))
+        })
+    }
+
+    /// A look has ended. Nothing is told of one that a reload or a standstill made void, nor of one that we could not
+    /// do: it says nothing of the server.
+    pub fn looked(&mut self, now: Duration, series: Series, seen: Seen) -> Option<Told> {
+        let (which, under_way, check) = self.looks.end(series)?;
+        let counts = !under_way.is_void && seen.reason() != Some(Reason::Probe);
+        let has_passed = seen.outcome.is_ok();
+        if counts {
+            let outcome = if has_passed { Outcome::Success } else { Outcome::Failure };
+            check.streak.on_result(now, outcome);
+        }
+        let event = check.event();
+        if !under_way.is_void {
+            let took = now.saturating_sub(under_way.began);
+            check.last = Some(Looked { seen, ended: now, took });
+        }
+        let next = under_way.began + check.interval();
+        self.looks.plan(series, next.max(now));
+        counts.then_some(Told { which, event, has_passed })
+    }
+
+    /// An agent has answered, or not; whose it is.
+    pub fn answered(
+        &mut self,
+        now: Duration,
+        series: Series,
+        line: Result<Line, String>,
+    ) -> Option<Which> {
+        let (which, under_way, asked) = self.lines.end(series)?;
+        let took = now.saturating_sub(under_way.began);
+        asked.last = Some(Said { line, ended: now, took });
+        let next = under_way.began + asked.interval();
+        self.lines.plan(series, next.max(now));
+        Some(which)
+    }
+
+    /// The work on it broke down, which says nothing of the server.
+    pub fn failed(&mut self, now: Duration, series: Series) {
+        let why = "the look panicked: a defect, please report it";
+        self.looked(now, series, Seen::unseen(why));
+        self.answered(now, series, Err(why.to_owned()));
+    }
+
+    /// Takes what a server answered to clients for what looks come to. Nothing is told where there is no check, or nothing is
+    /// counted. By name, as whoever says it may not have heard of a reload.
+    pub fn hear(&mut self, now: Duration, name: &Name, error: OnError) -> Option<Told> {
+        let (series, which, check) = self.looks.of(name)?;
+        let failures = check.failures_by(error);
+        for _ in 0..failures {
+            check.streak.on_result(now, Outcome::Failure);
+        }
+        let (event, after_last) = (check.event(), check.check.fast_interval);
+        self.looks.hasten(now, series, after_last);
+        (failures > 0).then_some(Told { which, event, has_passed: false })
+    }
+
+    /// `None` where nothing is asked of it.
+    pub fn shown(&self, which: Which) -> Option<Shown> {
+        let check = self.looks.known(which).map(|check| ShownCheck {
+            state: check.streak.state(),
+            since: check.streak.since(),
+            progress: check.streak.progress(),
+            flaps: check.streak.flaps(),
+            last: check.last.clone(),
+        });
+        let asked = self.lines.known(which);
+        let is_asked = check.is_some() || asked.is_some();
+        is_asked.then(|| Shown { check, line: asked.and_then(|asked| asked.last.clone()) })
+    }
+}
+
+impl Check {
+    fn event(&self) -> Event {
+        Event::Check { to: self.streak.state().into(), progress: self.streak.progress() }
+    }
+
+    /// As how many looks that failed it counts.
+    fn failures_by(&self, error: OnError) -> u16 {
+        let Progress { streak, need } = self.streak.progress();
+        match (error, self.streak.state()) {
+            (OnError::LookNow, State::Unknown | State::Up | State::Down) => 0,
+            // Of one that is down they take back what passed since.
+            (OnError::FailCheck, State::Unknown | State::Up | State::Down)
+            | (OnError::SuddenDeath | OnError::MarkDown, State::Down) => 1,
+            (OnError::SuddenDeath, State::Unknown | State::Up) => need.saturating_sub(streak + 1),
+            (OnError::MarkDown, State::Unknown | State::Up) => need.saturating_sub(streak),
+        }
+    }
+}
+
+impl Task for Check {
+    fn is_same(&self, other: &Check) -> bool {
+        self.check == other.check
+    }
+
+    fn interval(&self) -> Duration {
+        match self.streak.state() {
+            State::Up | State::Down if self.streak.is_in_doubt() => self.check.fast_interval,
+            State::Unknown => self.check.fast_interval,
+            State::Up => self.check.target.check.timing.interval(),
+            State::Down => self.check.down_interval,
+        }
+    }
+}
+
+impl Task for Asked {
+    fn is_same(&self, other: &Asked) -> bool {
+        self.inquiry == other.inquiry
+    }
+
+    fn interval(&self) -> Duration {
+        self.inquiry.agent.interval
+    }
+}
+
+impl OnError {
+    /// `None` for what is no checker's business.
+    pub fn of(order: Order) -> Option<OnError> {
+        match order {
+            Order::Eject { .. } | Order::Spare => None,
+            Order::LookNow => Some(OnError::LookNow),
+            Order::FailCheck => Some(OnError::FailCheck),
+            Order::SuddenDeath => Some(OnError::SuddenDeath),
+            Order::MarkDown => Some(OnError::MarkDown),
+        }
+    }
+}
+
+impl Wanted {
+    /// Of every server of a site.
+    pub fn of(site: &Site) -> Vec<Wanted> {
+        let mut wanted = vec![];
+        for (pool_index, pool) in site.pools.iter().enumerate() {
+            for (index, server) in pool.servers.iter().enumerate() {
+                wanted.push(Wanted {
+                    which: Which { pool: PoolId(pool_index), server: ServerId(index) },
+                    name: Name { pool: Arc::clone(&pool.name), server: Arc::clone(&server.name) },
+                    address: server.address,
+                    check: server.check.clone(),
+                    agent: pool.agent_check.clone(),
+                });
+            }
+        }
+        wanted
+    }
+}
