@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use common::clock;
 use common::door::{self, Page};
 use hyper::StatusCode;
 use tokio::net::TcpListener;
 
 use crate::balancer::Shown;
+use crate::check::Checks;
 use crate::metrics::{self, Reloads};
 use crate::status::Status;
 
@@ -20,9 +22,10 @@ site-agent
 ";
 
 /// What the pages are made of.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Sources {
     pub shown: Arc<ArcSwap<Shown>>,
+    pub checks: Arc<Checks>,
     pub reloads: Arc<Reloads>,
 }
 
@@ -41,7 +44,7 @@ fn page(sources: &Sources, path: &str) -> Page {
         "/" => door::text(StatusCode::OK, INDEX),
         "/healthz" => door::text(StatusCode::OK, "ok\n"),
         "/metrics" => door::metrics(metrics::text(&shown, &sources.reloads)),
-        "/v1/status" => door::json(&Status::of(&shown)),
+        "/v1/status" => door::json(&Status::of(&shown, &sources.checks, clock::monotonic())),
         other => {
             door::text(StatusCode::NOT_FOUND, format!("no page {other}; there are:\n\n{INDEX}"))
         }

@@ -10,10 +10,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use common::check::Kind;
 use common::clock;
+use common::look::Looker;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
+use crate::check::Checks;
 use crate::data::{FrontendPart, Part, Shared, Thread};
 use crate::listen;
 use crate::log_file::LogFile;
@@ -32,11 +37,12 @@ pub struct Balancer {
     bound: HashMap<SocketAddr, Arc<str>>,
     shared: HashMap<Arc<str>, (usize, Arc<Shared>)>,
     logs: HashMap<LogTarget, LogFile>,
-    shown: Shown,
+    shown: Arc<ArcSwap<Shown>>,
+    checks: Arc<Checks>,
 }
 
 /// What the admin door shows.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Shown {
     pub frontends: Vec<(Arc<site::Frontend>, Arc<Traffic>)>,
     pub upstreams: Vec<Arc<Upstream>>,
@@ -57,22 +63,30 @@ pub enum Refused {
 }
 
 impl Balancer {
-    /// Starts the threads, with nothing to do yet.
-    pub fn start(threads: usize) -> io::Result<Balancer> {
+    /// Starts the threads, with nothing to do yet. Checks run on this runtime.
+    pub fn start(threads: usize, looker: Looker) -> io::Result<Balancer> {
         let threads =
             (0..threads).map(|index| Thread::start(index, threads)).collect::<Result<_, _>>()?;
+        let shown: Arc<ArcSwap<Shown>> = Arc::default();
+        let checks = Arc::new(checks(looker, &shown));
         Ok(Balancer {
             threads,
             tls: Tls::new().map_err(io::Error::other)?,
             bound: HashMap::new(),
             shared: HashMap::new(),
             logs: HashMap::new(),
-            shown: Shown::default(),
+            shown,
+            checks,
         })
     }
 
-    pub fn shown(&self) -> &Shown {
+    pub fn shown(&self) -> &Arc<ArcSwap<Shown>> {
         &self.shown
+    }
+
+    /// What looks have come to, for people.
+    pub fn checks(&self) -> &Arc<Checks> {
+        &self.checks
     }
 
     /// Goes over to a config, or leaves everything as it is.
@@ -87,6 +101,9 @@ impl Balancer {
             error!(%fault, "a file of TLS is broken: the last good one is used");
         }
         let now = clock::monotonic();
+        // Nobody is told of a server by an id of the other config.
+        let checks = Arc::clone(&self.checks);
+        let adopting = checks.adopt(Arc::new(site.clone()));
         let upstreams: Vec<_> =
             site.pools.into_iter().map(|pool| self.upstream(pool, now)).collect();
         for (pool, upstream) in upstreams.iter().enumerate() {
@@ -124,7 +141,9 @@ impl Balancer {
         };
         self.logs.retain(|target, _| is_used(target));
         let traffic = shared.iter().map(|shared| Arc::clone(&shared.traffic));
-        self.shown = Shown { frontends: frontends.into_iter().zip(traffic).collect(), upstreams };
+        let frontends = frontends.into_iter().zip(traffic).collect();
+        self.shown.store(Arc::new(Shown { frontends, upstreams }));
+        drop(adopting);
         Ok(())
     }
 
@@ -181,8 +200,8 @@ impl Balancer {
     }
 
     fn upstream(&self, pool: site::Pool, now: Duration) -> Arc<Upstream> {
-        let mut before = self.shown.upstreams.iter();
-        match before.find(|upstream| upstream.config.name == pool.name) {
+        let shown = self.shown.load();
+        match shown.upstreams.iter().find(|upstream| upstream.config.name == pool.name) {
             Some(same) if *same.config == pool => Arc::clone(same),
             Some(before) => Arc::new(before.reloaded(Arc::new(pool), now)),
             None => Arc::new(Upstream::new(Arc::new(pool), now)),
@@ -216,7 +235,7 @@ impl Balancer {
     /// What time alone changes.
     pub fn turn(&self) {
         let now = clock::monotonic();
-        self.shown.upstreams.iter().for_each(|upstream| upstream.turn(now));
+        self.shown.load().upstreams.iter().for_each(|upstream| upstream.turn(now));
     }
 
     /// Access logs go on in the files that have their names now.
@@ -235,7 +254,7 @@ impl Balancer {
         let current = |(_, traffic): &(_, Arc<Traffic>)| {
             traffic.current.load(std::sync::atomic::Ordering::Relaxed)
         };
-        self.shown.frontends.iter().map(current).sum()
+        self.shown.load().frontends.iter().map(current).sum()
     }
 
     pub fn has_ended(&self) -> bool {
@@ -253,6 +272,25 @@ impl Balancer {
             log.close(within);
         }
     }
+}
+
+/// Looks, and tells the pools of now what came of it.
+fn checks(looker: Looker, shown: &Arc<ArcSwap<Shown>>) -> Checks {
+    let (of_events, of_passes) = (Arc::clone(shown), Arc::clone(shown));
+    Checks::start(
+        &Handle::current(),
+        looker,
+        move |pool, server, event| {
+            if let Some(upstream) = of_events.load().upstreams.get(pool.0) {
+                upstream.on_event(clock::monotonic(), server, event);
+            }
+        },
+        move |pool, server| {
+            if let Some(upstream) = of_passes.load().upstreams.get(pool.0) {
+                upstream.on_check_passed(clock::monotonic(), server);
+            }
+        },
+    )
 }
 
 fn list(faults: &[Fault]) -> String {
@@ -287,11 +325,13 @@ fn can_serve(site: &Site) -> Result<(), Refused> {
         if pool.http == HttpVersion::V2 {
             return missing(place, "HTTP/2 to servers");
         }
-        if pool.agent_check.is_some() {
-            return missing(place, "the agent-check");
-        }
-        if pool.servers.iter().any(|server| server.check.is_some()) {
-            return missing(place, "the check of servers");
+        let has_own_ca = |server: &site::Server| {
+            let check = server.check.as_ref().map(|check| &check.target.check.kind);
+            let is_over_tls = matches!(check, Some(Kind::Tls(_) | Kind::Https(_) | Kind::Grpcs(_)));
+            is_over_tls && server.tls.as_ref().is_some_and(|tls| tls.ca.is_some())
+        };
+        if pool.servers.iter().any(has_own_ca) {
+            return missing(place, "a check over TLS of a server with a ca of its own");
         }
     }
     for frontend in &site.frontends {

@@ -1,5 +1,6 @@
 //! The shell around the balancer: its start, reloads, time, and a stop that waits for those who are still there.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::config::Colour;
+use common::look::{Looker, Programs, Roots, RootsError, Who};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
@@ -37,6 +39,8 @@ pub struct Agent {
 pub enum StartError {
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error(transparent)]
+    Roots(#[from] RootsError),
     #[error("the threads of the data path cannot start")]
     Threads(#[source] io::Error),
     #[error("cannot listen on {address} for the admin door")]
@@ -54,10 +58,18 @@ impl Agent {
                 Some(listener.map_err(|source| StartError::Admin { address, source })?)
             }
         };
-        let mut balancer = Balancer::start(threads).map_err(StartError::Threads)?;
+        let looker = Looker {
+            who: Who::Balancer,
+            roots: Roots::of_system()?,
+            programs: Programs::new(BTreeMap::new()),
+        };
+        let mut balancer = Balancer::start(threads, looker).map_err(StartError::Threads)?;
         balancer.adopt(site)?;
-        let sources = Sources::default();
-        sources.shown.store(Arc::new(balancer.shown().clone()));
+        let sources = Sources {
+            shown: Arc::clone(balancer.shown()),
+            checks: Arc::clone(balancer.checks()),
+            reloads: Arc::default(),
+        };
         let admin = door.as_ref().and_then(|door| door.local_addr().ok());
         let mut tasks = JoinSet::new();
         if let Some(door) = door {
@@ -70,8 +82,8 @@ impl Agent {
         self.admin
     }
 
-    pub fn shown(&self) -> &Shown {
-        self.balancer.shown()
+    pub fn shown(&self) -> Arc<Shown> {
+        self.balancer.shown().load_full()
     }
 
     /// Reads the config again. What is wrong with it is told, and what runs goes on.
@@ -95,7 +107,6 @@ impl Agent {
             warn!("admin is another address: it is taken at the next start");
         }
         self.balancer.adopt(config.site).map_err(|refused| refused.to_string())?;
-        self.sources.shown.store(Arc::new(self.balancer.shown().clone()));
         Ok(())
     }
 

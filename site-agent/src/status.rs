@@ -1,11 +1,15 @@
 //! What the balancer does now, for people and their tools: `/v1/status`.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::backends::{Mode, Serves, State, Unit};
 use crate::balancer::Shown;
+use crate::check::Checks;
+use crate::rounds::Looked;
+use crate::site::{PoolId, ServerId};
 use crate::upstream::{Told, Upstream};
 
 #[derive(Debug, Serialize)]
@@ -53,6 +57,8 @@ pub struct ServerStatus {
     pub status: String,
     /// `all`, `persistent` for those alone that belong to it, or `nothing`.
     pub serves: &'static str,
+    /// The last look, where there is a check and one has ended.
+    pub last_look: Option<LookStatus>,
     pub in_flight: u32,
     pub requests_total: u64,
     pub connections_total: u64,
@@ -61,8 +67,19 @@ pub struct ServerStatus {
     pub retries_total: u64,
 }
 
+#[derive(Debug, Serialize)]
+pub struct LookStatus {
+    pub passed: bool,
+    /// Why not: one of the reasons of `probe look`, and what was seen.
+    pub reason: Option<&'static str>,
+    pub detail: String,
+    pub took_ms: u64,
+    /// How long ago it ended.
+    pub ago_ms: u64,
+}
+
 impl Status {
-    pub fn of(shown: &Shown) -> Status {
+    pub fn of(shown: &Shown, checks: &Checks, now: Duration) -> Status {
         let frontend = |(config, traffic): &(std::sync::Arc<crate::site::Frontend>, _)| {
             let traffic: &std::sync::Arc<crate::worker::Traffic> = traffic;
             FrontendStatus {
@@ -74,16 +91,23 @@ impl Status {
                 requests_total: traffic.requests.load(Relaxed),
             }
         };
+        let pools = shown.upstreams.iter().enumerate();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             frontends: shown.frontends.iter().map(frontend).collect(),
-            pools: shown.upstreams.iter().map(|upstream| PoolStatus::of(upstream)).collect(),
+            pools: pools
+                .map(|(place, upstream)| PoolStatus::of(PoolId(place), upstream, checks, now))
+                .collect(),
         }
     }
 }
 
 impl PoolStatus {
-    fn of(upstream: &Upstream) -> PoolStatus {
+    fn of(id: PoolId, upstream: &Upstream, checks: &Checks, now: Duration) -> PoolStatus {
+        let server = |(place, told)| {
+            let look = checks.seen(id, ServerId(place)).and_then(|shown| shown.check?.last);
+            ServerStatus::of(told, look.map(|look| LookStatus::of(&look, now)))
+        };
         let shown = upstream.shown();
         let standing = &shown.standing;
         PoolStatus {
@@ -108,13 +132,13 @@ impl PoolStatus {
                 },
             },
             waiting: upstream.waiting(),
-            servers: upstream.told().iter().map(ServerStatus::of).collect(),
+            servers: upstream.told().iter().enumerate().map(server).collect(),
         }
     }
 }
 
 impl ServerStatus {
-    fn of(told: &Told) -> ServerStatus {
+    fn of(told: &Told, last_look: Option<LookStatus>) -> ServerStatus {
         let Told { server, status, serves } = told;
         let counts = &server.counts;
         ServerStatus {
@@ -126,12 +150,31 @@ impl ServerStatus {
                 Serves::Persistent => "persistent",
                 Serves::Nothing => "nothing",
             },
+            last_look,
             in_flight: server.in_flight(),
             requests_total: counts.requests.load(Relaxed),
             connections_total: counts.connections.load(Relaxed),
             connect_errors_total: counts.connect_errors.load(Relaxed),
             response_errors_total: counts.response_errors.load(Relaxed),
             retries_total: counts.retries.load(Relaxed),
+        }
+    }
+}
+
+impl LookStatus {
+    fn of(looked: &Looked, now: Duration) -> LookStatus {
+        let Looked { seen, ended, took } = looked;
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (reason, detail) = match &seen.outcome {
+            Ok(()) => (None, String::new()),
+            Err(failure) => (Some(failure.reason.as_str()), failure.detail.clone()),
+        };
+        LookStatus {
+            passed: reason.is_none(),
+            reason,
+            detail,
+            took_ms: milliseconds(*took),
+            ago_ms: milliseconds(now.saturating_sub(*ended)),
         }
     }
 }

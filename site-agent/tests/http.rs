@@ -424,3 +424,29 @@ async fn every_request_is_a_line_of_the_log() {
     assert!(lines[0].ends_with("\"GET /one HTTP/1.1\""), "{}", lines[0]);
     assert!(lines[1].contains(" 400 ") && lines[1].contains(" PR-- "), "{}", lines[1]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_takes_a_server_out_before_a_request_meets_it() {
+    let stays = Backend::named("stays").await;
+    let dies = Backend::named("dies").await;
+    let servers = [("stays", stays.address), ("dies", dies.address)];
+    let pool = "balance = \"round-robin\"\n\
+                check = { kind = \"http\", path = \"/healthz\", interval = \"200ms\", fast_interval = \"100ms\", rise = 2, fall = 2 }";
+    let mut world = World::start(&config("", pool, &servers)).await;
+    let takers = |world: &World| world.agent.shown().upstreams[0].shown().standing.takers.len();
+    until(|| takers(&world) == 2).await;
+    // A reload knows it still.
+    world.reload(&config("", &format!("{pool}\nslow_start = \"1s\""), &servers));
+    assert_eq!(takers(&world), 2);
+    let address = dies.address;
+    drop(dies);
+    until(|| takers(&world) == 1).await;
+    let mut client = world.client().await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.text(), "stays");
+    }
+    let told = world.agent.shown().upstreams[0].told();
+    assert_eq!(told[1].server.counts.connect_errors.load(std::sync::atomic::Ordering::Relaxed), 0);
+    let _again = Backend::start_at(address, |_| Some(ok("again"))).await;
+    until(|| takers(&world) == 2).await;
+}

@@ -1,5 +1,6 @@
 //! TCP through a balancer, to servers that say what a test wants.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 mod world;
 
 use std::net::SocketAddr;

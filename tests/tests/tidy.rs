@@ -145,10 +145,10 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("check", "agent_check backends rounds site"),
     ("listen", ""),
     ("data", "log_file proxy_protocol relay site stream upstream worker"),
-    ("balancer", "data listen log_file site tls upstream worker"),
+    ("balancer", "check data listen log_file site tls upstream worker"),
     ("metrics", "backends balancer upstream worker"),
-    ("status", "backends balancer site upstream worker"),
-    ("admin", "balancer metrics status"),
+    ("status", "backends balancer check rounds site upstream worker"),
+    ("admin", "balancer check metrics status"),
     ("run", "admin balancer config"),
 ];
 /// The same of `site-agent/src`.

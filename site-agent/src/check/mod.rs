@@ -9,16 +9,16 @@ mod line;
 mod run;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use common::clock::monotonic;
 use common::entropy;
+use common::lock::Mutex;
 use common::look::Looker;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
-use self::lock::{Held, Mutex};
 use crate::backends::Event;
 use crate::rounds::{Name, OnError, Rounds, Series, Shown, Wanted, Which};
 use crate::site::{PoolId, ServerId, Site};
@@ -34,7 +34,7 @@ pub struct Checks {
 }
 
 /// While it is held, nobody is told anything, and who calls `adopt` or `seen` waits.
-pub struct Adopting<'c>(#[expect(dead_code, reason = "held, not looked at")] Held<'c, State>);
+pub struct Adopting<'c>(#[expect(dead_code, reason = "held, not looked at")] MutexGuard<'c, State>);
 
 /// What the task and those who ask it share.
 struct Shared {
@@ -104,27 +104,5 @@ impl Checks {
 impl Drop for Checks {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// The one lock here: no thread that serves clients takes it.
-mod lock {
-    #![expect(clippy::disallowed_types, reason = "no query waits for checks")]
-
-    use std::sync::{MutexGuard, PoisonError};
-
-    pub type Held<'l, T> = MutexGuard<'l, T>;
-
-    pub struct Mutex<T>(std::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub fn new(value: T) -> Mutex<T> {
-            Mutex(std::sync::Mutex::new(value))
-        }
-
-        /// A panic of whoever held it does not stop us: each turn leaves everything whole.
-        pub fn lock(&self) -> Held<'_, T> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner)
-        }
     }
 }

@@ -19,7 +19,7 @@ use arc_swap::{ArcSwap, Guard};
 use common::lock::Mutex;
 use tracing::{info, warn};
 
-use crate::backends::{self, Change, Checked, Event, Serves, Standing, Status};
+use crate::backends::{self, Change, Event, Serves, Standing, Status};
 use crate::balance::{Algorithm, Table};
 use crate::ids::ServerId;
 use crate::outlier::{Order, Outcome, Outliers};
@@ -103,17 +103,23 @@ impl Upstream {
     /// Somebody says something of a server.
     pub fn on_event(&self, now: Duration, id: ServerId, event: Event) {
         let mut health = self.health.lock();
-        let passed = matches!(event, Event::Check { to: Checked::Up, .. });
         let change = health.pool.on_event(now, id, event);
         self.tell(id, change);
-        if passed
-            && let Some(outliers) = &mut health.outliers
-            && outliers.on_check_passed(now, id)
-        {
-            let change = health.pool.on_event(now, id, Event::Return);
-            self.tell(id, change);
-        }
         self.show(now, &health);
+    }
+
+    /// A look has passed: who was ejected returns.
+    pub fn on_check_passed(&self, now: Duration, id: ServerId) {
+        if self.config.breaker.is_none() {
+            return;
+        }
+        let mut health = self.health.lock();
+        let Health { pool, outliers: Some(outliers) } = &mut *health else { return };
+        if outliers.on_check_passed(now, id) {
+            let change = pool.on_event(now, id, Event::Return);
+            self.tell(id, change);
+            self.show(now, &health);
+        }
     }
 
     /// What came of a request. Successes of servers that have not just failed change nothing, and take no lock.

@@ -85,9 +85,11 @@ impl Local {
 
     pub(super) fn inherit(&self, before: &Local) {
         let mut idle = self.idle.borrow_mut();
-        for (server, parked) in before.upstream.servers().iter().zip(before.idle.take()) {
+        // Whoever is still with the one before may park there: that is closed with it.
+        let mut parked = before.idle.borrow_mut();
+        for (server, parked) in before.upstream.servers().iter().zip(parked.iter_mut()) {
             if let Some(id) = self.upstream.id_of(server) {
-                idle[id.0].extend(parked);
+                idle[id.0].append(parked);
             }
         }
     }
