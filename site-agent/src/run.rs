@@ -24,7 +24,7 @@ const TURN: Duration = Duration::from_millis(100);
 /// For so long the last lines of access logs may take.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// A running agent; dropping it ends it at once.
+/// A running agent. Dropped, it takes nobody new.
 pub struct Agent {
     file: PathBuf,
     balancer: Balancer,

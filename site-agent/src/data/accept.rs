@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -79,6 +80,8 @@ pub fn accept(
                     is_failing = false;
                     accepted
                 }
+                // A client that has gone before we came.
+                Err(error) if !is_want(&error) => continue,
                 Err(error) => {
                     if !is_failing {
                         warn!(frontend = &*name, %error, "connections cannot be accepted");
@@ -101,6 +104,12 @@ pub fn accept(
             crowd.is(id, task.abort_handle());
         }
     }
+}
+
+/// Whether it is for want of something, which time may bring.
+fn is_want(error: &io::Error) -> bool {
+    let wants = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|error| wants.iter().any(|want| want.raw_os_error() == error))
 }
 
 /// Serves one connection to its end.

@@ -5,7 +5,7 @@
 mod accept;
 mod crowd;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -134,28 +134,27 @@ impl Data {
     async fn work(mut self, mut told: mpsc::UnboundedReceiver<Command>) {
         let mut ticks = interval(TIDY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let is_stopping = Cell::new(false);
+        let mut is_stopping = false;
         loop {
             tokio::select! {
-                command = told.recv() => match command {
+                command = told.recv(), if !is_stopping => match command {
                     Some(Command::Adopt(part)) => self.adopt(*part),
-                    Some(Command::Stop) | None if is_stopping.get() => {}
                     Some(Command::Stop) | None => {
-                        is_stopping.set(true);
+                        is_stopping = true;
                         self.accepting.drain().for_each(|(_, (_, task))| task.abort());
                         self.worker.stop();
                         self.crowd.send_home();
                     }
                 },
                 _ = ticks.tick() => self.worker.tidy(clock::monotonic()),
-                () = self.crowd.empty(), if is_stopping.get() => return,
+                () = self.crowd.empty(), if is_stopping => return,
             }
         }
     }
 
     fn adopt(&mut self, part: Part) {
         let Part { upstreams, frontends, lines } = part;
-        self.worker.adopt(&upstreams);
+        let pools = self.worker.adopt(&upstreams);
         self.lines.extend(lines.into_iter().map(|(to, lines)| (to, Rc::new(RefCell::new(lines)))));
         let mut wanted = HashMap::new();
         for FrontendPart { config, tls, shared, sockets } in frontends {
@@ -163,7 +162,8 @@ impl Data {
             wanted.extend(config.bind.iter().map(|address| (*address, Arc::clone(&name))));
             let target = config.access_log.as_ref().map(|log| &log.target);
             let lines = target.and_then(|target| self.lines.get(target)).map(Rc::clone);
-            let front = Rc::new(Front::new(config, Arc::clone(&shared.traffic), tls, lines));
+            let front =
+                Rc::new(Front::new(config, pools.clone(), Arc::clone(&shared.traffic), tls, lines));
             let door = self.doors.entry(Arc::clone(&name)).or_insert_with(|| {
                 Rc::new(Door { front: RefCell::new(Rc::clone(&front)), shared })
             });
@@ -185,7 +185,13 @@ impl Data {
             }
             stays
         });
-        self.doors.retain(|name, _| wanted.values().any(|wanted| wanted == name));
+        self.doors.retain(|name, door| {
+            let stays = wanted.values().any(|wanted| wanted == name);
+            if !stays {
+                door.front().leave();
+            }
+            stays
+        });
         let doors = &self.doors;
         self.lines.retain(|target, _| {
             doors.values().any(|door| {

@@ -64,7 +64,12 @@ async fn dial(server: &Server, caller: &Caller) -> io::Result<Stream> {
         }
         stream.write_all(&header).await?;
     }
-    let Some(Dial { config, name }) = server.dial() else { return Ok(Stream::Plain(stream)) };
+    let (config, name) = match (&server.config.tls, server.dial()) {
+        (None, _) => return Ok(Stream::Plain(stream)),
+        (Some(_), Some(Dial { config, name })) => (config, name),
+        // A config that is being taken: never in the clear.
+        (Some(_), None) => return Err(io::ErrorKind::NotConnected.into()),
+    };
     let stream = TlsConnector::from(config).connect(name, stream).await?;
     Ok(Stream::Tls(Box::new(stream.into())))
 }

@@ -16,7 +16,7 @@ use crate::access_log::{Ahead, Cause, Counts, End, Entry, Phase, Subject};
 use crate::balance::Key;
 use crate::outlier::Outcome;
 use crate::retry::{self, Body, Method, Sent, Verdict, Written};
-use crate::route::route;
+use crate::route::{self, route};
 use crate::rules::Request;
 use crate::site::Algorithm;
 use crate::splice::{Flow, Patience};
@@ -98,11 +98,15 @@ async fn carry(
         sni: caller.server_name.as_deref(),
         http: None,
     };
-    let crate::route::Outcome::Pool(pool) = route(&front.config.routing, &request).outcome else {
-        front.traffic.denied.fetch_add(1, Relaxed);
-        return End::Cut(Cause::Proxy, Phase::Request);
+    let pool = match route(&front.config.routing, &request).outcome {
+        route::Outcome::Pool(pool) => pool,
+        route::Outcome::NoPool => return End::Cut(Cause::ServerAbort, Phase::Connect),
+        route::Outcome::Deny(_) | route::Outcome::Close | route::Outcome::RedirectHttps(_) => {
+            front.traffic.denied.fetch_add(1, Relaxed);
+            return End::Cut(Cause::Proxy, Phase::Request);
+        }
     };
-    let local = worker.pool(pool);
+    let local = Rc::clone(front.pool(pool));
     record.pool = Some(Arc::clone(&local.upstream));
     let (lease, server) = match reach(worker, caller, &local, record).await {
         Ok(reached) => reached,
@@ -132,9 +136,9 @@ async fn reach(
     loop {
         let placed = place(worker, local, key, &tried, &mut timer).await;
         record.ahead = placed.ahead;
+        record.queue = Some(record.queue.unwrap_or_default() + placed.waited);
         let lease = placed.lease.map_err(|why| why.end())?;
         let server = Arc::clone(lease.server());
-        record.queue = Some(record.queue.unwrap_or_default() + placed.waited);
         record.is_redispatched |=
             record.server.as_ref().is_some_and(|before| !Arc::ptr_eq(before, &server));
         record.server = Some(Arc::clone(&server));
@@ -142,9 +146,9 @@ async fn reach(
         let within = local.upstream.config.timeouts.connect;
         let made = connect(&server, caller, within, &mut timer).await;
         let (now, before) = (clock::monotonic(), record.connect.unwrap_or_default());
+        record.connect = Some(before + now.saturating_sub(began));
         let why = match made {
             Ok(stream) => {
-                record.connect = Some(before + now.saturating_sub(began));
                 local.upstream.on_outcome(now, &server, Outcome::Connected);
                 return Ok((lease, stream));
             }

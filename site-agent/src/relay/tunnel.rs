@@ -1,6 +1,7 @@
 //! Whatever it is, both ways: what TCP carries, and what HTTP has become after 101.
 
 use std::cell::RefCell;
+use std::io;
 
 use super::end_of;
 use crate::access_log::{Cause, End, Phase};
@@ -20,7 +21,7 @@ pub async fn tunnel(
     for (from, to, octets) in
         [(Side::Client, &*server, &mut *from_client), (Side::Server, &*client, &mut *from_server)]
     {
-        match timer.within(patience.idle, stream::write(to, octets.octets())).await {
+        match stream::write(to, octets.octets(), patience.idle, &mut timer).await {
             Ok(Ok(())) => flow.moved(from, octets.len()),
             Ok(Err(_)) => return End::Cut(gone(from), Phase::Data),
             Err(Late) => return End::Cut(Cause::ClientTimeout, Phase::Data),
@@ -29,6 +30,8 @@ pub async fn tunnel(
     }
     let end = match (client.get_mut(), server.get_mut()) {
         (Stream::Plain(client), Stream::Plain(server)) => {
+            // The kernel carries it: who is silent holds no room.
+            (*from_client, *from_server) = (Buffer::default(), Buffer::default());
             relay(client, server, carry, patience, flow).await
         }
         (Stream::Plain(_) | Stream::Tls(_), Stream::Plain(_) | Stream::Tls(_)) => {
@@ -56,9 +59,17 @@ async fn copy(
     note: impl Fn(usize),
 ) -> Result<(), Broken> {
     while stream::read(from, buffer).await.map_err(Broken::Reading)? > 0 {
-        stream::write(to, buffer.octets()).await.map_err(Broken::Writing)?;
-        note(buffer.len());
-        buffer.clear();
+        while !buffer.is_empty() {
+            let written = stream::write_some(to, buffer.octets()).await;
+            let count = written.map_err(Broken::Writing)?;
+            buffer.take(count);
+            note(count);
+        }
+        stream::flush(to).await.map_err(Broken::Writing)?;
     }
-    stream::shutdown(to).await.map_err(Broken::Writing)
+    match stream::shutdown(to).await {
+        // It is gone, and has been told everything: nothing is lost.
+        Err(error) if error.kind() != io::ErrorKind::NotConnected => Err(Broken::Writing(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

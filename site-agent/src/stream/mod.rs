@@ -11,9 +11,11 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
@@ -66,24 +68,21 @@ impl Stream {
         Ok(count)
     }
 
-    /// Whether nothing has come on a connection where nothing should: neither octets nor the end.
-    pub fn is_quiet(&self) -> bool {
-        let mut octet = [0; 1];
+    /// Whether nothing has come on a connection where nothing should: neither octets nor the end. The kernel is asked, as
+    /// what came a moment ago is not known here yet; what is left in a TLS session counts too.
+    pub fn is_quiet(&mut self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        if recv(self.tcp(), &mut [0; 1], flags).err() != Some(Errno::AGAIN) {
+            return false;
+        }
         match self {
-            Stream::Plain(stream) => is_would_block(&stream.try_read(&mut octet)),
-            // What comes on an idle TLS connection may be tickets: it is looked at, and not taken.
+            Stream::Plain(_) => true,
             Stream::Tls(stream) => {
-                let tcp = stream.get_ref().0;
-                let look = || Ok(recv(tcp, &mut octet, RecvFlags::PEEK)?.0);
-                let seen = tcp.try_io(Interest::READABLE, look);
-                is_would_block(&seen) || seen.is_ok_and(|count| count > 0)
+                let mut context = Context::from_waker(Waker::noop());
+                Pin::new(&mut **stream).poll_fill_buf(&mut context).is_pending()
             }
         }
     }
-}
-
-fn is_would_block(read: &io::Result<usize>) -> bool {
-    read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl AsyncRead for Stream {
@@ -138,20 +137,34 @@ pub async fn read(stream: &RefCell<Stream>, buffer: &mut Buffer) -> io::Result<u
     .await
 }
 
-/// Writes all of it, and sends it on its way.
-pub async fn write(stream: &RefCell<Stream>, mut octets: &[u8]) -> io::Result<()> {
-    poll_fn(|context| {
-        let mut stream = stream.borrow_mut();
-        let mut stream = Pin::new(&mut *stream);
-        while !octets.is_empty() {
-            match ready!(stream.as_mut().poll_write(context, octets))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => octets = &octets[count..],
-            }
-        }
-        stream.poll_flush(context)
+/// Writes as much of it as is taken now.
+pub async fn write_some(stream: &RefCell<Stream>, octets: &[u8]) -> io::Result<usize> {
+    poll_fn(|context| match Pin::new(&mut *stream.borrow_mut()).poll_write(context, octets) {
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        written => written,
     })
     .await
+}
+
+/// Sends what was written on its way.
+pub async fn flush(stream: &RefCell<Stream>) -> io::Result<()> {
+    poll_fn(|context| Pin::new(&mut *stream.borrow_mut()).poll_flush(context)).await
+}
+
+/// Writes all of it, and sends it on its way. `time` is how long nothing of it may be taken.
+pub async fn write(
+    stream: &RefCell<Stream>,
+    mut octets: &[u8],
+    time: Duration,
+    timer: &mut Timer,
+) -> Result<io::Result<()>, Late> {
+    while !octets.is_empty() {
+        match timer.within(time, write_some(stream, octets)).await? {
+            Ok(count) => octets = &octets[count..],
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    timer.within(time, flush(stream)).await
 }
 
 /// Says that nothing more will be said.

@@ -32,7 +32,7 @@ impl Upstream {
         let outliers = config
             .breaker
             .map(|breaker| Outliers::new(watched(&config, breaker), servers.len(), now));
-        Upstream::of(config, servers, places, Health { pool, outliers }, now)
+        Upstream::of(config, servers, places, Health { pool, outliers, is_past: false }, now)
     }
 
     /// The same pool by another config. Servers that are written as before are the same; one that is not is forgotten, but
@@ -50,7 +50,10 @@ impl Upstream {
                 places.set(gone, None, slots::Takes::Nobody);
             }
         }
-        let mut health = self.health.lock().clone();
+        let mut known = self.health.lock();
+        let mut health = known.clone();
+        known.is_past = true;
+        drop(known);
         let was = health.pool.reload(settings(&config), configured(&config));
         health.outliers = match (health.outliers, config.breaker) {
             (Some(mut outliers), Some(breaker)) => {

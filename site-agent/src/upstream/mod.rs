@@ -49,6 +49,8 @@ struct Health {
     pool: backends::Pool,
     /// `None` where nothing is made of what servers answer.
     outliers: Option<Outliers>,
+    /// Another config has made another of it: what still comes to this one changes nothing.
+    is_past: bool,
 }
 
 /// What follows from all that is known.
@@ -103,6 +105,9 @@ impl Upstream {
     /// Somebody says something of a server.
     pub fn on_event(&self, now: Duration, id: ServerId, event: Event) {
         let mut health = self.health.lock();
+        if health.is_past {
+            return;
+        }
         let change = health.pool.on_event(now, id, event);
         self.tell(id, change);
         self.show(now, &health);
@@ -114,7 +119,9 @@ impl Upstream {
             return;
         }
         let mut health = self.health.lock();
-        let Health { pool, outliers: Some(outliers) } = &mut *health else { return };
+        let Health { pool, outliers: Some(outliers), is_past: false } = &mut *health else {
+            return;
+        };
         if outliers.on_check_passed(now, id) {
             let change = pool.on_event(now, id, Event::Return);
             self.tell(id, change);
@@ -134,7 +141,9 @@ impl Upstream {
         }
         let Some(id) = self.id_of(server) else { return };
         let mut health = self.health.lock();
-        let Health { pool, outliers: Some(outliers) } = &mut *health else { return };
+        let Health { pool, outliers: Some(outliers), is_past: false } = &mut *health else {
+            return;
+        };
         let others = self.shown.load().table.servers().filter(|other| *other != id).count();
         let order = outliers.on_outcome(now, id, outcome, others);
         server.set_run(outliers.has_run(id));
@@ -156,6 +165,9 @@ impl Upstream {
     /// What time alone changes: ejections end, slow starts go on.
     pub fn turn(&self, now: Duration) {
         let mut health = self.health.lock();
+        if health.is_past {
+            return;
+        }
         let over =
             health.outliers.as_mut().map(|outliers| outliers.expire(now)).unwrap_or_default();
         for id in &over {

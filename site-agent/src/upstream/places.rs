@@ -102,6 +102,17 @@ impl Places {
     /// Makes a server of what it is to be: it takes nobody until `set` says so.
     pub(super) fn add(&self, make: impl FnOnce(ServerId) -> Server) -> Arc<Server> {
         let mut inner = self.inner.lock();
+        // One that a reload has taken out, and that nobody is with any more.
+        let is_free = |(slot, server): &(usize, &Arc<Server>)| {
+            let (slot, slots) = (ServerId(*slot), &inner.slots);
+            Arc::strong_count(server) == 1 && slots.in_flight(slot) == 0 && slots.waiting(slot) == 0
+        };
+        let free = inner.servers.iter().enumerate().find(is_free).map(|(slot, _)| slot);
+        if let Some(slot) = free {
+            let server = Arc::new(make(ServerId(slot)));
+            inner.servers[slot] = Arc::clone(&server);
+            return server;
+        }
         let server = Arc::new(make(inner.slots.add()));
         inner.servers.push(Arc::clone(&server));
         server

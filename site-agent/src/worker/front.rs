@@ -1,23 +1,28 @@
 //! What one thread has of one frontend: its config, made ready for requests, and where its lines go.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rustls::ServerConfig;
 
+use super::Local;
 use crate::access_log::{self, Entry};
 use crate::client::Trust;
 use crate::head;
 use crate::log_file::Lines;
 use crate::route::hsts_value;
-use crate::site;
+use crate::site::{self, PoolId};
 
 /// Of one config. Requests that came under it are judged by it to their end.
 #[derive(Debug)]
 pub struct Front {
     pub config: Arc<site::Frontend>,
+    /// Of the same config, by id.
+    pools: Vec<Rc<Local>>,
+    /// Whether no config has this frontend any more: who is still there is let go after its answer.
+    is_gone: Cell<bool>,
     pub trust: Trust,
     /// Of requests.
     pub limits: head::Limits,
@@ -67,6 +72,7 @@ impl Traffic {
 impl Front {
     pub fn new(
         config: Arc<site::Frontend>,
+        pools: Vec<Rc<Local>>,
         traffic: Arc<Traffic>,
         tls: Option<Arc<ServerConfig>>,
         lines: Option<Rc<RefCell<Lines>>>,
@@ -77,6 +83,8 @@ impl Front {
         let log = config.access_log.as_ref().zip(lines);
         let log = log.map(|(log, lines)| Log { format: log.format, lines, line: vec![] });
         Front {
+            pools,
+            is_gone: Cell::new(false),
             trust,
             limits,
             hsts: config.hsts.as_ref().map(hsts_value),
@@ -85,6 +93,18 @@ impl Front {
             log: log.map(RefCell::new),
             config,
         }
+    }
+
+    pub fn pool(&self, id: PoolId) -> &Rc<Local> {
+        &self.pools[id.0]
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.get()
+    }
+
+    pub fn leave(&self) {
+        self.is_gone.set(true);
     }
 
     pub fn logs(&self) -> bool {

@@ -29,15 +29,15 @@ pub struct Local {
 
 /// A connection to a server that waits for another request.
 #[derive(Debug)]
-pub struct Parked {
-    pub stream: Stream,
+struct Parked {
+    stream: Stream,
     since: Duration,
 }
 
 impl Local {
     pub fn new(upstream: Arc<Upstream>, index: usize, count: usize) -> Local {
         let picker = Picker::new(Arc::clone(&upstream.shown().table), index);
-        let percent = (upstream.config.retry.budget.get() * 100.0) as u16;
+        let percent = (upstream.config.retry.budget.get() * 100.0).round() as u16;
         let threads =
             u32::try_from(count).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         let idle = upstream.servers().iter().map(|_| vec![]).collect();
@@ -59,11 +59,11 @@ impl Local {
     }
 
     /// The connection that was idle for the shortest time: the others may go.
-    pub fn unpark(&self, server: &Arc<Server>) -> Option<Stream> {
+    pub fn unpark(&self, server: &Arc<Server>, now: Duration) -> Option<Stream> {
         let id = self.upstream.id_of(server)?;
         loop {
-            let parked = self.idle.borrow_mut()[id.0].pop()?;
-            if parked.stream.is_quiet() {
+            let mut parked = self.idle.borrow_mut()[id.0].pop()?;
+            if parked.since + IDLE > now && parked.stream.is_quiet() {
                 return Some(parked.stream);
             }
         }
@@ -79,10 +79,6 @@ impl Local {
         }
     }
 
-    pub fn idle(&self) -> usize {
-        self.idle.borrow().iter().map(Vec::len).sum()
-    }
-
     pub(super) fn inherit(&self, before: &Local) {
         let mut idle = self.idle.borrow_mut();
         // Whoever is still with the one before may park there: that is closed with it.
@@ -96,7 +92,7 @@ impl Local {
 
     pub(super) fn tidy(&self, now: Duration) {
         for parked in self.idle.borrow_mut().iter_mut() {
-            parked.retain(|parked| parked.since + IDLE > now && parked.stream.is_quiet());
+            parked.retain_mut(|parked| parked.since + IDLE > now && parked.stream.is_quiet());
         }
     }
 }

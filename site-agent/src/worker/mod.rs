@@ -14,9 +14,8 @@ use std::time::Duration;
 use common::entropy;
 
 pub use self::front::{Front, Traffic};
-pub use self::local::{Local, Parked};
+pub use self::local::Local;
 pub use self::room::Room;
-use crate::site::PoolId;
 use crate::splice::Carry;
 use crate::upstream::Upstream;
 
@@ -72,12 +71,8 @@ impl Worker {
         }
     }
 
-    pub fn pool(&self, id: PoolId) -> Rc<Local> {
-        Rc::clone(&self.pools.borrow()[id.0])
-    }
-
     /// Other pools: what this thread has of one that is the same stays, and so do connections to every server that is.
-    pub fn adopt(&self, upstreams: &[Arc<Upstream>]) {
+    pub fn adopt(&self, upstreams: &[Arc<Upstream>]) -> Vec<Rc<Local>> {
         let mut pools = self.pools.borrow_mut();
         let take = |upstream: &Arc<Upstream>| {
             let same = pools.iter().find(|local| Arc::ptr_eq(&local.upstream, upstream));
@@ -94,7 +89,8 @@ impl Worker {
                 heir.inherit(gone);
             }
         }
-        *pools = next;
+        pools.clone_from(&next);
+        next
     }
 
     /// Closes connections to servers that nobody has wanted for so long, or that the server has closed.

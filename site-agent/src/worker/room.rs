@@ -3,8 +3,8 @@
 use crate::head::{RequestHead, ResponseHead};
 use crate::stream::Buffer;
 
-/// What is written behind a head at once, at most; what is kept of a room that has grown.
-const OUT: usize = 64 << 10;
+/// What is kept of a room that has grown.
+const OUT: usize = 16 << 10;
 
 #[derive(Debug, Default)]
 pub struct Room {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -20,9 +21,9 @@ use crate::relay::connect::{NoConnection, connect};
 use crate::relay::tunnel::tunnel;
 use crate::retry::{self, Written};
 use crate::splice::{Flow, Patience};
-use crate::stream::Stream;
+use crate::stream::{self, Buffer, Stream};
 use crate::upstream::{Counts, Lease};
-use crate::worker::{Front, Local, Room, Worker};
+use crate::worker::{Front, Local, Room, Traffic, Worker};
 
 /// What became of it.
 pub(super) enum Attempt {
@@ -81,7 +82,8 @@ impl Connection<'_> {
                 let is_late = matches!(why, NoConnection::Late);
                 let cause = if is_late { Cause::ServerTimeout } else { Cause::ServerAbort };
                 record.end = End::Cut(cause, Phase::Connect);
-                return self.failed(local, lease, tries, retry::Cause::NotConnected);
+                let again = self.failed(local, lease, tries, retry::Cause::NotConnected);
+                return Attempt::Failed { status: 503, again };
             }
         };
         record.end = End::Complete;
@@ -111,12 +113,14 @@ impl Connection<'_> {
                 let half_closed = front.config.timeouts.client_fin.min(timeouts.server_fin);
                 let patience = Patience { idle: timeouts.tunnel, half_closed };
                 let Room { from_client, from_server, .. } = room;
+                let came_early = from_client.len() as u64;
                 let (early, flow) = ((from_client, from_server), Flow::new());
                 let ends = (&mut self.client, &mut server);
-                front.traffic.upgraded.fetch_add(1, Relaxed);
+                let _counted = Upgraded::new(&front.traffic);
                 record.end = tunnel(ends, early, patience, &self.worker.carry, &flow).await;
-                front.traffic.upgraded.fetch_sub(1, Relaxed);
-                front.traffic.received.fetch_add(flow.up(), Relaxed);
+                front.traffic.received.fetch_add(flow.up().saturating_sub(came_early), Relaxed);
+                Counts::add(&lease.server().counts.sent, flow.up());
+                Counts::add(&lease.server().counts.received, flow.down());
                 record.sent += flow.down();
                 Attempt::Done(Next::Close)
             }
@@ -130,9 +134,11 @@ impl Connection<'_> {
                     | retry::Cause::Status(_) => (Cause::ServerAbort, 502),
                 };
                 record.end = End::Cut(log, Phase::Response);
+                let is_stale = tries.is_on_idle() && cause == retry::Cause::EmptyResponse;
                 match self.failed(local, lease, tries, cause) {
-                    Attempt::Failed { again, .. } => Attempt::Failed { status, again },
-                    done @ Attempt::Done(_) => done,
+                    // As if the client's own connection had been closed: it knows whether to try again.
+                    None if is_stale && self.requests > 0 => Attempt::Done(Next::Close),
+                    again => Attempt::Failed { status, again },
                 }
             }
             Ok(Fetched::Again { status, wait }) => Attempt::Failed { status, again: Some(wait) },
@@ -148,7 +154,7 @@ impl Connection<'_> {
                     Counts::count(&lease.server().counts.response_errors);
                 }
                 record.end = End::Cut(cause, Phase::Data);
-                Attempt::Done(Next::Close)
+                Attempt::Done(Next::Reset)
             }
             // The request itself did not come to its end, and nothing was answered.
             Err(stuck) => {
@@ -178,25 +184,32 @@ impl Connection<'_> {
         let server = lease.server();
         // HAProxy's `http-reuse safe`: what cannot be sent again goes over an idle connection only for a client that has
         // seen this one answer, and so knows to try again.
-        let may_reuse = (tries.method() == retry::Method::Idempotent || self.requests > 0)
+        let may_reuse = tries.retries() == 0
+            && (tries.method() == retry::Method::Idempotent || self.requests > 0)
             && server.config.send_proxy.is_none();
-        if may_reuse && let Some(stream) = local.unpark(server) {
+        if may_reuse && let Some(stream) = local.unpark(server, clock::monotonic()) {
             Counts::count(&server.counts.reused);
             record.connect.get_or_insert(Duration::ZERO);
             return Ok((stream, Written::OnIdle));
         }
         let (began, within) = (clock::monotonic(), local.upstream.config.timeouts.connect);
         let made = connect(server, self.caller, within, &mut self.timer).await;
+        let (now, before) = (clock::monotonic(), record.connect.unwrap_or_default());
+        record.connect = Some(before + now.saturating_sub(began));
         if made.is_ok() {
-            local.upstream.on_outcome(clock::monotonic(), server, Outcome::Connected);
-            let before = record.connect.unwrap_or_default();
-            record.connect = Some(before + clock::monotonic().saturating_sub(began));
+            local.upstream.on_outcome(now, server, Outcome::Connected);
         }
         Ok((made?, Written::OnNew))
     }
 
-    /// Nothing came of it that could be passed on.
-    fn failed(&self, local: &Local, lease: &Lease, tries: &Tries, cause: retry::Cause) -> Attempt {
+    /// Nothing came of it that could be passed on: after how long it is sent again, if it is.
+    fn failed(
+        &self,
+        local: &Local,
+        lease: &Lease,
+        tries: &Tries,
+        cause: retry::Cause,
+    ) -> Option<Duration> {
         let server = lease.server();
         if cause != retry::Cause::NotConnected {
             Counts::count(&server.counts.response_errors);
@@ -205,8 +218,7 @@ impl Connection<'_> {
         if !(tries.is_on_idle() && cause == retry::Cause::EmptyResponse) {
             local.upstream.on_outcome(clock::monotonic(), server, outcome_of(cause));
         }
-        let again = tries.again(local, self.worker.dice(), lease, cause);
-        Attempt::Failed { status: 503, again }
+        tries.again(local, self.worker.dice(), lease, cause)
     }
 
     /// Sends the request and passes the response on, both at once where the request is still coming.
@@ -244,6 +256,8 @@ impl Connection<'_> {
             is_tls: self.caller.is_tls,
         };
         let (received, is_up) = (Cell::new(0), Cell::new(upload != Upload::Streamed));
+        let has_begun = Cell::new(false);
+        let is_private = has_own_connection(request.fields(), b"Authorization");
         let (dice, sent_at) = (self.worker.dice(), clock::monotonic());
         let Record { sent, response: answered, status, .. } = record;
         let again = |cause| {
@@ -255,25 +269,33 @@ impl Connection<'_> {
                 .then(|| tries.again(local, dice, lease, cause))
                 .flatten()
         };
-        let mut down =
-            Down { sides, timer: &mut self.timer, limits: &RESPONSES, sent, received: &received };
+        let mut down = Down {
+            sides,
+            timer: &mut self.timer,
+            limits: &RESPONSES,
+            sent,
+            received: &received,
+            is_up: &is_up,
+            has_begun: &has_begun,
+        };
+        *answered = None;
         let down = async {
             if upload != Upload::Streamed {
                 // Whether it was taken is seen by what comes: an answer may be there already.
-                let written = crate::stream::write(server, head);
-                let written = down.timer.within(sides.server_time, written).await;
+                let written = stream::write(server, head, sides.server_time, down.timer).await;
                 if written.is_err() {
                     return Fetched::Nothing(retry::Cause::ResponseTimeout);
                 }
                 Counts::add(&lease.server().counts.sent, head.len() as u64);
             }
-            let head = fetch_head(&mut down, &toward, response, from_server, out, &is_up).await;
-            *answered = Some(clock::monotonic().saturating_sub(sent_at));
+            let head = fetch_head(&mut down, &toward, response, from_server, out).await;
             let body = match head {
                 Ok(body) => body,
                 Err(fetched) => return fetched,
             };
-            let found = response.status();
+            let (now, found) = (clock::monotonic(), response.status());
+            *answered = Some(now.saturating_sub(sent_at));
+            local.upstream.on_outcome(now, lease.server(), Outcome::Answered(found));
             if found >= 400
                 && is_up.get()
                 && let Some(wait) = again(retry::Cause::Status(found))
@@ -286,20 +308,15 @@ impl Connection<'_> {
         let fetched = if upload == Upload::Streamed {
             let body = request.body();
             let up = up(sides, front, head, body, from_client, lease.server());
-            both(up, down, &is_up).await
+            both(up, down, &is_up, &has_begun).await
         } else {
             Ok(down.await)
         };
         Counts::add(&lease.server().counts.received, received.get());
-        if let Some(status) = record.status {
-            let outcome = Outcome::Answered(status);
-            local.upstream.on_outcome(clock::monotonic(), lease.server(), outcome);
-        }
-        let is_reusable_for =
-            |reusable: bool| reusable && from_server.is_empty() && !toward.is_old(request);
+        let is_clean = from_server.is_empty() && !toward.is_old(request) && !is_private;
         fetched.map(|fetched| match fetched {
             Fetched::Whole { is_reusable, persistence } => {
-                Fetched::Whole { is_reusable: is_reusable_for(is_reusable), persistence }
+                Fetched::Whole { is_reusable: is_reusable && is_clean, persistence }
             }
             other => other,
         })
@@ -309,39 +326,35 @@ impl Connection<'_> {
 /// What servers may send: nobody configures it.
 const RESPONSES: head::Limits = head::Limits::OURS;
 
-/// Request up and response down. What has come down whole while the request is still on its way waits for it: else the
-/// next request could not be told from its body.
+/// Request up and response down. Once the client was told anything, what becomes of the request only says whether its
+/// connections are used again.
 async fn both(
     up: impl Future<Output = Result<(), Stuck>>,
     down: impl Future<Output = Fetched>,
     is_up: &Cell<bool>,
+    has_begun: &Cell<bool>,
 ) -> Result<Fetched, Stuck> {
     let (mut up, mut down) = (pin!(up), pin!(down));
-    let mut uploaded = None;
+    let mut is_whole = None;
     let fetched = loop {
         tokio::select! {
             biased;
             fetched = &mut down => break fetched,
-            done = &mut up, if uploaded.is_none() => {
+            done = &mut up, if is_whole.is_none() => {
                 is_up.set(true);
                 match done {
-                    Ok(()) => uploaded = Some(true),
+                    Ok(()) => is_whole = Some(true),
                     // It may have answered before it hung up.
-                    Err(Stuck::Server) => uploaded = Some(false),
+                    Err(Stuck::Server) => is_whole = Some(false),
+                    Err(_) if has_begun.get() => is_whole = Some(false),
                     Err(stuck) => return Err(stuck),
                 }
             }
         }
     };
-    let is_whole = match (uploaded, &fetched) {
-        (Some(is_whole), _) => is_whole,
-        (None, Fetched::Whole { persistence: Persistence::KeepAlive, is_reusable: true }) => {
-            up.await.is_ok()
-        }
-        (None, _) => false,
-    };
+    // A server that has answered before it heard all may take the rest for another request, and so is told no more.
     Ok(match fetched {
-        Fetched::Whole { .. } if !is_whole => {
+        Fetched::Whole { .. } if is_whole != Some(true) => {
             Fetched::Whole { is_reusable: false, persistence: Persistence::Close }
         }
         other => other,
@@ -353,9 +366,8 @@ async fn fetch_head(
     down: &mut Down<'_>,
     toward: &Toward<'_>,
     response: &mut head::ResponseHead,
-    buffer: &mut crate::stream::Buffer,
+    buffer: &mut Buffer,
     out: &mut Vec<u8>,
-    is_up: &Cell<bool>,
 ) -> Result<Body, Fetched> {
     loop {
         match response.read(buffer.octets(), down.limits) {
@@ -367,6 +379,7 @@ async fn fetch_head(
                 }
                 if toward.version == Version::Http11 {
                     response.strip();
+                    response.set_body(Body::None);
                     response.write(toward.version, Persistence::KeepAlive, out);
                     down.write(out).await.map_err(Fetched::Cut)?;
                     out.clear();
@@ -374,8 +387,6 @@ async fn fetch_head(
             }
             Ok(None) => match down.read(buffer).await {
                 Ok(true) => {}
-                // The client is still speaking: nobody is late.
-                Err(Cut::ServerLate) if !is_up.get() => {}
                 Err(Cut::ServerLate) => {
                     return Err(Fetched::Nothing(retry::Cause::ResponseTimeout));
                 }
@@ -397,10 +408,11 @@ async fn fetch_body(
     toward: &Toward<'_>,
     response: &mut head::ResponseHead,
     body: Body,
-    buffer: &mut crate::stream::Buffer,
+    buffer: &mut Buffer,
     out: &mut Vec<u8>,
 ) -> Fetched {
-    let is_reusable = response.persistence(toward.asked) == Persistence::KeepAlive;
+    let is_reusable = response.persistence(toward.asked) == Persistence::KeepAlive
+        && !has_own_connection(response.fields(), b"WWW-Authenticate");
     let is_upgraded = response.status() == 101;
     response.strip();
     let goes = body.towards(toward.version);
@@ -409,7 +421,8 @@ async fn fetch_body(
         let set = response.fields_mut().set(b"Strict-Transport-Security", hsts.as_bytes());
         set.expect("it is text of our own");
     }
-    let keeps = goes.has_end() && !toward.worker.is_stopping();
+    let is_over = toward.worker.is_stopping() || toward.front.is_gone();
+    let keeps = goes.has_end() && !is_over && down.is_up.get();
     let persistence = if keeps { toward.asks_for } else { Persistence::Close };
     response.write(toward.version, persistence, out);
     let passed = down.body(body, goes, buffer, out).await;
@@ -417,6 +430,31 @@ async fn fetch_body(
         Err(cut) => Fetched::Cut(cut),
         Ok(()) if is_upgraded => Fetched::Upgraded,
         Ok(()) => Fetched::Whole { is_reusable, persistence },
+    }
+}
+
+/// Whether a connection is somebody's once it has seen this: NTLM and its kin vouch for connections, not for requests.
+fn has_own_connection(fields: &head::Fields, name: &[u8]) -> bool {
+    let is_one = |value: &[u8]| {
+        let scheme = value.trim_ascii().split(|octet| *octet == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"NTLM") || scheme.eq_ignore_ascii_case(b"Negotiate")
+    };
+    fields.all(name).any(|value| value.split(|octet| *octet == b',').any(is_one))
+}
+
+/// A connection counts as upgraded until this is dropped.
+struct Upgraded(Arc<Traffic>);
+
+impl Upgraded {
+    fn new(traffic: &Arc<Traffic>) -> Upgraded {
+        traffic.upgraded.fetch_add(1, Relaxed);
+        Upgraded(Arc::clone(traffic))
+    }
+}
+
+impl Drop for Upgraded {
+    fn drop(&mut self) {
+        self.0.upgraded.fetch_sub(1, Relaxed);
     }
 }
 

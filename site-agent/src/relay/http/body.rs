@@ -1,7 +1,6 @@
 //! Bodies on their way: up to the server as they come, and down to the client as it can read them.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -122,9 +121,13 @@ pub async fn up(
 ) -> Result<(), Stuck> {
     let Sides { client, server: to, client_time, server_time } = sides;
     let (mut timer, mut incoming, mut end) = (Timer::default(), Incoming::new(body), vec![]);
-    let write = async |timer: &mut Timer, octets: &[u8]| match timer
-        .within(server_time, stream::write(to, octets))
-        .await
+    let write = async |timer: &mut Timer, octets: &[u8]| match stream::write(
+        to,
+        octets,
+        server_time,
+        timer,
+    )
+    .await
     {
         Ok(Ok(())) => {
             Counts::add(&server.counts.sent, octets.len() as u64);
@@ -164,28 +167,34 @@ pub struct Down<'d> {
     pub sent: &'d mut u64,
     /// Octets that the server has sent.
     pub received: &'d Cell<u64>,
+    /// Whether the request has gone up whole: a server that waits for it is not late.
+    pub is_up: &'d Cell<bool>,
+    /// Whether the client was told anything, be it a part.
+    pub has_begun: &'d Cell<bool>,
 }
 
 impl Down<'_> {
     /// Reads more of the server's. `false` at its end.
     pub async fn read(&mut self, buffer: &mut Buffer) -> Result<bool, Cut> {
-        let read = stream::read(self.sides.server, buffer);
-        match self.timer.within(self.sides.server_time, read).await {
-            Ok(Ok(count)) => {
-                self.received.set(self.received.get() + count as u64);
-                Ok(count > 0)
+        loop {
+            let was_up = self.is_up.get();
+            let read = stream::read(self.sides.server, buffer);
+            match self.timer.within(self.sides.server_time, read).await {
+                Ok(Ok(count)) => {
+                    self.received.set(self.received.get() + count as u64);
+                    return Ok(count > 0);
+                }
+                Ok(Err(_)) => return Err(Cut::ServerGone),
+                Err(Late) if !was_up => {}
+                Err(Late) => return Err(Cut::ServerLate),
             }
-            Ok(Err(_)) => Err(Cut::ServerGone),
-            Err(Late) => Err(Cut::ServerLate),
         }
     }
 
     pub async fn write(&mut self, octets: &[u8]) -> Result<(), Cut> {
-        let written: Result<io::Result<()>, Late> = self
-            .timer
-            .within(self.sides.client_time, stream::write(self.sides.client, octets))
-            .await;
-        match written {
+        let Sides { client, client_time, .. } = self.sides;
+        self.has_begun.set(true);
+        match stream::write(client, octets, client_time, self.timer).await {
             Ok(Ok(())) => {
                 *self.sent += octets.len() as u64;
                 Ok(())

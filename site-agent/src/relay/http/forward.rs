@@ -97,17 +97,11 @@ impl Connection<'_> {
     ) -> Result<Lease, u16> {
         let placed = place(self.worker, local, key, &tries.tried, &mut self.timer).await;
         let waited = placed.waited + record.queue.unwrap_or_default();
-        record.ahead = placed.ahead;
-        match placed.lease {
-            Ok(lease) => {
-                record.queue = Some(waited);
-                Ok(lease)
-            }
-            Err(why) => {
-                record.end = why.end();
-                Err(503)
-            }
-        }
+        (record.ahead, record.queue) = (placed.ahead, Some(waited));
+        placed.lease.map_err(|why| {
+            record.end = why.end();
+            503
+        })
     }
 }
 
@@ -118,6 +112,11 @@ impl Tries {
 
     pub fn is_on_idle(&self) -> bool {
         self.sent.written == retry::Written::OnIdle
+    }
+
+    /// Tries after the first.
+    pub fn retries(&self) -> u8 {
+        self.retries
     }
 
     pub fn method(&self) -> retry::Method {

@@ -11,8 +11,6 @@ mod attempt;
 mod body;
 mod forward;
 mod record;
-#[cfg(test)]
-mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -21,6 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::clock;
+use socket2::SockRef;
 
 use self::answer::Answer;
 use self::record::Record;
@@ -55,6 +54,8 @@ enum Next {
     /// It waits for another request.
     Request,
     Close,
+    /// It is cut, so that nobody takes what came for the whole.
+    Reset,
     /// It is closed once the client has had time to read the answer.
     Linger,
 }
@@ -83,13 +84,13 @@ pub async fn serve(
         let timeouts = front().config.timeouts;
         let is_first = connection.requests == 0;
         let wait = if is_first { timeouts.http_request } else { timeouts.keep_alive };
+        if !is_first && connection.is_over(&front()) {
+            return;
+        }
         is_idle.set(!is_first);
         let first = connection.first_octets(wait).await;
         is_idle.set(false);
         let Some(mut room) = first else { return };
-        if worker.is_stopping() && !is_first {
-            return;
-        }
         front().traffic.received.fetch_add(room.from_client.len() as u64, Relaxed);
         let next = loop {
             let next = connection.exchange(&front(), &mut room).await;
@@ -102,6 +103,7 @@ pub async fn serve(
         match next {
             Next::Request => {}
             Next::Close => return,
+            Next::Reset => return connection.reset(),
             Next::Linger => return connection.linger().await,
         }
     }
@@ -127,6 +129,11 @@ impl Connection<'_> {
                 }
             }
         }
+    }
+
+    /// Whether nobody is to wait for another request here.
+    fn is_over(&self, front: &Front) -> bool {
+        self.worker.is_stopping() || front.is_gone()
     }
 
     /// One request and its answer.
@@ -289,11 +296,11 @@ impl Connection<'_> {
         record: &mut Record,
         answer: &Answer<'_>,
     ) -> Next {
-        let has_body = !matches!(room.request.body(), Body::None | Body::Length(0));
+        // Behind CONNECT comes what is for somebody else, if anything.
+        let has_body = !matches!(room.request.body(), Body::None | Body::Length(0))
+            || matches!(room.request.form(), Form::Authority);
         let persistence = match room.request.persistence() {
-            Persistence::KeepAlive if !has_body && !self.worker.is_stopping() => {
-                Persistence::KeepAlive
-            }
+            Persistence::KeepAlive if !has_body && !self.is_over(front) => Persistence::KeepAlive,
             Persistence::KeepAlive | Persistence::Close => Persistence::Close,
         };
         self.answer(front, room, record, answer, persistence).await
@@ -317,8 +324,9 @@ impl Connection<'_> {
         answer.write(version, persistence, is_head, hsts, &mut room.down);
         record.status = Some(answer.status());
         record.sent += room.down.len() as u64;
-        let written = stream::write(&self.client, &room.down);
-        match (self.timer.within(front.config.timeouts.client, written).await, persistence) {
+        let within = front.config.timeouts.client;
+        let written = stream::write(&self.client, &room.down, within, &mut self.timer).await;
+        match (written, persistence) {
             (Ok(Ok(())), Persistence::KeepAlive) => Next::Request,
             (Ok(Ok(())), Persistence::Close) => Next::Linger,
             (Ok(Err(_)) | Err(Late), _) => Next::Close,
@@ -334,7 +342,7 @@ impl Connection<'_> {
         pool: PoolId,
         client: crate::client::Client,
     ) -> Next {
-        let local = self.worker.pool(pool);
+        let local = Rc::clone(front.pool(pool));
         record.pool = Some(std::sync::Arc::clone(&local.upstream));
         match self.forward(front, &local, room, record, client).await {
             forward::Done::Next(next) => next,
@@ -343,6 +351,13 @@ impl Connection<'_> {
                 self.answer_whole(front, room, record, &answer).await
             }
         }
+    }
+
+    /// The client hears of it as of a failure.
+    fn reset(&self) {
+        let client = self.client.borrow();
+        // One that is gone already is gone.
+        let _ = SockRef::from(client.tcp()).set_linger(Some(Duration::ZERO));
     }
 
     /// Says that nothing more comes, and reads what the client still sends: else our answer may be lost with it.
