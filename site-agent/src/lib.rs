@@ -1,12 +1,13 @@
 //! The balancer of one site: a proxy for HTTP and TCP, checks of its backends, and the report of its capacity.
 //!
-//! data:   (a client) ─▶ proxy_protocol ─▶ head ─▶ client ─▶ route ─▶ balance ─▶ slots ─▶ relay ─▶ (a server)
-//! health: rounds ─▶ check ─▶ (a server) ─▶ agent_check, rounds ─▶ backends ─▶ balance, slots
-//!         outlier ─▶ backends, rounds
+//! data:   (a client) ─▶ data ─▶ proxy_protocol, hello, tls ─▶ relay: head ─▶ client ─▶ route ─▶ worker: balance
+//!         ─▶ upstream: slots ─▶ stream, splice ─▶ (a server)
+//! health: rounds ─▶ check ─▶ (a server) ─▶ agent_check, rounds ─▶ upstream: backends ─▶ balance, slots
+//!         relay ─▶ outlier ─▶ backends
 //! again:  relay ─▶ retry ─▶ balance
-//! tls:    site ─▶ tls ─▶ every handshake, with clients and with servers
 //! log:    relay ─▶ access_log ─▶ log_file
-//! config: config ─▶ site ─▶ every room above, checked once, then trusted
+//! config: config ─▶ site ─▶ balancer ─▶ listen, tls, upstream, check, data
+//! shown:  balancer ─▶ metrics, status ─▶ admin; run is the shell
 //!
 //! Without socket, clock, lock and dice is every room that decides: the list stands in `tests/tests/tidy.rs`.
 
@@ -21,6 +22,7 @@ pub mod client;
 pub mod config;
 pub mod data;
 pub mod head;
+pub mod hello;
 pub mod ids;
 pub mod listen;
 pub mod log_file;

@@ -128,6 +128,7 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("retry", ""),
     ("agent_check", "backends"),
     ("head", ""),
+    ("hello", ""),
     ("proxy_protocol", ""),
     ("client", "head"),
     ("splice", ""),
@@ -166,6 +167,7 @@ const AGENT_PURE: &[&str] = &[
     "agent_check",
     "rounds",
     "head",
+    "hello",
     "proxy_protocol",
     "client",
 ];
