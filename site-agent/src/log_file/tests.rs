@@ -169,6 +169,33 @@ fn a_line_that_fits_no_ring_is_dropped() {
     assert_eq!(lines_of(&path)[0].len(), RING - 1);
 }
 
+/// A file that takes no more within a line: in a process of its own that may write 4096 octets of each.
+#[test]
+fn a_line_that_was_cut_does_not_go_on_in_the_next_file() {
+    if env::var_os(PRINTS).is_none() {
+        let test = "log_file::tests::a_line_that_was_cut_does_not_go_on_in_the_next_file";
+        let shell = format!("trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact {test}");
+        let program = env::current_exe().unwrap();
+        let child = Command::new("sh").arg("-c").arg(shell).arg(program).env(PRINTS, "1").output();
+        let child = child.unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+        return;
+    }
+    let (_folder, path) = file("access.log");
+    let (log, mut lines) = LogFile::open(LogTarget::File(path.clone()), 1).unwrap();
+    let line = [b"x".repeat(999), b"\n".to_vec()].concat();
+    lines[0].log(&line.repeat(5));
+    wait_for("four lines are written", || log.counts().written == 4);
+    let old = path.with_extension("1");
+    fs::rename(&path, &old).unwrap();
+    log.reopen();
+    wait_for("there is a new file", || path.exists());
+    lines[0].log(b"after\n");
+    assert_eq!(log.close(DEADLINE), Counts { written: 5, dropped: 1 });
+    assert_eq!(fs::metadata(old).unwrap().len(), 4096);
+    assert_eq!(lines_of(&path), ["after"]);
+}
+
 #[test]
 fn stdout_is_a_file_too() {
     if env::var_os(PRINTS).is_some() {
