@@ -22,9 +22,7 @@ use crate::check::Checks;
 use crate::data::{FrontendPart, Part, Shared, Thread};
 use crate::listen;
 use crate::log_file::LogFile;
-use crate::site::{
-    self, Alpn, FrontendId, HttpVersion, LogTarget, PoolId, ServerId, ServerNameSource, Site,
-};
+use crate::site::{self, Alpn, FrontendId, HttpVersion, LogTarget, PoolId, ServerId, Site};
 use crate::tls::{Adopted, Fault, Tls};
 use crate::upstream::Upstream;
 use crate::worker::Traffic;
@@ -338,9 +336,6 @@ fn can_serve(site: &Site) -> Result<(), Refused> {
         let place = format!("frontend.{}", frontend.name);
         if frontend.tls.as_ref().is_some_and(|tls| tls.alpn == [Alpn::H2]) {
             return missing(place, "HTTP/2 from clients");
-        }
-        if frontend.server_name_source() == ServerNameSource::Hello {
-            return missing(place, "the server name of a TLS handshake that is passed on");
         }
     }
     Ok(())

@@ -235,6 +235,95 @@ async fn who_finds_no_place_waits_and_is_refused_in_time() {
     assert_eq!(app.requests(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_a_reload_meets_is_answered_by_what_it_began_with() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let opened = std::sync::Arc::clone(&gate);
+    let app = Backend::start(move |asked| {
+        if asked.path() == "/slow" {
+            let handle = tokio::runtime::Handle::current();
+            tokio::task::block_in_place(|| handle.block_on(opened.acquire()).unwrap().forget());
+        }
+        Some(ok("app"))
+    })
+    .await;
+    let other = Backend::named("other").await;
+    let mut world = World::start(&config("", "", &[("a", app.address)])).await;
+    let (mut busy, mut half) = (world.client().await, world.client().await);
+    busy.say("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    half.say("GET / HTTP/1.1\r\nHo").await;
+    until(|| app.requests() == 1).await;
+    // Pools are in the order of names: another one comes first now.
+    let servers = [("a", app.address), ("b", other.address)];
+    let first =
+        format!("[pool.aaa]\nservers = [{{ name = \"c\", address = \"{}\" }}]\n", other.address);
+    world.reload(&(config("", "balance = \"first\"", &servers) + &first));
+    half.say("st: a\r\n\r\n").await;
+    assert_eq!(half.answer().await.text(), "app");
+    gate.add_permits(1);
+    assert_eq!(busy.answer().await.text(), "app");
+    assert_eq!(busy.get("/").await.text(), "app");
+    assert_eq!(half.get("/").await.text(), "app");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_the_request_is_whole_ends_both_connections() {
+    // It answers the head, and would take the body for a request.
+    let app = Backend::hasty("early").await;
+    let world = World::start(&config("", "", &[("a", app.address)])).await;
+    let mut client = world.client().await;
+    client
+        .say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nGET /smuggled HTTP/1.1\r\n")
+        .await;
+    let answer = client.answer().await;
+    assert_eq!((answer.text(), answer.header("connection")), ("early", Some("close")));
+    client.say("Host: a\r\n\r\n").await;
+    assert!(client.is_closed().await);
+    // Nobody else hears the answer to what it took for one.
+    let mut client = world.client().await;
+    assert_eq!(client.get("/other").await.text(), "early");
+    assert_eq!(app.connections(), 2);
+    // What is wrong behind an answer that has begun is told by the end alone.
+    let mut client = world.client().await;
+    client.say("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    assert_eq!(client.answer().await.text(), "early");
+    let _ = tokio::io::AsyncWriteExt::write_all(&mut client.stream, b"zz\r\n").await;
+    assert!(client.rest().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_vouches_for_somebody_is_nobody_elses() {
+    let app = Backend::named("app").await;
+    let world = World::start(&config("", "", &[("a", app.address)])).await;
+    let mut client = world.client().await;
+    client.say("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Negotiate YII\r\n\r\n").await;
+    assert_eq!(client.answer().await.status(), 200);
+    assert_eq!(client.get("/").await.status(), 200);
+    assert_eq!(client.get("/").await.status(), 200);
+    assert_eq!(app.connections(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_slowly_is_served_as_long_as_it_reads() {
+    let large = vec![7; 400_000];
+    let body = large.clone();
+    let app = Backend::start(move |_| Some(ok(&body))).await;
+    let timeouts = "timeouts = { client = \"500ms\" }";
+    let world = World::start(&config(timeouts, "", &[("a", app.address)])).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = world::Client::over(socket.connect(world.front).await.unwrap());
+    client.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.head().await;
+    let mut seen = 0;
+    while seen < large.len() {
+        let count = (large.len() - seen).min(20_000);
+        seen += client.octets(count).await.len();
+        // All of it takes far longer than the client may be silent.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 fn waiting(world: &World) -> usize {
     world.agent.shown().upstreams[0].waiting()
 }

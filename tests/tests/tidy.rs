@@ -145,7 +145,7 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("rounds", "agent_check backends outlier site"),
     ("check", "agent_check backends rounds site"),
     ("listen", ""),
-    ("data", "log_file proxy_protocol relay site stream upstream worker"),
+    ("data", "hello log_file proxy_protocol relay site stream upstream worker"),
     ("balancer", "check data listen log_file site tls upstream worker"),
     ("metrics", "backends balancer upstream worker"),
     ("status", "backends balancer check rounds site upstream worker"),

@@ -1,5 +1,6 @@
 //! Connections as they come in: accepted, counted, asked whose they are, and given to whoever serves their frontend.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -18,10 +19,11 @@ use tracing::warn;
 
 use super::Door;
 use super::crowd::{Crowd, Presence};
+use crate::hello;
 use crate::proxy_protocol::{self, Origin, Progress};
 use crate::relay::{Caller, http, tcp};
-use crate::site::Mode;
-use crate::stream::{Buffer, Stream, Timer};
+use crate::site::{Mode, ServerNameSource};
+use crate::stream::{self, Buffer, Stream, Timer};
 use crate::worker::{Front, Worker};
 
 /// Time for a failure of `accept` such as lack of descriptors to pass.
@@ -117,6 +119,7 @@ async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
     let front = guest.door.front();
     let Some(mut caller) = caller_of(&mut stream, peer, &front).await else { return };
     let Some(stream) = shake_hands(stream, &mut caller, &front).await else { return };
+    let stream = RefCell::new(stream);
     match front.config.mode {
         Mode::Http => {
             let (door, presence) = (&guest.door, &guest.presence);
@@ -124,9 +127,43 @@ async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
         }
         Mode::Tcp => {
             let mut first = Buffer::default();
+            if front.config.server_name_source() == ServerNameSource::Hello {
+                let Some(name) = server_name(&stream, &mut first, &front).await else { return };
+                caller.server_name = name;
+            }
             tcp::serve(&guest.worker, stream, &caller, &front, &mut first).await;
         }
     }
+}
+
+/// For whom a handshake is that is passed on: `None` inside where it names nobody, or is none. Nobody goes on with what
+/// two readers could take in two ways.
+async fn server_name(
+    stream: &RefCell<Stream>,
+    first: &mut Buffer,
+    front: &Front,
+) -> Option<Option<Box<[u8]>>> {
+    let mut timer = Timer::default();
+    let hear = async {
+        loop {
+            match hello::read(first.octets()) {
+                Ok(hello::Progress::Whole(hello)) => {
+                    return Some(hello.server_name().map(|name| name.as_bytes().into()));
+                }
+                Ok(hello::Progress::More) => {}
+                Err(hello::Refusal::NotTls) => return Some(None),
+                Err(hello::Refusal::TooLong | hello::Refusal::Malformed) => return None,
+            }
+            if !matches!(stream::read(stream, first).await, Ok(1..)) {
+                return None;
+            }
+        }
+    };
+    let heard = timer.within(front.config.timeouts.http_request, hear).await;
+    if !matches!(heard, Ok(Some(_))) {
+        front.traffic.refused.fetch_add(1, Relaxed);
+    }
+    heard.ok().flatten()
 }
 
 /// TLS, where it ends here.

@@ -39,7 +39,7 @@ struct Record {
 /// Serves a connection to its end. `first` is what was read of it already.
 pub async fn serve(
     worker: &Worker,
-    client: Stream,
+    client: RefCell<Stream>,
     caller: &Caller,
     front: &Rc<Front>,
     first: &mut Buffer,
@@ -85,7 +85,7 @@ pub async fn serve(
 
 async fn carry(
     worker: &Worker,
-    client: Stream,
+    mut client: RefCell<Stream>,
     caller: &Caller,
     front: &Rc<Front>,
     first: &mut Buffer,
@@ -115,7 +115,7 @@ async fn carry(
     let timeouts = &local.upstream.config.timeouts;
     let half_closed = front.config.timeouts.client_fin.min(timeouts.server_fin);
     let patience = Patience { idle: timeouts.tunnel, half_closed };
-    let (mut client, mut server) = (RefCell::new(client), RefCell::new(server));
+    let mut server = RefCell::new(server);
     let (ends, mut last) = ((&mut client, &mut server), Buffer::default());
     let end = tunnel(ends, (first, &mut last), patience, &worker.carry, flow).await;
     drop(lease);

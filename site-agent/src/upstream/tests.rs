@@ -147,12 +147,19 @@ fn errors_eject_and_time_brings_back() {
         upstream.on_outcome(START, &other, Outcome::Closed);
     }
     assert_eq!(takers(&upstream), [1]);
-    // A reload does not end it; one without a breaker does.
+    // A reload does not end it, and time does.
     let same = upstream.reloaded(pool(&format!("{text}\nbalance = \"first\"")), START);
     assert_eq!(takers(&same), [1]);
-    assert_eq!(takers(&upstream.reloaded(pool(&servers("a b")), START)), [0, 1]);
-    upstream.turn(START + Duration::from_secs(9));
-    assert_eq!(takers(&upstream), [1]);
+    same.turn(START + Duration::from_secs(9));
+    assert_eq!(takers(&same), [1]);
+    same.turn(START + Duration::from_secs(10));
+    assert_eq!(takers(&same), [0, 1]);
+    // What comes to one that is past changes nothing.
     upstream.turn(START + Duration::from_secs(10));
-    assert_eq!(takers(&upstream), [0, 1]);
+    upstream.on_outcome(START, &server, Outcome::Closed);
+    assert_eq!(takers(&upstream), [1]);
+    // One without a breaker ends it too.
+    (0..3).for_each(|_| same.on_outcome(START + Duration::from_secs(20), &server, Outcome::Closed));
+    assert_eq!(takers(&same), [1]);
+    assert_eq!(takers(&same.reloaded(pool(&servers("a b")), START)), [0, 1]);
 }

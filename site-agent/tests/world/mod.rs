@@ -101,6 +101,10 @@ impl Client {
         Client { stream: TcpStream::connect(to).await.unwrap(), seen: vec![] }
     }
 
+    pub fn over(stream: TcpStream) -> Client {
+        Client { stream, seen: vec![] }
+    }
+
     pub async fn say(&mut self, octets: impl AsRef<[u8]>) {
         self.stream.write_all(octets.as_ref()).await.unwrap();
     }
@@ -235,6 +239,37 @@ impl Backend {
 
     pub async fn start(say: impl Fn(&Asked) -> Option<Vec<u8>> + Send + Sync + 'static) -> Backend {
         Backend::start_at(address(), say).await
+    }
+
+    /// One that answers each head as soon as it has come, and takes for a head whatever comes next.
+    pub async fn hasty(name: &'static str) -> Backend {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connections, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(vec![])));
+        let (count, log) = (Arc::clone(&connections), Arc::clone(&asked));
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, SeqCst);
+                let log = Arc::clone(&log);
+                tokio::spawn(async move {
+                    let mut client = Client::over(stream);
+                    loop {
+                        while !client.seen.windows(4).any(|octets| octets == b"\r\n\r\n") {
+                            if client.stream.read_buf(&mut client.seen).await.unwrap_or(0) == 0 {
+                                return;
+                            }
+                        }
+                        let head = client.head().await;
+                        log.lock().push(Asked { head, body: vec![] });
+                        if client.stream.write_all(&ok(name)).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Backend { address, connections, asked, task }
     }
 
     pub async fn start_at(

@@ -72,12 +72,11 @@ enum NoRequest {
 /// is asked before each request.
 pub async fn serve(
     worker: &Worker,
-    client: Stream,
+    client: RefCell<Stream>,
     caller: &Caller,
     front: impl Fn() -> Rc<Front>,
     is_idle: &Cell<bool>,
 ) {
-    let client = RefCell::new(client);
     let mut connection =
         Connection { worker, caller, client, timer: Timer::default(), requests: 0 };
     loop {
