@@ -140,7 +140,7 @@ async fn an_upgrade_becomes_a_tunnel() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_costs_no_request_that_may_be_sent_again() {
     let alive = Backend::named("alive").await;
-    let dying = Backend::named("dying").await;
+    let mut dying = Backend::named("dying").await;
     let servers = [("alive", alive.address), ("dying", dying.address)];
     let pool = "balance = \"round-robin\"";
     let world = World::start(&config("", pool, &servers)).await;
@@ -149,13 +149,11 @@ async fn a_server_that_dies_costs_no_request_that_may_be_sent_again() {
         clients.push(world.client().await);
     }
     for round in 0..40 {
+        let dead = round >= 10;
         if round == 10 {
             // With idle connections to it in every thread.
             assert!(dying.requests() > 0);
-        }
-        let dead = round >= 10;
-        if round == 10 {
-            dying.kill();
+            dying.kill().await;
         }
         for client in &mut clients {
             let answer = client.get("/").await;

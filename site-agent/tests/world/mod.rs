@@ -6,7 +6,7 @@
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::lock::Mutex;
@@ -213,6 +213,7 @@ pub struct Backend {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
     pub asked: Arc<Mutex<Vec<Asked>>>,
+    is_dead: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -269,7 +270,7 @@ impl Backend {
                 });
             }
         });
-        Backend { address, connections, asked, task }
+        Backend { address, connections, asked, is_dead: Arc::default(), task }
     }
 
     pub async fn start_at(
@@ -278,8 +279,10 @@ impl Backend {
     ) -> Backend {
         let listener = TcpListener::bind(address).await.unwrap();
         let (connections, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(vec![])));
-        let (count, log, say) =
-            (Arc::clone(&connections), Arc::clone(&asked), Arc::new(say) as Say);
+        let is_dead = Arc::new(AtomicBool::new(false));
+        let dead = Arc::clone(&is_dead);
+        let say: Say = Arc::new(move |asked| if dead.load(SeqCst) { None } else { say(asked) });
+        let (count, log) = (Arc::clone(&connections), Arc::clone(&asked));
         let task = tokio::spawn(async move {
             let mut tasks = tokio::task::JoinSet::new();
             loop {
@@ -292,12 +295,14 @@ impl Backend {
                 ));
             }
         });
-        Backend { address, connections, asked, task }
+        Backend { address, connections, asked, is_dead, task }
     }
 
-    /// Nobody listens any more, and its connections are cut.
-    pub fn kill(&self) {
+    /// Nobody listens any more, and nobody is answered.
+    pub async fn kill(&mut self) {
+        self.is_dead.store(true, SeqCst);
         self.task.abort();
+        assert!((&mut self.task).await.is_err_and(|error| error.is_cancelled()));
     }
 
     pub fn connections(&self) -> usize {
