@@ -4,8 +4,9 @@
 //! longest interval), whose reference targets are mostly down, or whose looks are so late that they tell of the past.
 //! Where most reference targets have answered since the loss, who looks at them sees, and what was lost at once is
 //! really gone. A loss without references is believed after some minutes: if it were ours, the name servers would see
-//! that we alone have it. What was only lost sight of was never down: it is `was_dark` then. Takes the time as an
-//! argument.
+//! that we alone have it. What was only lost sight of was never down: it is `was_dark` then. Who sees again
+//! stays blind until all that it lost sight of is seen again, or must have been looked at: what was seen in the dark says
+//! nothing. Takes the time as an argument.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -59,6 +60,8 @@ struct Known {
     address: Address,
     interval: Duration,
     last: Last,
+    /// When it was up no more, however long ago.
+    gone: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +94,10 @@ enum Why {
         down: usize,
         of: usize,
     },
+    /// It sees again since then, and what it saw in the dark is not looked at again yet.
+    Returning {
+        at: Duration,
+    },
     /// Looks are so late, or were not long ago.
     Behind {
         at: Duration,
@@ -113,7 +120,7 @@ impl Blind {
             return;
         }
         *self.intervals.entry(interval).or_default() += 1;
-        self.targets.insert(target, Known { address, interval, last: Last::NotUp });
+        self.targets.insert(target, Known { address, interval, last: Last::NotUp, gone: None });
     }
 
     pub fn remove(&mut self, target: TargetId) {
@@ -175,6 +182,7 @@ impl Blind {
             Last::NotUp => {}
             Last::Up => self.up += 1,
             Last::Lost { at } => {
+                known.gone = Some(at);
                 self.lost_now += 1;
                 *self.addresses.entry(known.address.clone()).or_default() += 1;
                 self.lost.push_back((at, target));
@@ -245,11 +253,36 @@ impl Blind {
                 let (lost, of) = (lost.max(self.lost_now), of.max(self.lost_now + self.up));
                 Some(Why::Loss { at, lost, of })
             }
-            (None | Some(Why::Behind { .. } | Why::References { .. } | Why::Loss { .. }), None) => {
-                self.loss(now)
+            (Some(Why::References { .. } | Why::Loss { .. }), None)
+                if !is_believed && self.has_dark() =>
+            {
+                Some(Why::Returning { at: now })
             }
+            (Some(Why::Returning { at }), None) if now < at + self.window() && self.has_dark() => {
+                Some(Why::Returning { at })
+            }
+            (
+                None
+                | Some(
+                    Why::Behind { .. }
+                    | Why::References { .. }
+                    | Why::Returning { .. }
+                    | Why::Loss { .. },
+                ),
+                None,
+            ) => self.loss(now),
         };
         is_believed
+    }
+
+    /// Whether something that was lost in this darkness, or as it began, has not been seen since.
+    fn has_dark(&self) -> bool {
+        let Some(Darkness { began, .. }) = self.darkness else { return false };
+        let window = self.window();
+        let is_dark = |known: &Known| {
+            known.last != Last::Up && known.gone.is_some_and(|gone| gone + window >= began)
+        };
+        self.targets.values().any(is_dark)
     }
 
     fn have_answered_since(&self, at: Duration) -> bool {
@@ -286,7 +319,13 @@ impl Blind {
     fn forget(&mut self, now: Duration) {
         let began = match self.why {
             Some(Why::Loss { at, .. }) if now < at + DOUBT => at,
-            Some(Why::Loss { .. } | Why::References { .. } | Why::Behind { .. }) | None => now,
+            Some(
+                Why::Loss { .. }
+                | Why::References { .. }
+                | Why::Returning { .. }
+                | Why::Behind { .. },
+            )
+            | None => now,
         };
         let window = self.window();
         while let Some((at, target)) = self.lost.front().copied() {
@@ -319,6 +358,9 @@ impl fmt::Display for Why {
                 write!(f, "lost {lost} of {of} targets at once")
             }
             Why::References { down, of } => write!(f, "{down} of {of} reference targets are down"),
+            Why::Returning { at: _ } => {
+                f.write_str("sees again, and has not looked again at all that it lost sight of")
+            }
             Why::Behind { late, at: _ } => {
                 write!(
                     f,

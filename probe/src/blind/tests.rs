@@ -3,6 +3,7 @@
 use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(5);
+const RETURNING: &str = "sees again, and has not looked again at all that it lost sight of";
 
 fn id(number: u8) -> TargetId {
     TargetId([number; 16])
@@ -57,7 +58,10 @@ fn who_loses_most_of_what_was_up_at_once_is_blind() {
             ("7 -678", "lost 8 of 8 targets at once"),
             // Not again by one that comes back, but by most of them.
             ("20 +12345", "lost 8 of 8 targets at once"),
-            ("21 +6", "sees"),
+            // What the others showed in the dark does not count before they are seen again.
+            ("21 +6", RETURNING),
+            ("22 +7", RETURNING),
+            ("23 +8", "sees"),
         ],
     );
 }
@@ -115,6 +119,27 @@ fn references_that_are_mostly_down_are_blindness() {
 }
 
 #[test]
+fn what_was_seen_in_the_dark_says_nothing_when_it_is_over() {
+    let down = "3 of 3 reference targets are down";
+    // However long it was.
+    let dark = [("0 +12abc", "sees"), ("5 -abc", down), ("6 -12", down), ("100 -12", down)];
+    let mut seen = blind(2, 3);
+    story(&mut seen, &dark);
+    story(&mut seen, &[("101 +abc", RETURNING), ("102 +1", RETURNING), ("103 +2", "sees")]);
+    // What is down all the same is down when it must have been looked at again.
+    let mut gone = blind(2, 3);
+    story(&mut gone, &dark);
+    story(&mut gone, &[("101 +abc", RETURNING), ("110 -12", RETURNING), ("111 -12", "sees")]);
+    // What was down before is nothing that was lost sight of.
+    let mut before = blind(2, 3);
+    story(
+        &mut before,
+        &[("0 +12abc", "sees"), ("5 -1", "sees"), ("60 -abc", down), ("61 -2", down)],
+    );
+    story(&mut before, &[("62 +abc", RETURNING), ("63 +2", "sees")]);
+}
+
+#[test]
 fn references_that_answer_after_a_loss_say_that_it_is_real() {
     story(
         &mut blind(6, 3),
@@ -161,7 +186,7 @@ fn targets_that_go_take_their_part_of_a_loss_with_them() {
     for target in 1..=3 {
         blind.remove(id(target));
     }
-    story(&mut blind, &[("6 -4", "sees")]);
+    story(&mut blind, &[("6 -4", RETURNING)]);
     for target in 4..=6 {
         blind.remove(id(target));
     }
