@@ -39,8 +39,9 @@ impl Case {
         if of.is_grace && one.verdict == Verdict::Down {
             (one.verdict, one.since) = (last.verdict, last.since);
         }
-        let Judged { verdict, since, ground, up_share, is_certain, .. } = one;
-        let next = Believed { verdict, since, ground: Some(ground), up_share, is_certain };
+        let Judged { verdict, since, ground, up_share, is_certain, returned, .. } = one;
+        let next =
+            Believed { verdict, since, ground: Some(ground), up_share, is_certain, returned };
         let before = self.believed.insert(target, next);
         self.judged.insert(target, one);
         before.is_none_or(|before| before.kept() != next.kept())

@@ -100,6 +100,8 @@ struct Believed {
     ground: Option<Ground>,
     up_share: f64,
     is_certain: bool,
+    /// Its way back, if it was down before.
+    returned: Option<Return>,
 }
 
 /// When something began, on both clocks.

@@ -79,6 +79,8 @@ pub fn judge_one(
             let flaps = flaps.get(flaps.len() / 2).copied().unwrap_or(0);
             Some(Return { since: since.monotonic, flaps })
         }
+        // Held: what was on its way back still is, though nobody can say so now.
+        (Verdict::Up | Verdict::Slow, _, None) if ground != Ground::Decided => last.returned,
         _ => None,
     };
     let mut counts = Counts::default();

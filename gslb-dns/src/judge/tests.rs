@@ -365,6 +365,9 @@ fn a_return_is_gradual() {
     check_after("abc:fra- 5s abc:fra+ 90s", "fra=up iad=up nrt=up");
     // Two say so already; the third comes later and begins nothing anew.
     check_after("abc:fra- 5s ab:fra+ 30s c:fra+", "fra=up*0.5 iad=up nrt=up");
+    // Nobody can say so for a while: it goes on as time does.
+    check_after("abc:fra- 5s abc:fra+ ab:blind 1s", "fra=up*0.25 iad=up nrt=up");
+    check_after("abc:fra- 5s abc:fra+ 5s ab:blind 25s", "fra=up*0.5 iad=up nrt=up");
     // A name server that starts meanwhile is as far.
     let mut story = Story::new(SITES, Held::default());
     story.run(WELL);
@@ -390,6 +393,7 @@ fn who_flaps_waits_outside() {
     check_after(flapping, "fra=down iad=up nrt=up");
     check_after(&format!("{flapping} 9s"), "fra=down iad=up nrt=up");
     check_after(&format!("{flapping} 10s"), "fra=up*0.25 iad=up nrt=up");
+    check_after(&format!("{flapping} ab:blind 1s"), "fra=down iad=up nrt=up");
     // Nobody else is there.
     check_after(&format!("abc:iad! abc:nrt! {flapping}"), "fra=up iad=down nrt=down");
 }

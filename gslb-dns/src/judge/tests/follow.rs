@@ -94,9 +94,12 @@ impl Whole {
                 }
                 let step = service.ttl.max;
                 changes.extend(one.returned.and_then(|back| back.next_step(now.monotonic, step)));
-                let Judged { verdict, since, ground, up_share, is_certain, .. } = one;
+                let Judged { verdict, since, ground, up_share, is_certain, returned, .. } = one;
                 let ground = Some(ground);
-                believed.insert(key, Believed { verdict, since, ground, up_share, is_certain });
+                believed.insert(
+                    key,
+                    Believed { verdict, since, ground, up_share, is_certain, returned },
+                );
                 judged.insert(*target, one);
             }
             Some(views(now.monotonic, world, service, watch, &judged, is_grace).into())
