@@ -1,37 +1,13 @@
 //! The promise of a pick: it allocates nothing, whatever the algorithm, with limits, keys and servers tried.
 
-// An allocator is an unsafe trait. This one forwards to the system's and counts: what it promises, the
-// system's keeps.
-#![allow(unsafe_code)]
+mod allocations;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use allocations::allocations;
 use site_agent::balance::{Algorithm, Ask, Candidate, Choice, Factor, Key, Picker, Share, Table};
 use site_agent::ids::ServerId;
-
-thread_local! {
-    static ALLOCATED: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call is passed on as it came, and counting touches no memory but the thread's own.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.with(|allocated| allocated.set(allocated.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(block, layout) }
-    }
-}
 
 #[test]
 fn a_pick_allocates_nothing() {
@@ -56,18 +32,19 @@ fn a_pick_allocates_nothing() {
     let tried = [ServerId(3), ServerId(7), ServerId(11)];
     for algorithm in ALGORITHMS.into_iter().chain([bounded]) {
         let mut picker = Picker::new(Arc::new(Table::new(algorithm, &candidates, 100)), 3);
-        let before = ALLOCATED.get();
-        for number in 0..100_000u64 {
-            let octets = number.to_be_bytes();
-            let key = Key::uri(&octets[(number % 9) as usize..]);
-            let tried = &tried[..(number % 4) as usize];
-            let dice = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            match picker.pick(&Ask { key, tried, dice }, |id| loads[id.0]) {
-                Choice::Free(id) | Choice::Bound(id) => loads[id.0] += 1,
-                Choice::Full | Choice::Nobody => loads.fill(0),
+        let asked = allocations(|| {
+            for number in 0..100_000u64 {
+                let octets = number.to_be_bytes();
+                let key = Key::uri(&octets[(number % 9) as usize..]);
+                let tried = &tried[..(number % 4) as usize];
+                let dice = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                match picker.pick(&Ask { key, tried, dice }, |id| loads[id.0]) {
+                    Choice::Free(id) | Choice::Bound(id) => loads[id.0] += 1,
+                    Choice::Full | Choice::Nobody => loads.fill(0),
+                }
             }
-        }
-        assert_eq!(ALLOCATED.get() - before, 0, "{algorithm:?}");
+        });
+        assert_eq!(asked, 0, "{algorithm:?}");
         loads.fill(0);
     }
 }
