@@ -17,14 +17,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::debug;
 
-/// Connections at a time: a few scrapers and people. More wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 64;
+/// Connections at a time to one door: a few scrapers and people. More wait in the kernel's queue.
+pub const MAX_CONNECTIONS: usize = 64;
 /// A client must send its request's head within this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Octets of a request's head: no path here needs a tenth of it.
 const MAX_HEAD: usize = 16 << 10;
 /// Time for an `accept` failure such as lack of descriptors to pass.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -63,16 +63,18 @@ where
                     })
                 }
             });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(MAX_HEAD)
-                .serve_connection(TokioIo::new(stream), answer);
-            if let Err(error) = connection.await {
+            if let Err(error) = carrier().serve_connection(TokioIo::new(stream), answer).await {
                 debug!(%error, "admin connection ended");
             }
         });
     }
+}
+
+/// What carries a door's connections, within its bounds.
+pub fn carrier() -> http1::Builder {
+    let mut carrier = http1::Builder::new();
+    carrier.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
+    carrier
 }
 
 fn read_only() -> Page {

@@ -16,12 +16,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use common::door::{ACCEPT_PAUSE, MAX_CONNECTIONS, carrier};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -36,14 +36,6 @@ use crate::metrics::Metrics;
 use crate::publish::Published;
 use crate::world::Operator;
 
-/// Connections at a time to one door: a few scrapers and people. More wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 64;
-/// A client must send its request's head within this time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Octets of a request's head: no path here needs a tenth of it.
-const MAX_HEAD: usize = 16 << 10;
-/// Time for an `accept` failure such as lack of descriptors to pass.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for answers under way when the server stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -146,12 +138,7 @@ impl Room {
         self.connections.spawn(async move {
             let _seat = seat;
             let answer = service_fn(move |request| reply(door.clone(), peer, request));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(MAX_HEAD)
-                .serve_connection(TokioIo::new(stream), answer);
-            if let Err(error) = connection.await {
+            if let Err(error) = carrier().serve_connection(TokioIo::new(stream), answer).await {
                 debug!(%error, "admin connection ended");
             }
         });

@@ -14,6 +14,16 @@ pub struct Lines {
     searched: usize,
 }
 
+/// How far the reading of a head has come.
+#[derive(Clone, Debug, Default)]
+pub enum Reading {
+    #[default]
+    Start,
+    Line(Lines),
+    Fields(Lines),
+    Whole,
+}
+
 /// Octets from one to another; those of a head are fewer than 2^32.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Span {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::fields::{Fields, Unwritable};
 use super::framing::{Body, Framing, Persistence, values_of};
-use super::lines::{Lines, Span, window};
+use super::lines::{Lines, Reading, Span, window};
 use super::name::Known;
 use super::octets::{fault, is_tchar, is_text, is_token};
 use super::refusal::Refusal;
@@ -45,15 +45,6 @@ pub struct RequestHead {
     pub(super) persistence: Persistence,
     pub(super) is_upgrade: bool,
     pub(super) expects_continue: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-enum Reading {
-    #[default]
-    Start,
-    Line(Lines),
-    Fields(Lines),
-    Whole,
 }
 
 impl RequestHead {

@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::framing::{Body, Framing, Persistence};
-use super::lines::{Lines, Span, window};
+use super::lines::{Lines, Reading, Span, window};
 use super::name::Known;
 use super::octets::{fault, is_text};
 use super::refusal::Refusal;
@@ -32,15 +32,6 @@ pub struct ResponseHead {
     pub(super) is_upgrade: bool,
     /// It came from HTTP/2, on a stream that had no more.
     pub(super) ends_here: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-enum Reading {
-    #[default]
-    Start,
-    Line(Lines),
-    Fields(Lines),
-    Whole,
 }
 
 impl ResponseHead {
