@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use gslb_dns::answer::{
-    Answer, Asker, Guard, Limited, MAX_STREAM, MAX_UDP, Transport, answer_guarded,
+    Answer, Asker, Guard, Limit, Limited, MAX_STREAM, MAX_UDP, Transport, answer_guarded,
 };
 use gslb_dns::cookie::{Secret, Secrets, State};
 use gslb_dns::name::NameKey;
@@ -61,7 +61,9 @@ impl Scene {
     }
 
     fn ask(&self, packet: &[u8], address: IpAddr, transport: Transport) -> (Answer, Vec<u8>) {
-        let limit = self.limiter.as_ref().map(|limiter| (limiter, self.at));
+        let limit = self.limiter.as_ref().and_then(|limiter| {
+            Some(Limit { limiter, place: limiter.place(address)?, now: self.at })
+        });
         let guard = Guard { secrets: &self.secrets, limit, page: None, note: None };
         let asker = Asker { address, transport, now: NOW };
         let mut out = vec![0; if transport == Transport::Udp { MAX_UDP } else { MAX_STREAM }];

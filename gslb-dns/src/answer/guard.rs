@@ -10,19 +10,28 @@ use super::{Asker, Transport};
 use crate::cookie::{self, Judged, Secrets};
 use crate::ledger::Page;
 use crate::query::{Cookie, Rcode};
-use crate::rate_limit::{Class, RateLimiter, Verdict};
+use crate::rate_limit::{Class, Place, RateLimiter, Verdict};
 
 /// What guards the answers to a batch of queries.
 #[derive(Clone, Copy)]
 pub struct Guard<'g> {
     /// Those of cookies.
     pub secrets: &'g Secrets,
-    /// The limiter, and what time it is by its clock; nobody is limited without one.
-    pub limit: Option<(&'g RateLimiter, Duration)>,
+    /// Who does not show that they are where they say is limited by this; nobody without it.
+    pub limit: Option<Limit<'g>>,
     /// Where answers of services are counted that are sent whole; nowhere without one.
     pub page: Option<Page<'g>>,
     /// Where it is told what a query came to, whatever is sent of it.
     pub note: Option<&'g RefCell<Resolved>>,
+}
+
+/// The limit of answers, for whoever asks.
+#[derive(Clone, Copy)]
+pub struct Limit<'g> {
+    pub limiter: &'g RateLimiter,
+    pub place: Place,
+    /// By the limiter's clock.
+    pub now: Duration,
 }
 
 /// What a query came to, before anything was sent.
@@ -69,11 +78,11 @@ impl Guard<'_> {
         class: Class,
         cookie: Option<cookie::State>,
     ) -> Option<Over> {
-        let (limiter, now) = self.limit?;
+        let Limit { limiter, place, now } = self.limit?;
         if asker.transport != Transport::Udp || cookie == Some(cookie::State::Valid) {
             return None;
         }
-        match limiter.judge(asker.address, class, now) {
+        match limiter.judge(place, class, now) {
             Verdict::Within => None,
             Verdict::Drop => Some(Over::Drop),
             Verdict::Slip => Some(Over::Slip),

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-pub use self::guard::{Guard, Limited, Resolved};
+pub use self::guard::{Guard, Limit, Limited, Resolved};
 pub use self::resolve::MAX_CHAIN;
 
 use self::ede::Ede;

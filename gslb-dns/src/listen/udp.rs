@@ -22,14 +22,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::batch::{self, Datagram, Exchange, IpVersion, ReplyFrom};
 use super::proxy::{self, Origin};
-use crate::answer::{Asker, Guard, MAX_UDP, Resolved, Transport, answer_guarded};
+use crate::answer::{Asker, Guard, Limit, MAX_UDP, Resolved, Transport, answer_guarded};
 use crate::ids::ServiceId;
 use crate::metrics::{Counts, Tally};
 use crate::name::NameKey;
 use crate::publish::Published;
 use crate::query::{peek_client, peek_name};
 use crate::query_log::{Heard, Tap};
-use crate::rate_limit::{Class, RateLimiter};
+use crate::rate_limit::{Class, Place, RateLimiter};
 use crate::snapshot::Groundwork;
 use crate::talkers::{Counter, Outcome};
 
@@ -147,6 +147,8 @@ pub struct Worker<'w> {
     likely: Option<ServiceId>,
     /// Room for the names of a batch.
     names: Box<[NameKey]>,
+    /// Where answers to each of a batch are counted, if they are limited.
+    places: ArrayVec<Option<Place>, WIDTH>,
     /// Empty unless there are such.
     proxies: &'w [IpNet],
     tap: Option<Tap>,
@@ -177,6 +179,7 @@ impl<'w> Worker<'w> {
             counts: Counts::default(),
             likely: None,
             names: vec![NameKey::ROOT; WIDTH].into(),
+            places: ArrayVec::new(),
             proxies: &[],
             tap: None,
             note: RefCell::default(),
@@ -244,10 +247,14 @@ impl<'w> Worker<'w> {
     }
 
     fn look_ahead(&mut self, count: usize, sight: impl Sight) {
+        self.places.clear();
         let (snapshot, _) = self.reader.load();
         let likely = self.likely.take();
         if let Some(limiter) = self.limiter {
-            hint::black_box(fetch_limits(limiter, &self.exchange, count, sight));
+            let datagrams = (0..count).map(|index| sight.of(self.exchange.datagram(index)));
+            let place = |datagram: Datagram<'_>| limiter.place(datagram.peer.ip());
+            self.places.extend(datagrams.map(|datagram| datagram.and_then(place)));
+            hint::black_box(fetch_limits(limiter, &self.places));
         }
         fetch_ahead(&snapshot.ground, &self.exchange, count, likely, &mut self.names, sight);
     }
@@ -261,10 +268,9 @@ impl<'w> Worker<'w> {
         if let Some(talkers) = &mut self.talkers {
             talkers.hand_over(now);
         }
-        let limit = self.limiter.map(|limiter| (limiter, monotonic()));
+        let limiter = self.limiter.map(|limiter| (limiter, monotonic()));
         let page = snapshot.ground.page(self.tally.page());
         let note = self.tap.as_ref().is_some_and(Tap::wants_resolved).then_some(&self.note);
-        let guard = Guard { secrets, limit, page, note };
         while self.next < count {
             let index = self.next;
             self.next += 1;
@@ -274,6 +280,15 @@ impl<'w> Worker<'w> {
                     return 0;
                 };
                 let address = datagram.peer.ip();
+                let limit = limiter.and_then(|(limiter, now)| {
+                    let place = match self.places.get(index) {
+                        Some(place) => *place,
+                        // Looking ahead did not get so far.
+                        None => limiter.place(address),
+                    };
+                    Some(Limit { limiter, place: place?, now })
+                });
+                let guard = Guard { secrets, limit, page, note };
                 let asker = Asker { address, transport: Transport::Udp, now };
                 let name = &mut self.names[0];
                 let node_name = self.node_name;
@@ -345,14 +360,8 @@ impl Sight for Proxied<'_> {
 
 /// Fetches from memory what was answered to these clients: nearly all that the limit costs is waiting for that, and
 /// processors wait for all of a batch at once.
-fn fetch_limits(
-    limiter: &RateLimiter,
-    exchange: &Exchange,
-    count: usize,
-    sight: impl Sight,
-) -> u64 {
-    let clients = (0..count).filter_map(|index| sight.of(exchange.datagram(index)));
-    clients.fold(0, |read, datagram| read ^ limiter.warm(datagram.peer.ip(), Class::Answer))
+fn fetch_limits(limiter: &RateLimiter, places: &[Option<Place>]) -> u64 {
+    places.iter().flatten().fold(0, |read, place| read ^ limiter.warm(*place, Class::Answer))
 }
 
 /// Fetches from memory what the answers to a batch will read, if there is so much of it that they would wait.

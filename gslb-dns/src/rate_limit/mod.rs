@@ -4,7 +4,7 @@
 //! prefix that they go to, over all threads, in one table of fixed size: no lock, no allocation, no name
 //! and no address is kept. The time comes in. `answer` asks, and does what the verdict says.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -32,6 +32,10 @@ pub enum Verdict {
     /// Over the limit, but its turn to be told how to be heard all the same.
     Slip,
 }
+
+/// Where answers to one prefix are counted, found once for all that is asked about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place(u64);
 
 /// The table. A prefix has one slot for each class that it is sent, in the set that a hash leads to.
 ///
@@ -86,12 +90,15 @@ impl RateLimiter {
         size_of_val(&*self.sets)
     }
 
-    /// Counts one answer to `client` at `now`, by a clock that is the same for all threads.
-    pub fn judge(&self, client: IpAddr, class: Class, now: Duration) -> Verdict {
-        if self.limits.exempt.iter().any(|net| net.contains(&client)) {
-            return Verdict::Within;
-        }
-        let hash = self.hash(client, class);
+    /// Where answers to `client` are counted; `None` where they are not, for it is exempt.
+    pub fn place(&self, client: IpAddr) -> Option<Place> {
+        let is_exempt = self.limits.exempt.iter().any(|net| net.contains(&client));
+        (!is_exempt).then(|| Place(self.hash(client)))
+    }
+
+    /// Counts one answer to whoever is counted there at `now`, by a clock that is the same for all threads.
+    pub fn judge(&self, place: Place, class: Class, now: Duration) -> Verdict {
+        let hash = place.of(class);
         let tag = hash & ((1 << TAG_BITS) - 1);
         let slots = self.set(hash);
         let now = now.as_micros() as u64 & TIME;
@@ -108,8 +115,8 @@ impl RateLimiter {
     }
 
     /// Reads what `judge` will read, so that it is near by then. What comes back means nothing.
-    pub fn warm(&self, client: IpAddr, class: Class) -> u64 {
-        self.set(self.hash(client, class))[0].load(Relaxed)
+    pub fn warm(&self, place: Place, class: Class) -> u64 {
+        self.set(place.of(class))[0].load(Relaxed)
     }
 
     /// The upper bits choose it, whatever the number of sets is.
@@ -125,22 +132,29 @@ impl RateLimiter {
         }
     }
 
-    fn hash(&self, client: IpAddr, class: Class) -> u64 {
-        let mut octets = [0; 18];
-        octets[0] = class as u8;
+    /// Of the client's prefix. Those of the two families differ in length, so they are not taken for each other.
+    fn hash(&self, client: IpAddr) -> u64 {
+        let hasher = SipHasher13::new_with_key(&self.key);
         match client {
             IpAddr::V4(v4) => {
                 let mask = !u32::MAX.checked_shr(self.limits.ipv4_prefix.into()).unwrap_or(0);
-                octets[1] = 4;
-                octets[2..6].copy_from_slice(&Ipv4Addr::from_bits(v4.to_bits() & mask).octets());
+                hasher.hash(&(v4.to_bits() & mask).to_be_bytes())
             }
             IpAddr::V6(v6) => {
                 let mask = !u128::MAX.checked_shr(self.limits.ipv6_prefix.into()).unwrap_or(0);
-                octets[1] = 6;
-                octets[2..].copy_from_slice(&Ipv6Addr::from_bits(v6.to_bits() & mask).octets());
+                hasher.hash(&(v6.to_bits() & mask).to_be_bytes())
             }
         }
-        SipHasher13::new_with_key(&self.key).hash(&octets)
+    }
+}
+
+impl Place {
+    /// The hash is made once, and serves both: each bit of one differs from that of the other.
+    fn of(self, class: Class) -> u64 {
+        match class {
+            Class::Answer => self.0,
+            Class::Error => !self.0,
+        }
     }
 }
 

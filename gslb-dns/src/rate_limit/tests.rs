@@ -1,6 +1,7 @@
 //! Who is answered when, over prefixes, threads and full sets. The clock is an argument.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::thread;
 
 use proptest::prelude::*;
@@ -22,12 +23,16 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
+fn judged(limiter: &RateLimiter, client: IpAddr, class: Class, now: Duration) -> Verdict {
+    limiter.place(client).map_or(Verdict::Within, |place| limiter.judge(place, class, now))
+}
+
 /// What comes of `count` answers to each of these clients in turn, as letters: `.` within, `s`lipped,
 /// `d`ropped.
 fn told(limiter: &RateLimiter, clients: &str, class: Class, count: usize, now: Duration) -> String {
     let clients: Vec<IpAddr> = clients.split(' ').map(|text| text.parse().unwrap()).collect();
     let turns = clients.iter().cycle().take(count * clients.len());
-    let letter = |client: &IpAddr| match limiter.judge(*client, class, now) {
+    let letter = |client: &IpAddr| match judged(limiter, *client, class, now) {
         Verdict::Within => '.',
         Verdict::Slip => 's',
         Verdict::Drop => 'd',
@@ -144,7 +149,7 @@ fn a_full_set_keeps_every_limit_and_shares_its_loss() {
 #[test]
 fn nobody_can_tell_who_shares_a_set_without_the_key() {
     let client: IpAddr = [192, 0, 2, 1].into();
-    let hash = |key: [u8; super::KEY]| RateLimiter::new(LIMITS, key).hash(client, Class::Answer);
+    let hash = |key: [u8; super::KEY]| RateLimiter::new(LIMITS, key).place(client);
     let hashes = [0, 1, 2, 3].map(|first| hash([first; super::KEY]));
     for (index, one) in hashes.iter().enumerate() {
         assert!(!hashes[index + 1..].contains(one));
@@ -156,7 +161,8 @@ fn prefixes_spread_over_the_whole_table() {
     let limits = RateLimits { answers_per_second: 1, slots: 4096, ..LIMITS };
     let limiter = RateLimiter::new(limits, KEY);
     for prefix in 0..2048_u32 {
-        limiter.judge(Ipv4Addr::from_bits(0x0a00_0000 | prefix << 8).into(), Class::Answer, ms(1));
+        let client = Ipv4Addr::from_bits(0x0a00_0000 | prefix << 8).into();
+        judged(&limiter, client, Class::Answer, ms(1));
     }
     let used = limiter.sets.iter().flat_map(|set| &set.0).filter(|slot| slot.load(Relaxed) != 0);
     // Sets of 8 at half their load: less than one prefix in twenty finds its own full.
@@ -170,7 +176,7 @@ fn a_limit_is_one_for_all_threads() {
     let client = [192, 0, 2, 1].into();
     let within = |_: usize| {
         (0..20_000)
-            .filter(|_| limiter.judge(client, Class::Answer, ms(7)) == Verdict::Within)
+            .filter(|_| judged(&limiter, client, Class::Answer, ms(7)) == Verdict::Within)
             .count()
     };
     let total: usize = thread::scope(|scope| {
@@ -194,7 +200,7 @@ fn time_goes_round_its_ring_and_old_slots_are_idle() {
     let ring = 1 << TIME_BITS;
     let limiter = RateLimiter::new(LIMITS, KEY);
     let judge = |micros: u64| {
-        limiter.judge([192, 0, 2, 1].into(), Class::Answer, Duration::from_micros(micros))
+        judged(&limiter, [192, 0, 2, 1].into(), Class::Answer, Duration::from_micros(micros))
     };
     // Across the end of the ring.
     let told = (0..12).map(|_| judge(ring - 100)).filter(|told| *told == Verdict::Within).count();
@@ -204,7 +210,7 @@ fn time_goes_round_its_ring_and_old_slots_are_idle() {
     for later in [CEILING + 1, ring / 4, ring / 2, ring / 2 + 1, ring - LAG - 2 * CEILING] {
         let limiter = RateLimiter::new(LIMITS, KEY);
         let at = |micros| {
-            limiter.judge([192, 0, 2, 1].into(), Class::Answer, Duration::from_micros(micros))
+            judged(&limiter, [192, 0, 2, 1].into(), Class::Answer, Duration::from_micros(micros))
         };
         assert!((0..40).any(|_| at(5) == Verdict::Drop));
         assert_ne!(at(5), Verdict::Within);
@@ -237,7 +243,7 @@ proptest! {
         for (later, prefix) in events {
             now += later;
             let client = Ipv4Addr::new(10, 0, prefix, 1).into();
-            let verdict = limiter.judge(client, Class::Answer, Duration::from_micros(now));
+            let verdict = judged(&limiter, client, Class::Answer, Duration::from_micros(now));
             let model = models.entry(prefix).or_default();
             let before = model.paid_at.saturating_sub(now);
             let is_within = before + cost <= CREDIT;

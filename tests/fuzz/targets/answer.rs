@@ -13,7 +13,7 @@ use fuzz::compose;
 use fuzz::wire::Decoded;
 use fuzz::world::{NODE_NAME, SECRETS, SNAPSHOTS};
 use gslb_dns::answer::{
-    Answer, Asker, Guard, Limited, MAX_STREAM, MAX_UDP, Transport, answer_guarded,
+    Answer, Asker, Guard, Limit, Limited, MAX_STREAM, MAX_UDP, Transport, answer_guarded,
 };
 use gslb_dns::cookie::State;
 use gslb_dns::name::NameKey;
@@ -100,7 +100,11 @@ fn limited(snapshot: &Snapshot, packet: &[u8], asker: &Asker, room: &mut [u8]) {
     let limiter = RateLimiter::new(limits, [0; 16]);
     let guard = Guard {
         secrets: &SECRETS,
-        limit: Some((&limiter, Duration::ZERO)),
+        limit: limiter.place(asker.address).map(|place| Limit {
+            limiter: &limiter,
+            place,
+            now: Duration::ZERO,
+        }),
         page: None,
         note: None,
     };
