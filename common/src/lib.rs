@@ -5,11 +5,12 @@
 //!
 //! identity, authority, principal ─▶ mtls (what a daemon shows, and whom it believes) ─▶ every connection between daemons ─▶ renewal
 //!
-//! `check`, `target`, `assignment`, `streak`, `report`, `seen`, `principal`, `der`, `hex` and `validity` are pure: no
+//! `check`, `target`, `assignment`, `site_assignment`, `streak`, `report`, `seen`, `principal`, `der`, `hex` and `validity` are pure: no
 //! socket, no clock, no lock, no global. `look` is there for those who ask for the feature of that name: it needs
 //! libraries that others need not. `config` reads what operators write and tells what is wrong with it. `clock`, `entropy`,
 //! `bounded` and `durable` are the shells' doors to time, chance and files, `telemetry` and `notify` to the log and
-//! the service manager, `lock` is the one mutex, `door` shows pages to people and scrapers; `wire` is a connection to a name server, `backoff` when to dial it again; `duration` is how
+//! the service manager, `lock` is the one mutex, `door` shows pages to people and scrapers; `wire` is a connection to a name server, `backoff` when to dial it
+//! again, `telling` what a producer's streams of reports have alike; `duration` is how
 //! people write one.
 
 pub mod assignment;
@@ -35,8 +36,10 @@ pub mod principal;
 pub mod renewal;
 pub mod report;
 pub mod seen;
+pub mod site_assignment;
 pub mod streak;
 pub mod target;
 pub mod telemetry;
+pub mod telling;
 pub mod validity;
 pub mod wire;

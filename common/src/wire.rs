@@ -1,6 +1,6 @@
 //! A connection to one name server: TCP, mutual TLS 1.3, HTTP/2.
 //!
-//! Probes tell over it what they saw, and name servers ask each other. Reads the clock for its time limits, and for the end of
+//! Probes and agents tell over it what they saw, and name servers ask each other. Reads the clock for its time limits, and for the end of
 //! the name server's certificate.
 
 use std::convert::Infallible;
@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::assignment;
 use crate::clock::now;
 use crate::mtls::{Credentials, HolderError, principal_of};
 use crate::principal::{Kind, Principal};
@@ -46,6 +47,9 @@ const WINDOW: u32 = 2 << 20;
 /// Octets of a request that are handed on at a time, and that may wait to be sent: what was sent is known to within this.
 const CHUNK: usize = 16 << 10;
 const SEND_BUFFER: usize = 64 << 10;
+
+/// Octets of an answer to a report, or to a signing request.
+const LARGEST_ANSWER: usize = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
@@ -151,6 +155,28 @@ impl Wire {
         self.requests.is_closed() || self.not_after < now().as_second()
     }
 
+    /// Tells what was seen.
+    pub async fn report(&mut self, octets: Vec<u8>) -> Result<(StatusCode, Bytes), WireError> {
+        self.exchange(Method::POST, "/v1/report", octets.into(), LARGEST_ANSWER).await
+    }
+
+    /// Asks what we are to do; `known` is the epoch of the assignment that we have.
+    pub async fn assignment(
+        &mut self,
+        known: Option<&str>,
+    ) -> Result<(StatusCode, Bytes), WireError> {
+        let path = match known {
+            Some(epoch) => format!("/v1/assignment?epoch={}", encoded(epoch)),
+            None => "/v1/assignment".to_owned(),
+        };
+        self.exchange(Method::GET, &path, Bytes::new(), assignment::LARGEST).await
+    }
+
+    /// Asks for our next certificate.
+    pub async fn renew(&mut self, request: Vec<u8>) -> Result<(StatusCode, Bytes), WireError> {
+        self.exchange(Method::POST, "/v1/renew", request.into(), LARGEST_ANSWER).await
+    }
+
     /// Asks, and hears the whole answer.
     ///
     /// # Errors
@@ -199,6 +225,17 @@ impl Wire {
         };
         timeout(EXCHANGE, moving).await.unwrap_or(Err(WireError::TooLong(EXCHANGE)))
     }
+}
+
+/// For a query (RFC 3986 §3.4); an epoch is hexadecimal, and whoever sends another one gets it back.
+fn encoded(text: &str) -> String {
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+    text.bytes()
+        .map(|octet| match is_plain(octet) {
+            true => char::from(octet).to_string(),
+            false => format!("%{octet:02X}"),
+        })
+        .collect()
 }
 
 impl Body for Outgoing {

@@ -1,14 +1,12 @@
 //! Looks at every VIP as a client would, from one place of the world, and reports what it saw.
 //!
 //! look:    asked ─▶ due ─▶ (`common::look`) ─▶ judge, blind ─▶ report     (`rounds` joins them)
-//! report:  mailbox ─▶ stream ─▶ wire ─▶ (a name server) ─▶ answer, assignment ─▶ asked
+//! report:  mailbox ─▶ tale ─▶ (`common::telling`, a name server) ─▶ assignment ─▶ asked
 //! once:    (`common::look`) ─▶ tell                                      (`probe look`)
-//! trust:   renewal ─▶ trust ─▶ (a name server, the CA)         (our own certificate)
 //!
-//! `asked`, `due`, `judge`, `blind`, `rounds`, `answer` and `renewal` are pure: no socket, no clock, no lock, no dice.
+//! `asked`, `due`, `judge`, `blind` and `rounds` are pure: no socket, no clock, no lock, no dice.
 
 pub mod admin;
-pub mod answer;
 pub mod asked;
 pub mod blind;
 pub mod config;
@@ -16,11 +14,9 @@ pub mod dice;
 pub mod due;
 pub mod judge;
 pub mod metrics;
-pub mod renewal;
 pub mod report;
 pub mod rounds;
 pub mod run;
 pub mod state_dir;
 pub mod status;
 pub mod tell;
-pub mod trust;

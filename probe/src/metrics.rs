@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::check::Kind;
+use common::renewal::State;
 use common::report::{Own, Reason};
 use common::seen::Seen;
+use common::telling::{Meters, Word};
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
-
-use crate::answer::Word;
-use crate::renewal::State;
 
 /// In seconds: from a neighbour's answer to the longest timeout.
 const BUCKETS: [f64; 14] =
@@ -33,8 +32,8 @@ pub struct Metrics {
     reports: IntCounterVec,
     blind: IntGauge,
     renewal: IntGaugeVec,
-    pub certificate_expiry: IntGauge,
-    pub certificate_ok: IntGauge,
+    certificate_expiry: IntGauge,
+    certificate_ok: IntGauge,
     pub config_ok: IntGauge,
     started: Gauge,
 }
@@ -91,7 +90,7 @@ impl Metrics {
         };
         metrics.config_ok.set(1);
         metrics.certificate_ok.set(1);
-        metrics.renewal(State::Early);
+        metrics.renewal_is(State::Early);
         metrics.started.set(common::clock::unix_time().as_secs_f64());
         metrics
     }
@@ -124,16 +123,6 @@ impl Metrics {
         self.missed.inc_by(missed as u64);
     }
 
-    pub fn reported(&self, server: &str, word: Word) {
-        self.reports.with_label_values(&[server, word.as_str()]).inc();
-    }
-
-    pub fn renewal(&self, now: State) {
-        for state in State::ALL {
-            self.renewal.with_label_values(&[state.as_str()]).set((state == now).into());
-        }
-    }
-
     pub fn show(&self, states: &BTreeMap<&'static str, usize>, own: &Own) {
         for (state, number) in states {
             self.targets.with_label_values(&[*state]).set(count(*number));
@@ -155,6 +144,26 @@ impl Metrics {
         for word in Word::ALL {
             // What is not there need not be taken away.
             let _ = self.reports.remove_label_values(&[server, word.as_str()]);
+        }
+    }
+}
+
+impl Meters for Metrics {
+    fn reported(&self, server: &str, word: Word) {
+        self.reports.with_label_values(&[server, word.as_str()]).inc();
+    }
+
+    fn credentials_are(&self, good: bool) {
+        self.certificate_ok.set(good.into());
+    }
+
+    fn certificate_ends(&self, not_after: i64) {
+        self.certificate_expiry.set(not_after);
+    }
+
+    fn renewal_is(&self, now: State) {
+        for state in State::ALL {
+            self.renewal.with_label_values(&[state.as_str()]).set((state == now).into());
         }
     }
 }

@@ -17,6 +17,7 @@ use common::mtls::{CredentialsError, Kept};
 use common::report::{Boot, Own};
 use common::seen::Seen;
 use common::target::{Target, TargetId};
+use common::telling::{self, Lock, NameServer, Renewer, Runs, RunsError, Stream};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -25,14 +26,13 @@ use tracing::{error, info, warn};
 
 use crate::admin;
 use crate::asked::Server;
-use crate::config::{self, Config, NameServer};
+use crate::config::{self, Config};
 use crate::dice;
 use crate::metrics::Metrics;
-use crate::report::{Mailbox, Producer, Stream};
+use crate::report::{Mailbox, Producer, Tale};
 use crate::rounds::{Begun, Ended, Post, Rounds};
-use crate::state_dir::{Lock, StateDir, StateDirError};
+use crate::state_dir::StateDir;
 use crate::status::{self, Order, Status};
-use crate::trust::{self, Renewer};
 
 /// The rounds turn at least so often.
 const BEAT: Duration = Duration::from_millis(500);
@@ -55,7 +55,7 @@ pub struct Probe {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
-    StateDir(#[from] StateDirError),
+    StateDir(#[from] RunsError),
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error("cannot listen on {address} for the admin door")]
@@ -77,6 +77,7 @@ struct Shell<L, W> {
     own: Own,
     producer: Producer,
     credentials: Arc<Kept>,
+    runs: Arc<Runs>,
     state_dir: Arc<StateDir>,
     assigned: mpsc::Sender<(Server, Assignment)>,
     /// Whom to ask for our next certificate.
@@ -105,8 +106,8 @@ impl Probe {
         L: Look,
         W: Fn(Looker) -> L + Send + 'static,
     {
-        let (state_dir, inc, lock) = StateDir::open(&config.state_dir)?;
-        let state_dir = Arc::new(state_dir);
+        let (runs, inc, lock) = Runs::open(&config.state_dir)?;
+        let state_dir = Arc::new(StateDir::new(&config.state_dir));
         let credentials = Arc::new(Kept::read(config.files.clone())?);
         let metrics = Metrics::new();
         let door = match config.admin {
@@ -142,6 +143,7 @@ impl Probe {
             own: Own::default(),
             producer,
             credentials: Arc::clone(&credentials),
+            runs: Arc::new(runs),
             state_dir,
             assigned,
             renewers,
@@ -158,7 +160,7 @@ impl Probe {
         let mut tasks = JoinSet::new();
         shell.begin();
         tasks.spawn(Renewer::new(Arc::clone(&credentials), to_ask, metrics.clone()).run());
-        tasks.spawn(trust::follow(credentials, metrics.clone()));
+        tasks.spawn(telling::follow(credentials, metrics.clone()));
         if let Some(door) = door {
             tasks.spawn(admin::serve(door, orders.clone(), metrics));
         }
@@ -338,20 +340,25 @@ impl<L: Look, W: Fn(Looker) -> L + Send + 'static> Shell<L, W> {
             let posts = self.rounds.assign(monotonic(), server, assignment);
             self.deliver(posts);
         }
-        for NameServer { address, name } in new {
+        for server in new {
+            let NameServer { address, name } = server.clone();
             self.metrics.tell(&name);
             let mailbox = Arc::new(Mailbox::new(self.own.clone()));
             let assignment = self.rounds.assignment(&name);
+            let tale = Tale::new(
+                Arc::clone(&name),
+                self.producer.clone(),
+                Arc::clone(&mailbox),
+                Arc::clone(&self.state_dir),
+                self.assigned.clone(),
+            );
             let stream = Stream {
-                server: Arc::clone(&name),
-                address,
-                producer: self.producer.clone(),
+                server,
                 credentials: Arc::clone(&self.credentials),
-                mailbox: Arc::clone(&mailbox),
-                state_dir: Arc::clone(&self.state_dir),
-                assigned: self.assigned.clone(),
+                runs: Arc::clone(&self.runs),
+                tale,
                 epoch: assignment.map(|assignment| assignment.epoch.clone()),
-                metrics: self.metrics.clone(),
+                meters: self.metrics.clone(),
             };
             let stream = tokio::spawn(stream.tell()).abort_handle();
             self.servers.insert(Arc::clone(&name), Told { address, mailbox, stream });

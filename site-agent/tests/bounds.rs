@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::config::Colour;
+use common::config::report_to::MOST_NAME_SERVERS;
 use proptest::prelude::*;
 use site_agent::config::{self, Config};
 use tempfile::TempDir;
@@ -95,8 +96,8 @@ fn limits_of_lists_are_stated() {
         );
         read(&dir, &text).unwrap_err().contains("name servers, expected 1 to 32")
     };
-    assert!(!name_servers(config::MOST_NAME_SERVERS));
-    assert!(name_servers(config::MOST_NAME_SERVERS + 1) && name_servers(0));
+    assert!(!name_servers(MOST_NAME_SERVERS));
+    assert!(name_servers(MOST_NAME_SERVERS + 1) && name_servers(0));
     let page = |octets: u64| {
         fs::write(dir.path().join("503.html"), vec![b'a'; octets as usize]).unwrap();
         format!(

@@ -94,7 +94,6 @@ const ARROWS: &[(&str, &str)] = &[
 /// The same for `probe/src`.
 const PROBE_ARROWS: &[(&str, &str)] = &[
     ("dice", ""),
-    ("answer", ""),
     ("asked", ""),
     ("due", ""),
     ("judge", ""),
@@ -103,13 +102,11 @@ const PROBE_ARROWS: &[(&str, &str)] = &[
     ("rounds", "asked blind due judge"),
     ("config", ""),
     ("state_dir", "asked"),
-    ("renewal", "asked"),
-    ("metrics", "answer renewal"),
-    ("report", "answer asked dice metrics state_dir"),
+    ("metrics", ""),
+    ("report", "asked state_dir"),
     ("status", "rounds"),
     ("admin", "metrics status"),
-    ("trust", "asked config metrics renewal report"),
-    ("run", "admin asked config dice metrics report rounds state_dir status trust"),
+    ("run", "admin asked config dice metrics report rounds state_dir status"),
 ];
 /// The same for `site-agent/src`.
 const AGENT_ARROWS: &[(&str, &str)] = &[
@@ -172,7 +169,7 @@ const AGENT_PURE: &[&str] = &[
     "client",
 ];
 /// The same of `probe/src`.
-const PROBE_PURE: &[&str] = &["answer", "asked", "due", "judge", "blind", "rounds", "renewal"];
+const PROBE_PURE: &[&str] = &["asked", "due", "judge", "blind", "rounds"];
 /// Rooms that decide, and so neither ask the time nor act.
 const PURE: &[&str] = &[
     "name",

@@ -9,6 +9,7 @@ pub mod closest;
 pub mod problems;
 mod quoted;
 pub mod read;
+pub mod report_to;
 pub mod settle;
 
 pub use self::problems::{Colour, Problem, Problems, Severity, Source, Spot};

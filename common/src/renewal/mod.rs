@@ -2,15 +2,17 @@
 //!
 //! stage (is it time?) ─▶ Renewing::request ─▶ POST /v1/renew ─▶ (parked, signed by the CA) ─▶ Renewing::take ─▶ files
 //!
-//! `request` and `stage` are pure; `renewing` is the shell around a daemon's own files.
+//! `request`, `round` and `stage` are pure; `renewing` is the shell around a daemon's own files.
 
 mod renewing;
 mod request;
+mod round;
 #[cfg(test)]
 mod tests;
 
 pub use self::renewing::{RenewalError, Renewing};
 pub use self::request::{Asked, LONGEST_ANSWER, LONGEST_REQUEST, PublicKey, RequestError, write};
+pub use self::round::{Outcome, Round, Said, State};
 
 use crate::validity::Validity;
 

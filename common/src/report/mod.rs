@@ -4,6 +4,7 @@
 //! it says, so one that is lost costs an interval and one that is repeated costs nothing.
 
 pub mod agent;
+mod beat;
 mod bounds;
 mod digest;
 mod entry;
@@ -18,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use self::agent::{MOST_DEMANDS, MOST_VIPS, SiteSaid};
+pub use self::beat::{Beat, Heard, LONGEST_PAUSE, Reply, SHORTEST_PAUSE};
 pub use self::digest::{Digest, EntryHash};
 pub use self::entry::{Entry, LONGEST_DETAIL, Phases, Reason, State};
-pub use self::teller::{LONGEST_PAUSE, Outgoing, Reply, SHORTEST_PAUSE, Teller, Told};
+pub use self::teller::{Outgoing, Teller, Told};
 
 use crate::hex;
 use crate::principal::Kind;

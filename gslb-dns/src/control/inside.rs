@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use common::site_assignment::{SiteAssignment, Vip};
 use common::target::{Address, Target};
-use serde::Serialize;
 
 use crate::world::{Destination, World};
 
@@ -17,21 +17,6 @@ pub struct Insider {
     pub octets: Bytes,
 }
 
-/// What an agent is told.
-#[derive(Serialize)]
-struct Assignment<'w> {
-    epoch: &'w str,
-    site: &'w str,
-    vips: Vec<Vip>,
-}
-
-#[derive(Serialize)]
-struct Vip {
-    addr: IpAddr,
-    /// That services check there.
-    ports: BTreeSet<u16>,
-}
-
 /// By name, with the VIPs of its site.
 pub fn insiders(world: &World) -> BTreeMap<Box<str>, Insider> {
     let epoch = world.epoch.to_string();
@@ -39,9 +24,9 @@ pub fn insiders(world: &World) -> BTreeMap<Box<str>, Insider> {
     for (index, site) in world.sites.iter().enumerate().filter(|(_, site)| !site.agents.is_empty())
     {
         let vips = vips(world, index).into_iter().map(|(addr, ports)| Vip { addr, ports });
-        let told = Assignment { epoch: &epoch, site: &site.name, vips: vips.collect() };
-        let octets = serde_json::to_vec(&told).expect("numbers, strings and lists are JSON");
-        let insider = Insider { site: site.name.clone(), octets: octets.into() };
+        let (epoch, vips) = (epoch.clone(), vips.collect());
+        let told = SiteAssignment { epoch, site: site.name.to_string(), vips };
+        let insider = Insider { site: site.name.clone(), octets: told.write().into() };
         insiders.extend(site.agents.iter().map(|agent| (agent.clone(), insider.clone())));
     }
     insiders

@@ -1,13 +1,13 @@
 //! Judges what `file` holds: certificates and roots are read, names compared, references made targets of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::config::problems::{Problem, Problems, Severity, Spot};
 use common::config::read::{At, Document, Entries, List};
+use common::config::report_to::name_servers;
 use common::config::settle::{or, path, within};
 use common::look::{Program, Roots};
 use common::mtls::{Credentials, Files};
@@ -15,7 +15,7 @@ use common::principal::{self, Principal};
 use common::target::Target;
 
 use super::reference::reference;
-use super::{Config, MOST_REFERENCES, MOST_SERVERS, NameServer, file};
+use super::{Config, MOST_REFERENCES, file};
 
 const LOOKS_AT_ONCE: RangeInclusive<i64> = 1..=8192;
 /// Half of the descriptors that a process has by default.
@@ -135,41 +135,6 @@ fn own_name(name: &At<String>, principal: Option<&Principal>) -> Result<Arc<str>
         ))),
         Some(_) | None => Ok(name.value.as_str().into()),
     }
-}
-
-fn name_servers(
-    report_to: &At<List<At<file::ReportTo>>>,
-    principal: Option<&Principal>,
-    problems: &mut Problems,
-) -> Option<Vec<NameServer>> {
-    let At { value: list, spot } = report_to;
-    if list.is_empty() || list.len() > MOST_SERVERS {
-        problems.add(spot.problem(format!(
-            "found {} name servers, expected 1 to {MOST_SERVERS}, each as {{ address = \"192.0.2.1:8453\", name = \
-             \"dns1\" }}",
-            list.len()
-        )));
-        return None;
-    }
-    let mut names: BTreeMap<&str, &Spot> = BTreeMap::new();
-    let mut addresses: BTreeMap<SocketAddr, &Spot> = BTreeMap::new();
-    let mut servers = Vec::new();
-    for At { value: file::ReportTo { address, name }, spot: _ } in list.iter().flatten() {
-        let (Some(address), Some(name)) = (address, name) else { continue };
-        // Of whichever cluster: the name is at fault.
-        let cluster = principal.map_or("any", |principal| &principal.cluster);
-        if let Err(error) = Principal::new(cluster, principal::Kind::Dns, &name.value) {
-            problems.add(name.spot.problem(error.to_string()));
-        }
-        if let Some(first) = names.insert(&name.value, &name.spot) {
-            problems.add(name.spot.twice(first, format!("{:?}", name.value)));
-        }
-        if let Some(first) = addresses.insert(address.value, &address.spot) {
-            problems.add(address.spot.twice(first, address.value));
-        }
-        servers.push(NameServer { address: address.value, name: name.value.as_str().into() });
-    }
-    (servers.len() == list.len()).then_some(servers)
 }
 
 fn roots_of(written: &At<String>, dir: &Path) -> Result<Roots, Problem> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::check::KindWord;
 use common::config::read::{At, Entries, List, Word, choose, table};
+use common::config::report_to::ReportTo;
 
 table! {
     File {
@@ -28,14 +29,6 @@ table! {
         roots: Option<At<String>>,
         references: Option<List<At<Reference>>>,
         looks_at_once: Option<At<i64>>,
-    }
-}
-
-table! {
-    /// A name server: its name is never asked of the zone that it serves.
-    ReportTo {
-        address: At<SocketAddr>,
-        name: At<String>,
     }
 }
 

@@ -20,9 +20,8 @@ use common::look::{Looker, Program, Programs, Roots, Who};
 use common::mtls::{Credentials, Files};
 use common::principal::Principal;
 use common::target::Target;
+use common::telling::NameServer;
 
-/// Name servers of one probe: more than anybody runs for one zone.
-pub const MOST_SERVERS: usize = 32;
 pub const MOST_REFERENCES: usize = 64;
 
 /// All that a probe is told.
@@ -42,12 +41,6 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// What is to be told of it though it is sound.
     pub warnings: Problems,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct NameServer {
-    pub address: SocketAddr,
-    pub name: Arc<str>,
 }
 
 /// Reads `probe.toml` and the files that it names. Reports every problem.

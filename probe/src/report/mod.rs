@@ -1,14 +1,12 @@
-//! Tells name servers what was seen: one task for each, with its own stream of reports.
+//! What name servers are told of what was seen: a tale for each, in its own stream of reports.
 //!
-//! mailbox ─▶ stream (`common::report::Teller`) ─▶ wire (HTTP/2 within mutual TLS) ─▶ `answer` ─▶ stream
+//! mailbox ─▶ tale (`common::report::Teller`) ─▶ (`common::telling`) ─▶ tale ─▶ assignment
 //!
 //! Nothing here delays a look: what is to be told lies in a mailbox, where the latest of each target takes the place
 //! of what lay there before.
 
 mod mailbox;
-mod stream;
-mod wire;
+mod tale;
 
 pub use self::mailbox::Mailbox;
-pub use self::stream::{Producer, Stream};
-pub use self::wire::{Wire, WireError};
+pub use self::tale::{Producer, Tale};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::check::{KindWord, Method, StatusRange, Verify, Version};
 use common::config::problems::{Problems, Spot};
 use common::config::read::{At, DeValue, Entries, List, NameOr, Read, table};
+use common::config::report_to::ReportTo;
 use ipnet::IpNet;
 
 use super::words::{AlgorithmWord, ClientVerifyWord, LogWord};
@@ -31,14 +32,6 @@ table! {
         ca: Option<At<String>>,
         certificate: Option<At<String>>,
         key: Option<At<String>>,
-    }
-}
-
-table! {
-    /// A name server: its name is never asked of the zone that it serves.
-    ReportTo {
-        address: At<SocketAddr>,
-        name: At<String>,
     }
 }
 

@@ -24,8 +24,6 @@ pub const MOST_SERVERS: usize = 4096;
 pub const MOST_RULES: usize = 1024;
 /// Frontends, and pools.
 pub const MOST_NAMES: usize = 1024;
-/// Name servers of one agent: more than anybody runs for one zone.
-pub const MOST_NAME_SERVERS: usize = 32;
 /// Certificates of one frontend.
 pub const MOST_CERTIFICATES: usize = 10_000;
 /// Octets of an error page: it is held for as long as we run.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use common::mtls::Files;
 use common::principal::Principal;
+use common::telling::NameServer;
 
 pub use self::frontend::{
     AccessLog, Action, Alpn, Certificate, ClientTimeouts, ClientVerify, DenyStatus, Frontend, Hsts,
@@ -60,13 +61,6 @@ pub struct Reporting {
     pub servers: Vec<NameServer>,
     pub files: Files,
     pub principal: Principal,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct NameServer {
-    pub address: SocketAddr,
-    /// As in its certificate.
-    pub name: Arc<str>,
 }
 
 impl Site {

@@ -1,18 +1,17 @@
 //! Who we are, whom we tell, and whether our certificate says the same.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::config::problems::{Problem, Spot};
 use common::config::read::{At, List};
+use common::config::report_to::{ReportTo, name_servers};
 use common::mtls::{Credentials, Files};
 use common::principal::{self, Principal};
 
 use super::Judge;
-use crate::config::{MOST_NAME_SERVERS, file};
-use crate::site::{Agent, NameServer, Reporting};
+use crate::config::file;
+use crate::site::{Agent, Reporting};
 
 pub fn agent(raw: file::Agent, judge: &mut Judge<'_>) -> Option<Agent> {
     let file::Agent { name, site, report_to, ca, certificate, key } = raw;
@@ -34,7 +33,7 @@ pub fn agent(raw: file::Agent, judge: &mut Judge<'_>) -> Option<Agent> {
                     name.value, principal.name
                 )));
             }
-            let servers = name_servers(&report_to, principal, judge)?;
+            let servers = name_servers(&report_to, principal, judge.problems)?;
             let (files, principal) = shown?;
             Some(Reporting { servers, files, principal })
         }
@@ -47,12 +46,8 @@ pub fn agent(raw: file::Agent, judge: &mut Judge<'_>) -> Option<Agent> {
     Some(Agent { name: Arc::from(&*name.value), site: Arc::from(&*site.value), reporting })
 }
 
-type Keys = (
-    Option<At<List<At<file::ReportTo>>>>,
-    Option<At<String>>,
-    Option<At<String>>,
-    Option<At<String>>,
-);
+type Keys =
+    (Option<At<List<At<ReportTo>>>>, Option<At<String>>, Option<At<String>>, Option<At<String>>);
 
 /// Some of what it takes to be believed, and not all.
 fn incomplete(name: &Spot, (report_to, ca, certificate, key): Keys) -> Problem {
@@ -104,38 +99,4 @@ fn shown(
         );
     }
     Some((files, principal))
-}
-
-fn name_servers(
-    report_to: &At<List<At<file::ReportTo>>>,
-    principal: Option<&Principal>,
-    judge: &mut Judge<'_>,
-) -> Option<Vec<NameServer>> {
-    let At { value: list, spot } = report_to;
-    if list.is_empty() || list.len() > MOST_NAME_SERVERS {
-        let message = format!(
-            "found {} name servers, expected 1 to {MOST_NAME_SERVERS}, each as {{ address = \"192.0.2.1:8453\", \
-             name = \"dns1\" }}",
-            list.len()
-        );
-        return judge.wrong(spot, message);
-    }
-    let mut names: BTreeMap<&str, &Spot> = BTreeMap::new();
-    let mut addresses: BTreeMap<SocketAddr, &Spot> = BTreeMap::new();
-    let mut servers = Vec::new();
-    for At { value: file::ReportTo { address, name }, spot: _ } in list.iter().flatten() {
-        let (Some(address), Some(name)) = (address, name) else { continue };
-        let cluster = principal.map_or("any", |principal| &principal.cluster);
-        if let Err(error) = Principal::new(cluster, principal::Kind::Dns, &name.value) {
-            judge.problems.add(name.spot.problem(error.to_string()));
-        }
-        if let Some(first) = names.insert(&name.value, &name.spot) {
-            judge.problems.add(name.spot.twice(first, format!("{:?}", name.value)));
-        }
-        if let Some(first) = addresses.insert(address.value, &address.spot) {
-            judge.problems.add(address.spot.twice(first, address.value));
-        }
-        servers.push(NameServer { address: address.value, name: name.value.as_str().into() });
-    }
-    (servers.len() == list.len()).then_some(servers)
 }

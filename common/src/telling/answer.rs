@@ -1,8 +1,9 @@
 //! What a name server's answer to a report means.
 
-use common::report::{Mark, Reply};
 use hyper::StatusCode;
 use serde::Deserialize;
+
+use crate::report::{Mark, Reply};
 
 /// Letters of why a report was refused.
 const LONGEST_WHY: usize = 512;

@@ -1,9 +1,13 @@
-//! How this probe comes by its next certificate: which name servers it asks, and what their answers mean. Pure.
+//! How a daemon comes by its next certificate: which name servers it asks, and what their answers mean. Pure.
 
-use common::renewal::Stage;
+use std::sync::Arc;
+
 use hyper::StatusCode;
 
-use crate::asked::Server;
+use super::Stage;
+
+/// A name server, by its name.
+type Server = Arc<str>;
 
 /// Letters of why somebody refuses.
 const LONGEST_WHY: usize = 512;

@@ -1,25 +1,22 @@
 //! What we show name servers, kept true: files are read again when they change, and the next certificate is asked for
 //! in time.
 //!
-//! The shell around `renewal` and `common::renewal`. Nothing here touches a stream of reports: each dials anew by itself
+//! The shell around `renewal`. Nothing here touches a stream of reports: each dials anew by itself
 //! when there are other credentials.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::clock::unix_seconds;
-use common::mtls::{Credentials, Doubt, Kept};
-use common::renewal::{RenewalError, Renewing, Stage};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use crate::asked::Server;
-use crate::config::NameServer;
-use crate::metrics::Metrics;
-use crate::renewal::{Outcome, Round, Said, State};
-use crate::report::{Wire, WireError};
+use super::{Meters, NameServer};
+use crate::clock::unix_seconds;
+use crate::mtls::{Credentials, Doubt, Kept};
+use crate::renewal::{Outcome, RenewalError, Renewing, Round, Said, Stage, State};
+use crate::wire::{Wire, WireError};
 
 /// Certificates are looked at so often; a new one is used after two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -31,7 +28,7 @@ fn now() -> i64 {
 }
 
 /// Follows the files of our credentials.
-pub async fn follow(credentials: Arc<Kept>, metrics: Metrics) {
+pub async fn follow(credentials: Arc<Kept>, meters: impl Meters) {
     let mut told: Vec<Doubt> = vec![];
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -40,17 +37,17 @@ pub async fn follow(credentials: Arc<Kept>, metrics: Metrics) {
         let of_files = Arc::clone(&credentials);
         match spawn_blocking(move || of_files.reread()).await {
             Ok(Some(Ok(()))) => {
-                metrics.certificate_ok.set(1);
+                meters.credentials_are(true);
                 info!("credentials read: name servers are shown the new certificate");
             }
             Ok(Some(Err(error))) => {
-                metrics.certificate_ok.set(0);
+                meters.credentials_are(false);
                 error!(%error, "credentials refused: the last good ones are still used");
             }
             Ok(None) | Err(_) => {}
         }
         let current = credentials.current();
-        metrics.certificate_expiry.set(current.not_after());
+        meters.certificate_ends(current.not_after());
         let doubts = current.doubts(now());
         for doubt in doubts.iter().filter(|doubt| !told.contains(doubt)) {
             warn!(why = %doubt, "name servers may not believe us");
@@ -60,25 +57,25 @@ pub async fn follow(credentials: Arc<Kept>, metrics: Metrics) {
 }
 
 /// Asks for our next certificate, now and then, once it is time.
-pub struct Renewer {
+pub struct Renewer<M> {
     credentials: Arc<Kept>,
     renewing: Arc<Renewing>,
     /// Those whom we tell; each that is sent, even the same again, has us ask at once.
     servers: watch::Receiver<Vec<NameServer>>,
-    metrics: Metrics,
-    parked_at: Option<Server>,
+    meters: M,
+    parked_at: Option<Arc<str>>,
     /// Why there is none, as it was told.
     told: Option<String>,
 }
 
-impl Renewer {
+impl<M: Meters> Renewer<M> {
     pub fn new(
         credentials: Arc<Kept>,
         servers: watch::Receiver<Vec<NameServer>>,
-        metrics: Metrics,
-    ) -> Renewer {
+        meters: M,
+    ) -> Renewer<M> {
         let renewing = Arc::new(Renewing::of(credentials.files()));
-        Renewer { credentials, renewing, servers, metrics, parked_at: None, told: None }
+        Renewer { credentials, renewing, servers, meters, parked_at: None, told: None }
     }
 
     pub async fn run(mut self) {
@@ -102,7 +99,7 @@ impl Renewer {
                 }
                 Err(error) => (State::Failed, Some(error.to_string())),
             };
-            self.metrics.renewal(state);
+            self.meters.renewal_is(state);
             // Before that somebody else may be about to renew it, who needs nothing of us.
             let why = why.filter(|_| stage == Stage::Alarm);
             if let Some(why) = &why
@@ -121,7 +118,7 @@ impl Renewer {
         stage: Stage,
     ) -> Result<Outcome, RenewalError> {
         self.off(|renewing, _| renewing.settle(), current).await?;
-        let names: Vec<Server> = servers.iter().map(|one| Arc::clone(&one.name)).collect();
+        let names: Vec<Arc<str>> = servers.iter().map(|one| Arc::clone(&one.name)).collect();
         let mut round = Round::new(stage, &names, self.parked_at.as_ref());
         if stage == Stage::Early {
             return Ok(round.outcome());
