@@ -7,10 +7,12 @@ use common::clock;
 use common::door::{self, Page};
 use hyper::StatusCode;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::balancer::Shown;
 use crate::check::Checks;
-use crate::metrics::{self, Reloads};
+use crate::metrics::{self, Reloads, Reporting};
+use crate::report::Said;
 use crate::status::Status;
 
 const INDEX: &str = "\
@@ -27,6 +29,14 @@ pub struct Sources {
     pub shown: Arc<ArcSwap<Shown>>,
     pub checks: Arc<Checks>,
     pub reloads: Arc<Reloads>,
+    pub told: Option<Told>,
+}
+
+/// What name servers are told, where there are such.
+#[derive(Clone)]
+pub struct Told {
+    pub meters: Reporting,
+    pub vips: watch::Receiver<Arc<Said>>,
 }
 
 /// Serves until it is dropped.
@@ -43,8 +53,15 @@ fn page(sources: &Sources, path: &str) -> Page {
     match path {
         "/" => door::text(StatusCode::OK, INDEX),
         "/healthz" => door::text(StatusCode::OK, "ok\n"),
-        "/metrics" => door::metrics(metrics::text(&shown, &sources.reloads)),
-        "/v1/status" => door::json(&Status::of(&shown, &sources.checks, clock::monotonic())),
+        "/metrics" => {
+            let meters = sources.told.as_ref().map(|told| &told.meters);
+            door::metrics(metrics::text(&shown, &sources.reloads, meters))
+        }
+        "/v1/status" => {
+            let told = sources.told.as_ref().map(|told| Arc::clone(&told.vips.borrow()));
+            let vips = told.as_ref().map(|said| &*said.vips);
+            door::json(&Status::of(&shown, &sources.checks, vips, clock::monotonic()))
+        }
         other => {
             door::text(StatusCode::NOT_FOUND, format!("no page {other}; there are:\n\n{INDEX}"))
         }

@@ -315,9 +315,6 @@ fn leave_out_h2(site: &mut Site) {
 /// Whether all of it is what this version does: what is not must not be believed to be.
 fn can_serve(site: &Site) -> Result<(), Refused> {
     let missing = |place: String, what| Err(Refused::Missing { place, what });
-    if site.agent.as_ref().is_some_and(|agent| agent.reporting.is_some()) {
-        return missing("agent.report_to".to_owned(), "the report to name servers");
-    }
     for pool in &site.pools {
         let place = format!("pool.{}", pool.name);
         if pool.http == HttpVersion::V2 {

@@ -7,6 +7,7 @@
 //! again:  relay ─▶ retry ─▶ balance
 //! log:    relay ─▶ access_log ─▶ log_file
 //! config: config ─▶ site ─▶ balancer ─▶ listen, tls, upstream, check, data
+//! told:   upstream ─▶ voice ─▶ report ─▶ (`common::telling`, a name server)
 //! shown:  balancer ─▶ metrics, status ─▶ admin; run is the shell
 //!
 //! Without socket, clock, lock and dice is every room that decides: the list stands in `tests/tests/tidy.rs`.
@@ -30,6 +31,7 @@ pub mod metrics;
 pub mod outlier;
 pub mod proxy_protocol;
 pub mod relay;
+pub mod report;
 pub mod retry;
 pub mod rounds;
 pub mod route;
@@ -42,4 +44,5 @@ pub mod status;
 pub mod stream;
 pub mod tls;
 pub mod upstream;
+pub mod voice;
 pub mod worker;

@@ -4,6 +4,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use common::renewal::State as Renewal;
+use common::telling::{Meters, Word};
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::backends::State;
@@ -16,8 +18,105 @@ pub struct Reloads {
     pub refused: AtomicU64,
 }
 
+/// What is counted of telling name servers. Cheap to clone: all clones count the same.
+#[derive(Clone, Debug)]
+pub struct Reporting {
+    registry: Registry,
+    reports: IntCounterVec,
+    certificate_expiry: IntGauge,
+    certificate_ok: IntGauge,
+    renewal: IntGaugeVec,
+}
+
 /// One answer to a scraper.
 struct Page(Registry);
+
+impl Reporting {
+    pub fn new() -> Reporting {
+        let registry = Registry::new();
+        let reports = IntCounterVec::new(
+            Opts::new("site_agent_reports_total", "Reports, by name server and by its answer"),
+            &["server", "answer"],
+        );
+        let certificate_expiry = IntGauge::new(
+            "site_agent_certificate_expiry_timestamp_seconds",
+            "When the certificate ends that name servers are shown, in Unix seconds",
+        );
+        let certificate_ok = IntGauge::new(
+            "site_agent_certificate_ok",
+            "1 if that certificate, its key, the CA and revocation lists were good when last read",
+        );
+        let renewal = IntGaugeVec::new(
+            Opts::new(
+                "site_agent_certificate_renewal",
+                "How far the next certificate is: 1 for the state that it is in",
+            ),
+            &["state"],
+        );
+        let reporting = Reporting {
+            registry,
+            reports: reports.expect("it is well named"),
+            certificate_expiry: certificate_expiry.expect("it is well named"),
+            certificate_ok: certificate_ok.expect("it is well named"),
+            renewal: renewal.expect("it is well named"),
+        };
+        let Reporting { registry, reports, certificate_expiry, certificate_ok, renewal } =
+            reporting.clone();
+        let all: [Box<dyn prometheus::core::Collector>; 4] = [
+            Box::new(reports),
+            Box::new(certificate_expiry),
+            Box::new(certificate_ok),
+            Box::new(renewal),
+        ];
+        for collector in all {
+            registry.register(collector).expect("nobody else has its name");
+        }
+        reporting.certificate_ok.set(1);
+        reporting.renewal_is(Renewal::Early);
+        reporting
+    }
+
+    /// Every name server has its series from the start.
+    pub fn tell(&self, server: &str) {
+        for word in Word::ALL {
+            self.reports.with_label_values(&[server, word.as_str()]).inc_by(0);
+        }
+    }
+
+    /// And one that is told no more has none.
+    pub fn tell_no_more(&self, server: &str) {
+        for word in Word::ALL {
+            // What is not there need not be taken away.
+            let _ = self.reports.remove_label_values(&[server, word.as_str()]);
+        }
+    }
+}
+
+impl Default for Reporting {
+    fn default() -> Reporting {
+        Reporting::new()
+    }
+}
+
+impl Meters for Reporting {
+    fn reported(&self, server: &str, word: Word) {
+        self.reports.with_label_values(&[server, word.as_str()]).inc();
+    }
+
+    fn credentials_are(&self, good: bool) {
+        self.certificate_ok.set(good.into());
+    }
+
+    fn certificate_ends(&self, not_after: i64) {
+        self.certificate_expiry.set(not_after);
+    }
+
+    fn renewal_is(&self, now: Renewal) {
+        for state in Renewal::ALL {
+            self.renewal.with_label_values(&[state.as_str()]).set((state == now).into());
+        }
+    }
+}
 
 impl Page {
     fn counter(&self, name: &str, help: &str, labels: &[&str], values: Vec<(Vec<&str>, u64)>) {
@@ -38,7 +137,7 @@ impl Page {
 }
 
 /// All of them, in Prometheus' format.
-pub fn text(shown: &Shown, reloads: &Reloads) -> String {
+pub fn text(shown: &Shown, reloads: &Reloads, reporting: Option<&Reporting>) -> String {
     let page = Page(Registry::new());
     frontends(&page, shown);
     pools(&page, shown);
@@ -50,11 +149,10 @@ pub fn text(shown: &Shown, reloads: &Reloads) -> String {
         &["outcome"],
         vec![(vec!["done"], count(&reloads.done)), (vec!["refused"], count(&reloads.refused))],
     );
-    let ok = IntGauge::new("site_agent_up", "1 while this process runs").expect("it is well named");
-    ok.set(1);
-    page.0.register(Box::new(ok)).expect("nobody else has its name");
     let mut text = String::new();
-    let encoded = TextEncoder::new().encode_utf8(&page.0.gather(), &mut text);
+    let told = reporting.map(|reporting| reporting.registry.gather()).unwrap_or_default();
+    let families = [page.0.gather(), told].concat();
+    let encoded = TextEncoder::new().encode_utf8(&families, &mut text);
     encoded.expect("what is well named can be written");
     text
 }

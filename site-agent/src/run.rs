@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::admin::{self, Sources};
+use crate::admin::{self, Sources, Told};
 use crate::balancer::{Balancer, Refused, Shown};
 use crate::config::{self, Config};
+use crate::metrics::Reporting;
+use crate::report::{ReportError, Reporter};
 
 /// Slow starts and ejections go on so often.
 const TURN: Duration = Duration::from_millis(100);
@@ -32,6 +34,8 @@ pub struct Agent {
     /// As the config has it, and as it is.
     asked_admin: Option<SocketAddr>,
     admin: Option<SocketAddr>,
+    /// `None` where no name server is told.
+    reporter: Option<Reporter>,
     tasks: JoinSet<()>,
 }
 
@@ -41,6 +45,8 @@ pub enum StartError {
     Refused(#[from] Refused),
     #[error(transparent)]
     Roots(#[from] RootsError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
     #[error("the threads of the data path cannot start")]
     Threads(#[source] io::Error),
     #[error("cannot listen on {address} for the admin door")]
@@ -50,7 +56,7 @@ pub enum StartError {
 impl Agent {
     pub async fn start(config: Config, threads: usize) -> Result<Agent, StartError> {
         let Config { file, site, warnings: _ } = config;
-        let address = site.admin;
+        let (address, agent) = (site.admin, site.agent.clone());
         let door = match address {
             None => None,
             Some(address) => {
@@ -65,17 +71,29 @@ impl Agent {
         };
         let mut balancer = Balancer::start(threads, looker).map_err(StartError::Threads)?;
         balancer.adopt(site)?;
+        // Before anybody is told of a VIP, it is listened at.
+        let reporter = match agent
+            .as_ref()
+            .and_then(|agent| Some((agent, agent.reporting.as_ref()?)))
+        {
+            Some((agent, reporting)) => Some(Reporter::start(agent, reporting, Reporting::new())?),
+            None => None,
+        };
+        let told = reporter
+            .as_ref()
+            .map(|reporter| Told { meters: reporter.meters().clone(), vips: reporter.said() });
         let sources = Sources {
             shown: Arc::clone(balancer.shown()),
             checks: Arc::clone(balancer.checks()),
             reloads: Arc::default(),
+            told,
         };
         let admin = door.as_ref().and_then(|door| door.local_addr().ok());
         let mut tasks = JoinSet::new();
         if let Some(door) = door {
             tasks.spawn(admin::serve(door, sources.clone()));
         }
-        Ok(Agent { file, balancer, sources, asked_admin: address, admin, tasks })
+        Ok(Agent { file, balancer, sources, asked_admin: address, admin, reporter, tasks })
     }
 
     pub fn admin(&self) -> Option<SocketAddr> {
@@ -106,7 +124,16 @@ impl Agent {
         if config.site.admin != self.asked_admin {
             warn!("admin is another address: it is taken at the next start");
         }
+        let agent = config.site.agent.clone();
         self.balancer.adopt(config.site).map_err(|refused| refused.to_string())?;
+        let is_to_report = agent.as_ref().is_some_and(|agent| agent.reporting.is_some());
+        match &mut self.reporter {
+            Some(reporter) => reporter.adopt(agent.as_ref()),
+            None if is_to_report => {
+                warn!("agent.report_to is new: name servers are told from the next start on");
+            }
+            None => {}
+        }
         Ok(())
     }
 
@@ -121,6 +148,9 @@ impl Agent {
         loop {
             ticks.tick().await;
             self.balancer.turn();
+            if let Some(reporter) = &mut self.reporter {
+                reporter.look(&self.balancer.shown().load());
+            }
             if self.balancer.has_lost_a_thread() {
                 error!("a thread of the data path has panicked: ending");
                 return;
@@ -130,7 +160,11 @@ impl Agent {
 
     /// Takes nobody new, and waits for who is there, for so long at most.
     pub async fn stop(self, within: Duration) {
-        let Agent { balancer, mut tasks, .. } = self;
+        let Agent { balancer, mut tasks, reporter, .. } = self;
+        // Who asks for the site is sent elsewhere before the door is shut.
+        if let Some(reporter) = reporter {
+            reporter.leave(&balancer.shown().load_full()).await;
+        }
         balancer.stop();
         let gone = async {
             while !balancer.has_ended() {

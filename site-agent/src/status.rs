@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use common::report::agent::Vip;
 use serde::Serialize;
 
 use crate::backends::{Mode, Serves, State, Unit};
@@ -15,6 +16,9 @@ use crate::upstream::{Told, Upstream};
 #[derive(Debug, Serialize)]
 pub struct Status {
     pub version: &'static str,
+    /// What name servers are told; absent where none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told: Option<Vec<Vip>>,
     pub frontends: Vec<FrontendStatus>,
     pub pools: Vec<PoolStatus>,
 }
@@ -79,7 +83,7 @@ pub struct LookStatus {
 }
 
 impl Status {
-    pub fn of(shown: &Shown, checks: &Checks, now: Duration) -> Status {
+    pub fn of(shown: &Shown, checks: &Checks, told: Option<&[Vip]>, now: Duration) -> Status {
         let frontend = |(config, traffic): &(std::sync::Arc<crate::site::Frontend>, _)| {
             let traffic: &std::sync::Arc<crate::worker::Traffic> = traffic;
             FrontendStatus {
@@ -94,6 +98,7 @@ impl Status {
         let pools = shown.upstreams.iter().enumerate();
         Status {
             version: env!("CARGO_PKG_VERSION"),
+            told: told.map(<[Vip]>::to_vec),
             frontends: shown.frontends.iter().map(frontend).collect(),
             pools: pools
                 .map(|(place, upstream)| PoolStatus::of(PoolId(place), upstream, checks, now))

@@ -145,9 +145,11 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("data", "hello log_file proxy_protocol relay site stream upstream worker"),
     ("balancer", "check data listen log_file site tls upstream worker"),
     ("metrics", "backends balancer upstream worker"),
+    ("voice", "backends site"),
+    ("report", "balancer metrics site upstream voice"),
     ("status", "backends balancer check rounds site upstream worker"),
-    ("admin", "balancer check metrics status"),
-    ("run", "admin balancer config"),
+    ("admin", "balancer check metrics report status"),
+    ("run", "admin balancer config metrics report"),
 ];
 /// The same of `site-agent/src`.
 const AGENT_PURE: &[&str] = &[
@@ -163,6 +165,7 @@ const AGENT_PURE: &[&str] = &[
     "retry",
     "agent_check",
     "rounds",
+    "voice",
     "head",
     "hello",
     "proxy_protocol",

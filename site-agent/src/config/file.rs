@@ -32,6 +32,8 @@ table! {
         ca: Option<At<String>>,
         certificate: Option<At<String>>,
         key: Option<At<String>>,
+        crl: Option<At<String>>,
+        state_dir: Option<At<String>>,
     }
 }
 

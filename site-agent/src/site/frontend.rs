@@ -74,6 +74,16 @@ pub enum Action {
     Pool(PoolId),
 }
 
+impl Action {
+    /// Where it sends to, if it does.
+    pub fn pool(self) -> Option<PoolId> {
+        match self {
+            Action::Pool(pool) => Some(pool),
+            Action::Deny(_) | Action::Close | Action::RedirectHttps(_) => None,
+        }
+    }
+}
+
 /// 400 to 599.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DenyStatus(u16);

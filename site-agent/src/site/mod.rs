@@ -7,6 +7,7 @@ mod frontend;
 mod pool;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::mtls::Files;
@@ -61,6 +62,8 @@ pub struct Reporting {
     pub servers: Vec<NameServer>,
     pub files: Files,
     pub principal: Principal,
+    /// Where runs are counted.
+    pub state_dir: PathBuf,
 }
 
 impl Site {

@@ -13,18 +13,31 @@ use super::Judge;
 use crate::config::file;
 use crate::site::{Agent, Reporting};
 
+/// Where Debian's policy has a service's state.
+const STATE_DIR: &str = "/var/lib/site-agent";
+
 pub fn agent(raw: file::Agent, judge: &mut Judge<'_>) -> Option<Agent> {
-    let file::Agent { name, site, report_to, ca, certificate, key } = raw;
+    let file::Agent { name, site, report_to, ca, certificate, key, crl, state_dir } = raw;
     let (report_to, ca, certificate, key) = (report_to?, ca?, certificate?, key?);
+    let (crl, state_dir) = (crl?, state_dir?);
     let (name, site) = (name?, site?);
     let named = judge.one(principal_name(&name));
     if site.value.is_empty() {
         judge.problems.add(site.spot.problem("is empty (expected the site's name in world.toml)"));
     }
     let reporting = match (report_to, ca, certificate, key) {
-        (None, None, None, None) => None,
+        (None, None, None, None) => {
+            for (key, given) in [("crl", &crl), ("state_dir", &state_dir)] {
+                if let Some(given) = given {
+                    judge.problems.add(given.spot.problem(format!(
+                        "{key} is of no use without report_to, ca, certificate and key"
+                    )));
+                }
+            }
+            None
+        }
         (Some(report_to), Some(ca), Some(certificate), Some(key)) => {
-            let shown = shown(&ca, &certificate, &key, judge);
+            let shown = shown(&ca, &certificate, &key, crl.as_ref(), judge);
             let principal = shown.as_ref().map(|(_, principal)| principal);
             if let Some(principal) = principal.filter(|principal| *principal.name != *name.value) {
                 judge.problems.add(name.spot.problem(format!(
@@ -34,8 +47,12 @@ pub fn agent(raw: file::Agent, judge: &mut Judge<'_>) -> Option<Agent> {
                 )));
             }
             let servers = name_servers(&report_to, principal, judge.problems)?;
+            let state_dir = match &state_dir {
+                Some(state_dir) => judge.path(state_dir)?,
+                None => PathBuf::from(STATE_DIR),
+            };
             let (files, principal) = shown?;
-            Some(Reporting { servers, files, principal })
+            Some(Reporting { servers, files, principal, state_dir })
         }
         some => {
             judge.problems.add(incomplete(&name.spot, some));
@@ -78,15 +95,24 @@ fn shown(
     ca: &At<String>,
     certificate: &At<String>,
     key: &At<String>,
+    crl: Option<&At<String>>,
     judge: &mut Judge<'_>,
 ) -> Option<(Files, Principal)> {
     let all: [(&At<String>, Option<PathBuf>); 3] =
         [ca, certificate, key].map(|written| (written, judge.path(written)));
     let [ca_path, certificate_path, key_path] = all.each_ref().map(|(_, path)| path.clone());
-    let files = Files { ca: ca_path?, certificate: certificate_path?, key: key_path?, crl: None };
+    let crl_path = match crl {
+        Some(written) => Some(judge.path(written)?),
+        None => None,
+    };
+    let files =
+        Files { ca: ca_path?, certificate: certificate_path?, key: key_path?, crl: crl_path };
     let read = Credentials::read(&files).map_err(|error| {
-        let found = all.iter().find(|(_, path)| path.as_ref() == Some(&error.file));
-        found.map_or(&certificate.spot, |(written, _)| &written.spot).problem(error.to_string())
+        let of_keys = all.iter().find(|(_, path)| path.as_ref() == Some(&error.file));
+        let of_crl = crl.filter(|_| files.crl.as_ref() == Some(&error.file));
+        let found =
+            of_keys.map(|(written, _)| &written.spot).or(of_crl.map(|written| &written.spot));
+        found.unwrap_or(&certificate.spot).problem(error.to_string())
     });
     let principal = judge.one(read)?.principal().clone();
     if principal.kind != principal::Kind::Agent {

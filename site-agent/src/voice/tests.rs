@@ -1,0 +1,141 @@
+//! What is said of VIPs, look by look, as lines.
+
+use backends::State as Pool;
+
+use super::*;
+
+const WEB: PoolWord =
+    PoolWord { state: Pool::Serving, capacity: Some(3000), servers_up: 3, servers: 3 };
+
+fn door(bind: &str, pools: &[usize]) -> Door {
+    Door {
+        bind: bind.split(' ').map(|at| at.parse().unwrap()).collect(),
+        pools: pools.iter().copied().map(PoolId).collect(),
+    }
+}
+
+fn asked(vips: &str) -> BTreeSet<SocketAddr> {
+    vips.split_whitespace().map(|at| at.parse().unwrap()).collect()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// `ADDRESS state since capacity up/servers flaps`, a line each.
+fn lines(voice: &Voice) -> String {
+    let line = |vip: Vip| {
+        let state = serde_json::to_value(vip.state).unwrap();
+        format!(
+            "{} {} {}s {} {}/{} {}",
+            vip.at(),
+            state.as_str().unwrap(),
+            vip.since / 1000,
+            vip.capacity.map_or("?".to_owned(), |rate| rate.to_string()),
+            vip.backends_up,
+            vip.backends,
+            vip.flaps
+        )
+    };
+    voice.vips().into_iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What is said at first.
+fn check(doors: &[Door], pools: &[PoolWord], asked_for: &str, expected: &str) {
+    let mut voice = Voice::default();
+    assert!(voice.look(seconds(5), doors, pools, &asked(asked_for), false) || expected.is_empty());
+    assert_eq!(lines(&voice), expected, "{doors:?}");
+    assert!(!voice.look(seconds(6), doors, pools, &asked(asked_for), false), "{doors:?}");
+}
+
+#[test]
+fn each_vip_is_as_its_pool_is() {
+    let empty = PoolWord { state: Pool::Empty, capacity: Some(0), servers_up: 0, ..WEB };
+    let drained = PoolWord { state: Pool::Drained, ..empty };
+    let at = || door("192.0.2.1:443", &[0]);
+    check(&[at()], &[WEB], "", "192.0.2.1:443 serving 5s 3000 3/3 0");
+    check(&[at()], &[empty], "", "192.0.2.1:443 empty 5s 0 0/3 0");
+    check(&[at()], &[drained], "", "192.0.2.1:443 drained 5s 0 0/3 0");
+    let unknown = PoolWord { capacity: None, ..WEB };
+    check(&[at()], &[unknown], "", "192.0.2.1:443 serving 5s ? 3/3 0");
+    // One that redirects needs nobody.
+    check(&[door("192.0.2.1:80", &[])], &[], "", "192.0.2.1:80 serving 5s ? 0/0 0");
+    check(&[], &[WEB], "192.0.2.1:443", "");
+}
+
+#[test]
+fn rules_to_several_pools_serve_while_one_of_them_does() {
+    let empty = PoolWord { state: Pool::Empty, capacity: Some(0), servers_up: 0, ..WEB };
+    let drained = PoolWord { state: Pool::Drained, ..empty };
+    let both = [door("192.0.2.1:443", &[0, 1])];
+    check(&both, &[WEB, WEB], "", "192.0.2.1:443 serving 5s 6000 6/6 0");
+    check(&both, &[WEB, empty], "", "192.0.2.1:443 serving 5s 3000 3/6 0");
+    check(&both, &[empty, drained], "", "192.0.2.1:443 empty 5s 0 0/6 0");
+    check(&both, &[drained, drained], "", "192.0.2.1:443 drained 5s 0 0/6 0");
+    let unknown = PoolWord { capacity: None, ..WEB };
+    check(&both, &[WEB, unknown], "", "192.0.2.1:443 serving 5s ? 6/6 0");
+}
+
+#[test]
+fn capacity_is_shared_among_addresses_and_told_at_each_port() {
+    let doors = [door("192.0.2.1:443 192.0.2.1:8443 192.0.2.2:443", &[0])];
+    check(
+        &doors,
+        &[WEB],
+        "",
+        "192.0.2.1:443 serving 5s 1500 3/3 0\n\
+         192.0.2.1:8443 serving 5s 1500 3/3 0\n\
+         192.0.2.2:443 serving 5s 1500 3/3 0",
+    );
+}
+
+#[test]
+fn who_listens_everywhere_serves_what_name_servers_ask_for() {
+    let doors = [door("0.0.0.0:443", &[0]), door("192.0.2.2:443", &[])];
+    let vips = "192.0.2.1:443 192.0.2.1:80 192.0.2.2:443 [2001:db8::1]:443";
+    check(
+        &doors,
+        &[WEB],
+        vips,
+        "192.0.2.1:443 serving 5s 3000 3/3 0\n192.0.2.2:443 serving 5s ? 0/0 0",
+    );
+    check(&[door("[::]:443", &[0])], &[WEB], vips, "[2001:db8::1]:443 serving 5s 3000 3/3 0");
+}
+
+#[test]
+fn changes_are_told_with_their_time_and_counted_for_an_hour() {
+    let empty = PoolWord { state: Pool::Empty, capacity: Some(0), servers_up: 0, ..WEB };
+    let doors = [door("192.0.2.1:443", &[0])];
+    let mut voice = Voice::default();
+    let mut look = |at, pool, is_leaving| {
+        let news = voice.look(seconds(at), &doors, &[pool], &BTreeSet::new(), is_leaving);
+        format!("{news} {}", lines(&voice))
+    };
+    assert_eq!(look(1, WEB, false), "true 192.0.2.1:443 serving 1s 3000 3/3 0");
+    // Less is no other state.
+    let fewer = PoolWord { capacity: Some(2000), servers_up: 2, ..WEB };
+    assert_eq!(look(2, fewer, false), "true 192.0.2.1:443 serving 1s 2000 2/3 0");
+    assert_eq!(look(3, empty, false), "true 192.0.2.1:443 empty 3s 0 0/3 1");
+    assert_eq!(look(4, WEB, false), "true 192.0.2.1:443 serving 4s 3000 3/3 2");
+    assert_eq!(look(3602, WEB, false), "false 192.0.2.1:443 serving 4s 3000 3/3 2");
+    assert_eq!(look(3603, WEB, false), "true 192.0.2.1:443 serving 4s 3000 3/3 1");
+    // Whoever leaves serves nobody new.
+    assert_eq!(look(3604, WEB, true), "true 192.0.2.1:443 empty 3604s 3000 3/3 1");
+}
+
+#[test]
+fn flaps_and_vips_are_bounded() {
+    let empty = PoolWord { state: Pool::Empty, capacity: Some(0), servers_up: 0, ..WEB };
+    let mut voice = Voice::default();
+    let doors = [door("192.0.2.1:443", &[0])];
+    for at in 0..=u64::try_from(MOST_FLAPS).unwrap() + 5 {
+        let pool = if at % 2 == 0 { WEB } else { empty };
+        voice.look(seconds(at), &doors, &[pool], &BTreeSet::new(), false);
+    }
+    assert_eq!(voice.vips()[0].flaps, 100);
+    let ports = 1..=u16::try_from(MOST_VIPS + 1).unwrap();
+    let vips = ports.map(|port| SocketAddr::from(([192, 0, 2, 1], port))).collect();
+    let many = [Door { bind: vips, pools: vec![] }];
+    assert!(voice.look(seconds(1), &many, &[], &BTreeSet::new(), false));
+    assert_eq!(voice.vips().len(), MOST_VIPS);
+}

@@ -1,0 +1,220 @@
+//! The balancer's binary and the name server's: what the one can do is known to the other as soon as it changes.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use gslb_tests::backend::Backend;
+use gslb_tests::pki::{Ca, Holder};
+use gslb_tests::process::Process;
+use gslb_tests::server::{Server, built};
+use gslb_tests::wait::until;
+use gslb_tests::world::{Files, NODE_NAME, World};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const ZONE: &str = "@ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 198.51.100.53\n";
+const VIP: &str = "127.0.1.1";
+
+/// A free address.
+fn address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn world(port: u16) -> String {
+    format!(
+        r#"
+[zone."example.com"]
+file = "example.com.zone"
+
+[site.fra]
+vips     = ["{VIP}"]
+agents   = ["fra-a"]
+capacity = 2000
+
+[site.iad]
+vips = ["127.0.2.1"]
+
+[vantage.ams]
+place = {{ country = "NL" }}
+
+[check.web]
+kind = "tcp"
+port = {port}
+
+[service."www.example.com"]
+sites  = ["fra", "iad"]
+check  = ["web"]
+quorum = {{ down = 0.6, up = 0.6, vantages = 1, domains = 1, max_removed = 0.5 }}
+when_all_down = "open"
+"#
+    )
+}
+
+/// A name server, and the agent of one of its sites before two servers.
+struct Story {
+    // Ends first: it tells the others that it does.
+    agent: Option<Process>,
+    server: Server,
+    _world: World,
+    _name_server: Holder,
+    holder: Holder,
+    dir: TempDir,
+    admin: SocketAddr,
+    backends: [Backend; 2],
+}
+
+impl Story {
+    fn begin() -> Story {
+        let port = address().port();
+        let world = World::write(&Files { world: &world(port), zone: ZONE, places: "" }).unwrap();
+        let ca = Ca::new("ca");
+        let name_server = ca.issue(&format!("gslb://test/dns/{NODE_NAME}"));
+        let node = fs::read_to_string(world.node()).unwrap();
+        let control = name_server.control("127.0.0.1:0".parse().unwrap());
+        fs::write(world.node(), node + &control).unwrap();
+        let server = Server::start(&world.node()).unwrap();
+        let holder = ca.issue("gslb://test/agent/fra-a");
+        let backends = [(); 2].map(|()| Backend::start("127.0.0.1:0".parse().unwrap()).unwrap());
+        let (dir, admin) = (tempfile::tempdir().unwrap(), address());
+        let story = Story {
+            agent: None,
+            server,
+            _world: world,
+            _name_server: name_server,
+            holder,
+            dir,
+            admin,
+            backends,
+        };
+        fs::write(story.config(), story.site(port)).unwrap();
+        story
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("site.toml")
+    }
+
+    fn site(&self, port: u16) -> String {
+        let common::mtls::Files { ca, certificate, key, crl } = self.holder.files();
+        let (crl, state) = (crl.unwrap(), self.dir.path().join("state"));
+        let control = self.server.control().unwrap();
+        let [first, second] = self.backends.each_ref().map(Backend::address);
+        format!(
+            r#"
+[agent]
+name        = "fra-a"
+site        = "fra"
+report_to   = [{{ address = "{control}", name = "{NODE_NAME}" }}]
+ca          = {ca:?}
+certificate = {certificate:?}
+key         = {key:?}
+crl         = {crl:?}
+state_dir   = {state:?}
+
+[admin]
+listen = "{}"
+
+[frontend.web]
+bind = ["0.0.0.0:{port}"]
+pool = "app"
+access_log = {{ format = "off" }}
+
+[pool.app]
+check   = {{ kind = "http", path = "/", interval = "200ms", timeout = "150ms", rise = 1, fall = 1 }}
+servers = [
+  {{ name = "a", address = "{first}", capacity = 1500 }},
+  {{ name = "b", address = "{second}", capacity = 500 }},
+]
+"#,
+            self.admin
+        )
+    }
+
+    fn run(&mut self) {
+        let mut command = Command::new(built("site-agent").unwrap());
+        command.args(["run", "--threads", "1", "--config"]).arg(self.config()).stdin(Stdio::null());
+        self.agent = Some(Process::spawn(&mut command).unwrap());
+    }
+
+    /// What the name server has of the VIP: state, capacity, servers that are up.
+    fn inside(&self) -> Value {
+        let board: Value =
+            serde_json::from_str(&self.server.get("/v1/board").unwrap().body).unwrap();
+        let sites = board["inside"].as_array().unwrap();
+        let site = sites.iter().find(|site| site["site"] == "fra").unwrap();
+        let vip = &site["vips"][0];
+        json!([vip["addr"], vip["state"], vip["capacity"], vip["backends_up"], vip["backends"]])
+    }
+
+    #[track_caller]
+    fn until(&self, state: &str, capacity: f64, up: u32) {
+        let expected = json!([VIP, state, capacity, up, 2]);
+        until("the name server knows", || Ok((self.inside() == expected).then_some(())))
+            .unwrap_or_else(|why| panic!("{why}: {}, expected {expected}", self.inside()));
+    }
+
+    fn page(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.admin);
+        let output = Command::new("curl").args(["-sS", "-m", "10", &url]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+#[test]
+fn capacity_falls_with_its_servers_and_an_agent_that_ends_says_so() {
+    let mut story = Story::begin();
+    story.run();
+    story.until("serving", 2000.0, 2);
+    story.backends[0].kill();
+    story.until("serving", 500.0, 1);
+    story.backends[1].kill();
+    story.until("empty", 0.0, 0);
+    story.backends[0].revive().unwrap();
+    story.until("serving", 1500.0, 1);
+
+    let status: Value = serde_json::from_str(&story.page("/v1/status")).unwrap();
+    let told = &status["told"][0];
+    let shown = ["addr", "state", "backends_up", "flaps"].map(|key| told[key].clone());
+    assert_eq!(shown, [json!(VIP), json!("serving"), json!(1), json!(2)], "{status}");
+    let metrics = story.page("/metrics");
+    let taken = format!("site_agent_reports_total{{answer=\"taken\",server=\"{NODE_NAME}\"}} ");
+    assert!(metrics.contains(&taken) && !metrics.contains(&format!("{taken}0\n")), "{metrics}");
+    assert!(metrics.contains("site_agent_certificate_ok 1"), "{metrics}");
+
+    // Whoever leaves serves nobody new; whoever comes back is believed, and knows that it was there before.
+    let mut agent = story.agent.take().unwrap();
+    agent.signal(Signal::TERM).unwrap();
+    assert!(agent.wait().unwrap().success());
+    assert_eq!(story.inside(), json!([VIP, "empty", 1500.0, 1, 2]));
+    assert_eq!(fs::read_to_string(story.dir.path().join("state/inc")).unwrap(), "1");
+    story.run();
+    story.until("serving", 1500.0, 1);
+    assert_eq!(fs::read_to_string(story.dir.path().join("state/inc")).unwrap(), "2");
+}
+
+#[test]
+fn who_is_no_agent_of_the_site_is_told_what_to_do_and_balances_all_the_same() {
+    let mut story = Story::begin();
+    let text = fs::read_to_string(story.config()).unwrap();
+    fs::write(story.config(), text.replace("\"fra\"", "\"iad\"")).unwrap();
+    let mut command = Command::new(built("site-agent").unwrap());
+    let log = fs::File::create(story.dir.path().join("log")).unwrap();
+    command.args(["run", "--threads", "1", "--config"]).arg(story.config());
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    story.agent = Some(Process::spawn(&mut command).unwrap());
+    let says = "you speak for site fra, and the report is of iad";
+    until("it is refused", || {
+        let log = fs::read_to_string(story.dir.path().join("log"))?;
+        Ok((log.contains("a name server refuses our reports") && log.contains(says)).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(story.page("/healthz"), "ok\n");
+    let refused = format!("answer=\"forbidden\",server=\"{NODE_NAME}\"}} 0\n");
+    assert!(!story.page("/metrics").contains(&refused));
+}
