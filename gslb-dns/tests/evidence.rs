@@ -24,13 +24,15 @@ use gslb_dns::health::entries::{Moment, Ordered};
 use gslb_dns::ids::ServiceId;
 use gslb_dns::inbox::stream::{Change, Reception};
 use gslb_dns::judge::Now;
-use gslb_dns::keeper::{self, By, Desk, Keeper, Then, VERDICTS_FILE};
+use gslb_dns::keeper::{
+    self, By, Desk, ENTRIES_FILE, Keeper, LAST_KNOWN_FILE, Then, VERDICTS_FILE,
+};
 use gslb_dns::locate::Client;
 use gslb_dns::metrics::Metrics;
 use gslb_dns::orders::OrderWords;
 use gslb_dns::snapshot::{Chosen, Snapshot};
 use gslb_dns::steer::Family;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::yield_now;
 
@@ -298,6 +300,44 @@ fn verdicts_are_written_at_once_after_a_quiet_time_and_then_now_and_then() {
     assert_eq!(story.kept().unwrap(), first, "within the pause");
     story.pass(3);
     assert!(!story.kept().unwrap().contains("down"));
+}
+
+#[test]
+fn what_could_not_be_written_is_written_once_there_is_room() {
+    let mut story = Story::begin();
+    story.pass(30);
+    let fra = story.of_site(0);
+    let state = story.files.node().with_file_name("state");
+    let kept = [VERDICTS_FILE, LAST_KNOWN_FILE, ENTRIES_FILE, "overrides.last-good.toml"]
+        .map(|file| state.join(file));
+    let octets = || kept.iter().map(|file| fs::read(file).ok()).collect::<Vec<_>>();
+    let before = octets();
+    let in_the_way = kept.each_ref().map(|file| file.with_added_extension("new"));
+    in_the_way.iter().for_each(|file| fs::create_dir(file).unwrap());
+    story.all_say(&fra, State::Down);
+    let words = OrderWords {
+        order: "drain".into(),
+        site: "fra".into(),
+        why: "test".into(),
+        ..OrderWords::default()
+    };
+    story.keeper.order(&words, &By::itself(), story.now).unwrap();
+    story.files.put(
+        "state/overrides.toml",
+        "[[override]]\nsite = \"fra\"\ndrain = true\nwhy = \"test\"\nwho = \"test\"\n",
+    );
+    // From now on nobody says anything: no news has it written but that there is room.
+    let mut turn =
+        |seconds| story.keeper.turn(clocks(story.now + SignedDuration::from_secs(seconds)));
+    for second in 1..5 {
+        turn(second);
+        assert_eq!(octets(), before);
+    }
+    in_the_way.iter().for_each(|file| fs::remove_dir(file).unwrap());
+    turn(5);
+    for (number, (before, after)) in before.iter().zip(octets()).enumerate() {
+        assert!(after.is_some() && after != *before, "{:?}", kept[number]);
+    }
 }
 
 #[test]
