@@ -64,6 +64,8 @@ struct Story {
     inbox: Inbox,
     judge: Judge,
     now: Duration,
+    /// For so long each report is on its way here.
+    under_way: Duration,
     vantages: BTreeMap<char, Vantage>,
 }
 
@@ -72,7 +74,8 @@ impl Story {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/steer");
         let world = config::world_from_str(sites, &dir).unwrap_or_else(|why| panic!("{why}"));
         let (inbox, judge) = (Inbox::default(), Judge::new(held, START));
-        Story { world, inbox, judge, now: START, vantages: BTreeMap::new() }
+        let (now, under_way, vantages) = (START, Duration::ZERO, BTreeMap::new());
+        Story { world, inbox, judge, now, under_way, vantages }
     }
 
     /// `abc:fra-` (all three say so; `+` up, `1` and `2` up after so many failures of three, `~` slow, `-` silent, `!`
@@ -176,7 +179,7 @@ impl Story {
             boot: Boot([vantage.boot; 16]),
             mark: Mark { inc: 1, seq: vantage.seq },
             base: None,
-            now: self.now - BEHIND,
+            now: self.now - self.under_way - BEHIND,
             digest,
             valid: Duration::from_secs(10),
             own: Own { blind: vantage.blind.then(|| "blind".to_owned()), ..Own::default() },
@@ -368,6 +371,7 @@ fn a_return_is_gradual() {
     // Nobody can say so for a while: it goes on as time does.
     check_after("abc:fra- 5s abc:fra+ ab:blind 1s", "fra=up*0.25 iad=up nrt=up");
     check_after("abc:fra- 5s abc:fra+ 5s ab:blind 25s", "fra=up*0.5 iad=up nrt=up");
+    check_after("abc:fra- 5s abc:fra+ abc:blind 1s", "fra=up*0.25 iad=up nrt=up");
     // A name server that starts meanwhile is as far.
     let mut story = Story::new(SITES, Held::default());
     story.run(WELL);
@@ -385,6 +389,13 @@ fn what_was_never_believed_to_be_down_does_not_return() {
     // Two are, even if they come to see it again one by one.
     check_after("ab:fra- 5s a:fra+", "fra=up*0.25 iad=up nrt=up");
     check_after("ab:fra- 5s a:fra+ 5s b:fra+", "fra=up*0.25 iad=up nrt=up");
+    // Nor is half of them, though neither is it one for up.
+    let four = SITES.replace("[check.web]", "[vantage.d]\n[check.web]");
+    for (who, expected) in [("ab", "fra=up iad=up nrt=up"), ("abc", "fra=up*0.25 iad=up nrt=up")] {
+        let mut story = Story::new(&four, Held::default());
+        story.run(&format!("abcd:fra+ abcd:iad+ abcd:nrt+ 11s {who}:fra- 5s {who}:fra+"));
+        assert_eq!(story.told(), expected, "{who} of four");
+    }
 }
 
 #[test]
@@ -424,6 +435,19 @@ fn any_check_is_enough_where_the_service_says_so() {
             story.report(vantage);
         }
         assert!(story.told().starts_with(expected), "{key}: {}", story.told());
+    }
+}
+
+#[test]
+fn how_long_reports_are_under_way_moves_nothing_that_was() {
+    let mut story = Story::new(SITES, Held::default());
+    story.run(&format!("{WELL} abc:fra- 5s"));
+    let since = story.views()[0].since.unwrap();
+    for (milliseconds, seconds) in [(999, 0), (0, 0), (1000, 1)] {
+        story.under_way = Duration::from_millis(milliseconds);
+        story.run("abc:nrt+");
+        let moved = story.views()[0].since.unwrap().duration_since(since);
+        assert_eq!(moved.as_secs(), seconds, "{milliseconds} ms");
     }
 }
 
@@ -519,6 +543,12 @@ fn what_two_hold_otherwise_is_up_on_both() {
     // Of what the other does not hold, evidence decides there.
     let mut judge = Judge::new(held("down up"), START);
     assert_eq!((judge.meet(&held("down")), judge.undecided()), (0, held("down up")));
+    // No share is more than all.
+    let mut judge = Judge::new(held("down:500000"), START);
+    assert_eq!(
+        (judge.meet(&held("down:4000000000")), judge.undecided()),
+        (1, held("down:1000000"))
+    );
     assert_eq!(held("down up slow").first(2), held("down up"));
     assert_eq!(held("down up slow").first(3).len(), 3);
     assert!(held("down up slow").first(0).is_empty());

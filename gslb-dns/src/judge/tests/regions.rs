@@ -74,6 +74,8 @@ fn a_region_loses_no_more_than_probes_may_take_out() {
     check("ad:iad- ad:fra-", "fra=up iad=up~EU nrt=up");
     // One is gone for everybody already.
     check("abcd:nrt- 1s ad:fra-", "fra=up iad=up nrt=down");
+    // What is held in for one kind of its addresses is held in for every region.
+    check("abcd:iad- abd:nrt4- ad:nrt6-", "fra=up iad=down nrt=up");
     // What refused took nothing from the share.
     check("abcd:nrt! 1s ad:fra-", "fra=up~EU iad=up nrt=down");
 }
