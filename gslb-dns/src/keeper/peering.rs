@@ -227,4 +227,14 @@ mod tests {
             check(key, value, Err("nobody could have given "));
         }
     }
+
+    #[test]
+    fn the_highest_number_that_a_peer_knows_is_one_that_a_stamp_can_have() {
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        for (highest, expected) in [(7, 7), (u64::MAX, orders::MOST_NUMBER)] {
+            let theirs = Orders { highest, entries: vec![] };
+            let merged = merged(&Entries::default(), &theirs, now).unwrap().unwrap();
+            assert_eq!(merged.entries.highest(), expected);
+        }
+    }
 }
