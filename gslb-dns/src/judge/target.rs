@@ -28,7 +28,7 @@ pub struct Judged {
     /// Whether it came back, and how often in the last hour.
     pub returned: Option<Return>,
     pub counts: Counts,
-    /// Regions that have it down by themselves.
+    /// Regions whose own vantages have it down.
     pub lost: Regions,
     /// In how long it can be down at the earliest, if looks that fail go on to.
     pub down_in: Option<Duration>,
@@ -92,8 +92,7 @@ pub fn judge_one(
             Evidence::None => {}
         }
     }
-    let lost = regions.iter().filter(|region| is_lost_to(*region, quorum, votes));
-    let lost = if verdict == Verdict::Down { Regions::NONE } else { lost.collect() };
+    let lost = regions.iter().filter(|region| is_lost_to(*region, quorum, votes)).collect();
     let down_in = if verdict == Verdict::Down { None } else { down_in(quorum, votes) };
     Judged { verdict, ground, since, up_share, is_certain, returned, counts, lost, down_in }
 }
@@ -112,14 +111,12 @@ fn down_in(quorum: &Quorum, votes: &[Vote]) -> Option<Duration> {
     })
 }
 
-/// Whether a region's own vantages have it down: enough of them, of two failure domains at least. Nothing is held: who
-/// does not see any more loses nothing, and name servers cannot differ.
+/// Whether a region's own vantages have it down, of two failure domains at least. Nothing is held: who does not see any
+/// more loses nothing, and name servers cannot differ.
 fn is_lost_to(region: Continent, quorum: &Quorum, votes: &[Vote]) -> bool {
     let within = votes.iter().filter(|vote| vote.region == Some(region));
     let tally = Tally::of(within.map(|vote| (vote.domain, vote.evidence)));
-    tally.vantages >= LEAST_OF_REGION
-        && tally.domains >= LEAST_OF_REGION
-        && tally.has_down(quorum.down)
+    tally.domains >= LEAST_OF_REGION && tally.has_down(quorum.down)
 }
 
 /// The same as before, if it is the same but for how long reports were under way.
