@@ -188,8 +188,8 @@ impl<K: Copy + Eq + Hash, E> Stream<K, E> {
         match head.base {
             None => self.take_whole(now, head, changes),
             Some(base) => {
-                let is_here = is_same_run && head.mark.inc == self.mark.inc;
-                if !is_here || base.inc != head.mark.inc || base > self.mark {
+                // What another run builds on, or another incarnation, is later than our mark, or it would not be newer.
+                if base.inc != head.mark.inc || base > self.mark {
                     return Reception::SendWhole;
                 }
                 self.take_more(now, head, changes)
