@@ -484,6 +484,28 @@ fn every_metric_is_written_up() {
     report(&wrong);
 }
 
+/// What an alert selects can be there: the row of its metric names each label and value that it asks for.
+#[test]
+fn alert_rules_select_what_there_is() {
+    let page = fs::read_to_string(top().join("docs/metrics.md")).expect("it can be read");
+    let (tables, rules) = page.split_once("## Alert rules").expect("it has alert rules");
+    let mut wrong = vec![];
+    let selectors = rules.match_indices('{').map(|(at, _)| rules.split_at(at));
+    for (before, selector) in selectors.filter(|(before, _)| !before.ends_with("up")) {
+        let metric = before.rsplit(|letter: char| letter != '_' && !letter.is_alphanumeric());
+        let metric = format!("| `{}` |", metric.map(str::trim).next().unwrap_or_default());
+        let row = tables.lines().find(|line| line.starts_with(&metric)).unwrap_or_default();
+        let asked = selector.split('}').next().unwrap_or_default();
+        let words = asked.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        for word in words.filter(|word| !word.is_empty() && !row.contains(&format!("`{word}`"))) {
+            wrong.push(format!(
+                "docs/metrics.md: an alert asks {metric} for {word}, not in its row"
+            ));
+        }
+    }
+    report(&wrong);
+}
+
 /// Whoever is woken by a line of the log finds it in the guide, word for word, and nothing there that is logged
 /// no more.
 #[test]
