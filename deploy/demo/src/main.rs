@@ -14,6 +14,7 @@ mod world;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use gslb_dns::config;
@@ -28,10 +29,44 @@ use crate::switch::Thrown;
 use crate::vantage::Vantage;
 use crate::world::VANTAGES;
 
-fn main() -> anyhow::Result<()> {
-    if std::env::args().len() > 1 {
-        anyhow::bail!("the demo takes no arguments: it prints what to try, and Ctrl-C ends it");
+const HELP: &str = "\
+A name server for example.com, three sites that serve and five probes that look at them, in one process on loopback.
+
+It needs no root and no config: it prints what to try, and Ctrl-C ends it. Its files are in a temporary directory
+(TMPDIR, or /tmp), which goes with it.
+
+Usage: gslb-demo
+
+Options:
+  -h, --help  Print this
+";
+
+/// As for every command whose words are not understood.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let told = match std::env::args_os().nth(1) {
+        None => run(),
+        Some(word) if word == "-h" || word == "--help" => {
+            say(HELP);
+            Ok(())
+        }
+        Some(word) => {
+            let word = word.display();
+            eprintln!("gslb-demo: no argument {word} is known: it takes none but --help");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gslb-demo: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run() -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("gslb-demo-").tempdir()?;
     common::telemetry::log_as_text_to(File::create(dir.path().join("log"))?)?;
     let listeners = Listeners::bind()?;

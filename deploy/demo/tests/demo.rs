@@ -168,3 +168,23 @@ fn a_second_one_takes_free_ports_and_its_sites_serve() {
         assert_eq!(fetch(at, "/").unwrap(), format!("fra serves you, at {at}\n"));
     }
 }
+
+#[test]
+fn it_says_what_it_is_and_what_it_does_not_know() {
+    let check = |word: &str, code: i32, out: &str, err: &str| {
+        let run = Command::new(env!("CARGO_BIN_EXE_gslb-demo")).arg(word).output().unwrap();
+        let [said, complained] =
+            [run.stdout, run.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(run.status.code(), Some(code), "{word}: {said}{complained}");
+        assert!(said.contains(out) && said.is_empty() == out.is_empty(), "{word}: {said}");
+        assert_eq!(complained, err, "{word}");
+    };
+    check("--help", 0, "-h, --help", "");
+    check("-h", 0, "Ctrl-C ends it", "");
+    check(
+        "--port=53",
+        2,
+        "",
+        "gslb-demo: no argument --port=53 is known: it takes none but --help\n",
+    );
+}
