@@ -101,6 +101,8 @@ pub struct SiteTold {
     pub duty: &'static str,
     pub duty_why: Option<String>,
     pub weight: u32,
+    /// Whose word the weight is; `None` if it is the configured one.
+    pub weight_why: Option<String>,
     /// The share of clients taken now.
     pub admit: f64,
 }
@@ -279,6 +281,7 @@ impl SiteTold {
             },
             duty_why: (!standing.duty_why.is_empty()).then(|| standing.duty_why.to_string()),
             weight: standing.weight,
+            weight_why: (!standing.weight_why.is_empty()).then(|| standing.weight_why.to_string()),
             admit: match standing.duty {
                 Duty::Drained => 0.0,
                 Duty::Serving => standing.admit().share(),

@@ -120,8 +120,10 @@ fn orders_of_each_kind_do_what_they_say() {
     assert_eq!(standing(&site, "fra")["health"], "unknown");
     site.order(&format!("weight 7 fra --service {FIRST}"));
     assert_eq!(standing(&site, "fra")["weight"], 7);
+    assert_eq!(standing(&site, "fra")["weight_why"], format!("test, says {}", me()));
     site.order(&format!("weight auto fra --service {FIRST}"));
     assert_eq!(standing(&site, "fra")["weight"], 1);
+    assert_eq!(standing(&site, "fra")["weight_why"], Value::Null);
     // A drain over time begins at once, and has all of its time before it.
     site.order(&format!("drain fra --service {FIRST} --over 1h --for 2h"));
     let leaving = standing(&site, "fra");

@@ -49,6 +49,7 @@ fn standing(kind: u8) -> Standing {
         duty: Duty::Serving,
         duty_why: "".into(),
         weight: 1,
+        weight_why: "".into(),
         admit: Admit::ALL,
         struck: [].into(),
         lost: [].into(),
@@ -57,7 +58,10 @@ fn standing(kind: u8) -> Standing {
     match kind {
         0 => standing.health = Health::Down,
         1 => standing.duty = Duty::Drained,
-        2 => standing.weight = 7,
+        2 => {
+            standing.weight = 7;
+            standing.weight_why = "half of it, says alice".into();
+        }
         // Neither is a short fraction: it must come back to the last bit.
         3 => standing.admit = Admit::new(1.0 / 3.0).unwrap(),
         4 => standing.admit = Admit::new(0.1 + 0.2).unwrap(),

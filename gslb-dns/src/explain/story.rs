@@ -44,6 +44,9 @@ pub struct CandidateTold {
     /// Why it is on its way there.
     pub draining: Option<String>,
     pub weight: u32,
+    /// Whose word the weight is, if it is not the configured one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_why: Option<String>,
     pub admit: f64,
     /// From the client's place, the site's bias applied: what `nearest` compares.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -346,6 +349,7 @@ impl CandidateTold {
             drained: (standing.duty == Duty::Drained).then(duty_why),
             draining: is_leaving.then(duty_why),
             weight: standing.weight,
+            weight_why: (!standing.weight_why.is_empty()).then(|| standing.weight_why.to_string()),
             admit: standing.admit().share(),
             km,
         }

@@ -159,8 +159,9 @@ fn service_lines(page: &mut Page, steering: &Steering) {
         if let Some(why) = &one.draining {
             let _ = write!(line, ", draining ({why})");
         }
-        if one.weight != 1 {
-            let _ = write!(line, ", weight {}", one.weight);
+        let whose = one.weight_why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        if one.weight != 1 || !whose.is_empty() {
+            let _ = write!(line, ", weight {}{whose}", one.weight);
         }
         if one.admit < 1.0 {
             let _ = write!(line, ", admit {}", one.admit);

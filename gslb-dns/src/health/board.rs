@@ -48,6 +48,8 @@ pub struct Standing {
     pub duty_why: Box<str>,
     /// The configured weight, or the operator's.
     pub weight: u32,
+    /// Why it is an operator's; empty if it is not.
+    pub weight_why: Box<str>,
     /// The share of clients that it takes now, before a weight of 0 makes it none.
     pub admit: Admit,
     /// Addresses that are down while others of the candidate are not.
@@ -488,8 +490,12 @@ fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timesta
                 standing.admit = before.admit;
                 standing.duty_why = "".into();
             }
-            Order::Weight(weight) => standing.weight = weight,
-            Order::Unweight => standing.weight = before.weight,
+            Order::Weight(weight) => {
+                (standing.weight, standing.weight_why) = (weight, reason(said));
+            }
+            Order::Unweight => {
+                (standing.weight, standing.weight_why) = (before.weight, "".into());
+            }
         }
     }
     standing
@@ -523,6 +529,7 @@ fn unwatched(weight: u32) -> Standing {
         duty: Duty::Serving,
         duty_why: "".into(),
         weight,
+        weight_why: "".into(),
         admit: Admit::ALL,
         struck: [].into(),
         lost: [].into(),

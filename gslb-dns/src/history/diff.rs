@@ -211,8 +211,9 @@ impl Belief {
 
 impl Kept {
     pub fn of(standing: &Standing) -> Kept {
-        let Standing { since, why, duty_why, .. } = standing;
+        let Standing { since, why, duty_why, weight_why, .. } = standing;
         let (since, why, duty_why) = (*since, why.clone(), duty_why.clone());
-        Kept { belief: Belief::of(standing), since, why, duty_why }
+        let weight_why = weight_why.clone();
+        Kept { belief: Belief::of(standing), since, why, duty_why, weight_why }
     }
 }

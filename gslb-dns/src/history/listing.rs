@@ -361,12 +361,14 @@ impl Change {
 
     /// Why, for people: whose order it was, or what the vantages saw.
     pub fn reason(&self) -> String {
-        let Some(Kept { belief: to, why, duty_why, .. }) = &self.to else {
+        let Some(Kept { belief: to, why, duty_why, weight_why, .. }) = &self.to else {
             return String::new();
         };
         let Some(from) = &self.from else { return why.to_string() };
         if from == to {
-            return if duty_why.is_empty() { why.to_string() } else { duty_why.to_string() };
+            let ordered = [&**duty_why, &**weight_why].into_iter();
+            let ordered: Vec<&str> = ordered.filter(|why| !why.is_empty()).collect();
+            return if ordered.is_empty() { why.to_string() } else { ordered.join("; ") };
         }
         let mut reasons: Vec<&str> = Vec::new();
         let is_leaving = !duty_why.is_empty();
@@ -378,7 +380,7 @@ impl Change {
             }
         }
         if from.weight != to.weight {
-            reasons.push("by an order");
+            reasons.push(if weight_why.is_empty() { "as configured" } else { weight_why });
         }
         let is_seen = from.health != to.health
             || from.struck != to.struck

@@ -129,6 +129,8 @@ pub struct Kept {
     pub why: Box<str>,
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub duty_why: Box<str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub weight_why: Box<str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

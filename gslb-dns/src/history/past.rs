@@ -151,7 +151,7 @@ impl Remembered {
 
 impl Kept {
     fn standing(&self) -> Standing {
-        let Kept { belief, since, why, duty_why } = self;
+        let Kept { belief, since, why, duty_why, weight_why } = self;
         Standing {
             health: belief.health,
             since: *since,
@@ -159,6 +159,7 @@ impl Kept {
             duty: belief.duty,
             duty_why: duty_why.clone(),
             weight: belief.weight,
+            weight_why: weight_why.clone(),
             admit: Admit::new(belief.admit).unwrap_or(Admit::ALL),
             struck: belief.struck.clone().into(),
             lost: belief.lost.clone().into(),
@@ -175,6 +176,7 @@ fn unheard_of(weight: u32) -> Standing {
         duty: Duty::Serving,
         duty_why: "".into(),
         weight,
+        weight_why: "".into(),
         admit: Admit::ALL,
         struck: [].into(),
         lost: [].into(),

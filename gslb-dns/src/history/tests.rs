@@ -17,6 +17,7 @@ fn kept(words: &str) -> Kept {
         since: None,
         why: "seen".into(),
         duty_why: "".into(),
+        weight_why: "".into(),
     };
     for word in words.split_whitespace() {
         match word.split_once('=') {
@@ -29,6 +30,7 @@ fn kept(words: &str) -> Kept {
             Some(("lost", region)) => kept.belief.lost.push(lost(region)),
             Some(("halved", times)) => kept.belief.halvings = times.parse().unwrap_or_default(),
             Some(("order", why)) => kept.duty_why = why.into(),
+            Some(("heavy", why)) => kept.weight_why = why.into(),
             Some(_) => panic!("{word}"),
         }
     }
@@ -70,7 +72,9 @@ fn a_change_is_told_in_words() {
     check("up admit=0.05", "up drained admit=0 order=disk", "drained | disk");
     check("up drained", "up", "undrained | no drain holds any more");
     check("up drained", "down drained order=disk", "up -> down | seen");
-    check("up", "up weight=5", "weight 1 -> 5 | by an order");
+    check("up", "up weight=5 heavy=half", "weight 1 -> 5 | half");
+    check("up weight=5", "up", "weight 5 -> 1 | as configured");
+    check("up", "up drained weight=5 order=disk heavy=half", "drained, weight 1 -> 5 | disk; half");
     check("up", "up struck=192.0.2.1", "192.0.2.1 left out | seen");
     check("up struck=192.0.2.1", "up", "192.0.2.1 answered again | seen");
     check("up struck=192.0.2.1", "down", "up -> down | seen");
@@ -84,6 +88,7 @@ fn a_change_is_told_in_words() {
     check("down", "down", "still down | seen");
     check("up drained", "up drained order=disk", "still drained | disk");
     check("up admit=0.95", "up admit=0.95 order=disk", "still up | disk");
+    check("up weight=5", "up weight=5 heavy=third", "still up | third");
     // Of a site that is out the share is all there is to tell.
     check("down admit=0.5", "down admit=0", "share 0.5 -> 0 | seen");
 }
