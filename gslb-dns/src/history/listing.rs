@@ -193,17 +193,20 @@ impl Listing {
                 Line::Whole(_) | Line::State(_) | Line::LastKnown(_) => continue,
             };
             let second = row.at.as_second();
-            let mut lately =
-                rows.iter_mut().rev().take_while(|other| other.at.as_second() == second);
+            // Not past another line of its own: what became of it last is to be read last.
+            let mut lately = rows
+                .iter_mut()
+                .rev()
+                .take_while(|other| other.at.as_second() == second && !other.is_before(&row));
             if let Some(first) = lately.find(|other| other.is_like(&row)) {
-                first.alike += 1;
+                first.alike.push(row.service);
                 first.why = row.why;
                 continue;
             }
             rows.push(row);
         }
-        for row in rows.iter_mut().filter(|row| row.alike > 0) {
-            let _ = write!(row.service, " and {} more", row.alike);
+        for row in rows.iter_mut().filter(|row| !row.alike.is_empty()) {
+            let _ = write!(row.service, " and {} more", row.alike.len());
         }
         rows
     }
@@ -218,11 +221,17 @@ struct Row {
     why: String,
     /// Whether vantages saw it: of each service so many, as they come to it one after the other.
     is_seen: bool,
-    /// Services for which the same is so.
-    alike: usize,
+    /// Further services for which the same is so.
+    alike: Vec<String>,
 }
 
 impl Row {
+    /// Whether the other, later one tells of the same site of the same service, or this of everything.
+    fn is_before(&self, other: &Row) -> bool {
+        let is_of_service = self.service == other.service || self.alike.contains(&other.service);
+        self.site.is_empty() || self.site == other.site && is_of_service
+    }
+
     /// Whether a site changed in the same way, for the same reason as far as people care.
     fn is_like(&self, other: &Row) -> bool {
         let is_same_reason = self.is_seen && other.is_seen || self.why == other.why;
@@ -240,7 +249,7 @@ impl Row {
             what: change.what(),
             why: change.reason(),
             is_seen: change.is_of_health(),
-            alike: 0,
+            alike: vec![],
         }
     }
 
@@ -261,7 +270,7 @@ impl Row {
                 head.epoch.get(..12).unwrap_or_default()
             ),
             is_seen: false,
-            alike: 0,
+            alike: vec![],
         }
     }
 }

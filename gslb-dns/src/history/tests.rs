@@ -165,6 +165,30 @@ kept since 2027-01-15T08:00:00Z
     );
 }
 
+/// A site that goes and comes within a second: of each service, the last line that is about it says what it is.
+#[test]
+fn what_happened_last_is_told_last() {
+    let mut listing = Listing::new(Asked::default());
+    listing.hear(Group { is_whole: true, ..group(1, 0, Cause::Start, &[]) });
+    let (up, down) = (("down", "up"), ("up", "down"));
+    let moves = [(down, "www"), (down, "api"), (up, "www"), (down, "www"), (up, "api")];
+    for (serial, ((from, to), service)) in (2..).zip(moves) {
+        let service = format!("{service}.example.com");
+        listing.hear(group(serial, 10, Cause::Change, &[(&service, "fra", from, to)]));
+    }
+    let text = listing.text();
+    let told: Vec<&str> =
+        text.lines().skip(2).map(|line| &line["2027-01-15T08:00:10Z  ".len()..]).collect();
+    assert_eq!(
+        told,
+        [
+            "fra  www.example.com and 1 more  up -> down      seen",
+            "fra  www.example.com and 1 more  down -> up      seen",
+            "fra  www.example.com             up -> down      seen",
+        ]
+    );
+}
+
 #[test]
 fn lines_are_written_and_read_back() {
     let moves = [
