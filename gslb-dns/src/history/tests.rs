@@ -190,6 +190,28 @@ fn what_happened_last_is_told_last() {
 }
 
 #[test]
+fn a_time_of_the_listing_asks_for_its_line() {
+    let late = |serial, nanosecond| {
+        let mut group =
+            group(serial, 10, Cause::Change, &[("www.example.com", "fra", "up", "down")]);
+        group.head.at += std::time::Duration::from_nanos(nanosecond);
+        group
+    };
+    for nanosecond in [0, 1, 499_999_999, 500_000_000, 999_999_999] {
+        let mut listing = Listing::new(Asked::default());
+        listing.hear(late(1, nanosecond));
+        let text = listing.text();
+        let line = text.lines().last().unwrap_or_default();
+        let since = line.split_once(' ').map(|(at, _)| at.to_owned());
+        let words = Words { since, ..Words::default() };
+        let mut asked =
+            Listing::new(Asked::read(&words, Timestamp::MAX).unwrap_or_else(|why| panic!("{why}")));
+        asked.hear(late(1, nanosecond));
+        assert_eq!(asked.text(), text, "{nanosecond}");
+    }
+}
+
+#[test]
 fn lines_are_written_and_read_back() {
     let moves = [
         ("www.example.com", "fra", "up", "down struck=2001:db8::1"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use geoip::Continent;
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 
 use super::back::Return;
 use super::hear::Vote;
@@ -126,7 +126,9 @@ fn steady(now: Now, since: Duration, last: Option<Since>) -> Since {
         _ => {
             let ago = now.monotonic.saturating_sub(since);
             let wall = now.wall.checked_sub(ago).unwrap_or(Timestamp::UNIX_EPOCH);
-            Since { monotonic: since, wall: wall.round(Unit::Second).unwrap_or(wall) }
+            // Cut as history cuts its times, so that neither is shown as after the other.
+            let wall = Timestamp::from_second(wall.as_second()).unwrap_or(wall);
+            Since { monotonic: since, wall }
         }
     }
 }

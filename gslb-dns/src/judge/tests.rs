@@ -246,6 +246,19 @@ fn a_site_is_down_when_a_quorum_says_so() {
     check_after(&format!("{back} abc:fra~ 5s abc:fra+"), "fra=up iad=up nrt=up");
 }
 
+/// History's listing cuts its times: a `since` that were rounded up, asked for there, would leave out its own line.
+#[test]
+fn since_is_the_second_in_which_it_began() {
+    for late in [0, 400, 700, 999] {
+        let mut story = Story::new(SITES, Held::default());
+        story.run(WELL);
+        let second = Timestamp::UNIX_EPOCH + story.now;
+        story.now += Duration::from_millis(late);
+        story.run("abc:fra-");
+        assert_eq!(story.views()[0].since, Some(second), "{late}");
+    }
+}
+
 #[test]
 fn answers_are_short_lived_while_failing_looks_can_be_a_quorum() {
     // Two looks of 5 s are left, then one; 30 s are halved until they are no longer, and not below 15 s.
