@@ -9,7 +9,7 @@ use super::back::Return;
 use super::hear::Vote;
 use super::{Believed, Now, Since};
 use crate::verdict::quorum::{Ground, Quorum};
-use crate::verdict::tally::Tally;
+use crate::verdict::tally::{DomainVotes, Tally};
 use crate::verdict::{Evidence, Verdict};
 use crate::watch::{LEAST_OF_REGION, Regions};
 
@@ -35,11 +35,14 @@ pub struct Judged {
 }
 
 /// Vantages whose word counts, by what they say.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counts {
     pub up: usize,
     pub slow: usize,
     pub down: usize,
+    /// Failure domains that they stand in, and their votes.
+    pub domains: usize,
+    pub votes: DomainVotes,
 }
 
 pub fn judge_one(
@@ -83,7 +86,8 @@ pub fn judge_one(
         (Verdict::Up | Verdict::Slow, _, None) if ground != Ground::Decided => last.returned,
         _ => None,
     };
-    let mut counts = Counts::default();
+    let (domains, domain_votes) = (tally.domains, tally.domain_votes());
+    let mut counts = Counts { domains, votes: domain_votes, ..Counts::default() };
     for vote in votes {
         match vote.evidence {
             Evidence::Up => counts.up += 1,

@@ -259,6 +259,27 @@ fn since_is_the_second_in_which_it_began() {
     }
 }
 
+/// A quorum's shares are of domains, in which two vantages may have one vote.
+#[test]
+fn vantages_are_told_with_the_domains_that_decide() {
+    let paired =
+        SITES.replace("[vantage.a]", "[vantage.d]\ndomain = \"x\"\n[vantage.a]\ndomain = \"x\"");
+    let check = |sites: &str, words: &str, expected: &str| {
+        let mut story = Story::new(sites, Held::default());
+        story.run(words);
+        assert_eq!(&*story.views()[0].why, expected, "{words}");
+    };
+    check(SITES, &format!("{WELL} ab:fra-"), "2 of 3 vantages see it down");
+    let well = "abcd:fra+ abcd:iad+ abcd:nrt+ 11s";
+    let check = |words: &str, expected: &str| check(&paired, &format!("{well} {words}"), expected);
+    check("bc:fra-", "2 of 4 vantages (2 of 3 domains) see it down");
+    check("ad:fra-", "2 of 4 vantages (2 of 3 domains) see it up");
+    check("a:fra-", "3 of 4 vantages (2.5 of 3 domains) see it up");
+    let held = "; what was believed before holds: neither share is reached";
+    check("ab:fra-", &format!("2 of 4 vantages (1.5 of 3 domains) see it up{held}"));
+    check("bc:fra~", "2 of 4 vantages (2 of 3 domains) see it slow");
+}
+
 #[test]
 fn answers_are_short_lived_while_failing_looks_can_be_a_quorum() {
     // Two looks of 5 s are left, then one; 30 s are halved until they are no longer, and not below 15 s.

@@ -239,13 +239,21 @@ fn admit(now: Duration, addresses: &[Address], step: Duration) -> Admit {
 
 /// Why, for people: what the vantages see, and what was made of it.
 fn told(now: Duration, judged: &Judged, struck: usize) -> String {
-    let Counts { up, slow, down } = judged.counts;
+    let Counts { up, slow, down, domains, votes } = judged.counts;
     let all = up + slow + down;
+    // A quorum's shares are of domains: where that is another count than of vantages, both are told.
+    let of = |count: usize, votes: f64| match domains {
+        _ if domains == all => format!("{count} of {all} vantages"),
+        1 => format!("{count} of {all} vantages ({} of 1 domain)", short(votes)),
+        many => format!("{count} of {all} vantages ({} of {many} domains)", short(votes)),
+    };
     let seen = match judged.verdict {
         _ if all == 0 => "no vantage says anything of it".to_owned(),
-        Verdict::Down => format!("{down} of {all} vantages see it down"),
-        Verdict::Slow => format!("{slow} of {all} vantages see it slow"),
-        Verdict::Up | Verdict::Unknown => format!("{} of {all} vantages see it up", up + slow),
+        Verdict::Down => format!("{} see it down", of(down, votes.down)),
+        Verdict::Slow => format!("{} see it slow", of(slow, votes.slow)),
+        Verdict::Up | Verdict::Unknown => {
+            format!("{} see it up", of(up + slow, votes.up + votes.slow))
+        }
     };
     let held = match judged.ground {
         Ground::Decided => String::new(),
@@ -263,4 +271,10 @@ fn told(now: Duration, judged: &Judged, struck: usize) -> String {
         count => format!("; {count} of its addresses are struck"),
     };
     seen + &held + &back + &others
+}
+
+/// To two places, without zeros at the end: `2`, `1.5`, `0.67`.
+fn short(votes: f64) -> String {
+    let text = format!("{votes:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -16,6 +16,14 @@ struct Votes {
     down: u64,
 }
 
+/// Of the domains with evidence, how many say what: each has one vote, shared by its vantages.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DomainVotes {
+    pub up: f64,
+    pub slow: f64,
+    pub down: f64,
+}
+
 /// The votes of all domains, in parts of one denominator.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tally {
@@ -84,6 +92,12 @@ impl Tally {
         self.whole > 0 && share.is_reached(self.down, self.whole)
     }
 
+    /// For people, beside a count of vantages: this is what shares are reached by.
+    pub fn domain_votes(&self) -> DomainVotes {
+        let of = |votes: u64| votes as f64 * self.domains as f64 / self.whole.max(1) as f64;
+        DomainVotes { up: of(self.up), slow: of(self.slow), down: of(self.down) }
+    }
+
     /// The share that sees it up, 0 to 1, to rank by and to show; 0 where nobody sees anything. In whole millionths,
     /// in which it is also written down and told to peers.
     pub fn up_share(&self) -> f64 {
@@ -137,6 +151,17 @@ mod tests {
         check("++- -", (1, 3), (0, 1), (2, 3));
         check("+~- +", (2, 3), (1, 6), (1, 6));
         check("++++- +- -", (13, 30), (0, 1), (17, 30));
+    }
+
+    #[test]
+    fn votes_are_told_as_domains() {
+        let check = |domains: &str, up: f64, slow: f64, down: f64| {
+            assert_eq!(tally(domains).domain_votes(), DomainVotes { up, slow, down }, "{domains}");
+        };
+        check("+ + -", 2.0, 0.0, 1.0);
+        check("++ + --", 2.0, 0.0, 1.0);
+        check("+- ~ -..", 0.5, 1.0, 1.5);
+        check("...", 0.0, 0.0, 0.0);
     }
 
     #[test]
