@@ -99,6 +99,14 @@ fn a_ca_is_made_and_used_by_command() {
     for name in ["dns1", "ams", "fra"] {
         assert_eq!(&*pki.credentials(name).principal().name, name);
     }
+    // By hand again, when its files may go.
+    let told = pki.ask("issue probe ams --days 2");
+    assert_eq!(told.code, Some(1));
+    assert!(
+        told.stderr.contains("ams.pem is there already") && told.stderr.contains("--replace"),
+        "{}",
+        told.stderr
+    );
     // What is of the CA is given to nobody.
     let told = pki.ask("issue ca pki");
     assert_eq!(told.code, Some(2), "{}", told.stderr);
@@ -106,6 +114,7 @@ fn a_ca_is_made_and_used_by_command() {
     assert_eq!(told.code, Some(1));
     assert!(told.stderr.contains("a CA is not overwritten"), "{}", told.stderr);
 
+    pki.say("issue agent fra --replace");
     let revoked = pki.say("revoke fra --why sold").stdout;
     assert!(revoked.starts_with("revoked ") && revoked.contains("crl.pem"), "{revoked}");
     let list: Value = serde_json::from_str(&pki.say("list --json").stdout).unwrap();
@@ -115,6 +124,7 @@ fn a_ca_is_made_and_used_by_command() {
     let expected = [
         "soon gslb://test/probe/ams",
         "good gslb://test/dns/dns1",
+        "revoked gslb://test/agent/fra",
         "revoked gslb://test/agent/fra",
     ];
     assert_eq!(states.collect::<Vec<_>>(), expected);

@@ -52,6 +52,9 @@ enum Command {
         /// Where both are written; the CA's directory if left out
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Also where this daemon has both already: they are replaced
+        #[arg(long)]
+        replace: bool,
     },
     /// Take back all certificates of a daemon, or the one with a serial number, by a new revocation list.
     Revoke {
@@ -104,11 +107,14 @@ impl Pki {
                     made.index().ca_until
                 ))
             }
-            Command::Issue { kind, name, dns_names, days, out } => {
+            Command::Issue { kind, name, dns_names, days, out, replace } => {
                 let mut directory = Directory::open(&dir, now)?;
                 let wanted = Wanted { kind: kind.into(), name, dns_names, days };
-                let (issued, certificate, key) =
-                    directory.issue(&wanted, out.as_deref().unwrap_or(&dir), now)?;
+                let to = out.as_deref().unwrap_or(&dir);
+                let (issued, certificate, key) = match replace {
+                    true => directory.reissue(&wanted, to, now)?,
+                    false => directory.issue(&wanted, to, now)?,
+                };
                 Ok(format!(
                     "issued {}, until {}, serial {}\n{}\n{}\n",
                     issued.principal,

@@ -134,8 +134,8 @@ impl Directory {
         self.path.join(file)
     }
 
-    /// Makes a key and its certificate, and writes both into the folder `to`, as NAME.key and NAME.pem. What was there
-    /// is replaced if it is of the same daemon.
+    /// Makes a key and its certificate, and writes both into the folder `to`, as NAME.key and NAME.pem, where nothing is
+    /// yet.
     pub fn issue(
         &mut self,
         wanted: &Wanted,
@@ -143,9 +143,37 @@ impl Directory {
         now: Timestamp,
     ) -> Result<(Issued, PathBuf, PathBuf), PkiError> {
         let principal = self.judged(wanted)?;
-        let certificate = to.join(format!("{}.pem", principal.name));
-        let key = to.join(format!("{}.key", principal.name));
-        free(&certificate, &key, &principal)?;
+        let (certificate, key) = files_of(&principal, to);
+        if replaceable(&certificate, &key, &principal)? {
+            return Err(PkiError::Refused(format!(
+                "{} is there already, of the same daemon, and its key would be lost: gslb-dns pki renew gives it its \
+                 next certificate before this one ends; else take another --out, or say --replace",
+                certificate.display()
+            )));
+        }
+        self.write_pair(principal, wanted, (certificate, key), now)
+    }
+
+    /// The same, and what was there is replaced if it is of the same daemon.
+    pub fn reissue(
+        &mut self,
+        wanted: &Wanted,
+        to: &Path,
+        now: Timestamp,
+    ) -> Result<(Issued, PathBuf, PathBuf), PkiError> {
+        let principal = self.judged(wanted)?;
+        let (certificate, key) = files_of(&principal, to);
+        replaceable(&certificate, &key, &principal)?;
+        self.write_pair(principal, wanted, (certificate, key), now)
+    }
+
+    fn write_pair(
+        &mut self,
+        principal: Principal,
+        wanted: &Wanted,
+        (certificate, key): (PathBuf, PathBuf),
+        now: Timestamp,
+    ) -> Result<(Issued, PathBuf, PathBuf), PkiError> {
         let pair = KeyPair::generate()?;
         let others: Vec<Box<str>> =
             wanted.dns_names.iter().map(|name| name.as_str().into()).collect();
@@ -261,11 +289,16 @@ impl Directory {
     }
 }
 
-/// Another daemon's files are never replaced, nor the CA's own, nor what is none of ours.
-fn free(certificate: &Path, key: &Path, principal: &Principal) -> Result<(), PkiError> {
+fn files_of(principal: &Principal, to: &Path) -> (PathBuf, PathBuf) {
+    let file = |ending| to.join(format!("{}.{ending}", principal.name));
+    (file("pem"), file("key"))
+}
+
+/// Whether there is something to replace. Another daemon's files never are, nor the CA's own, nor what is none of ours.
+fn replaceable(certificate: &Path, key: &Path, principal: &Principal) -> Result<bool, PkiError> {
     let Ok(pem) = bounded::read_file(certificate, LONGEST_FILE) else {
         return match [certificate, key].iter().find(|path| path.symlink_metadata().is_ok()) {
-            None => Ok(()),
+            None => Ok(false),
             Some(path) => Err(PkiError::Refused(format!(
                 "{} is there already: take another --out, or move it away",
                 path.display()
@@ -274,7 +307,7 @@ fn free(certificate: &Path, key: &Path, principal: &Principal) -> Result<(), Pki
     };
     let holder = certificates(&pem).ok().and_then(|chain| principal_of(&chain[0]).ok());
     if holder.as_ref() == Some(principal) {
-        return Ok(());
+        return Ok(true);
     }
     let (path, whose) =
         (certificate.display(), holder.map_or("nobody".to_owned(), |holder| holder.to_string()));

@@ -48,7 +48,7 @@ impl Story {
     }
 
     fn issue(&self, kind: Kind, name: &str, now: Timestamp) -> Issued {
-        self.open(now).issue(&wanted(kind, name), &self.dir(), now).unwrap().0
+        self.open(now).reissue(&wanted(kind, name), &self.dir(), now).unwrap().0
     }
 
     fn credentials(&self, name: &str) -> Credentials {
@@ -126,7 +126,7 @@ fn files_of_others_are_not_replaced() {
     let story = Story::begin();
     let mut directory = story.open(start());
     let mut issue =
-        |kind, name: &str, to: &Path| refusal(directory.issue(&wanted(kind, name), to, start()));
+        |kind, name: &str, to: &Path| refusal(directory.reissue(&wanted(kind, name), to, start()));
     let dir = story.dir();
     assert_eq!(issue(Kind::Probe, "ams", &dir), "done");
     // The same daemon's are: so a certificate is renewed by hand.
@@ -145,6 +145,27 @@ fn files_of_others_are_not_replaced() {
     let elsewhere = dir.join("agents");
     fs::create_dir(&elsewhere).unwrap();
     assert_eq!(issue(Kind::Agent, "ams", &elsewhere), "done");
+}
+
+#[test]
+fn files_of_the_same_daemon_are_replaced_when_that_is_meant() {
+    let story = Story::begin();
+    let ams = wanted(Kind::Probe, "ams");
+    let issue = || refusal(story.open(start()).issue(&ams, &story.dir(), start()));
+    let text = || ["ams.pem", "ams.key"].map(|file| fs::read(story.dir().join(file)).unwrap());
+    assert_eq!(issue(), "done");
+    let before = text();
+    let told = issue();
+    assert!(told.contains("ams.pem is there already, of the same daemon"), "{told}");
+    assert!(
+        told.contains("pki renew") && told.contains("--out") && told.contains("--replace"),
+        "{told}"
+    );
+    // Nothing was written, and the index knows of no certificate that nobody has.
+    assert_eq!(text(), before);
+    assert_eq!(story.open(start()).index().issued.len(), 1);
+    assert_eq!(refusal(story.open(start()).reissue(&ams, &story.dir(), start())), "done");
+    assert_ne!(text(), before);
 }
 
 #[test]
