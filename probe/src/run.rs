@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::assignment::Assignment;
-use common::clock::{monotonic, unix_seconds};
+use common::clock::{monotonic, now, unix_seconds};
 use common::config::problems::Severity;
 use common::entropy;
 use common::look::{Look, Looker};
@@ -32,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::report::{Mailbox, Producer, Tale};
 use crate::rounds::{Begun, Ended, Post, Rounds};
 use crate::state_dir::StateDir;
-use crate::status::{self, Order, Status};
+use crate::status::{self, Now, Order, Status};
 
 /// The rounds turn at least so often.
 const BEAT: Duration = Duration::from_millis(500);
@@ -422,14 +422,16 @@ impl<L: Look, W: Fn(Looker) -> L + Send + 'static> Shell<L, W> {
                 targets: assignment.map_or(0, |assignment| assignment.targets.len()),
             }
         });
+        let now = Now { monotonic: monotonic(), wall: now() };
         Status {
             probe: self.config.name.to_string(),
             cluster: self.config.principal.cluster.to_string(),
-            now: u64::try_from(monotonic().as_millis()).unwrap_or(u64::MAX),
+            now: now.wall,
+            monotonic_ms: now.monotonic_ms(),
             own: self.rounds.own().clone(),
             looks_running: self.rounds.running(),
             name_servers: servers.collect(),
-            targets: self.rounds.shown(),
+            targets: self.rounds.shown().into_iter().map(|shown| now.told(shown)).collect(),
         }
     }
 }

@@ -75,6 +75,7 @@ const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
 
 #[tokio::test]
 async fn each_name_server_is_told_what_it_asked_for_and_what_becomes_of_it() {
+    let began = jiff::Timestamp::from_second(common::clock::now().as_second()).unwrap();
     let world = World::new();
     let (dns1, dns2) = (world.name_server("dns1").await, world.name_server("dns2").await);
     let (one, mut two) = (Listening::at("127.0.0.1:0").await, Listening::at("127.0.0.1:0").await);
@@ -127,6 +128,15 @@ async fn each_name_server_is_told_what_it_asked_for_and_what_becomes_of_it() {
     for word in ["\"probe\": \"ams\"", "\"dns2\"", "\"epoch\": \"e2\"", "\"state\": \"up\""] {
         assert!(status.contains(word), "{word} in {status}");
     }
+    let (_, body) = status.split_once("\r\n\r\n").unwrap();
+    let told: serde_json::Value = serde_json::from_str(body).unwrap();
+    let time =
+        |told: &serde_json::Value| told.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let now = time(&told["now"]);
+    let targets = told["targets"].as_array().unwrap();
+    let sinces: Vec<_> = targets.iter().map(|target| time(&target["since"])).collect();
+    assert_eq!(sinces.len(), 3, "{told:#}");
+    assert!(sinces.iter().all(|since| (began..=now).contains(since)), "{began} {sinces:?} {now}");
     assert!(get(&probe, "/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(get(&probe, "/nowhere").await.starts_with("HTTP/1.1 404"));
 }
