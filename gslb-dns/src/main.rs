@@ -188,7 +188,7 @@ enum Command {
     /// Have the running server read its config again; exit code 1 if it refuses it.
     Reload {
         #[command(flatten)]
-        door: Door,
+        at: OrderDoor,
     },
 }
 
@@ -207,13 +207,23 @@ struct Order {
     #[arg(long = "for", value_name = "TIME")]
     lasts: Option<String>,
     /// Begins at this instant, such as 2026-11-21T22:00:00Z, instead of now
-    #[arg(long)]
-    at: Option<String>,
+    #[arg(long = "at", value_name = "AT")]
+    begins: Option<String>,
     /// Even if a service is left without a site
     #[arg(long)]
     anyway: bool,
     #[command(flatten)]
+    at: OrderDoor,
+}
+
+/// The same, for what changes something.
+#[derive(Args)]
+struct OrderDoor {
+    #[command(flatten)]
     door: Door,
+    /// Refused, and said where to go: clap would guess that --service was meant.
+    #[arg(long, hide = true, value_name = "ADDRESS:PORT", value_parser = takes_no_orders)]
+    server: Option<String>,
 }
 
 /// Where orders are taken.
@@ -356,7 +366,7 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             }
             Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Reload { door } => {
+        Command::Reload { at: OrderDoor { door, server: _ } } => {
             let told = door.at()?.reload(on_behalf_of().as_deref())?;
             done(&told.text())
         }
@@ -370,9 +380,11 @@ impl Order {
         value: Option<String>,
         over: Option<String>,
     ) -> anyhow::Result<ExitCode> {
-        let Order { site, service, why, lasts, at, anyway, door } = self;
+        let Order { site, service, why, lasts, begins, anyway, at: OrderDoor { door, server: _ } } =
+            self;
         let order = order.to_owned();
-        let words = OrderWords { order, value, site, service, at, lasts, over, why, anyway };
+        let words =
+            OrderWords { order, value, site, service, at: begins, lasts, over, why, anyway };
         let receipt = door.at()?.order(&words, on_behalf_of().as_deref())?;
         say(&receipt.text())?;
         if receipt.on_disk {
@@ -383,6 +395,15 @@ impl Order {
         );
         Ok(ExitCode::from(NOT_ON_DISK))
     }
+}
+
+/// What comes by TCP has no credentials, by which to tell an operator from a stranger.
+fn takes_no_orders(_: &str) -> Result<String, &'static str> {
+    Err(
+        "an admin address only shows things; orders and reloads go to a name server's admin socket, where the \
+         system tells who gives them: --socket PATH, or --config FILE that names it; and an order is about a site, \
+         such as gslb-dns drain fra --why \"new disks\" --socket /run/gslb-dns/admin.sock",
+    )
 }
 
 /// Who became root for this, as sudo tells.

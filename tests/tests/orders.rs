@@ -204,6 +204,23 @@ fn an_order_that_cannot_be_meant_is_refused() {
 }
 
 #[test]
+fn who_asks_an_address_for_an_order_is_told_where_to_go() {
+    for words in
+        ["drain --server 127.0.0.1:8953", "weight 3 fra --server [::1]:8953", "reload --server x"]
+    {
+        let Finished { code, stdout, stderr } = run(words.split_whitespace()).unwrap();
+        assert_eq!((code, &*stdout), (Some(2), ""), "{words}: {stderr}");
+        assert!(stderr.contains("go to a name server's admin socket"), "{words}: {stderr}");
+        assert!(
+            stderr.contains("gslb-dns drain fra --why") && !stderr.contains("--service"),
+            "{words}: {stderr}"
+        );
+    }
+    let help = run(["drain", "--help"]).unwrap().stdout;
+    assert!(help.contains("--socket") && !help.contains("--server"), "{help}");
+}
+
+#[test]
 fn an_order_that_leaves_nobody_at_some_later_time_is_refused() {
     let site = Site::start();
     let after = |hours: i64| now().checked_add(SignedDuration::from_hours(hours)).unwrap();
