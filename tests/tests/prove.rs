@@ -155,7 +155,7 @@ fn warnings_are_logged_at_the_start_and_with_a_world_that_has_changed() {
     let world = World::write(&EVERY_STEP).unwrap();
     let mut server = Server::start(&world.node()).unwrap();
     let warned = |server: &mut Server| {
-        let told = server.wait_for_log("the world will do this to some clients").unwrap();
+        let told = server.wait_for_log("the world is hardly meant so").unwrap();
         assert_eq!(told["level"], "WARN", "{told}");
         assert!(told.to_string().contains("world.toml:"), "{told}");
     };

@@ -64,7 +64,7 @@ const WORDS_PAUSE: Duration = Duration::from_secs(2);
 /// Logs what `check` warns of; its notes are for who asks.
 pub fn tell_findings(findings: &Problems) {
     for why in findings.of(Severity::Warning) {
-        warn!(%why, "the world will do this to some clients");
+        warn!(%why, "the world is hardly meant so");
     }
 }
 

@@ -52,6 +52,7 @@ impl fmt::Display for Verdict {
 pub struct Share(u32);
 
 impl Share {
+    pub const NONE: Share = Share(0);
     pub const ONE: Share = Share(1_000_000);
 
     /// `None` outside 0 to 1; the nearest millionth.

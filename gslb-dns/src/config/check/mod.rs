@@ -1,13 +1,14 @@
 //! Judges what `file` holds and turns it into a `World`: names become ids, defaults are filled in,
 //! and every problem is told.
 //!
-//! node · geoip · site ─▶ map ─▶ service (steer, binding) ─▶ zone ─▶ target
+//! node · geoip · site ─▶ map ─▶ service (steer, binding) ─▶ doubts ─▶ zone ─▶ target
 
 mod addresses;
 mod agents;
 mod binding;
 mod control;
 mod cookie;
+mod doubts;
 mod encrypted;
 mod expect;
 mod geoip;
@@ -74,6 +75,7 @@ pub fn world(
     let mut digest = Digest::of(&document.table);
     let geoip = geoip::places(geoip, dir, running, &mut digest, problems);
     let zones = zone::read(zone, dir, running, &mut digest, problems);
+    let written = doubts::Written::of(&site, &check);
     let sites = site::sites(site, problems);
     let maps = map::maps(map, &sites.names, geoip.are_known, problems);
     let vantages = watch::vantages(vantage, problems);
@@ -82,8 +84,11 @@ pub fn world(
     let around =
         service::Around { sites: &sites, maps: &maps, knows_places: geoip.are_known, watchers };
     let mut drafts = service::drafts(service, &around, problems);
-    let targets = watch::watched(&mut drafts, &around.watchers, problems);
     let mut warnings = Problems::default();
+    for doubt in doubts::doubts(written, &sites, &vantages, &drafts) {
+        warnings.add(doubt);
+    }
+    let targets = watch::watched(&mut drafts, &around.watchers, problems);
     let zones = zones.settle(&drafts, running, problems, &mut warnings);
     if let Some(settled) = &zones {
         target::check(&drafts, &settled.zones, problems);

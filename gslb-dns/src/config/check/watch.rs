@@ -291,7 +291,16 @@ pub struct Watching {
     pub combine: Combine,
     pub quorum: Quorum,
     pub max_removed: Share,
+    /// Of its checks.
     pub spot: Spot,
+    pub spots: QuorumSpots,
+}
+
+/// Where parts of a quorum are written.
+pub struct QuorumSpots {
+    pub vantages: Spot,
+    pub domains: Spot,
+    pub max_removed: Spot,
 }
 
 impl Watchers<'_> {
@@ -330,8 +339,9 @@ impl Watchers<'_> {
             ));
             return None;
         };
-        let (quorum, max_removed) = self.quorum(quorum, problems)?;
-        Some(Some(Watching { checks: checks?, combine, quorum, max_removed, spot: list.spot }))
+        let (quorum, max_removed, spots) = self.quorum(quorum, problems)?;
+        let (checks, spot) = (checks?, list.spot);
+        Some(Some(Watching { checks, combine, quorum, max_removed, spot, spots }))
     }
 
     fn checks_of(&self, list: &At<List<At<String>>>, problems: &mut Problems) -> Option<Vec<u16>> {
@@ -354,9 +364,18 @@ impl Watchers<'_> {
         (found.len() == count).then_some(found)
     }
 
-    fn quorum(&self, raw: At<file::Quorum>, problems: &mut Problems) -> Option<(Quorum, Share)> {
+    fn quorum(
+        &self,
+        raw: At<file::Quorum>,
+        problems: &mut Problems,
+    ) -> Option<(Quorum, Share, QuorumSpots)> {
         let At { value: raw, spot } = raw;
         let file::Quorum { down, up, vantages, domains, max_removed } = raw;
+        let spots = QuorumSpots {
+            vantages: vantages.as_ref().map_or(&spot, |at| &at.spot).clone(),
+            domains: domains.as_ref().map_or(&spot, |at| &at.spot).clone(),
+            max_removed: max_removed.as_ref().map_or(&spot, |at| &at.spot).clone(),
+        };
         let mut share = |at: Option<At<f64>>| -> Option<Share> {
             let at = at?;
             let share = Share::new(at.value);
@@ -393,7 +412,8 @@ impl Watchers<'_> {
             ));
             return None;
         }
-        Some((Quorum { down, up, vantages: vantages?, domains: domains? }, max_removed?))
+        let quorum = Quorum { down, up, vantages: vantages?, domains: domains? };
+        Some((quorum, max_removed?, spots))
     }
 
     /// What is looked at for one service.
@@ -405,7 +425,7 @@ impl Watchers<'_> {
         targets: &mut Targets,
         problems: &mut Problems,
     ) -> Option<Watch> {
-        let Watching { checks, combine, quorum, max_removed, spot } = watching;
+        let Watching { checks, combine, quorum, max_removed, spot, spots: _ } = watching;
         let checks: Vec<&NamedCheck> = checks
             .iter()
             .map(|check| self.checks.at(usize::from(*check)))
