@@ -3,6 +3,9 @@
 //!
 //! The shell around `tls`: it owns the paths and is told the time. One of it, in a task of its own.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,6 +174,35 @@ pub fn doubts(node: &Node, now: Timestamp) -> Vec<String> {
     doubts
 }
 
+/// Keys of a node that others than its user may read or write: for `check`. A group may read: a server that is not
+/// root is given its key so.
+pub fn exposed(node: &Node) -> Vec<String> {
+    const OTHERS_READ: u32 = 0o004;
+    const OTHERS_WRITE: u32 = 0o022;
+    let of_dns = node.dns.credentials().into_iter();
+    let of_dns = of_dns.map(|(transport, files)| (format!("dns.{transport}"), &*files.key));
+    let of_control = node.control.iter().map(|control| ("control".to_owned(), &*control.files.key));
+    // A key that several transports show is told once.
+    let mut told: Vec<&Path> = Vec::new();
+    let exposed = of_dns.chain(of_control).filter_map(|(of, key)| {
+        let mode = fs::metadata(key).ok()?.permissions().mode();
+        let what = if mode & OTHERS_READ != 0 {
+            "everybody on this machine can read this key"
+        } else if mode & OTHERS_WRITE != 0 {
+            "others than its owner can write this key"
+        } else {
+            return None;
+        };
+        if told.contains(&key) {
+            return None;
+        }
+        told.push(key);
+        let key = key.display();
+        Some(format!("{of}: {key}: {what}: chmod 600, or 640 for a group that may read it"))
+    });
+    exposed.collect()
+}
+
 fn doubt(validity: Validity, now: Timestamp) -> Option<&'static str> {
     let now = now.as_second();
     if now > validity.not_after {
@@ -232,8 +264,7 @@ pub async fn keep(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
     use tempfile::TempDir;
@@ -362,6 +393,30 @@ mod tests {
         story.write("dns.key", &key);
         story.certificates.reread(Timestamp::from_second(NOW).unwrap());
         story.check(true, 2040);
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_or_write_is_told() {
+        let story = Story::of(2030);
+        let key = story.dir.path().join("dns.key");
+        let mut node = node(story.dir.path());
+        // The same key for another transport.
+        node.dns.quic = node.dns.tls.clone();
+        let check = |mode: u32, expected: &str| {
+            fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+            let told = exposed(&node).join("\n").replace(&key.display().to_string(), "KEY");
+            assert_eq!(told, expected, "{mode:o}");
+        };
+        let read = "dns.tls: KEY: everybody on this machine can read this key: chmod 600, or 640 for a group that \
+                    may read it";
+        let written = "dns.tls: KEY: others than its owner can write this key: chmod 600, or 640 for a group that \
+                       may read it";
+        check(0o600, "");
+        check(0o640, "");
+        check(0o644, read);
+        check(0o604, read);
+        check(0o660, written);
+        check(0o602, written);
     }
 
     #[test]

@@ -304,7 +304,9 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             if let Some(CookieFile { path, is_open: true, .. }) = &node.dns.cookies {
                 eprintln!("warning: everybody on this machine can read {}", path.display());
             }
-            for doubt in certificates::doubts(&node, now()) {
+            for doubt in
+                certificates::doubts(&node, now()).into_iter().chain(certificates::exposed(&node))
+            {
                 eprintln!("warning: {doubt}");
             }
             if !findings.is_empty() {
