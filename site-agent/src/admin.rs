@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::balancer::Shown;
 use crate::check::Checks;
-use crate::metrics::{self, Reloads, Reporting};
+use crate::metrics::{self, Reloads, Telling};
 use crate::report::Said;
 use crate::status::Status;
 
@@ -35,7 +35,7 @@ pub struct Sources {
 /// What name servers are told, where there are such.
 #[derive(Clone)]
 pub struct Told {
-    pub meters: Reporting,
+    pub meters: Telling,
     pub vips: watch::Receiver<Arc<Said>>,
 }
 

@@ -20,7 +20,7 @@ pub struct Reloads {
 
 /// What is counted of telling name servers. Cheap to clone: all clones count the same.
 #[derive(Clone, Debug)]
-pub struct Reporting {
+pub struct Telling {
     registry: Registry,
     reports: IntCounterVec,
     certificate_expiry: IntGauge,
@@ -31,8 +31,8 @@ pub struct Reporting {
 /// One answer to a scraper.
 struct Page(Registry);
 
-impl Reporting {
-    pub fn new() -> Reporting {
+impl Telling {
+    pub fn new() -> Telling {
         let registry = Registry::new();
         let reports = IntCounterVec::new(
             Opts::new("site_agent_reports_total", "Reports, by name server and by its answer"),
@@ -53,14 +53,14 @@ impl Reporting {
             ),
             &["state"],
         );
-        let reporting = Reporting {
+        let reporting = Telling {
             registry,
             reports: reports.expect("it is well named"),
             certificate_expiry: certificate_expiry.expect("it is well named"),
             certificate_ok: certificate_ok.expect("it is well named"),
             renewal: renewal.expect("it is well named"),
         };
-        let Reporting { registry, reports, certificate_expiry, certificate_ok, renewal } =
+        let Telling { registry, reports, certificate_expiry, certificate_ok, renewal } =
             reporting.clone();
         let all: [Box<dyn prometheus::core::Collector>; 4] = [
             Box::new(reports),
@@ -92,13 +92,13 @@ impl Reporting {
     }
 }
 
-impl Default for Reporting {
-    fn default() -> Reporting {
-        Reporting::new()
+impl Default for Telling {
+    fn default() -> Telling {
+        Telling::new()
     }
 }
 
-impl Meters for Reporting {
+impl Meters for Telling {
     fn reported(&self, server: &str, word: Word) {
         self.reports.with_label_values(&[server, word.as_str()]).inc();
     }
@@ -137,7 +137,7 @@ impl Page {
 }
 
 /// All of them, in Prometheus' format.
-pub fn text(shown: &Shown, reloads: &Reloads, reporting: Option<&Reporting>) -> String {
+pub fn text(shown: &Shown, reloads: &Reloads, reporting: Option<&Telling>) -> String {
     let page = Page(Registry::new());
     frontends(&page, shown);
     pools(&page, shown);

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use crate::admin::{self, Sources, Told};
 use crate::balancer::{Balancer, Refused, Shown};
 use crate::config::{self, Config};
-use crate::metrics::Reporting;
+use crate::metrics::Telling;
 use crate::report::{ReportError, Reporter};
 
 /// Slow starts and ejections go on so often.
@@ -76,7 +76,7 @@ impl Agent {
             .as_ref()
             .and_then(|agent| Some((agent, agent.reporting.as_ref()?)))
         {
-            Some((agent, reporting)) => Some(Reporter::start(agent, reporting, Reporting::new())?),
+            Some((agent, reporting)) => Some(Reporter::start(agent, reporting, Telling::new())?),
             None => None,
         };
         let told = reporter

@@ -78,8 +78,13 @@ impl Beat {
     }
 
     /// There is something to tell.
-    pub fn has_news(&mut self) {
+    pub fn on_news(&mut self) {
         self.has_news = true;
+    }
+
+    /// The other side is there, perhaps again: it is told at once, whatever it had been told.
+    pub fn on_connected(&mut self) {
+        self.sent_at = None;
     }
 
     /// When the next report is due; `None` while one is in flight.
@@ -122,5 +127,42 @@ impl Beat {
 
     fn begin_anew(&mut self) {
         (self.acknowledged, self.has_news) = (None, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_report_is_due_after_news_after_a_while_and_to_whoever_is_there_again() {
+        let mut beat = Beat::new(Boot([1; 16]), 1);
+        assert_eq!(beat.due(), Some(Duration::ZERO));
+        let first = beat.next(at(1000));
+        assert_eq!(beat.due(), None);
+        assert_eq!(beat.on_reply(Reply::Taken(first)), Heard::Acknowledged(first));
+        assert_eq!(beat.due(), Some(at(3000)));
+        beat.on_news();
+        assert_eq!(beat.due(), Some(at(1050)));
+        // What is lost is told at the next beat; to another connection at once.
+        beat.next(at(1050));
+        assert_eq!(beat.on_reply(Reply::Lost), Heard::Nothing);
+        assert_eq!(beat.due(), Some(at(3050)));
+        beat.on_connected();
+        assert_eq!(beat.due(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn who_is_behind_begins_above_what_is_known_of_it() {
+        let mut beat = Beat::new(Boot([1; 16]), 1);
+        beat.next(at(0));
+        assert_eq!(beat.on_reply(Reply::Behind(Mark { inc: 7, seq: 3 })), Heard::Raised(8));
+        assert_eq!((beat.mark().inc, beat.acknowledged()), (8, None));
+        // One that is in flight no more has no answer.
+        assert_eq!(beat.on_reply(Reply::SendWhole), Heard::Nothing);
     }
 }

@@ -74,7 +74,12 @@ impl Teller {
     fn keep(&mut self, target: TargetId, octets: Option<Box<str>>) {
         let seq = self.beat.mark().seq + 1;
         self.entries.insert(target, Kept { octets, seq });
-        self.beat.has_news();
+        self.beat.on_news();
+    }
+
+    /// There is a connection to it, perhaps another.
+    pub fn on_connected(&mut self) {
+        self.beat.on_connected();
     }
 
     /// When the next report is due; `None` while one is in flight.

@@ -29,6 +29,9 @@ pub trait Tale: Send {
     /// Ends when there may be something new.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;
 
+    /// There is a connection to the name server, perhaps another.
+    fn on_connected(&mut self);
+
     /// Takes in what is new; when the next report is due, if none is in flight.
     fn due(&mut self) -> Option<Duration>;
 
@@ -100,6 +103,13 @@ impl<T: Tale, M: Meters> Telling<T, M> {
         credentials: &Arc<Credentials>,
         backoff: &mut Backoff,
     ) -> Option<WireError> {
+        self.stream.tale.on_connected();
+        // What is asked for may be what there is to tell of.
+        if self.stream.epoch.is_none()
+            && let Err(error) = self.follow(&mut wire, "").await
+        {
+            return Some(error);
+        }
         loop {
             let due = self.stream.tale.due().unwrap_or_default();
             let wait = due.saturating_sub(monotonic());

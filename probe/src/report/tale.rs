@@ -58,6 +58,10 @@ impl telling::Tale for Tale {
         let _ = self.posted.changed().await;
     }
 
+    fn on_connected(&mut self) {
+        self.teller.on_connected();
+    }
+
     fn due(&mut self) -> Option<Duration> {
         let Mail { said, own } = self.mailbox.take();
         for (target, octets) in said {

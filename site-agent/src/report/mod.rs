@@ -5,7 +5,6 @@
 mod tale;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use tracing::{info, warn};
 pub use self::tale::Said;
 use self::tale::{Asked, Tale};
 use crate::balancer::Shown;
-use crate::metrics::Reporting as Meters;
+use crate::metrics::Telling;
 use crate::site::{Agent, Reporting};
 use crate::voice::{Door, PoolWord, Voice};
 
@@ -33,8 +32,9 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// The name servers as they are told now; dropped, none is told any more.
 pub struct Reporter {
+    /// As it was at the start: only whom we tell changes with a reload.
     agent: Agent,
-    files: (common::mtls::Files, PathBuf),
+    reporting: Reporting,
     voice: Voice,
     said: watch::Sender<Arc<Said>>,
     asked: Arc<Asked>,
@@ -44,7 +44,7 @@ pub struct Reporter {
     boot: Boot,
     inc: u64,
     renewers: watch::Sender<Vec<NameServer>>,
-    meters: Meters,
+    meters: Telling,
     _tasks: JoinSet<()>,
     /// Given back when all that could write there was told to end.
     _lock: Lock,
@@ -77,7 +77,7 @@ impl Reporter {
     pub fn start(
         agent: &Agent,
         reporting: &Reporting,
-        meters: Meters,
+        meters: Telling,
     ) -> Result<Reporter, ReportError> {
         let (runs, inc, lock) = Runs::open(&reporting.state_dir)?;
         let credentials = Arc::new(Kept::read(reporting.files.clone())?);
@@ -88,7 +88,7 @@ impl Reporter {
         info!(agent = &*agent.name, site = &*agent.site, inc, "name servers are told of this site");
         let mut reporter = Reporter {
             agent: agent.clone(),
-            files: (reporting.files.clone(), reporting.state_dir.clone()),
+            reporting: reporting.clone(),
             voice: Voice::default(),
             said: watch::Sender::default(),
             asked: Arc::default(),
@@ -113,10 +113,11 @@ impl Reporter {
             warn!("agent.report_to is gone: name servers are told until the next start");
             return;
         };
-        let (files, state_dir) = (&reporting.files, &reporting.state_dir);
-        let is_same = (&self.files.0, &self.files.1) == (files, state_dir)
-            && (&agent.name, &agent.site) == (&self.agent.name, &self.agent.site);
-        if !is_same {
+        let fixed = |agent: &Agent, reporting: &Reporting| {
+            let Reporting { servers: _, files, principal, state_dir } = reporting.clone();
+            (agent.name.clone(), agent.site.clone(), files, principal, state_dir)
+        };
+        if fixed(agent, reporting) != fixed(&self.agent, &self.reporting) {
             warn!("agent.name, site, state_dir and certificate files change with a restart only");
         }
         self.open(&reporting.servers);
@@ -124,12 +125,11 @@ impl Reporter {
     }
 
     fn open(&mut self, wanted: &[NameServer]) {
-        let (meters, asked) = (&self.meters, &self.asked);
+        let meters = &self.meters;
         self.streams.retain(|told| {
             let stays = wanted.contains(&told.server);
             if !stays {
                 meters.tell_no_more(&told.server.name);
-                asked.forget(&told.server.name);
             }
             stays
         });
@@ -140,7 +140,7 @@ impl Reporter {
             self.meters.tell(&server.name);
             let (tale, heard) = Tale::new(
                 Arc::clone(&server.name),
-                self.credentials.current().principal().cluster.to_string(),
+                self.reporting.principal.cluster.to_string(),
                 &self.agent,
                 (self.boot, self.inc),
                 self.said.subscribe(),
@@ -170,8 +170,10 @@ impl Reporter {
             PoolWord::of(&upstream.shown().standing, upstream.servers().len())
         };
         let pools: Vec<PoolWord> = shown.upstreams.iter().map(word).collect();
-        let asked = self.asked.vips();
-        if self.voice.look(monotonic(), &doors, &pools, &asked, is_leaving) {
+        let is_told = |name: &str| self.streams.iter().any(|told| *told.server.name == *name);
+        let asked = self.asked.vips(is_told);
+        let is_first = self.said.borrow().number == 0;
+        if self.voice.look(monotonic(), &doors, &pools, &asked, is_leaving) || is_first {
             let vips = self.voice.vips();
             self.said.send_modify(|said| {
                 *said = Arc::new(Said { number: said.number + 1, vips });
@@ -184,7 +186,7 @@ impl Reporter {
         self.said.subscribe()
     }
 
-    pub fn meters(&self) -> &Meters {
+    pub fn meters(&self) -> &Telling {
         &self.meters
     }
 
@@ -206,11 +208,10 @@ impl Reporter {
 fn door(frontend: &crate::site::Frontend) -> Door {
     let routing = &frontend.routing;
     let of_rules = || routing.rules.iter().filter_map(|rule| rule.action.pool());
-    let pools: BTreeSet<_> = match routing.pool {
-        // Whoever is redirected needs no server.
-        None if routing.redirect_https.is_some() => BTreeSet::new(),
-        None => of_rules().collect(),
-        Some(pool) => [pool].into(),
+    let pools: Option<BTreeSet<_>> = match routing.pool {
+        None if routing.redirect_https.is_some() => None,
+        None => Some(of_rules().collect()),
+        Some(pool) => Some([pool].into()),
     };
-    Door { bind: frontend.bind.clone(), pools: pools.into_iter().collect() }
+    Door { bind: frontend.bind.clone(), pools: pools.map(|pools| pools.into_iter().collect()) }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::clock::monotonic;
 use common::lock::Mutex;
 use common::principal::Kind;
 use common::report::agent::{self, Vip};
@@ -16,6 +17,9 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::site::Agent;
+
+/// What is asked for is looked at within this: twice the balancer's turn.
+const LOOKED_AT: Duration = Duration::from_millis(200);
 
 /// All that there is to say, and how often something else was said before.
 #[derive(Debug, Default)]
@@ -29,14 +33,11 @@ pub struct Said {
 pub struct Asked(Mutex<BTreeMap<Arc<str>, Arc<BTreeSet<SocketAddr>>>>);
 
 impl Asked {
-    /// VIPs and ports that any of them checks.
-    pub fn vips(&self) -> BTreeSet<SocketAddr> {
-        let asked = self.0.lock();
+    /// VIPs and ports that any of those checks who are told; what others asked is forgotten.
+    pub fn vips(&self, is_told: impl Fn(&str) -> bool) -> BTreeSet<SocketAddr> {
+        let mut asked = self.0.lock();
+        asked.retain(|server, _| is_told(server));
         asked.values().flat_map(|vips| vips.iter().copied()).collect()
-    }
-
-    pub fn forget(&self, server: &str) {
-        self.0.lock().remove(server);
     }
 }
 
@@ -46,6 +47,8 @@ pub struct Tale {
     agent: Agent,
     said: watch::Receiver<Arc<Said>>,
     beat: Beat,
+    /// When what was asked for first is looked at, and said with the rest.
+    looked_at: Duration,
     /// The word in flight.
     told: u64,
     heard: watch::Sender<u64>,
@@ -64,7 +67,8 @@ impl Tale {
     ) -> (Tale, watch::Receiver<u64>) {
         let (heard, hears) = watch::channel(0);
         let (agent, beat) = (agent.clone(), Beat::new(boot, inc));
-        (Tale { server, cluster, agent, said, beat, told: 0, heard, asked }, hears)
+        let looked_at = Duration::ZERO;
+        (Tale { server, cluster, agent, said, beat, looked_at, told: 0, heard, asked }, hears)
     }
 }
 
@@ -75,12 +79,20 @@ impl telling::Tale for Tale {
         self.said.mark_changed();
     }
 
+    fn on_connected(&mut self) {
+        self.beat.on_connected();
+    }
+
     fn due(&mut self) -> Option<Duration> {
         if self.said.has_changed().unwrap_or(false) {
             self.said.mark_unchanged();
-            self.beat.has_news();
+            self.beat.on_news();
         }
-        self.beat.due()
+        // To say nothing of a VIP is to say that there is none.
+        if self.said.borrow().number == 0 {
+            return Some(Duration::MAX);
+        }
+        Some(self.beat.due()?.max(self.looked_at))
     }
 
     fn next(&mut self, now: Duration) -> Vec<u8> {
@@ -123,7 +135,9 @@ impl telling::Tale for Tale {
         let vips: BTreeSet<SocketAddr> = vips.into_iter().flat_map(of_vip).collect();
         let server = &*self.server;
         info!(server, site, vips = vips.len(), epoch, "assignment taken");
-        self.asked.0.lock().insert(Arc::clone(&self.server), Arc::new(vips));
+        if self.asked.0.lock().insert(Arc::clone(&self.server), Arc::new(vips)).is_none() {
+            self.looked_at = monotonic() + LOOKED_AT;
+        }
         Ok(epoch)
     }
 }

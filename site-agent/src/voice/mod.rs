@@ -27,8 +27,9 @@ const MOST_FLAPS: usize = 100;
 pub struct Door {
     /// Where it listens. An unspecified address is every VIP of its family.
     pub bind: Vec<SocketAddr>,
-    /// Where what no rule has decided goes to; without one where rules send it. None of either for a door that redirects.
-    pub pools: Vec<PoolId>,
+    /// Where what no rule has decided goes to; without one, where rules send it. `None` where it is redirected, which
+    /// needs nobody.
+    pub pools: Option<Vec<PoolId>>,
 }
 
 /// What a pool can do now.
@@ -98,7 +99,9 @@ impl Voice {
     ) -> bool {
         let mut words = words(doors, pools, asked);
         if is_leaving {
-            words.values_mut().for_each(|word| word.state = State::Empty);
+            let serving = words.values_mut().filter(|word| word.state == State::Serving);
+            // What is drained stays that, until somebody ends it.
+            serving.for_each(|word| word.state = State::Empty);
         }
         let mut has_news = self.vips.len() != words.len();
         self.vips.retain(|at, _| words.contains_key(at));
@@ -177,7 +180,7 @@ fn words(
 fn shares(served: &BTreeMap<SocketAddr, &Door>) -> BTreeMap<usize, usize> {
     let mut vips: BTreeMap<usize, BTreeSet<IpAddr>> = BTreeMap::new();
     for (at, door) in served {
-        for pool in &door.pools {
+        for pool in door.pools.iter().flatten() {
             vips.entry(pool.0).or_default().insert(at.ip());
         }
     }
@@ -185,12 +188,13 @@ fn shares(served: &BTreeMap<SocketAddr, &Door>) -> BTreeMap<usize, usize> {
 }
 
 fn word(door: &Door, pools: &[PoolWord], shares: &BTreeMap<usize, usize>) -> Word {
-    let of_door = || door.pools.iter().filter_map(|id| Some((id.0, pools.get(id.0)?)));
+    let ids = || door.pools.iter().flatten();
+    let of_door = || ids().filter_map(|id| Some((id.0, pools.get(id.0)?)));
     let is_any = |state| of_door().any(|(_, pool)| pool.state == state);
     let state = match () {
-        // It needs nobody.
-        () if door.pools.is_empty() || is_any(backends::State::Serving) => State::Serving,
-        () if is_any(backends::State::Empty) => State::Empty,
+        () if door.pools.is_none() || is_any(backends::State::Serving) => State::Serving,
+        // Who only denies has nothing to serve.
+        () if ids().next().is_none() || is_any(backends::State::Empty) => State::Empty,
         () => State::Drained,
     };
     let capacity = |(id, pool): (usize, &PoolWord)| {
@@ -205,7 +209,7 @@ fn word(door: &Door, pools: &[PoolWord], shares: &BTreeMap<usize, usize>) -> Wor
     };
     Word {
         state,
-        capacity: sum.filter(|_| !door.pools.is_empty()).and_then(Rate::new),
+        capacity: sum.filter(|_| ids().next().is_some()).and_then(Rate::new),
         servers_up: count(|pool| pool.servers_up),
         servers: count(|pool| pool.servers),
     }

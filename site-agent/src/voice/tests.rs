@@ -8,10 +8,12 @@ const WEB: PoolWord =
     PoolWord { state: Pool::Serving, capacity: Some(3000), servers_up: 3, servers: 3 };
 
 fn door(bind: &str, pools: &[usize]) -> Door {
-    Door {
-        bind: bind.split(' ').map(|at| at.parse().unwrap()).collect(),
-        pools: pools.iter().copied().map(PoolId).collect(),
-    }
+    let pools = Some(pools.iter().copied().map(PoolId).collect());
+    Door { pools, ..redirect(bind) }
+}
+
+fn redirect(bind: &str) -> Door {
+    Door { bind: bind.split(' ').map(|at| at.parse().unwrap()).collect(), pools: None }
 }
 
 fn asked(vips: &str) -> BTreeSet<SocketAddr> {
@@ -58,8 +60,9 @@ fn each_vip_is_as_its_pool_is() {
     check(&[at()], &[drained], "", "192.0.2.1:443 drained 5s 0 0/3 0");
     let unknown = PoolWord { capacity: None, ..WEB };
     check(&[at()], &[unknown], "", "192.0.2.1:443 serving 5s ? 3/3 0");
-    // One that redirects needs nobody.
-    check(&[door("192.0.2.1:80", &[])], &[], "", "192.0.2.1:80 serving 5s ? 0/0 0");
+    // One that redirects needs nobody, one that only denies serves nobody.
+    check(&[door("192.0.2.1:80", &[])], &[], "", "192.0.2.1:80 empty 5s ? 0/0 0");
+    check(&[redirect("192.0.2.1:80")], &[], "", "192.0.2.1:80 serving 5s ? 0/0 0");
     check(&[], &[WEB], "192.0.2.1:443", "");
 }
 
@@ -91,7 +94,7 @@ fn capacity_is_shared_among_addresses_and_told_at_each_port() {
 
 #[test]
 fn who_listens_everywhere_serves_what_name_servers_ask_for() {
-    let doors = [door("0.0.0.0:443", &[0]), door("192.0.2.2:443", &[])];
+    let doors = [door("0.0.0.0:443", &[0]), redirect("192.0.2.2:443")];
     let vips = "192.0.2.1:443 192.0.2.1:80 192.0.2.2:443 [2001:db8::1]:443";
     check(
         &doors,
@@ -121,6 +124,9 @@ fn changes_are_told_with_their_time_and_counted_for_an_hour() {
     assert_eq!(look(3603, WEB, false), "true 192.0.2.1:443 serving 4s 3000 3/3 1");
     // Whoever leaves serves nobody new.
     assert_eq!(look(3604, WEB, true), "true 192.0.2.1:443 empty 3604s 3000 3/3 1");
+    // And what an operator took out stays out.
+    let drained = PoolWord { state: Pool::Drained, ..empty };
+    assert_eq!(look(3605, drained, true), "true 192.0.2.1:443 drained 3605s 0 0/3 2");
 }
 
 #[test]
@@ -135,7 +141,7 @@ fn flaps_and_vips_are_bounded() {
     assert_eq!(voice.vips()[0].flaps, 100);
     let ports = 1..=u16::try_from(MOST_VIPS + 1).unwrap();
     let vips = ports.map(|port| SocketAddr::from(([192, 0, 2, 1], port))).collect();
-    let many = [Door { bind: vips, pools: vec![] }];
+    let many = [Door { bind: vips, pools: None }];
     assert!(voice.look(seconds(1), &many, &[], &BTreeSet::new(), false));
     assert_eq!(voice.vips().len(), MOST_VIPS);
 }
