@@ -21,7 +21,7 @@ use super::Door;
 use super::crowd::{Crowd, Presence};
 use crate::hello;
 use crate::proxy_protocol::{self, Origin, Progress};
-use crate::relay::{Caller, http, tcp};
+use crate::relay::{Caller, http1, tcp};
 use crate::site::{Mode, ServerNameSource};
 use crate::stream::{self, Buffer, Stream, Timer};
 use crate::worker::{Front, Worker};
@@ -119,13 +119,14 @@ async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
     let front = guest.door.front();
     let Some(mut caller) = caller_of(&mut stream, peer, &front).await else { return };
     let Some(stream) = shake_hands(stream, &mut caller, &front).await else { return };
-    let stream = RefCell::new(stream);
+    let door = &guest.door;
     match front.config.mode {
         Mode::Http => {
-            let (door, presence) = (&guest.door, &guest.presence);
-            http::serve(&guest.worker, stream, &caller, || door.front(), &presence.is_idle).await;
+            let (stream, is_idle) = (RefCell::new(stream), &guest.presence.is_idle);
+            http1::serve(&guest.worker, stream, &caller, || door.front(), is_idle).await;
         }
         Mode::Tcp => {
+            let stream = RefCell::new(stream);
             let mut first = Buffer::default();
             if front.config.server_name_source() == ServerNameSource::Hello {
                 let Some(name) = server_name(&stream, &mut first, &front).await else { return };

@@ -1,12 +1,13 @@
 //! What a client says to a server, and the other way: carried, and never kept.
 
 mod connect;
-pub mod http;
+mod http;
 mod place;
 pub mod tcp;
 mod tunnel;
 
 pub use self::connect::Caller;
+pub use self::http::http1;
 use crate::access_log::{Cause, End, Phase};
 use crate::splice::{self, Side};
 

@@ -11,6 +11,7 @@ use common::clock;
 
 pub use super::body::Upload;
 use super::body::{Cut, Down, Sides, Stuck, up};
+use super::carrier::Carrier;
 use super::forward::{Tries, outcome_of};
 use super::record::Record;
 use super::{Connection, Next};
@@ -60,7 +61,7 @@ struct Toward<'t> {
     is_tls: bool,
 }
 
-impl Connection<'_> {
+impl<C: Carrier> Connection<'_, C> {
     #[expect(
         clippy::too_many_arguments,
         reason = "what an attempt is made of, each of it with another life"
@@ -115,7 +116,8 @@ impl Connection<'_> {
                 let Room { from_client, from_server, .. } = room;
                 let came_early = from_client.len() as u64;
                 let (early, flow) = ((from_client, from_server), Flow::new());
-                let ends = (&mut self.client, &mut server);
+                let client = self.client.stream().expect("only HTTP/1 asks for another protocol");
+                let ends = (client, &mut server);
                 let _counted = Upgraded::new(&front.traffic);
                 record.end = tunnel(ends, early, patience, &self.worker.carry, &flow).await;
                 front.traffic.received.fetch_add(flow.up().saturating_sub(came_early), Relaxed);
@@ -137,7 +139,9 @@ impl Connection<'_> {
                 let is_stale = tries.is_on_idle() && cause == retry::Cause::EmptyResponse;
                 match self.failed(local, lease, tries, cause) {
                     // As if the client's own connection had been closed: it knows whether to try again.
-                    None if is_stale && self.requests > 0 => Attempt::Done(Next::Close),
+                    None if is_stale && self.requests > 0 && C::CLOSING_ASKS_AGAIN => {
+                        Attempt::Done(Next::Close)
+                    }
                     again => Attempt::Failed { status, again },
                 }
             }
@@ -270,7 +274,7 @@ impl Connection<'_> {
                 .flatten()
         };
         let mut down = Down {
-            sides,
+            sides: &sides,
             timer: &mut self.timer,
             limits: &RESPONSES,
             sent,
@@ -307,7 +311,7 @@ impl Connection<'_> {
         };
         let fetched = if upload == Upload::Streamed {
             let body = request.body();
-            let up = up(sides, front, head, body, from_client, lease.server());
+            let up = up(&sides, front, head, body, from_client, lease.server());
             both(up, down, &is_up, &has_begun).await
         } else {
             Ok(down.await)
@@ -362,8 +366,8 @@ async fn both(
 }
 
 /// Reads the response's head, and passes on those that come before it (1xx).
-async fn fetch_head(
-    down: &mut Down<'_>,
+async fn fetch_head<C: Carrier>(
+    down: &mut Down<'_, C>,
     toward: &Toward<'_>,
     response: &mut head::ResponseHead,
     buffer: &mut Buffer,
@@ -380,7 +384,9 @@ async fn fetch_head(
                 if toward.version == Version::Http11 {
                     response.strip();
                     response.set_body(Body::None);
-                    response.write(toward.version, Persistence::KeepAlive, out);
+                    let (version, persistence) = (toward.version, Persistence::KeepAlive);
+                    let begun = down.begin(response, Body::None, version, persistence, out);
+                    begun.map_err(Fetched::Cut)?;
                     down.write(out).await.map_err(Fetched::Cut)?;
                     out.clear();
                 }
@@ -403,8 +409,8 @@ async fn fetch_head(
 }
 
 /// Passes the response on.
-async fn fetch_body(
-    down: &mut Down<'_>,
+async fn fetch_body<C: Carrier>(
+    down: &mut Down<'_, C>,
     toward: &Toward<'_>,
     response: &mut head::ResponseHead,
     body: Body,
@@ -415,7 +421,7 @@ async fn fetch_body(
         && !has_own_connection(response.fields(), b"WWW-Authenticate");
     let is_upgraded = response.status() == 101;
     response.strip();
-    let goes = body.towards(toward.version);
+    let goes = down.sides.client.framing(body, toward.version);
     response.set_body(goes);
     if let Some(hsts) = toward.front.hsts.as_deref().filter(|_| toward.is_tls) {
         let set = response.fields_mut().set(b"Strict-Transport-Security", hsts.as_bytes());
@@ -424,7 +430,9 @@ async fn fetch_body(
     let is_over = toward.worker.is_stopping() || toward.front.is_gone();
     let keeps = goes.has_end() && !is_over && down.is_up.get();
     let persistence = if keeps { toward.asks_for } else { Persistence::Close };
-    response.write(toward.version, persistence, out);
+    if let Err(cut) = down.begin(response, goes, toward.version, persistence, out) {
+        return Fetched::Cut(cut);
+    }
     let passed = down.body(body, goes, buffer, out).await;
     match passed {
         Err(cut) => Fetched::Cut(cut),

@@ -1,10 +1,15 @@
 //! Bodies on their way: up to the server as they come, and down to the client as it can read them.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::head::{Body, Incoming, Limits, Mismatch, Outgoing, Piece, Refusal, Trailers};
+use super::carrier::Carrier;
+use crate::head::{
+    Body, Incoming, Limits, Mismatch, Outgoing, Persistence, Piece, Refusal, ResponseHead,
+    Trailers, Version,
+};
 use crate::retry;
 use crate::stream::{self, Buffer, Late, Stream, Timer};
 use crate::upstream::{Counts, Server};
@@ -14,9 +19,8 @@ use crate::worker::{Front, Room};
 const COLLECTED: usize = 32 << 10;
 
 /// The two ends of an exchange, and how long each may be silent.
-#[derive(Clone, Copy)]
-pub struct Sides<'s> {
-    pub client: &'s RefCell<Stream>,
+pub struct Sides<'s, C> {
+    pub client: &'s C,
     pub server: &'s RefCell<Stream>,
     pub client_time: Duration,
     pub server_time: Duration,
@@ -111,15 +115,15 @@ fn trailers(incoming: &Incoming, out: &mut Vec<u8>) {
 }
 
 /// Sends a request whose body is still to come.
-pub async fn up(
-    sides: Sides<'_>,
+pub async fn up<C: Carrier>(
+    sides: &Sides<'_, C>,
     front: &Front,
     head: &[u8],
     body: Body,
     buffer: &mut Buffer,
     server: &Server,
 ) -> Result<(), Stuck> {
-    let Sides { client, server: to, client_time, server_time } = sides;
+    let Sides { client, server: to, client_time, server_time } = *sides;
     let (mut timer, mut incoming, mut end) = (Timer::default(), Incoming::new(body), vec![]);
     let write = async |timer: &mut Timer, octets: &[u8]| match stream::write(
         to,
@@ -148,7 +152,7 @@ pub async fn up(
             trailers(&incoming, &mut end);
             return if end.is_empty() { Ok(()) } else { write(&mut timer, &end).await };
         }
-        match timer.within(client_time, stream::read(client, buffer)).await {
+        match timer.within(client_time, client.read(buffer)).await {
             Ok(Ok(0) | Err(_)) => return Err(Stuck::ClientGone),
             Ok(Ok(count)) => {
                 front.traffic.received.fetch_add(count as u64, Relaxed);
@@ -159,8 +163,8 @@ pub async fn up(
 }
 
 /// A response's body on its way to the client.
-pub struct Down<'d> {
-    pub sides: Sides<'d>,
+pub struct Down<'d, C> {
+    pub sides: &'d Sides<'d, C>,
     pub timer: &'d mut Timer,
     pub limits: &'d Limits,
     /// Octets that the client was sent.
@@ -173,7 +177,7 @@ pub struct Down<'d> {
     pub has_begun: &'d Cell<bool>,
 }
 
-impl Down<'_> {
+impl<C: Carrier> Down<'_, C> {
     /// Reads more of the server's. `false` at its end.
     pub async fn read(&mut self, buffer: &mut Buffer) -> Result<bool, Cut> {
         loop {
@@ -191,10 +195,42 @@ impl Down<'_> {
         }
     }
 
-    pub async fn write(&mut self, octets: &[u8]) -> Result<(), Cut> {
-        let Sides { client, client_time, .. } = self.sides;
+    /// Begins the response, or says a head that comes before it; `out` is to be written next, and was empty.
+    pub fn begin(
+        &mut self,
+        head: &ResponseHead,
+        body: Body,
+        version: Version,
+        persistence: Persistence,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Cut> {
         self.has_begun.set(true);
-        match stream::write(client, octets, client_time, self.timer).await {
+        match self.sides.client.begin(head, body, version, persistence, out) {
+            Ok(count) => {
+                *self.sent += count as u64;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Cut::Junk),
+            Err(_) => Err(Cut::ClientGone),
+        }
+    }
+
+    pub async fn write(&mut self, octets: &[u8]) -> Result<(), Cut> {
+        let Sides { client, client_time, .. } = *self.sides;
+        self.has_begun.set(true);
+        let written = client.write(octets, client_time, self.timer).await;
+        self.written(written, octets)
+    }
+
+    /// Writes the last of it.
+    async fn end(&mut self, octets: &[u8], trailers: &Trailers) -> Result<(), Cut> {
+        let Sides { client, client_time, .. } = *self.sides;
+        let written = client.end(octets, trailers, client_time, self.timer).await;
+        self.written(written, octets)
+    }
+
+    fn written(&mut self, written: Result<io::Result<()>, Late>, octets: &[u8]) -> Result<(), Cut> {
+        match written {
             Ok(Ok(())) => {
                 *self.sent += octets.len() as u64;
                 Ok(())
@@ -235,7 +271,7 @@ impl Down<'_> {
                 } else {
                     outgoing.end(trailers_of(&incoming), out).map_err(mismatch)?;
                 }
-                return self.flush(out).await;
+                return self.end(out, trailers_of(&incoming)).await;
             }
             if !out.is_empty() {
                 self.flush(out).await?;

@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::clock;
 use tokio::time::sleep;
 
 use super::attempt::{Attempt, Upload};
+use super::carrier::Carrier;
 use super::record::Record;
 use super::{Connection, Next};
 use crate::balance::Key;
@@ -35,7 +37,7 @@ pub struct Tries {
     sent: retry::Sent,
 }
 
-impl Connection<'_> {
+impl<C: Carrier> Connection<'_, C> {
     pub(super) async fn forward(
         &mut self,
         front: &Rc<Front>,
@@ -49,6 +51,8 @@ impl Connection<'_> {
         let peer = self.caller.client.ip();
         front.trust.tell(peer, scheme, client, room.request.fields_mut());
         let key = key_of(&local.upstream.config.balance.algorithm, &room.request, client);
+        let gathered = self.client.gather(&mut room.from_client);
+        front.traffic.received.fetch_add(gathered as u64, Relaxed);
         let upload = Upload::of(room, &front.limits);
         let mut tries = Tries {
             tried: vec![],

@@ -8,7 +8,7 @@ use common::clock;
 use jiff::Timestamp;
 
 use crate::access_log::{Ahead, Counts, End, Entry, Protocol, RequestLine, Subject};
-use crate::head::{RequestHead, Version};
+use crate::head::RequestHead;
 use crate::relay::Caller;
 use crate::upstream::{Server, Upstream};
 use crate::worker::Front;
@@ -60,7 +60,7 @@ impl Record {
     }
 
     /// It has ended.
-    pub fn close(self, front: &Front, caller: &Caller, request: Option<&RequestHead>) {
+    pub fn close(self, front: &Front, caller: &Caller, request: Option<(&RequestHead, Protocol)>) {
         let traffic = &front.traffic;
         traffic.requests.fetch_add(1, Relaxed);
         traffic.answered(self.status);
@@ -68,13 +68,10 @@ impl Record {
         if !front.logs() {
             return;
         }
-        let line = request.map(|head| RequestLine {
+        let line = request.map(|(head, protocol)| RequestLine {
             method: head.method(),
             target: head.target(),
-            protocol: match head.version() {
-                Version::Http10 => Protocol::Http10,
-                Version::Http11 => Protocol::Http11,
-            },
+            protocol,
         });
         let current = traffic.current.load(Relaxed);
         let pool = self.pool.as_deref();
