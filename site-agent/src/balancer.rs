@@ -16,7 +16,7 @@ use common::clock;
 use common::look::Looker;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::check::Checks;
 use crate::data::{FrontendPart, Part, Shared, Thread};
@@ -295,17 +295,8 @@ fn list(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Nobody is offered HTTP/2, which this version does not speak.
+/// Servers are not offered HTTP/2, which this version does not speak to them.
 fn leave_out_h2(site: &mut Site) {
-    for frontend in &mut site.frontends {
-        if let Some(tls) = &mut frontend.tls
-            && tls.alpn.contains(&Alpn::H2)
-        {
-            tls.alpn.retain(|protocol| *protocol != Alpn::H2);
-            let frontend = &*frontend.name;
-            warn!(frontend, "HTTP/2 is not in this version yet: clients are offered HTTP/1.1");
-        }
-    }
     let servers = site.pools.iter_mut().flat_map(|pool| &mut pool.servers);
     for tls in servers.filter_map(|server| server.tls.as_mut()) {
         tls.alpn.retain(|protocol| *protocol != Alpn::H2);
@@ -327,12 +318,6 @@ fn can_serve(site: &Site) -> Result<(), Refused> {
         };
         if pool.servers.iter().any(has_own_ca) {
             return missing(place, "a check over TLS of a server with a ca of its own");
-        }
-    }
-    for frontend in &site.frontends {
-        let place = format!("frontend.{}", frontend.name);
-        if frontend.tls.as_ref().is_some_and(|tls| tls.alpn == [Alpn::H2]) {
-            return missing(place, "HTTP/2 from clients");
         }
     }
     Ok(())

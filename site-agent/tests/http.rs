@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 
-use world::{Backend, World, config, ok};
+use world::{Backend, World, config, ok, until};
 
 const QUIET: &str = "access_log = { target = \"LOG\" }";
 
@@ -324,15 +324,6 @@ async fn who_reads_slowly_is_served_as_long_as_it_reads() {
 
 fn waiting(world: &World) -> usize {
     world.agent.shown().upstreams[0].waiting()
-}
-
-async fn until(so: impl Fn() -> bool) {
-    let wait = async {
-        while !so() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(world::LONG, wait).await.expect("it becomes so");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ use super::Door;
 use super::crowd::{Crowd, Presence};
 use crate::hello;
 use crate::proxy_protocol::{self, Origin, Progress};
-use crate::relay::{Caller, http1, tcp};
+use crate::relay::{Caller, http1, http2, tcp};
 use crate::site::{Mode, ServerNameSource};
 use crate::stream::{self, Buffer, Stream, Timer};
 use crate::worker::{Front, Worker};
@@ -121,6 +121,9 @@ async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
     let Some(stream) = shake_hands(stream, &mut caller, &front).await else { return };
     let door = &guest.door;
     match front.config.mode {
+        Mode::Http if stream.is_http2() => {
+            http2::serve(&guest.worker, stream, caller, || door.front()).await;
+        }
         Mode::Http => {
             let (stream, is_idle) = (RefCell::new(stream), &guest.presence.is_idle);
             http1::serve(&guest.worker, stream, &caller, || door.front(), is_idle).await;

@@ -199,5 +199,6 @@ impl Data {
                 front.config.access_log.as_ref().is_some_and(|log| log.target == *target)
             })
         });
+        self.worker.announce();
     }
 }

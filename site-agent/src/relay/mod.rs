@@ -7,7 +7,7 @@ pub mod tcp;
 mod tunnel;
 
 pub use self::connect::Caller;
-pub use self::http::http1;
+pub use self::http::{http1, http2};
 use crate::access_log::{Cause, End, Phase};
 use crate::splice::{self, Side};
 

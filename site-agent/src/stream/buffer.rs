@@ -53,6 +53,17 @@ impl Buffer {
         assert!(self.end <= self.octets.len(), "what has come has room");
     }
 
+    /// Puts these behind what it has.
+    pub fn put(&mut self, mut octets: &[u8]) {
+        while !octets.is_empty() {
+            let room = self.room();
+            let count = room.len().min(octets.len());
+            room[..count].copy_from_slice(&octets[..count]);
+            self.filled(count);
+            octets = &octets[count..];
+        }
+    }
+
     /// Forgets all; what it had grown by is given back.
     pub fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
@@ -67,23 +78,12 @@ impl Buffer {
 mod tests {
     use super::*;
 
-    fn put(buffer: &mut Buffer, octets: &[u8]) {
-        let mut rest = octets;
-        while !rest.is_empty() {
-            let room = buffer.room();
-            let count = room.len().min(rest.len());
-            room[..count].copy_from_slice(&rest[..count]);
-            buffer.filled(count);
-            rest = &rest[count..];
-        }
-    }
-
     #[test]
     fn what_is_put_in_comes_out_in_order_whatever_is_taken_between() {
         let octets: Vec<u8> = (0..100_000u32).map(|number| (number % 251) as u8).collect();
         let (mut buffer, mut out) = (Buffer::default(), vec![]);
         for (step, piece) in octets.chunks(997).enumerate() {
-            put(&mut buffer, piece);
+            buffer.put(piece);
             let count = buffer.len() * (step % 3) / 2;
             out.extend_from_slice(&buffer.octets()[..count]);
             buffer.take(count);
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn what_it_had_grown_by_is_given_back() {
         let mut buffer = Buffer::default();
-        put(&mut buffer, &[7; 3 * ROOM]);
+        buffer.put(&[7; 3 * ROOM]);
         assert_eq!(buffer.octets(), [7; 3 * ROOM]);
         buffer.clear();
         assert!(buffer.is_empty());

@@ -36,6 +36,14 @@ impl Stream {
         }
     }
 
+    /// Whether TLS has agreed on HTTP/2 (RFC 9113 §3.2).
+    pub fn is_http2(&self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
     /// Waits without a buffer until there are octets to read, or the end; or perhaps neither.
     pub async fn readable(&mut self) -> io::Result<()> {
         match self {

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::entropy;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 pub use self::front::{Front, Traffic};
 pub use self::local::Local;
@@ -34,6 +36,7 @@ pub struct Worker {
     /// Of the newest config, by id.
     pools: RefCell<Vec<Rc<Local>>>,
     is_stopping: Cell<bool>,
+    changes: Notify,
 }
 
 impl Worker {
@@ -46,6 +49,7 @@ impl Worker {
             rooms: RefCell::default(),
             pools: RefCell::default(),
             is_stopping: Cell::new(false),
+            changes: Notify::new(),
         }
     }
 
@@ -105,6 +109,17 @@ impl Worker {
 
     pub fn stop(&self) {
         self.is_stopping.set(true);
+        self.announce();
+    }
+
+    /// Wakes whoever waits for [`Worker::changed`].
+    pub fn announce(&self) {
+        self.changes.notify_waiters();
+    }
+
+    /// Once there is another config, or a stop, from this call on.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changes.notified()
     }
 }
 

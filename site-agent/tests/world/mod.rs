@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "no test needs all of it")]
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
+pub mod http2;
+
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -364,6 +366,44 @@ async fn serve(mut client: Client, log: Arc<Mutex<Vec<Asked>>>, say: Say) {
             return;
         }
     }
+}
+
+/// A server that is played by the test.
+pub struct Server {
+    pub listener: TcpListener,
+}
+
+impl Server {
+    pub async fn new() -> Server {
+        Server { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    pub fn at(&self) -> [(&'static str, SocketAddr); 1] {
+        [("a", self.listener.local_addr().unwrap())]
+    }
+
+    /// The next connection.
+    pub async fn accept(&self) -> Client {
+        let accepted = timeout(LONG, self.listener.accept()).await.expect("somebody comes");
+        Client::over(accepted.unwrap().0)
+    }
+
+    /// The next connection, and the head that comes on it.
+    pub async fn asked(&self) -> (Client, String) {
+        let mut client = self.accept().await;
+        let head = client.head().await;
+        (client, head)
+    }
+}
+
+/// Waits until it is so.
+pub async fn until(so: impl Fn() -> bool) {
+    let wait = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(LONG, wait).await.expect("it becomes so");
 }
 
 /// A config of one frontend and one pool of these.

@@ -1,7 +1,7 @@
 //! Requests of a client to servers that speak HTTP/1.
 //!
-//! `http1`: head ─▶ client ─▶ route ─▶ `forward`: pick, place ─▶ `attempt` ─▶ again, or done ─▶ `record`
-//!                            └▶ `answer`
+//! `http1`, `http2`: head ─▶ client ─▶ route ─▶ `forward`: pick, place ─▶ `attempt` ─▶ again, or done ─▶ `record`
+//!                                     └▶ `answer`
 //!
 //! What of this depends on what the client speaks is behind `carrier`.
 
@@ -11,6 +11,7 @@ mod body;
 mod carrier;
 mod forward;
 pub mod http1;
+pub mod http2;
 mod record;
 
 use std::rc::Rc;

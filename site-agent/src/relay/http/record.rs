@@ -8,7 +8,7 @@ use common::clock;
 use jiff::Timestamp;
 
 use crate::access_log::{Ahead, Counts, End, Entry, Protocol, RequestLine, Subject};
-use crate::head::RequestHead;
+use crate::head::{RequestHead, Scheme};
 use crate::relay::Caller;
 use crate::upstream::{Server, Upstream};
 use crate::worker::Front;
@@ -68,9 +68,10 @@ impl Record {
         if !front.logs() {
             return;
         }
+        let whole = request.and_then(|(head, protocol)| whole_target(head, protocol, caller));
         let line = request.map(|(head, protocol)| RequestLine {
             method: head.method(),
-            target: head.target(),
+            target: whole.as_deref().unwrap_or(head.target()),
             protocol,
         });
         let current = traffic.current.load(Relaxed);
@@ -106,4 +107,11 @@ impl Record {
             ahead: self.ahead,
         });
     }
+}
+
+/// What HTTP/2 asks for has a scheme and an authority, which HAProxy's log shows.
+fn whole_target(head: &RequestHead, protocol: Protocol, caller: &Caller) -> Option<Vec<u8>> {
+    let is_whole = protocol == Protocol::Http2 && head.target().starts_with(b"/");
+    let scheme = if caller.is_tls { Scheme::Https } else { Scheme::Http };
+    is_whole.then(|| [scheme.text().as_bytes(), b"://", head.authority(), head.target()].concat())
 }

@@ -1,0 +1,278 @@
+//! HTTP/2 from a client (RFC 9113): one task for the connection, and one for each stream.
+//!
+//! serve ─▶ (a stream) ─▶ `exchange` ─▶ what HTTP/1 goes through ─▶ `exchange` ─▶ serve
+//!
+//! The `h2` crate has the frames, the windows and HPACK. What a client may cost us is bounded here: streams, windows, what
+//! waits to be sent, how long it is idle, and how often it may change its mind.
+
+mod exchange;
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::clock;
+use h2::server::{Builder, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+use tokio::task::JoinSet;
+
+use self::exchange::Exchange;
+use super::record::Record;
+use super::{Connection, Next};
+use crate::access_log::{Cause, End, Phase, Protocol};
+use crate::head;
+use crate::relay::Caller;
+use crate::stream::{Stream, Timer};
+use crate::worker::{Front, Worker};
+
+/// Octets of one body that may wait unread (RFC 9113's own, and Envoy's at the edge), and of all on a connection: as many
+/// streams of one may wait for slow servers before the others do.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Octets of one response that may wait for the socket.
+const MOST_UNSENT: usize = 64 << 10;
+/// What HTTP/2 counts for a field beside its octets (RFC 9113 §6.5.2).
+const FIELD: usize = 32;
+/// Streams that were reset before we had looked at them, that are remembered for a while, and that were reset for what the
+/// client did wrong (CVE-2023-44487, CVE-2025-8671). With one more the connection is over.
+const MOST_UNSEEN: usize = 20;
+const MOST_REMEMBERED: usize = 50;
+const MOST_WRONG: usize = 1024;
+/// From so many requests on that the client has taken back, the connection is over if these are more than half of all.
+const MOST_TAKEN_BACK: u64 = 100;
+/// For so long a client that was told to go may stay with nothing under way.
+const LINGER: Duration = Duration::from_secs(2);
+
+type Wire = h2::server::Connection<Stream, Bytes>;
+/// A request as it comes in, and where its response goes.
+type Asked = (Request<RecvStream>, SendResponse<Bytes>);
+
+/// What happens on a connection.
+enum Event {
+    Asked(Box<Asked>),
+    /// A stream has come to its end.
+    Ended(Ended),
+    /// There may be another config, or a stop.
+    Changed,
+    /// Nothing was under way for too long.
+    Idle,
+    Closed,
+}
+
+/// How a stream has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ended {
+    /// The client has heard something of a response.
+    Answered,
+    /// The client has taken its request back before.
+    TakenBack,
+}
+
+/// How a connection stands.
+struct Standing {
+    /// On the monotonic clock: since when nothing is under way.
+    idle_since: Duration,
+    is_leaving: bool,
+    requests: u64,
+    ended: u64,
+    taken_back: u64,
+}
+
+/// Serves a connection to its end. `fronts` is asked before each request.
+pub async fn serve(
+    worker: &Rc<Worker>,
+    stream: Stream,
+    caller: Caller,
+    fronts: impl Fn() -> Rc<Front>,
+) {
+    let (caller, mut timer, first) = (Rc::new(caller), Timer::default(), fronts());
+    let within = first.config.timeouts.http_request;
+    let shaken = timer.within(within, builder(&first).handshake(stream)).await;
+    let Ok(Ok(mut wire)) = shaken else { return };
+    let most = first.config.limits.h2_streams as usize;
+    drop(first);
+    let (mut streams, mut standing) = (JoinSet::new(), Standing::new());
+    loop {
+        let (changed, front) = (worker.changed(), fronts());
+        if !standing.is_leaving && (worker.is_stopping() || front.is_gone()) {
+            standing.leave(&mut wire);
+        }
+        let patience = streams.is_empty().then(|| standing.patience(&front, &wire));
+        let is_full = streams.len() >= most;
+        let event = async {
+            tokio::select! {
+                biased;
+                Some(ended) = streams.join_next() => Event::Ended(ended.unwrap_or(Ended::Answered)),
+                event = poll_fn(|context| poll_wire(&mut wire, context, is_full)) => event,
+                () = changed => Event::Changed,
+            }
+        };
+        let event = match patience {
+            // What is on its way gets there without a word to us.
+            Some(patience) => {
+                timer.within(patience.min(LINGER), event).await.unwrap_or(Event::Idle)
+            }
+            None => event.await,
+        };
+        match event {
+            Event::Asked(asked) => {
+                let (worker, caller) = (Rc::clone(worker), Rc::clone(&caller));
+                streams.spawn_local(answer(worker, caller, fronts(), *asked, standing.ended));
+                standing.requests += 1;
+            }
+            Event::Ended(ended) => {
+                standing.end(ended);
+                if standing.is_restless() {
+                    front.traffic.refused.fetch_add(1, Relaxed);
+                    wire.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    standing.is_leaving = true;
+                }
+            }
+            Event::Changed => {}
+            Event::Idle if !standing.patience(&front, &wire).is_zero() => {}
+            Event::Idle if standing.is_leaving => break,
+            Event::Idle => standing.leave(&mut wire),
+            Event::Closed => break,
+        }
+    }
+    // Whoever is still under way hears that the client has gone.
+    drop(wire);
+    while streams.join_next().await.is_some() {}
+}
+
+fn builder(front: &Front) -> Builder {
+    let head::Limits { head, fields, .. } = front.limits;
+    // With the four fields that were HTTP/1's first line.
+    let head = u32::try_from(head + FIELD * (fields + 4)).unwrap_or(u32::MAX);
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(front.config.limits.h2_streams)
+        .max_header_list_size(head)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(MOST_UNSENT)
+        .max_pending_accept_reset_streams(MOST_UNSEEN)
+        .max_concurrent_reset_streams(MOST_REMEMBERED)
+        .max_local_error_reset_streams(Some(MOST_WRONG));
+    builder
+}
+
+/// Has the connection go on, and takes the next request unless there are as many as may be: streams that were reset have
+/// ended for HTTP/2, but perhaps not yet for us.
+fn poll_wire(wire: &mut Wire, context: &mut Context<'_>, is_full: bool) -> Poll<Event> {
+    if is_full {
+        return wire.poll_closed(context).map(|_| Event::Closed);
+    }
+    wire.poll_accept(context).map(|asked| match asked {
+        Some(Ok(asked)) => Event::Asked(Box::new(asked)),
+        Some(Err(_)) | None => Event::Closed,
+    })
+}
+
+impl Standing {
+    fn new() -> Standing {
+        Standing {
+            idle_since: clock::monotonic(),
+            is_leaving: false,
+            requests: 0,
+            ended: 0,
+            taken_back: 0,
+        }
+    }
+
+    fn end(&mut self, ended: Ended) {
+        self.idle_since = clock::monotonic();
+        self.ended += 1;
+        self.taken_back += u64::from(ended == Ended::TakenBack);
+    }
+
+    /// Tells the client to ask elsewhere; what is under way goes on.
+    fn leave(&mut self, wire: &mut Wire) {
+        wire.graceful_shutdown();
+        (self.is_leaving, self.idle_since) = (true, clock::monotonic());
+    }
+
+    /// Whether the client asks for what it does not want (CVE-2023-44487).
+    fn is_restless(&self) -> bool {
+        !self.is_leaving && self.taken_back >= MOST_TAKEN_BACK && self.taken_back > self.ended / 2
+    }
+
+    /// How much longer nothing may be under way. What was answered may still be on its way to the client.
+    fn patience(&self, front: &Front, wire: &Wire) -> Duration {
+        let timeouts = &front.config.timeouts;
+        let most = match (wire.has_streams(), self.is_leaving) {
+            (true, true) => timeouts.client,
+            (true, false) => timeouts.client.max(timeouts.keep_alive),
+            (false, true) => LINGER,
+            (false, false) if self.requests == 0 => timeouts.http_request,
+            (false, false) => timeouts.keep_alive,
+        };
+        (self.idle_since + most).saturating_sub(clock::monotonic())
+    }
+}
+
+/// One request and its answer.
+async fn answer(
+    worker: Rc<Worker>,
+    caller: Rc<Caller>,
+    front: Rc<Front>,
+    (request, respond): Asked,
+    requests: u64,
+) -> Ended {
+    let (parts, body) = request.into_parts();
+    let (mut room, mut record) = (worker.room(), Record::begin(&front));
+    let stream = if body.is_end_stream() { head::Stream::Ended } else { head::Stream::Open };
+    let read = room.request.from_parts(&parts, stream, &front.limits);
+    front.traffic.received.fetch_add(octets_of(&parts), Relaxed);
+    drop(parts);
+    let protocol = read.is_ok().then_some(Protocol::Http2);
+    let exchange = Exchange::new(respond, body, room.request.body());
+    let (timer, client) = (Timer::default(), &exchange);
+    let mut connection = Connection { worker: &worker, caller: &caller, client, timer, requests };
+    let served = async {
+        if let Err(refusal) = read {
+            return connection.refuse(&front, &mut room, &mut record, refusal).await;
+        }
+        record.head = Some(record.elapsed());
+        connection.respond(&front, &mut room, &mut record).await
+    };
+    let next = tokio::select! {
+        biased;
+        next = served => Some(next),
+        () = exchange.gone() => None,
+    };
+    match next {
+        Some(Next::Request | Next::Linger) => {}
+        Some(Next::Close) => exchange.reset(Reason::CANCEL),
+        Some(Next::Reset) => exchange.reset(Reason::INTERNAL_ERROR),
+        None => record.end = End::Cut(Cause::ClientAbort, phase(&record, &exchange)),
+    }
+    let is_taken_back = next.is_none() && record.status.is_none();
+    record.close(&front, &caller, protocol.map(|protocol| (&room.request, protocol)));
+    worker.give_back(room);
+    if is_taken_back { Ended::TakenBack } else { Ended::Answered }
+}
+
+/// What was under way.
+fn phase(record: &Record, exchange: &Exchange) -> Phase {
+    match record {
+        Record { pool: None, .. } => Phase::Request,
+        Record { server: None, .. } => Phase::Queue,
+        Record { connect: None, .. } => Phase::Connect,
+        Record { status: None, .. } if exchange.has_come() => Phase::Response,
+        Record { .. } => Phase::Data,
+    }
+}
+
+/// Octets of a request's head, as HTTP/1.1 would write it.
+fn octets_of(parts: &http::request::Parts) -> u64 {
+    let target = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let host = parts.uri.authority().map_or(0, |authority| authority.as_str().len());
+    let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let line = parts.method.as_str().len() + target + " HTTP/1.1\r\n\r\n ".len();
+    (line + "Host: \r\n".len() + host + fields.sum::<usize>()) as u64
+}
