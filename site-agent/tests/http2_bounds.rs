@@ -2,12 +2,15 @@
 
 mod world;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use bytes::Bytes;
 use h2::Reason;
 use http::HeaderValue;
 use tokio::time::timeout;
 use world::http2::{
-    DATA, GOAWAY, HEADERS, RST_STREAM, Secure, frame, head, request, reset, rest, whole,
+    DATA, GOAWAY, HEADERS, RST_STREAM, Secure, frame, head, request, reset, rest, upload, whole,
 };
 use world::{Backend, LONG, Server, ok, until};
 
@@ -161,4 +164,43 @@ async fn who_opens_no_window_is_cut_and_gives_its_server_back() {
     until(|| in_flight() == 0).await;
     let error = rest(unread.into_body()).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_to_be_read_has_its_limits() {
+    const OF_A_STREAM: usize = 64 << 10;
+    const OF_A_CONNECTION: usize = 1 << 20;
+    let server = Server::new().await;
+    let text = format!(
+        "[frontend.web]\nbind = [\"FRONT\"]\npool = \"app\"\nTLS\n\
+         rules = [{{ when = \"path_prefix('/denied')\", deny = 403 }}]\n[pool.app]\n\
+         servers = [{{ name = \"a\", address = \"{}\", max_connections = 1 }}]\n",
+        server.at()[0].1
+    );
+    let secure = Secure::of(&text).await;
+    let mut client = secure.client().await;
+    // It has the only place: whoever comes then waits, and nobody reads what it says.
+    let _first = client.ask(request("GET", "/"));
+    let _held = server.asked().await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let mut uploads = vec![];
+    for count in 1..=18 {
+        let (response, mut stream) = client.begin(request("POST", "/"));
+        let total = Arc::clone(&sent);
+        uploads.push(tokio::spawn(async move {
+            let (body, mut before) = (vec![0; 2 * OF_A_STREAM], 0);
+            upload(&mut stream, &body, |so_far| {
+                total.fetch_add(so_far - before, Relaxed);
+                before = so_far;
+            })
+            .await;
+            drop(response);
+        }));
+        let most = (count * OF_A_STREAM).min(OF_A_CONNECTION);
+        until(|| sent.load(Relaxed) >= most).await;
+        // All windows that were to be opened by then are.
+        assert_eq!(client.get("/denied").await.status(), 403);
+        assert_eq!(sent.load(Relaxed), most, "{count}");
+    }
+    uploads.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -30,11 +30,15 @@ fn missing() -> Vec<&'static str> {
         command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
-    [(NGINX, "-v", "nginx is not installed"), ("curl", "--version", "curl is not installed")]
-        .into_iter()
-        .filter(|(program, argument, _)| !is_there(program, argument))
-        .map(|(_, _, missing)| missing)
-        .collect()
+    [
+        (NGINX, "-v", "nginx is not installed"),
+        ("curl", "--version", "curl is not installed"),
+        ("nghttp", "--version", "nghttp2-client is not installed"),
+    ]
+    .into_iter()
+    .filter(|(program, argument, _)| !is_there(program, argument))
+    .map(|(_, _, missing)| missing)
+    .collect()
 }
 
 /// Addresses that nobody has, each another.
@@ -182,6 +186,87 @@ fn curl_is_served_by_nginx_over_tls_on_both_sides() {
     .unwrap();
     agent.signal(Signal::TERM).unwrap();
     assert!(agent.wait().unwrap().success());
+}
+
+/// What another client has said of what it saw.
+#[track_caller]
+fn told(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    text
+}
+
+#[test]
+fn curl_and_nghttp_speak_http_2_to_it() {
+    if peers::missing(missing()) {
+        return;
+    }
+    let folder = Folder::new();
+    let ca = Ca::new("ca");
+    folder.write("ca.pem", &ca.pem);
+    folder.certify(&ca, "front", Leaf { names: &[NAME], key: Key::Ecdsa, ..LEAF });
+    let [front, server] = addresses();
+    let dir = folder.path().display();
+    let _nginx = nginx(&folder.path().join("nginx"), &[server], "");
+    let config = format!(
+        "[frontend.https]\nbind = [\"{front}\"]\npool = \"app\"\ntls = {{ certificates = [\"front.pem\"] }}\n\
+         access_log = {{ target = \"{dir}/access.log\" }}\n\
+         [pool.app]\nservers = [{{ name = \"a\", address = \"{server}\" }}]\n"
+    );
+    let mut agent = balancer(&folder, &config, &[front]);
+    let (resolve, ca) = (format!("{NAME}:{}:127.0.0.1", front.port()), format!("{dir}/ca.pem"));
+    let base = format!("https://{NAME}:{}", front.port());
+    let of_ours = ["--http2", "--resolve", &resolve, "--cacert", &ca];
+
+    let seen = get(&[&of_ours[..], &["-i", &format!("{base}/small")]].concat());
+    for line in ["HTTP/2 200 \r\n", "x-for: 127.0.0.1\r\n", "x-proto: https\r\n"] {
+        assert!(seen.contains(line), "no {line:?} in {seen}");
+    }
+    assert!(seen.ends_with("\r\n\r\nsmall\n"), "{seen}");
+    let large = get(&[&of_ours[..], &[&format!("{base}/large")]].concat());
+    assert!(large.len() == LARGE && large.starts_with("0123456789"));
+    let file = folder.path().join("nginx/html/large").display().to_string();
+    get(&[&of_ours[..], &["-T", &file, &format!("{base}/put")]].concat());
+    assert!(get(&[&of_ours[..], &[&format!("{base}/put")]].concat()) == large);
+    // Of a length that nobody knows, with what waits for a word of the server, and with trailers.
+    let at_address = format!("https://{front}");
+    let put = ["-v", "-H", ":method: PUT", "-d", &file];
+    let more = ["--no-content-length", "--expect-continue", "--trailer", "x-sum: 7"];
+    let url = format!("{at_address}/nghttp");
+    let frames = told("nghttp", &[&put[..], &more, &[&url]].concat());
+    assert!(frames.contains(":status: 100") && frames.contains(":status: 201"), "{frames}");
+    assert_eq!(fs::read(folder.path().join("nginx/html/nghttp")).unwrap().len(), LARGE);
+    // Thousands, fifty at a time on each connection.
+    let url = format!("{at_address}/small");
+    let load = told("h2load", &["-n", "4000", "-c", "4", "-m", "50", &url]);
+    assert!(load.contains("4000 succeeded, 0 failed, 0 errored, 0 timeout"), "{load}");
+    assert!(load.contains("status codes: 4000 2xx,"), "{load}");
+    // A stop in the middle of a download: all of it comes, and nobody waits for whoever is idle.
+    let mut download = Command::new("curl");
+    let partly = folder.path().join("partly");
+    download.args(["-sS", "-m", "60", "--limit-rate", "4M", "-w"]);
+    download.args(["%{http_version} %{size_download}", "-o"]).arg(&partly).args(of_ours);
+    download.arg(format!("{base}/large")).stdout(Stdio::piped());
+    let download = download.spawn().unwrap();
+    let log = folder.path().join("access.log");
+    until("the requests before are logged", || {
+        let lines = fs::read_to_string(&log).unwrap();
+        Ok((lines.lines().count() == 4005).then_some(()))
+    })
+    .unwrap();
+    until("it is under way", || {
+        Ok(fs::metadata(&partly).ok().filter(|file| file.len() > 0).map(drop))
+    })
+    .unwrap();
+    agent.signal(Signal::TERM).unwrap();
+    let output = download.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("2 {LARGE}"));
+    assert!(agent.wait().unwrap().success());
+    let lines = fs::read_to_string(&log).unwrap();
+    let asked = format!("\"GET {base}/large HTTP/2.0\"");
+    assert!(lines.lines().last().unwrap().ends_with(&asked), "{lines}");
+    assert!(lines.lines().all(|line| line.contains(" ---- ")), "{lines}");
 }
 
 #[test]

@@ -37,11 +37,12 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const MOST_UNSENT: usize = 64 << 10;
 /// What HTTP/2 counts for a field beside its octets (RFC 9113 §6.5.2).
 const FIELD: usize = 32;
-/// Streams that were reset before we had looked at them, that are remembered for a while, and that were reset for what the
-/// client did wrong (CVE-2023-44487, CVE-2025-8671). With one more the connection is over.
+/// Streams that were reset before we had looked at them, and that were reset for what the client did wrong (CVE-2023-44487,
+/// CVE-2025-8671): with one more the connection is over.
 const MOST_UNSEEN: usize = 20;
-const MOST_REMEMBERED: usize = 50;
 const MOST_WRONG: usize = 1024;
+/// Streams that we have reset, of which we remember that more may come.
+const MOST_REMEMBERED: usize = 50;
 /// From so many requests on that the client has taken back, the connection is over if these are more than half of all.
 const MOST_TAKEN_BACK: u64 = 100;
 /// For so long a client that was told to go may stay with nothing under way.
