@@ -329,8 +329,8 @@ fn waiting(world: &World) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_its_time_is_told_so() {
     let app = Backend::named("app").await;
-    let timeouts =
-        "timeouts = { http_request = \"700ms\", keep_alive = \"700ms\", client = \"700ms\" }";
+    // So long that a machine with other things to do asks in time what is to be answered.
+    let timeouts = "timeouts = { http_request = \"2s\", keep_alive = \"2s\", client = \"2s\" }";
     let world = World::start(&config(timeouts, "", &[("a", app.address)])).await;
     // Nothing at all: nobody to tell.
     let mut client = world.client().await;
