@@ -173,7 +173,7 @@ pub struct Down<'d, C> {
     pub received: &'d Cell<u64>,
     /// Whether the request has gone up whole: a server that waits for it is not late.
     pub is_up: &'d Cell<bool>,
-    /// Whether the client was told anything, be it a part.
+    /// Whether the client was told anything of the response, be it a part. A head that comes before it is none.
     pub has_begun: &'d Cell<bool>,
 }
 
@@ -204,7 +204,9 @@ impl<C: Carrier> Down<'_, C> {
         persistence: Persistence,
         out: &mut Vec<u8>,
     ) -> Result<(), Cut> {
-        self.has_begun.set(true);
+        if !head.is_interim() {
+            self.has_begun.set(true);
+        }
         match self.sides.client.begin(head, body, version, persistence, out) {
             Ok(count) => {
                 *self.sent += count as u64;
@@ -217,7 +219,6 @@ impl<C: Carrier> Down<'_, C> {
 
     pub async fn write(&mut self, octets: &[u8]) -> Result<(), Cut> {
         let Sides { client, client_time, .. } = *self.sides;
-        self.has_begun.set(true);
         let written = client.write(octets, client_time, self.timer).await;
         self.written(written, octets)
     }
