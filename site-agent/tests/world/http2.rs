@@ -209,6 +209,13 @@ impl Frames {
         (stream, frame(HEADERS, 5, stream, b"\x82\x84\x87\x01\x0fwww.example.com"))
     }
 
+    /// `POST /`, of which the body is still to come.
+    pub fn post(&mut self) -> (u32, Vec<u8>) {
+        let stream = self.next;
+        self.next += 2;
+        (stream, frame(HEADERS, 4, stream, b"\x83\x84\x87\x01\x0fwww.example.com"))
+    }
+
     /// `GET /`, and at once that nobody wants to know.
     pub fn get_and_reset(&mut self) -> Vec<u8> {
         let (stream, get) = self.get();

@@ -70,7 +70,9 @@ pub async fn serve(
             Next::Request => {}
             Next::Close => return,
             Next::Reset => return connection.reset(),
-            Next::Linger => return connection.linger().await,
+            Next::Linger => {
+                return linger(worker, &connection.client, &mut connection.timer, LINGER).await;
+            }
         }
     }
 }
@@ -175,26 +177,23 @@ impl Connection<'_, RefCell<Stream>> {
         // One that is gone already is gone.
         let _ = SockRef::from(client.tcp()).set_linger(Some(Duration::ZERO));
     }
+}
 
-    /// Says that nothing more comes, and reads what the client still sends: else our answer may be lost with it.
-    async fn linger(&mut self) {
-        let (client, mut room) = (&self.client, self.worker.room());
-        let drain = async {
-            if stream::shutdown(client).await.is_err() {
-                return;
-            }
-            let mut seen = 0;
-            while seen < MOST_LINGERING {
-                room.from_client.clear();
-                match stream::read(client, &mut room.from_client).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(count) => seen += count,
-                }
-            }
-        };
-        let _ = self.timer.within(LINGER, drain).await;
-        self.worker.give_back(room);
+/// Says that nothing more comes, and reads what the client still sends: else our answer may be lost with it. Until it has
+/// nothing to say for a while, and for so long at most.
+pub async fn linger(worker: &Worker, client: &RefCell<Stream>, timer: &mut Timer, most: Duration) {
+    let ends = clock::monotonic() + most;
+    let mut room = worker.room();
+    let left = || LINGER.min(ends.saturating_sub(clock::monotonic()));
+    let said = timer.within(left(), stream::shutdown(client)).await;
+    let (mut goes_on, mut seen) = (matches!(said, Ok(Ok(()))), 0);
+    while goes_on && seen < MOST_LINGERING {
+        room.from_client.clear();
+        let read = timer.within(left(), stream::read(client, &mut room.from_client)).await;
+        goes_on = matches!(read, Ok(Ok(count)) if count > 0);
+        seen += room.from_client.len();
     }
+    worker.give_back(room);
 }
 
 impl Carrier for RefCell<Stream> {

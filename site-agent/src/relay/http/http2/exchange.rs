@@ -128,10 +128,7 @@ impl Exchange {
 impl Coming {
     fn poll(&mut self, context: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
         // What was given before has gone on.
-        let taken = std::mem::take(&mut self.taken);
-        if taken > 0 {
-            self.stream.flow_control().release_capacity(taken).map_err(io::Error::other)?;
-        }
+        self.release()?;
         let before = buffer.len();
         while buffer.len() == before {
             match self.part {
@@ -142,18 +139,29 @@ impl Coming {
                 },
                 Part::Trailers => {
                     let trailers = ready!(self.stream.poll_trailers(context));
-                    self.part = Part::End;
                     if self.left.is_none() {
                         let map = trailers.map_err(io::Error::other)?.unwrap_or_default();
                         let mut end = b"0\r\n".to_vec();
                         Trailers::from_map(&map).map_err(unsayable)?.write(&mut end);
                         buffer.put(&end);
                     }
+                    self.part = Part::End;
                 }
                 Part::End => break,
             }
         }
+        if self.part == Part::End {
+            self.release()?;
+        }
         Poll::Ready(Ok(buffer.len() - before))
+    }
+
+    /// Opens the windows again. Of a body that has come whole nobody comes to take more, and other streams need the room.
+    fn release(&mut self) -> io::Result<()> {
+        match std::mem::take(&mut self.taken) {
+            0 => Ok(()),
+            taken => self.stream.flow_control().release_capacity(taken).map_err(io::Error::other),
+        }
     }
 
     fn data(&mut self, octets: &[u8], buffer: &mut Buffer) {
@@ -205,6 +213,10 @@ impl Carrier for &Exchange {
             taken += std::mem::take(&mut coming.taken);
         }
         coming.taken += taken;
+        if coming.part == Part::End {
+            // Of a stream that is at its end nothing can be wrong with that.
+            let _ = coming.release();
+        }
         count
     }
 

@@ -7,7 +7,10 @@
 
 mod exchange;
 
+use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
@@ -18,9 +21,11 @@ use common::clock;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
 
 use self::exchange::Exchange;
+use super::http1::linger;
 use super::record::Record;
 use super::{Connection, Next};
 use crate::access_log::{Cause, End, Phase, Protocol};
@@ -48,7 +53,7 @@ const MOST_TAKEN_BACK: u64 = 100;
 /// For so long a client that was told to go may stay with nothing under way.
 const LINGER: Duration = Duration::from_secs(2);
 
-type Wire = h2::server::Connection<Stream, Bytes>;
+type Wire = h2::server::Connection<Shared, Bytes>;
 /// A request as it comes in, and where its response goes.
 type Asked = (Request<RecvStream>, SendResponse<Bytes>);
 
@@ -92,9 +97,12 @@ pub async fn serve(
 ) {
     let (caller, mut timer, first) = (Rc::new(caller), Timer::default(), fronts());
     let within = first.config.timeouts.http_request;
-    let shaken = timer.within(within, builder(&first).handshake(stream)).await;
+    let stream = Rc::new(RefCell::new(stream));
+    let shared = Shared(Rc::clone(&stream));
+    let shaken = timer.within(within, builder(&first).handshake(shared)).await;
     let Ok(Ok(mut wire)) = shaken else { return };
     let most = first.config.limits.h2_streams as usize;
+    let patience = first.config.timeouts.client;
     drop(first);
     let (mut streams, mut standing) = (JoinSet::new(), Standing::new());
     loop {
@@ -102,7 +110,7 @@ pub async fn serve(
         if !standing.is_leaving && (worker.is_stopping() || front.is_gone()) {
             standing.leave(&mut wire);
         }
-        let patience = streams.is_empty().then(|| standing.patience(&front, &wire));
+        let idle = streams.is_empty().then(|| standing.next_look(&front, &wire));
         let is_full = streams.len() >= most;
         let event = async {
             tokio::select! {
@@ -112,11 +120,8 @@ pub async fn serve(
                 () = changed => Event::Changed,
             }
         };
-        let event = match patience {
-            // What is on its way gets there without a word to us.
-            Some(patience) => {
-                timer.within(patience.min(LINGER), event).await.unwrap_or(Event::Idle)
-            }
+        let event = match idle {
+            Some(idle) => timer.within(idle, event).await.unwrap_or(Event::Idle),
             None => event.await,
         };
         match event {
@@ -143,6 +148,39 @@ pub async fn serve(
     // Whoever is still under way hears that the client has gone.
     drop(wire);
     while streams.join_next().await.is_some() {}
+    // While it reads what is on its way, it opens windows: nobody may answer that by cutting it off.
+    linger(worker, &stream, &mut timer, patience).await;
+}
+
+/// The connection while `h2` has it: what comes after is ours, for it drops what it has.
+struct Shared(Rc<RefCell<Stream>>);
+
+impl AsyncRead for Shared {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Shared {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write(context, octets)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(context)
+    }
 }
 
 fn builder(front: &Front) -> Builder {
@@ -202,6 +240,12 @@ impl Standing {
         !self.is_leaving && self.taken_back >= MOST_TAKEN_BACK && self.taken_back > self.ended / 2
     }
 
+    /// When it is looked at again: what is on its way gets there without a word to us.
+    fn next_look(&self, front: &Front, wire: &Wire) -> Duration {
+        let patience = self.patience(front, wire);
+        if wire.has_streams() { patience.min(LINGER) } else { patience }
+    }
+
     /// How much longer nothing may be under way. What was answered may still be on its way to the client.
     fn patience(&self, front: &Front, wire: &Wire) -> Duration {
         let timeouts = &front.config.timeouts;
@@ -252,7 +296,8 @@ async fn answer(
         Some(Next::Reset) => exchange.reset(Reason::INTERNAL_ERROR),
         None => record.end = End::Cut(Cause::ClientAbort, phase(&record, &exchange)),
     }
-    let is_taken_back = next.is_none() && record.status.is_none();
+    let has_gone = matches!(record.end, End::Cut(Cause::ClientAbort, _));
+    let is_taken_back = has_gone && record.status.is_none();
     record.close(&front, &caller, protocol.map(|protocol| (&room.request, protocol)));
     worker.give_back(room);
     if is_taken_back { Ended::TakenBack } else { Ended::Answered }
