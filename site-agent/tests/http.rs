@@ -47,24 +47,7 @@ async fn connections_of_both_sides_are_used_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_of_every_kind_pass_whole() {
     let large: Vec<u8> = (0..3_000_000u32).map(|number| (number % 251) as u8).collect();
-    let app = Backend::start(|asked| {
-        let framed = match asked.path() {
-            "/length" => ok(&asked.body),
-            "/chunked" => {
-                let mut octets = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-                for chunk in asked.body.chunks(7919) {
-                    octets.extend(format!("{:x};ext=1\r\n", chunk.len()).into_bytes());
-                    octets.extend_from_slice(chunk);
-                    octets.extend_from_slice(b"\r\n");
-                }
-                octets.extend_from_slice(b"0\r\nX-Trailer: end\r\n\r\n");
-                octets
-            }
-            _ => [b"HTTP/1.1 200 OK\r\n\r\n", &asked.body[..]].concat(),
-        };
-        Some(framed)
-    })
-    .await;
+    let app = Backend::echo("X-Trailer: end\r\n").await;
     let world = World::start(&config("", "", &[("a", app.address)])).await;
     for size in [0, 1, 10, 16_384, 65_536, 3_000_000] {
         let body = &large[..size];

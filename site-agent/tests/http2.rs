@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue};
+use tempfile::NamedTempFile;
 use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -99,24 +100,7 @@ async fn who_does_not_read_one_stream_reads_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_of_every_kind_pass_whole() {
     let large: Vec<u8> = (0..2_000_000u32).map(|number| (number % 251) as u8).collect();
-    let app = Backend::start(|asked| {
-        let framed = match asked.path() {
-            "/length" => ok(&asked.body),
-            "/chunked" => {
-                let mut octets = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-                for chunk in asked.body.chunks(7919) {
-                    octets.extend(format!("{:x};ext=1\r\n", chunk.len()).into_bytes());
-                    octets.extend_from_slice(chunk);
-                    octets.extend_from_slice(b"\r\n");
-                }
-                octets.extend_from_slice(b"0\r\n\r\n");
-                octets
-            }
-            _ => [b"HTTP/1.1 200 OK\r\n\r\n", &asked.body[..]].concat(),
-        };
-        Some(framed)
-    })
-    .await;
+    let app = Backend::echo("").await;
     let secure = Secure::start("", "", &[("a", app.address)]).await;
     let mut client = secure.client().await;
     for size in [0, 1, 10, 16_384, 65_536, 2_000_000] {
@@ -283,12 +267,18 @@ async fn interim_responses_pass() {
     assert_eq!(whole(response).await.unwrap().text(), "done");
 }
 
+/// A world before this server, and its access log.
+async fn logged(server: &Server) -> (NamedTempFile, Secure) {
+    let log = NamedTempFile::new().expect("a temporary file");
+    let access_log = format!("access_log = {{ target = {:?} }}", log.path());
+    let secure = Secure::start(&access_log, "", &server.at()).await;
+    (log, secure)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_reset_ends_its_exchange_with_the_server_and_no_other() {
-    let log = tempfile::NamedTempFile::new().unwrap();
     let server = Server::new().await;
-    let logged = format!("access_log = {{ target = {:?} }}", log.path());
-    let secure = Secure::start(&logged, "", &server.at()).await;
+    let (log, secure) = logged(&server).await;
     let mut client = secure.client().await;
     let stays = client.ask(request("GET", "/stays"));
     let (mut staying, _) = server.asked().await;
@@ -332,10 +322,8 @@ async fn a_stream_that_is_reset_ends_its_exchange_with_the_server_and_no_other()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_costs_its_stream_and_no_other() {
-    let log = tempfile::NamedTempFile::new().unwrap();
     let server = Server::new().await;
-    let logged = format!("access_log = {{ target = {:?} }}", log.path());
-    let secure = Secure::start(&logged, "", &server.at()).await;
+    let (log, secure) = logged(&server).await;
     let mut client = secure.client().await;
     let stays = client.ask(request("GET", "/stays"));
     let (mut staying, _) = server.asked().await;

@@ -240,6 +240,18 @@ impl Backend {
         Backend::start(move |_| Some(ok(name))).await
     }
 
+    /// One that gives back what it is sent: with its length, in chunks with these trailers, or until it hangs up.
+    pub async fn echo(trailers: &'static str) -> Backend {
+        Backend::start(move |asked| {
+            Some(match asked.path() {
+                "/length" => ok(&asked.body),
+                "/chunked" => chunked(&asked.body, trailers),
+                _ => [b"HTTP/1.1 200 OK\r\n\r\n", &asked.body[..]].concat(),
+            })
+        })
+        .await
+    }
+
     pub async fn start(say: impl Fn(&Asked) -> Option<Vec<u8>> + Send + Sync + 'static) -> Backend {
         Backend::start_at(address(), say).await
     }
@@ -394,6 +406,17 @@ impl Server {
         let head = client.head().await;
         (client, head)
     }
+}
+
+fn chunked(body: &[u8], trailers: &str) -> Vec<u8> {
+    let mut octets = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for chunk in body.chunks(7919) {
+        octets.extend(format!("{:x};ext=1\r\n", chunk.len()).into_bytes());
+        octets.extend_from_slice(chunk);
+        octets.extend_from_slice(b"\r\n");
+    }
+    octets.extend(format!("0\r\n{trailers}\r\n").into_bytes());
+    octets
 }
 
 /// Waits until it is so.
