@@ -8,7 +8,7 @@
 //! health:  orders, overrides ─▶ board ────────────┘  (in the snapshot: one Arc, swapped whole)
 //! pki:     pki (a CA of one's own; no server runs any of it)
 //! reports: control ─▶ inbox ─▶ judge ─▶ board (told by probes, bounded, in the order of their marks)
-//!          control ─▶ inbox ─▶ inside ─▶ sight (told by sites' agents; shown, and not answered from yet)
+//!          control ─▶ inbox ─▶ inside ─▶ judge (told by sites' agents, and joined with that)
 //! peers:   control ─▶ peers ─▶ judge, orders (what name servers hold and were ordered)
 //! history: board ─▶ history ─▶ archive ─▶ explain (files; nobody who answers waits for them)
 //! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::health::board::{Board, Lost};
+use crate::health::view::{Alert, View};
 use crate::ids::ServiceId;
 use crate::inbox::Inbox;
 use crate::inside::{Views, Voice};
@@ -45,7 +46,7 @@ pub struct Sight {
     pub board: u64,
     pub digest: String,
     pub services: Vec<ServiceSeen>,
-    /// Sites that name agents; what they say changes no answer yet.
+    /// Sites that name agents, and all that these say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inside: Vec<SiteInside>,
 }
@@ -84,6 +85,11 @@ pub struct SiteSeen {
     /// The evidence has it down, and `max_removed` keeps it.
     pub held_in: bool,
     pub targets: Vec<TargetSeen>,
+    /// The ports of it where the service looks, as its agents have them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inside: Vec<VipSeen>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert: Option<Alert>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -206,8 +212,10 @@ impl SightOf<'_> {
                 admit: standing.admit().share(),
                 struck: standing.struck.iter().map(ToString::to_string).collect(),
                 lost: standing.lost.iter().map(LostSeen::of).collect(),
-                held_in: self.is_held_in(id, index),
+                held_in: self.view(id, index).is_some_and(|view| view.is_held_in),
                 targets: targets.map(|target| self.target(service, *target)).collect(),
+                inside: self.inside(candidate.site, vips),
+                alert: self.view(id, index).and_then(|view| view.alert),
             }
         });
         ServiceSeen {
@@ -217,9 +225,9 @@ impl SightOf<'_> {
         }
     }
 
-    fn is_held_in(&self, id: ServiceId, index: usize) -> bool {
+    fn view(&self, id: ServiceId, index: usize) -> Option<&View> {
         let views = self.judgement.views.0.get(id.index()).and_then(Option::as_ref);
-        views.is_some_and(|views| views[index].is_held_in)
+        Some(&views?[index])
     }
 
     fn target(&self, service: &Service, index: usize) -> TargetSeen {

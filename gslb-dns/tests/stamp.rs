@@ -17,7 +17,7 @@ use gslb_dns::config::{self, Config};
 use gslb_dns::explain::{
     AnswerTold, Explanation, Format, KnownFrom, Request, RequestWords, explain, explain_then, query,
 };
-use gslb_dns::health::board::Views;
+use gslb_dns::health::view::Views;
 use gslb_dns::history::{Found, Head};
 use gslb_dns::keeper::{Beliefs, By, Keeper, Then};
 use gslb_dns::metrics::Metrics;

@@ -358,6 +358,11 @@ impl SiteReport {
         self
     }
 
+    /// Of another site.
+    pub fn of(self, site: &str) -> SiteReport {
+        SiteReport { site: site.into(), ..self }
+    }
+
     /// About a VIP with four backends, three of them up, that has been in this role since the first second of its
     /// agent's clock.
     pub fn with(mut self, at: &str, state: State, role: Option<Role>) -> SiteReport {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use geoip::build::{Format, Label, List, ranges_to_mmdb};
 use gslb_dns::config::{self, Config};
-use gslb_dns::health::board::Views;
+use gslb_dns::health::view::Views;
 use gslb_dns::keeper::{Beliefs, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
 use gslb_dns::snapshot::{Groundwork, Snapshot};
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! The real name server and what agents of a site tell it: taken, shown, kept over a restart, and never answered from.
+//! The real name server and what agents of a site tell it: taken, shown, kept over a restart, and answered from.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
@@ -63,6 +63,8 @@ when_all_down = "open"
 
 const ZONE: &str = "@ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 198.51.100.53\n";
 const VIP: &str = "198.51.100.10:443";
+const FRA: &str = "198.51.100.10";
+const IAD: &str = "198.51.100.20";
 const REPORT: &str = "POST /v1/report";
 /// So short that its end is waited for.
 const SHORT: Duration = Duration::from_millis(800);
@@ -223,11 +225,9 @@ fn what_agents_tell_is_taken_and_shown_and_so_is_their_silence() {
             && story.metric_of_standing("fra-a", "never_heard") == 0.0
     });
 
-    // No answer follows from it yet.
-    let all: BTreeSet<String> = ["198.51.100.10", "198.51.100.20"].map(str::to_owned).into();
     story.take(&report(2, "fra-a", State::Drained, Role::Active));
     assert_eq!(story.inside()["vips"][0]["state"], "drained");
-    assert_eq!(story.answered(), all);
+    story.until("its clients are sent to the other", |story| story.answered() == only(IAD));
 
     // Two routers have it.
     story.take(&report(3, "fra-a", State::Serving, Role::Active));
@@ -254,15 +254,95 @@ fn what_agents_tell_is_taken_and_shown_and_so_is_their_silence() {
     last.head.valid = SHORT;
     story.take(&last);
     story.until("nothing is known", |story| story.inside()["vips"][0]["state"] == "stale");
-    assert_eq!(story.answered(), all);
+    // Nobody says anything of any site: silence takes nobody out.
+    story.until("all are answered", |story| {
+        story.answered() == [FRA, IAD].map(str::to_owned).into()
+    });
+    let blind = "www.example.com. at site fra: its agents are silent, and too few vantages are heard to \
+                 say anything (blind)";
+    story.until("it is told", |story| story.attention().contains(blind));
+    let alert = "gslb_dns_site_alerts{alert=\"blind\",site=\"fra\"}";
+    story.until("metrics have it", |story| story.server().metric(alert).unwrap() == 1.0);
     let server = story.server.as_mut().unwrap();
     for message in [
         "two routers are active for one VIP: they do not hear each other",
         "an agent is silent: what it said of its site grows old",
+        "nobody can say how a site is: its agents are silent, and too few vantages are heard",
     ] {
         let logged = server.wait_for_log(message).unwrap();
         assert_eq!(logged["fields"]["site"], "fra", "{logged}");
     }
+}
+
+fn only(address: &str) -> BTreeSet<String> {
+    [address.to_owned()].into()
+}
+
+#[test]
+fn clients_go_where_agents_serve() {
+    let mut story = Story::begin();
+    let iad = |seq, state| {
+        let vip = "198.51.100.20:443";
+        SiteReport::new(1, seq).by("iad-a").of("iad").with(vip, state, None)
+    };
+    let report = |seq, agent: &str, state, role| {
+        report(seq, agent, state, role).with("[2001:db8:f::10]:443", state, Some(role))
+    };
+    let all: BTreeSet<String> = [FRA, IAD].map(str::to_owned).into();
+    story.take(&report(1, "fra-a", State::Serving, Role::Active));
+    story.take(&report(1, "fra-b", State::Empty, Role::Backup));
+    story.take(&iad(1, State::Serving));
+    let health = |story: &Story, site: usize| {
+        story.json("/v1/board")["services"][1]["sites"][site]["health"].clone()
+    };
+    story.until("both are up by their agents' word", |story| {
+        health(story, 0) == "up" && health(story, 1) == "up"
+    });
+    assert_eq!(story.answered(), all);
+
+    // The last backend is gone.
+    story.take(&report(2, "fra-a", State::Empty, Role::Active));
+    story.until("nobody is sent there", |story| story.answered() == only(IAD));
+    let board = story.json("/v1/board");
+    let fra = &board["services"][1]["sites"][0];
+    let why =
+        "no vantage says anything of it; its agents have nothing to serve, 3 of 4 servers are up";
+    assert_eq!((&fra["why"], &fra["inside"][0]["state"]), (&json!(why), &json!("empty")), "{fra}");
+    let text = story.server().get("/v1/board?format=text").unwrap().body;
+    assert!(text.contains("from within: 198.51.100.10 port 443: empty, owner fra-a"), "{text}");
+    let explained = story.server().get("/v1/explain?name=www.example.com&type=A&client=9.9.9.0/24");
+    let explained = explained.unwrap().body;
+    assert!(explained.contains("its agents have nothing to serve"), "{explained}");
+
+    // A backend is there again: a part of its clients comes back at once.
+    let mut back = report(3, "fra-a", State::Serving, Role::Active);
+    for vip in &mut back.vips {
+        vip.flaps = 2;
+        vip.since = u64::try_from(back.head.now.as_millis()).unwrap();
+    }
+    story.take(&back);
+    story.until("it is answered again", |story| story.answered() == all);
+    story.until("a part at first", |story| {
+        story.json("/v1/board")["services"][1]["sites"][0]["admit"] == 0.25
+    });
+
+    // Both boxes hand a VIP over; and where everything is drained, nothing is.
+    story.take(&report(4, "fra-a", State::Drained, Role::Active));
+    story.until("it is drained", |story| story.answered() == only(IAD));
+    let drained = story.json("/v1/status")["services"][1]["sites"][0].clone();
+    assert_eq!(
+        (&drained["duty"], &drained["duty_why"]),
+        (&json!("drained"), &json!("its agents have it drained"))
+    );
+    let history = story.server().get("/v1/history?format=text").unwrap().body;
+    assert!(history.contains("its agents have it drained"), "{history}");
+    story.take(&iad(2, State::Drained));
+    story.until("every site is drained", |story| story.answered() == all);
+    story.take(&iad(3, State::Serving));
+    story.until("one serves again", |story| story.answered() == only(IAD));
+    // What was drained is not answered after a restart either, though nobody has said so again.
+    story.restart();
+    assert_eq!(story.answered(), only(IAD));
 }
 
 #[test]

@@ -39,7 +39,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("health", "ids site_set world"),
     ("history", "health site_set world"),
     ("archive", "health history world"),
-    ("judge", "health inbox verdict watch world"),
+    ("judge", "health inbox inside verdict watch world"),
     ("peers", "health judge"),
     ("sight", "health ids inbox inside judge verdict watch world"),
     ("steer", "health ids locate name record site_set world"),

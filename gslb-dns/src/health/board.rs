@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::last_known::LastKnown;
 use super::overrides::{Order, Override, Phase, SLOPE};
 use super::supposition::Supposition;
+use super::view::{Drain, View, Views};
 use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
 use crate::world::{Act, Destination, Service, Site, Vips, World};
@@ -70,26 +71,6 @@ pub struct Lost {
     pub why: Box<str>,
 }
 
-/// What watching has found out of one candidate, before operators have their say.
-#[derive(Clone, Debug, PartialEq)]
-pub struct View {
-    pub health: Health,
-    /// Since when, if anybody knows.
-    pub since: Option<Timestamp>,
-    pub why: Box<str>,
-    /// Addresses that are down while others of the candidate are not.
-    pub struck: Box<[IpAddr]>,
-    pub lost: Box<[Lost]>,
-    pub admit: Admit,
-    pub halvings: u8,
-    /// Whether the evidence has more of its addresses down than probes alone may take out.
-    pub is_held_in: bool,
-}
-
-/// By service, then by candidate; `None` where nobody watches.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Views(pub Vec<Option<Arc<[View]>>>);
-
 /// 0 to 1, the share of a class of clients that a site takes now.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Admit(f64);
@@ -127,36 +108,6 @@ pub struct Beliefs {
     pub standings: Vec<Standing>,
     /// The candidates that were not down when one was last up, for `last-known`.
     pub last_known: SiteSet,
-}
-
-impl Default for View {
-    /// Of something that nobody has seen.
-    fn default() -> View {
-        let why = "no vantage says anything of it".into();
-        let (struck, lost) = ([].into(), [].into());
-        let (health, since, admit) = (Health::Unknown, None, Admit::ALL);
-        View { health, since, why, struck, lost, admit, halvings: 0, is_held_in: false }
-    }
-}
-
-impl View {
-    /// Whether clients are answered alike, whatever is told of why and since when.
-    pub fn is_answered_as(&self, other: &View) -> bool {
-        let View { health, struck, lost, admit, halvings, since: _, why: _, is_held_in: _ } = self;
-        (health, struck, lost) == (&other.health, &other.struck, &other.lost)
-            && (admit, halvings) == (&other.admit, &other.halvings)
-    }
-}
-
-impl Views {
-    /// As if nobody had seen anything of what is watched.
-    #[must_use]
-    pub fn unknown(&self, why: &str) -> Views {
-        let unknown = View { why: why.into(), ..View::default() };
-        let of =
-            |views: &Option<Arc<[View]>>| Some(vec![unknown.clone(); views.as_ref()?.len()].into());
-        Views(self.0.iter().map(of).collect())
-    }
 }
 
 impl Admit {
@@ -249,7 +200,8 @@ impl Board {
                 let site = world.site(candidate.site);
                 let view = views.and_then(|views| views.get(index));
                 let before = watched(view, service.act, candidate.weight);
-                standing(site, before, &overrides, now)
+                let drain = view.and_then(|view| view.drain.as_ref());
+                standing(site, before, drain, &overrides, now)
             });
             let beliefs = Beliefs::new(standings.collect(), last_known.of(world, service));
             Part { views: views.cloned(), ..Part::of(beliefs) }
@@ -441,8 +393,14 @@ impl Standing {
     }
 }
 
-/// What is believed of one candidate, after what operators said of its service.
-fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timestamp) -> Standing {
+/// What is believed of one candidate, after what operators said of its service; `drain` is its agents' word.
+fn standing(
+    site: &Site,
+    before: Standing,
+    drain: Option<&Drain>,
+    overrides: &[&Override],
+    now: Timestamp,
+) -> Standing {
     let about = || overrides.iter().filter(|said| said.site.matches(&site.name));
     let last_word = about().rev().find_map(|said| match said.order {
         Order::Force(_) => Some(true),
@@ -486,9 +444,13 @@ fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timesta
                 }
             },
             Order::Undrain => {
-                standing.duty = Duty::Serving;
                 standing.admit = before.admit;
-                standing.duty_why = "".into();
+                // What its own site was told later is the last word.
+                let is_over = drain.is_none_or(|drain| drain.began_by(said.since));
+                (standing.duty, standing.duty_why) = match is_over {
+                    true => (Duty::Serving, "".into()),
+                    false => (before.duty, before.duty_why.clone()),
+                };
             }
             Order::Weight(weight) => {
                 (standing.weight, standing.weight_why) = (weight, reason(said));
@@ -503,11 +465,15 @@ fn standing(site: &Site, before: Standing, overrides: &[&Override], now: Timesta
 
 /// A site of which no operator has said a word.
 fn watched(view: Option<&View>, act: Act, weight: u32) -> Standing {
-    let Some(View { health, since, why, struck, lost, admit, halvings, is_held_in: _ }) = view
-    else {
-        return unwatched(weight);
+    let Some(view) = view else { return unwatched(weight) };
+    let View { health, since, why, struck, lost, admit, halvings, drain, .. } = view;
+    let (duty, duty_why) = match drain {
+        Some(drain) => (Duty::Drained, drain.why.clone()),
+        None => (Duty::Serving, "".into()),
     };
     Standing {
+        duty,
+        duty_why,
         health: *health,
         since: *since,
         why: why.clone(),

@@ -22,9 +22,19 @@ use crate::inbox::agents::VipStream;
 /// somebody is told. A router that takes over needs less.
 pub const SETTLING: Duration = Duration::from_secs(3);
 
+/// By how much one instant of an agent's clock moves on ours from report to report.
+const JITTER: Duration = Duration::from_secs(1);
+
 /// What agents say of their sites, by site; then by VIP and port.
 pub type Views = BTreeMap<Box<str>, SiteViews>;
 pub type SiteViews = BTreeMap<SocketAddr, View>;
+
+/// What agents say now, under a number that is another whenever answers may follow from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    pub number: u64,
+    pub views: &'a Views,
+}
 
 /// Keeps what outlives reports.
 #[derive(Debug, Default)]
@@ -188,7 +198,10 @@ fn look_at_one(words: &Words<'_>, memory: Option<Memory>) -> Option<(View, Optio
                 last.as_ref().map(|last| last.now(State::Drained, Ground::Held, last.since))?;
             Some((held, remember(last, None)))
         }
-        Decision::Said(view) => Some((view.clone(), remember(Some(view), None))),
+        Decision::Said(view) => {
+            let view = view.steady(last.as_ref());
+            Some((view.clone(), remember(Some(view), None)))
+        }
         Decision::Unowned => {
             let since = unowned_since.unwrap_or(words.now);
             let had_owner = last.as_ref().is_some_and(|last| last.owner.is_some());
@@ -248,6 +261,24 @@ impl View {
 
     fn drained() -> View {
         View { state: State::Drained, ground: Ground::Held, ..View::stale(None) }
+    }
+
+    /// Whether the same follows from both, however long ago and by whom they were told.
+    pub fn comes_to(&self, other: &View) -> bool {
+        let all = |view: &View| (view.state, view.since, view.flaps, view.capacity);
+        let servers = |view: &View| (view.backends_up, view.backends);
+        all(self) == all(other) && servers(self) == servers(other)
+    }
+
+    /// With the same beginning as before, if it is the same but for how long reports were under way.
+    fn steady(self, last: Option<&View>) -> View {
+        let before = last.filter(|last| last.state == self.state).and_then(|last| last.since);
+        match (before, self.since) {
+            (Some(before), Some(since)) if before.abs_diff(since) < JITTER => {
+                View { since: Some(before), ..self }
+            }
+            _ => self,
+        }
     }
 
     /// The same numbers in another state: they are as old as `heard` says.

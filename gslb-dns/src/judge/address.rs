@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::Now;
 use super::back::Return;
 use super::target::Judged;
+use super::within::Within;
+use crate::health::view::Alert;
+use crate::inside::State;
 use crate::verdict::Verdict;
 use crate::watch::{Combine, Regions, Watch, WatchedVip};
 
@@ -14,7 +18,12 @@ use crate::watch::{Combine, Regions, Watch, WatchedVip};
 pub struct Address {
     /// `None` for a CNAME.
     pub at: Option<IpAddr>,
+    /// What the words from outside and from within come to.
     pub judged: Judged,
+    /// What vantages alone say.
+    pub outside: Judged,
+    /// What the site's agents say; `None` if they say nothing of it.
+    pub within: Option<Within>,
     pub fate: Fate,
 }
 
@@ -29,6 +38,8 @@ pub enum Fate {
     HeldIn,
     /// It is not answered.
     Out,
+    /// It is not answered: operators told its site so.
+    Drained,
 }
 
 /// Addresses of which clients see one kind, or the name that they are sent to instead.
@@ -52,7 +63,14 @@ impl Address {
             Combine::All => all_of(&targets)?,
             Combine::Any => any_of(&targets, watch.regions)?,
         };
-        Some(Address { at: vip.address, judged, fate: Fate::In })
+        let (at, outside) = (vip.address, judged);
+        Some(Address { at, judged, outside, within: None, fate: Fate::In })
+    }
+
+    /// With what its agents say.
+    #[must_use]
+    pub fn joined(self, now: Now, within: Within) -> Address {
+        Address { judged: within.join(now, self.outside), within: Some(within), ..self }
     }
 
     pub fn kind(&self) -> Kind {
@@ -72,19 +90,49 @@ impl Address {
         self.is_up() && self.judged.returned.is_some_and(|back| back.is_held_down(now))
     }
 
-    /// The host's own word, not that of probes alone.
+    /// The host's own word, or its agents', not that of probes alone.
     pub fn is_certain(&self) -> bool {
-        self.judged.verdict == Verdict::Down && self.judged.is_certain
+        self.is_drained() || self.judged.verdict == Verdict::Down && self.judged.is_certain
     }
 
-    /// The share of its clients that it takes now. No step of a way back is shorter than `step`.
+    pub fn is_drained(&self) -> bool {
+        self.within.is_some_and(|within| within.state == State::Drained)
+    }
+
+    pub fn is_answered(&self) -> bool {
+        match self.fate {
+            Fate::In | Fate::Whole | Fate::HeldIn => true,
+            Fate::Out | Fate::Drained => false,
+        }
+    }
+
+    /// What somebody should look at.
+    pub fn alert(&self) -> Option<Alert> {
+        self.within.and_then(|within| within.alert(&self.outside))
+    }
+
+    /// The share of its clients that it takes now: no more than its servers are for. No step of a way back is shorter
+    /// than `step`.
     pub fn share(&self, now: Duration, step: Duration) -> f64 {
+        let capacity = self.within.map_or(1.0, |within| within.share(now));
+        self.way_back(now, step).min(capacity)
+    }
+
+    /// When that changes next though nobody says anything.
+    pub fn next_step(&self, now: Duration, step: Duration) -> Option<Duration> {
+        let back = self.judged.returned.and_then(|back| back.next_step(now, step));
+        let decay = self.within.and_then(|within| within.next_step(now));
+        [back, decay].into_iter().flatten().min()
+    }
+
+    /// The share that what is seen of it leaves it.
+    pub fn way_back(&self, now: Duration, step: Duration) -> f64 {
         let on_its_way = |back: Option<Return>| match self.fate {
             Fate::In => back.map_or(1.0, |back| back.admit(now, step)),
-            Fate::Whole | Fate::HeldIn | Fate::Out => 1.0,
+            Fate::Whole | Fate::HeldIn | Fate::Out | Fate::Drained => 1.0,
         };
         match (self.fate, self.judged.verdict) {
-            (Fate::Out, _) => 0.0,
+            (Fate::Out | Fate::Drained, _) => 0.0,
             (Fate::HeldIn, _) | (Fate::In | Fate::Whole, Verdict::Unknown | Verdict::Down) => 1.0,
             (Fate::In | Fate::Whole, Verdict::Up) => on_its_way(self.judged.returned),
             (Fate::In | Fate::Whole, Verdict::Slow) => on_its_way(self.judged.returned).min(0.5),

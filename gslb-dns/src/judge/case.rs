@@ -7,10 +7,12 @@ use super::back::Return;
 use super::hear::Vote;
 use super::target::{Judged, judge_one};
 use super::views::views;
+use super::within::Within;
 use super::{Believed, Now};
-use crate::health::board::View;
+use crate::health::view::View;
+use crate::inside;
 use crate::verdict::Verdict;
-use crate::watch::Watch;
+use crate::watch::{Watch, WatchedVip};
 use crate::world::{Service, World};
 
 /// By number of the target, in the world that the case is of.
@@ -18,6 +20,8 @@ use crate::world::{Service, World};
 pub struct Case {
     pub believed: HashMap<usize, Believed>,
     judged: HashMap<usize, Judged>,
+    /// By candidate, then by address, what the agents say.
+    within: Vec<Vec<Option<Within>>>,
 }
 
 /// The service that a case is of, and when.
@@ -27,7 +31,9 @@ pub struct Of<'w> {
     pub world: &'w World,
     pub service: &'w Service,
     pub watch: &'w Watch,
-    /// Whether nobody is taken out yet.
+    /// What agents make of their sites.
+    pub inside: &'w inside::Views,
+    /// Whether probes take nobody out yet.
     pub is_grace: bool,
 }
 
@@ -47,18 +53,42 @@ impl Case {
         before.is_none_or(|before| before.kept() != next.kept())
     }
 
+    /// Takes what agents say now; whether that is something else.
+    pub fn hear_within(&mut self, of: Of<'_>) -> bool {
+        let within = within(of);
+        let is_new = self.within != within;
+        self.within = within;
+        is_new
+    }
+
     /// What the board is told of it now, and when that changes next though nobody says anything.
     pub fn view(&self, of: Of<'_>) -> (Vec<View>, Option<Duration>) {
-        let now = of.now.monotonic;
-        let steps = self.judged.values().filter_map(|judged| {
-            judged.returned.and_then(|back| back.next_step(now, of.service.ttl.max))
-        });
-        let views = views(now, of.world, of.service, of.watch, &self.judged, of.is_grace);
-        (views, steps.min())
+        views(of, &self.judged, &self.within)
     }
 
     /// How one of its targets comes back, if it does.
     pub fn return_of(&self, target: usize) -> Option<Return> {
         self.judged.get(&target)?.returned
     }
+}
+
+/// What agents say of each address of each candidate; nothing at all where no site of the world has any.
+pub fn within(of: Of<'_>) -> Vec<Vec<Option<Within>>> {
+    let Of { world, service, watch, inside, .. } = of;
+    if inside.is_empty() {
+        return vec![];
+    }
+    let candidates = service.candidates.iter().zip(&watch.candidates);
+    let within = candidates.map(|(candidate, vips)| {
+        let site = world.site(candidate.site);
+        let views = inside.get(&site.name);
+        // Addresses share what their site can take.
+        let configured = site.capacity.map(|whole| f64::from(whole.0) / vips.len() as f64);
+        let of = |vip: &WatchedVip| {
+            let ports = vip.targets.iter().map(|target| world.targets[*target].1.port);
+            Within::of(views?, vip.address?, ports, watch.combine, configured)
+        };
+        vips.iter().map(of).collect()
+    });
+    within.collect()
 }

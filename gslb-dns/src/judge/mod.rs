@@ -1,6 +1,7 @@
 //! What all vantages say, judged for every service at one moment.
 //!
 //! inbox ─▶ hear (rows, whose word counts) ─▶ target (tally, quorum) ─▶ views (cap, grace) ─▶ board
+//! inside ─▶ within (joined with what vantages say) ────────────────────┘
 //!
 //! Pure. What it keeps from one judgement to the next are the verdicts that evidence may hold, and how far it has
 //! heard: only what was said since is judged, and what time alone has changed, and it comes to the same as if all were
@@ -12,6 +13,7 @@ mod case;
 mod hear;
 mod target;
 mod views;
+mod within;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -24,8 +26,9 @@ pub use self::back::Return;
 
 use self::case::{Case, Of};
 use self::hear::Hearing;
-use crate::health::board::{View, Views};
+use crate::health::view::{View, Views};
 use crate::inbox::Inbox;
+use crate::inside::Said;
 use crate::verdict::Verdict;
 use crate::verdict::quorum::Ground;
 use crate::verdict::row::Distrust;
@@ -83,6 +86,8 @@ struct Watched {
     watchers: Vec<Vec<usize>>,
     /// Targets of which something else is believed than was last judged.
     met: Vec<usize>,
+    /// The number under which agents' words were heard last.
+    inside: Option<u64>,
 }
 
 /// The time of a judgement, on the clock that ages evidence and on the one that people read.
@@ -109,6 +114,16 @@ struct Believed {
 struct Since {
     monotonic: Duration,
     wall: Timestamp,
+}
+
+impl Since {
+    fn at(now: Now, monotonic: Duration) -> Since {
+        let ago = now.monotonic.saturating_sub(monotonic);
+        let wall = now.wall.checked_sub(ago).unwrap_or(Timestamp::UNIX_EPOCH);
+        // Cut as history cuts its times, so that neither is shown as after the other.
+        let wall = Timestamp::from_second(wall.as_second()).unwrap_or(wall);
+        Since { monotonic, wall }
+    }
 }
 
 /// What a judgement brought.
@@ -287,8 +302,8 @@ impl Judge {
     }
 
     /// Judges everything at `now`, as far as it may be something else than it was. Verdicts of what is not in the world
-    /// are forgotten.
-    pub fn judge(&mut self, now: Now, world: &World, inbox: &Inbox) -> News {
+    /// are forgotten. `inside` is what agents make of their sites.
+    pub fn judge(&mut self, now: Now, world: &World, inbox: &Inbox, inside: Said<'_>) -> News {
         let is_other_world = self.watched.as_ref().is_none_or(|of| of.epoch != world.epoch);
         if is_other_world {
             self.enter(world);
@@ -304,8 +319,10 @@ impl Judge {
         self.judged_at = now.monotonic;
         let of = |index: usize| {
             let service = &world.services[index];
-            service.watch.as_ref().map(|watch| Of { now, world, service, watch, is_grace })
+            let watch = service.watch.as_ref()?;
+            Some(Of { now, world, service, watch, inside: inside.views, is_grace })
         };
+        let is_said_anew = watched.inside.replace(inside.number) != Some(inside.number);
         let targets = watched.hearing.hear(now.monotonic, world, inbox, &watched.by_id);
         let mut is_kept_anew = is_other_world;
         let mut is_touched = vec![is_anew; world.services.len()];
@@ -322,10 +339,14 @@ impl Judge {
         for (index, is_touched) in is_touched.into_iter().enumerate() {
             // Looked at for every service at every report: nothing else of one that has not changed is.
             let next_change = &mut watched.next_changes[index];
-            if !is_touched && next_change.is_none_or(|at| at > now.monotonic) {
+            let is_due = is_touched || next_change.is_some_and(|at| at <= now.monotonic);
+            if !is_due && !is_said_anew {
                 continue;
             }
-            let (Some(case), Some(of)) = (&watched.cases[index], of(index)) else { continue };
+            let (Some(case), Some(of)) = (&mut watched.cases[index], of(index)) else { continue };
+            if !(is_said_anew && case.hear_within(of) || is_due) {
+                continue;
+            }
             let (views, next) = case.view(of);
             *next_change = next;
             let before = &mut self.judgement.views.0[index];
@@ -401,6 +422,11 @@ impl Judge {
         changed
     }
 
+    /// The number under which agents' words were heard last.
+    pub fn has_heard(&self) -> Option<u64> {
+        self.watched.as_ref()?.inside
+    }
+
     /// When something changes next though nobody says anything: a lease ends, a share grows.
     pub fn next_change(&self) -> Option<Duration> {
         self.next_change
@@ -440,6 +466,7 @@ impl Watched {
             by_id,
             watchers,
             met: vec![],
+            inside: None,
         }
     }
 

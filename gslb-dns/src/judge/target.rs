@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use geoip::Continent;
-use jiff::Timestamp;
 
 use super::back::Return;
 use super::hear::Vote;
@@ -127,13 +126,7 @@ fn is_lost_to(region: Continent, quorum: &Quorum, votes: &[Vote]) -> bool {
 fn steady(now: Now, since: Duration, last: Option<Since>) -> Since {
     match last {
         Some(last) if last.monotonic.abs_diff(since) < JITTER => last,
-        _ => {
-            let ago = now.monotonic.saturating_sub(since);
-            let wall = now.wall.checked_sub(ago).unwrap_or(Timestamp::UNIX_EPOCH);
-            // Cut as history cuts its times, so that neither is shown as after the other.
-            let wall = Timestamp::from_second(wall.as_second()).unwrap_or(wall);
-            Since { monotonic: since, wall }
-        }
+        _ => Since::at(now, since),
     }
 }
 

@@ -3,222 +3,23 @@
 mod addresses;
 mod follow;
 mod forced;
+mod joined;
 mod regions;
+mod story;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use common::principal::Kind;
-use common::report::{Boot, Digest, Entry, EntryHash, Head, Mark, Own, Phases, Reason, State};
+use common::report::{self, Boot, Digest, Entry, EntryHash, Head, Mark, Own, Phases, Reason};
 use proptest::prelude::*;
 
+use self::story::{SITES, START, Story, view_within};
 use super::*;
 use crate::config;
-use crate::health::board::View;
+use crate::health::view::View;
 use crate::inbox::stream::{Change, Reception};
-
-const SITES: &str = r#"
-[zone."example.com"]
-file = "steer.zone"
-
-[site.fra]
-vips = ["192.0.2.1"]
-[site.iad]
-vips = ["192.0.2.2"]
-[site.nrt]
-vips = ["192.0.2.3", "2001:db8::3"]
-
-[vantage.a]
-place = { country = "NL" }
-[vantage.b]
-place = { country = "US" }
-[vantage.c]
-place = { country = "JP" }
-
-[check.web]
-kind = "tcp"
-port = 80
-
-[service."www.example.com"]
-sites = ["fra", "iad", "nrt"]
-check = ["web"]
-quorum = { down = 0.6, up = 0.6, vantages = 2, domains = 2, max_removed = 0.5 }
-when_all_down = "open"
-ttl = { max = "30s" }
-"#;
-
-/// The boards' clock begins here, and the probes' own somewhere else.
-const START: Duration = Duration::from_secs(100_000);
-const BEHIND: Duration = Duration::from_secs(7_000);
-
-struct Vantage {
-    boot: u8,
-    seq: u64,
-    blind: bool,
-    /// By target: state, since, refused, flaps.
-    says: BTreeMap<TargetId, (char, Duration, u32)>,
-}
-
-struct Story {
-    world: World,
-    inbox: Inbox,
-    judge: Judge,
-    now: Duration,
-    /// For so long each report is on its way here.
-    under_way: Duration,
-    vantages: BTreeMap<char, Vantage>,
-}
-
-impl Story {
-    fn new(sites: &str, held: Held) -> Story {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/steer");
-        let world = config::world_from_str(sites, &dir).unwrap_or_else(|why| panic!("{why}"));
-        let (inbox, judge) = (Inbox::default(), Judge::new(held, START));
-        let (now, under_way, vantages) = (START, Duration::ZERO, BTreeMap::new());
-        Story { world, inbox, judge, now, under_way, vantages }
-    }
-
-    /// `abc:fra-` (all three say so; `+` up, `1` and `2` up after so many failures of three, `~` slow, `-` silent, `!`
-    /// refused), `a:blind`, `a:sees`, `13s` (they go on
-    /// saying it), `quiet:13s` (nobody says anything).
-    fn run(&mut self, words: &str) {
-        for word in words.split_whitespace() {
-            if let Some(seconds) = word.strip_prefix("quiet:") {
-                self.now += Duration::from_secs(seconds.trim_end_matches('s').parse().unwrap());
-                continue;
-            }
-            let Some((who, what)) = word.split_once(':') else {
-                for _ in 0..word.trim_end_matches('s').parse::<u64>().unwrap() {
-                    self.now += Duration::from_secs(1);
-                    let all: Vec<char> = self.vantages.keys().copied().collect();
-                    all.into_iter().for_each(|vantage| self.report(vantage));
-                    self.views();
-                }
-                continue;
-            };
-            for vantage in who.chars() {
-                self.say(vantage, what);
-                self.report(vantage);
-                self.views();
-            }
-        }
-    }
-
-    fn say(&mut self, name: char, what: &str) {
-        let now = self.now;
-        let vantage = self.vantages.entry(name).or_insert(Vantage {
-            boot: name as u8,
-            seq: 0,
-            blind: false,
-            says: BTreeMap::new(),
-        });
-        if let Some(blind) =
-            [("blind", true), ("sees", false)].iter().find(|(word, _)| *word == what)
-        {
-            vantage.blind = blind.1;
-            return;
-        }
-        let (site, state) = what.split_at(what.len() - 1);
-        let state = state.chars().next().unwrap();
-        let (site, family) = site.split_at(3);
-        let index = self.world.sites.iter().position(|one| &*one.name == site).unwrap();
-        for (id, target) in &self.world.targets {
-            let common::target::Address::Ip(address) = target.address else { continue };
-            let vips = &self.world.sites[index].vips;
-            let is_meant = match family {
-                "6" => address.is_ipv6(),
-                "4" => address.is_ipv4(),
-                _ => true,
-            };
-            if !is_meant || !vips.all().any(|vip| vip == address) {
-                continue;
-            }
-            let is_up = |state| matches!(state, '+' | '~' | '1' | '2');
-            let (before, since, flaps) = vantage.says.get(id).copied().unwrap_or((state, now, 0));
-            let flips = is_up(before) != is_up(state);
-            let since = if flips { now } else { since };
-            vantage.says.insert(*id, (state, since, flaps + u32::from(flips)));
-        }
-    }
-
-    fn report(&mut self, name: char) {
-        let vantage = self.vantages.get_mut(&name).unwrap();
-        vantage.seq += 1;
-        let mut digest = Digest::default();
-        let changes = vantage.says.iter().map(|(id, (state, since, flaps))| {
-            let octets = format!("{id}{state}{since:?}{flaps}");
-            digest.add(EntryHash::of(&octets));
-            let entry = Entry {
-                target: *id,
-                state: match state {
-                    '+' | '1' | '2' => State::Up,
-                    '~' => State::Slow,
-                    '-' | '!' => State::Down,
-                    _ => State::None,
-                },
-                since: (*since - BEHIND).as_millis() as u64,
-                streak: state.to_digit(10).unwrap_or(0) as u16,
-                need: 3,
-                flaps: *flaps,
-                phases_ms: Phases::default(),
-                reason: match state {
-                    '-' => Some(Reason::Timeout),
-                    '!' => Some(Reason::Refused),
-                    _ => None,
-                },
-                detail: String::new(),
-                cert_days: None,
-            };
-            (*id, Change::Said(EntryHash::of(&octets), entry))
-        });
-        let changes: Vec<_> = changes.collect();
-        let head = Head {
-            cluster: "example".into(),
-            producer: name.to_string(),
-            kind: Kind::Probe,
-            boot: Boot([vantage.boot; 16]),
-            mark: Mark { inc: 1, seq: vantage.seq },
-            base: None,
-            now: self.now - self.under_way - BEHIND,
-            digest,
-            valid: Duration::from_secs(10),
-            own: Own { blind: vantage.blind.then(|| "blind".to_owned()), ..Own::default() },
-        };
-        let reception = self.inbox.on_report(self.now, &name.to_string(), &head, changes);
-        assert!(matches!(reception, Reception::Taken(_)), "{reception:?}");
-    }
-
-    fn judgement(&mut self) -> Judgement {
-        let wall = Timestamp::UNIX_EPOCH + self.now;
-        self.judge.judge(Now { monotonic: self.now, wall }, &self.world, &self.inbox);
-        self.judge.judgement().clone()
-    }
-
-    fn views(&mut self) -> Vec<View> {
-        let judgement = self.judgement();
-        judgement.views.0[0].clone().unwrap().to_vec()
-    }
-
-    /// Health, and the share where it is not all.
-    fn told(&mut self) -> String {
-        let views = self.views();
-        let told = self.world.services[0].candidates.iter().zip(views).map(|(candidate, view)| {
-            let site = &self.world.site(candidate.site).name;
-            let admit = match view.admit.share() {
-                1.0 => String::new(),
-                share => format!("*{share}"),
-            };
-            let struck = if view.struck.is_empty() { "" } else { "/" };
-            let lost: String = view.lost.iter().map(|lost| format!("~{}", lost.region)).collect();
-            let halved = match view.halvings {
-                0 => String::new(),
-                times => format!("^{times}"),
-            };
-            format!("{site}={}{admit}{struck}{lost}{halved}", view.health)
-        });
-        told.collect::<Vec<_>>().join(" ")
-    }
-}
+use crate::inside::{self, State};
 
 fn check(words: &str, expected: &str) {
     let mut story = Story::new(SITES, Held::default());

@@ -8,53 +8,70 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::{Address, Fate, Kind};
+use super::case::Of;
 use super::target::{Counts, Judged};
-use crate::health::board::{Admit, Health, Lost, View};
+use super::within::Within;
+use super::{Now, Since};
+use crate::health::board::{Admit, Health, Lost};
+use crate::health::view::{Alert, Drain, View};
 use crate::verdict::Verdict;
 use crate::verdict::cap::{Condemned, Room, held_in};
 use crate::verdict::quorum::Ground;
 use crate::watch::Watch;
-use crate::world::{Service, Ttl, World};
+use crate::world::Ttl;
 
-/// What the board is told of each candidate.
+/// What the board is told of each candidate, and when that changes next though nobody says anything.
 pub fn views(
-    now: Duration,
-    world: &World,
-    service: &Service,
-    watch: &Watch,
+    of: Of<'_>,
     judged: &HashMap<usize, Judged>,
-    is_grace: bool,
-) -> Vec<View> {
-    let candidates = service.candidates.iter().zip(world.capacities_of(service));
+    within: &[Vec<Option<Within>>],
+) -> (Vec<View>, Option<Duration>) {
+    let Of { now: both, world, service, watch, is_grace, inside: _ } = of;
+    let now = both.monotonic;
+    let addresses = |index: usize| {
+        let within = |vip: usize| *within.get(index)?.get(vip)?;
+        let vips = watch.candidates[index].iter().enumerate();
+        let address = |(number, vip)| {
+            let outside = Address::of(watch, vip, judged)?;
+            Some(match within(number) {
+                Some(within) => outside.joined(both, within),
+                None => outside,
+            })
+        };
+        vips.filter_map(address).collect()
+    };
+    let candidates = service.candidates.iter().zip(world.capacities_of(service)).enumerate();
     let mut members: Vec<Member<'_>> = candidates
-        .zip(&watch.candidates)
-        .map(|((candidate, capacity), vips)| Member {
+        .map(|(index, (candidate, capacity))| Member {
             name: &world.site(candidate.site).name,
             capacity,
-            addresses: vips.iter().filter_map(|vip| Address::of(watch, vip, judged)).collect(),
+            addresses: addresses(index),
         })
         .collect();
     for kind in Kind::ALL {
         settle(now, kind, service.ttl.max, watch, &mut members);
     }
     let lost = lost(watch, &members);
-    let is_up = |address: &Address| address.is_up() && address.fate != Fate::Out;
+    let is_up = |address: &Address| address.is_up() && address.is_answered();
     let some_is_up = members.iter().flat_map(|member| &member.addresses).any(is_up);
-    members
-        .iter()
-        .zip(lost)
-        .map(|(member, lost)| {
-            let mut view = view(now, &member.addresses, service.ttl);
-            if view.health == Health::Unknown && some_is_up && !is_grace {
-                view.health = Health::Down;
-                view.why = format!("{}, and another site is up", view.why).into();
-            }
-            if view.health != Health::Down && !view.is_held_in && !is_grace {
-                view.lost = lost.into();
-            }
-            view
-        })
-        .collect()
+    let views = members.iter().zip(lost).map(|(member, lost)| {
+        let mut view = view(both, &member.addresses, service.ttl);
+        // Whoever was served from within lately stays, whoever never was has not begun.
+        let is_new = view.health == Health::Unknown && view.alert != Some(Alert::Blind);
+        if is_new && some_is_up && !is_grace {
+            view.health = Health::Down;
+            view.why = format!("{}, and another site is up", view.why).into();
+        }
+        if view.health != Health::Down && !view.is_held_in && !is_grace {
+            view.lost = lost.into();
+        }
+        view
+    });
+    let steps =
+        judged.values().filter_map(|judged| judged.returned?.next_step(now, service.ttl.max));
+    let addresses = members.iter().flat_map(|member| &member.addresses);
+    let joined = addresses.filter_map(|address| address.next_step(now, service.ttl.max));
+    (views.collect(), steps.chain(joined).min())
 }
 
 /// A candidate as it is judged.
@@ -90,10 +107,12 @@ impl Member<'_> {
 /// Which addresses of a kind are answered: who is down is not, nor who flapped and waits while another stands; but no more
 /// than probes alone may take out. What is left of that, the way back of others may take.
 fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mut [Member<'_>]) {
-    let stands = |address: &Address| address.is_up() && !address.waits(now);
+    let stands =
+        |address: &Address| address.is_up() && !address.waits(now) && !address.is_drained();
     let some_stands = members.iter().flat_map(|member| member.of(kind)).any(stands);
     for member in &mut *members {
         member.set(kind, |address| match (address.judged.verdict, address.waits(now)) {
+            _ if address.is_drained() => Fate::Drained,
             (Verdict::Down, _) => Fate::Out,
             (_, true) if some_stands => Fate::Out,
             (_, true) => Fate::Whole,
@@ -102,8 +121,13 @@ fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mu
     }
     let having: Vec<usize> =
         (0..members.len()).filter(|index| !members[*index].of(kind).is_empty()).collect();
-    let is_out = |index: &usize| members[*index].of(kind).iter().all(|it| it.fate == Fate::Out);
-    let (out, others): (Vec<usize>, Vec<usize>) = having.iter().partition(|index| is_out(index));
+    // What operators drained is no work of probes: it neither stays in nor takes the room of others.
+    let undrained = having
+        .iter()
+        .copied()
+        .filter(|index| members[*index].of(kind).iter().any(|address| !address.is_drained()));
+    let is_out = |index: &usize| !members[*index].of(kind).iter().any(|it| it.is_answered());
+    let (out, others): (Vec<usize>, Vec<usize>) = undrained.partition(is_out);
     let condemn = |index: &usize| members[*index].condemned(&members[*index].of(kind));
     let condemned: Vec<Condemned<'_>> = out.iter().map(condemn).collect();
     let whole = having.iter().map(|index| members[*index].capacity).sum();
@@ -112,7 +136,10 @@ fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mu
     let gone = (0..out.len()).filter(|place| !held.contains(place)).map(|place| &condemned[place]);
     let taken: f64 = gone.filter(|one| !one.is_certain).map(|one| one.capacity).sum();
     for place in held {
-        members[out[place]].set(kind, |_| Fate::HeldIn);
+        members[out[place]].set(kind, |address| match address.fate {
+            Fate::Drained => Fate::Drained,
+            Fate::In | Fate::Whole | Fate::HeldIn | Fate::Out => Fate::HeldIn,
+        });
     }
     if taken == 0.0 {
         return; // Those that come back come back alike, and share as they would without.
@@ -121,8 +148,8 @@ fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mu
     for index in others {
         let member = &mut members[index];
         let missing = |address: &Address| match address.fate {
-            Fate::In if address.judged.returned.is_some() => 1.0 - address.share(now, step),
-            Fate::In | Fate::Whole | Fate::HeldIn | Fate::Out => 0.0,
+            Fate::In if address.judged.returned.is_some() => 1.0 - address.way_back(now, step),
+            Fate::In | Fate::Whole | Fate::HeldIn | Fate::Out | Fate::Drained => 0.0,
         };
         let most = member.of(kind).into_iter().map(missing).fold(0.0, f64::max) * member.capacity;
         if most <= left {
@@ -130,7 +157,7 @@ fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mu
         } else {
             member.set(kind, |address| match address.fate {
                 Fate::In => Fate::Whole,
-                fate @ (Fate::Whole | Fate::HeldIn | Fate::Out) => fate,
+                fate @ (Fate::Whole | Fate::HeldIn | Fate::Out | Fate::Drained) => fate,
             });
         }
     }
@@ -139,7 +166,7 @@ fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mu
 /// By candidate, what regions have lost of it by themselves. What a region may lose of all that is not down is capped as
 /// what the world may.
 fn lost(watch: &Watch, members: &[Member<'_>]) -> Vec<Vec<Lost>> {
-    let is_out = |address: &&Address| address.fate == Fate::Out;
+    let is_out = |address: &&Address| !address.is_answered();
     let all = |member: &&Member<'_>| {
         !member.addresses.is_empty() && member.addresses.iter().all(|it| is_out(&it))
     };
@@ -181,14 +208,20 @@ fn lost(watch: &Watch, members: &[Member<'_>]) -> Vec<Vec<Lost>> {
 }
 
 /// One candidate, as far as its own addresses tell.
-fn view(now: Duration, addresses: &[Address], ttl: Ttl) -> View {
-    let first = |is: &dyn Fn(&Address) -> bool| addresses.iter().find(|address| is(address));
-    let answered = |address: &Address| address.fate != Fate::Out;
+fn view(both: Now, addresses: &[Address], ttl: Ttl) -> View {
+    let now = both.monotonic;
+    let is_drained = !addresses.is_empty() && addresses.iter().all(Address::is_drained);
+    // Of what is drained in part, the rest decides.
+    let first = |is: &dyn Fn(&Address) -> bool| {
+        let mut counting = addresses.iter().filter(|one| is_drained || !one.is_drained());
+        counting.find(|address| is(address))
+    };
+    let answered = Address::is_answered;
     let lead = first(&|address| address.is_up() && answered(address))
         .or_else(|| first(&|address| address.judged.verdict == Verdict::Unknown))
         .or_else(|| first(&answered))
         .or_else(|| first(&Address::is_up))
-        .or_else(|| addresses.first());
+        .or_else(|| first(&|_| true));
     let Some(lead) = lead else {
         return View::default();
     };
@@ -196,14 +229,24 @@ fn view(now: Duration, addresses: &[Address], ttl: Ttl) -> View {
         (Fate::Out, _) => Health::Down,
         (Fate::HeldIn, _) | (Fate::In | Fate::Whole, Verdict::Up | Verdict::Slow) => Health::Up,
         (Fate::In | Fate::Whole, Verdict::Unknown | Verdict::Down) => Health::Unknown,
+        // As it is seen: if every site is drained, all are answered as if none were.
+        (Fate::Drained, Verdict::Up | Verdict::Slow) => Health::Up,
+        (Fate::Drained, Verdict::Down) => Health::Down,
+        (Fate::Drained, Verdict::Unknown) => Health::Unknown,
     };
     let struck: Vec<IpAddr> = match health {
-        Health::Down => vec![],
+        _ if is_drained => vec![],
+        // Where all are down and are answered all the same, what is drained is not.
+        Health::Down => {
+            addresses.iter().filter(|one| one.is_drained()).filter_map(|one| one.at).collect()
+        }
         Health::Up | Health::Unknown => {
             let out = addresses.iter().filter(|address| !answered(address));
             out.filter_map(|address| address.at).collect()
         }
     };
+    let gone: Vec<&Address> =
+        addresses.iter().filter(|one| one.at.is_some_and(|at| struck.contains(&at))).collect();
     let is_held_in = addresses.iter().any(|address| address.fate == Fate::HeldIn);
     let held = if is_held_in { ", held in by max_removed" } else { "" };
     // An address that goes changes the answer; one that is held in does not go.
@@ -212,18 +255,29 @@ fn view(now: Duration, addresses: &[Address], ttl: Ttl) -> View {
     View {
         health,
         since: lead.judged.since.map(|since| since.wall),
-        why: (told(now, &lead.judged, struck.len()) + held).into(),
+        why: (told(now, lead, &gone) + held).into(),
         struck: struck.into(),
         lost: [].into(),
         // Who is down takes nobody by being struck. Where everybody is and is answered all the same, the policy decides
         // as if they were up.
         admit: match health {
             Health::Down => Admit::ALL,
+            Health::Up | Health::Unknown if is_drained => Admit::ALL,
             Health::Up | Health::Unknown => admit(now, addresses, ttl.max),
         },
         halvings: down_in.map_or(0, |within| ttl.halvings(within)),
         is_held_in,
+        drain: is_drained.then(|| drain(both, addresses)),
+        alert: addresses.iter().find_map(Address::alert),
     }
+}
+
+/// Since the last of them is.
+fn drain(both: Now, addresses: &[Address]) -> Drain {
+    let since = addresses.iter().map(|address| address.within?.since(both));
+    let since: Option<Vec<Since>> = since.collect();
+    let last = since.and_then(|all| all.into_iter().max_by_key(|since| since.monotonic));
+    Drain { since: last.map(|since| since.wall), why: "its agents have it drained".into() }
 }
 
 /// The mean over the addresses of a kind; of several kinds the greatest, as each leads to the whole site.
@@ -237,9 +291,10 @@ fn admit(now: Duration, addresses: &[Address], step: Duration) -> Admit {
     Admit::new(most).unwrap_or(Admit::ALL)
 }
 
-/// Why, for people: what the vantages see, and what was made of it.
-fn told(now: Duration, judged: &Judged, struck: usize) -> String {
-    let Counts { up, slow, down, domains, votes } = judged.counts;
+/// Why, for people: what the vantages see and the agents say, and what was made of it.
+fn told(now: Duration, address: &Address, struck: &[&Address]) -> String {
+    let Address { judged, outside, .. } = address;
+    let Counts { up, slow, down, domains, votes } = outside.counts;
     let all = up + slow + down;
     // A quorum's shares are of domains: where that is another count than of vantages, both are told.
     let of = |count: usize, votes: f64| match domains {
@@ -247,7 +302,7 @@ fn told(now: Duration, judged: &Judged, struck: usize) -> String {
         1 => format!("{count} of {all} vantages ({} of 1 domain)", short(votes)),
         many => format!("{count} of {all} vantages ({} of {many} domains)", short(votes)),
     };
-    let seen = match judged.verdict {
+    let seen = match outside.verdict {
         _ if all == 0 => "no vantage says anything of it".to_owned(),
         Verdict::Down => format!("{} see it down", of(down, votes.down)),
         Verdict::Slow => format!("{} see it slow", of(slow, votes.slow)),
@@ -255,22 +310,28 @@ fn told(now: Duration, judged: &Judged, struck: usize) -> String {
             format!("{} see it up", of(up + slow, votes.up + votes.slow))
         }
     };
-    let held = match judged.ground {
+    let held = match outside.ground {
         Ground::Decided => String::new(),
+        _ if address.within.is_some_and(|within| within.decides()) => String::new(),
         ground => format!("; what was believed before holds: {}", ground.as_str()),
     };
+    let within = address.within.map_or(String::new(), |within| within.words(now));
     let back = match judged.returned {
         Some(back) if back.is_held_down(now) => {
             "; it came back lately, as it did before, and waits".to_owned()
         }
         _ => String::new(),
     };
-    let others = match struck {
+    let word = || struck.iter().filter_map(|one| one.within).find(Within::takes_out);
+    let others = match struck.len() {
         0 => String::new(),
         _ if judged.verdict == Verdict::Down => String::new(),
-        count => format!("; {count} of its addresses are struck"),
+        count => {
+            let word = word().map_or(String::new(), |within| within.words(now));
+            format!("; {count} of its addresses are struck{word}")
+        }
     };
-    seen + &held + &back + &others
+    seen + &held + &within + &back + &others
 }
 
 /// To two places, without zeros at the end: `2`, `1.5`, `0.67`.

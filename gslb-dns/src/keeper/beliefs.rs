@@ -13,10 +13,11 @@ use tracing::warn;
 
 use super::PAUSE;
 use crate::config;
-use crate::health::board::{Board, Views};
+use crate::health::board::Board;
 use crate::health::entries::{Entries, Entry, Moment};
 use crate::health::last_known::LastKnown;
 use crate::health::overrides::{Override, Phase};
+use crate::health::view::Views;
 use crate::snapshot::{Groundwork, Snapshot};
 use crate::world::{Node, World};
 

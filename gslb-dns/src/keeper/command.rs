@@ -243,6 +243,7 @@ impl Keeper {
             unheard: [
                 self.evidence.unheard(&self.ground.world),
                 self.evidence.insiders.attention(),
+                self.evidence.alarms().attention(),
             ]
             .concat(),
             lost: self.lost.as_deref(),

@@ -13,8 +13,10 @@ use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use super::PAUSE;
+use super::alarms::Alarms;
 use super::insiders::Insiders;
-use crate::health::board::{Board, Views};
+use crate::health::board::Board;
+use crate::health::view::Views;
 use crate::inbox::stream::{Change, Reception};
 use crate::inbox::{Inbox, Marks};
 use crate::inside::Drained;
@@ -35,6 +37,7 @@ pub struct Evidence {
     inbox: Inbox,
     judge: Judge,
     pub insiders: Insiders,
+    alarms: Alarms,
     /// What stands in the file.
     written: Option<Written>,
     /// When it was written, or was found to be as it should be.
@@ -77,7 +80,9 @@ impl Evidence {
         };
         let insiders = Insiders::restored(agents, drained, world, now.monotonic);
         let (inbox, judge) = (Inbox::restored(marks), Judge::new(held, now.monotonic));
-        let mut evidence = Evidence { inbox, judge, insiders, written: None, written_at: None };
+        let alarms = Alarms::default();
+        let mut evidence =
+            Evidence { inbox, judge, insiders, alarms, written: None, written_at: None };
         evidence.judge(world, now);
         evidence
     }
@@ -132,15 +137,16 @@ impl Evidence {
     /// In another world, who is named no more is forgotten.
     pub fn adopt(&mut self, world: &World, now: Now) {
         self.inbox.keep(|name| world.vantages.iter().any(|vantage| *vantage.name == *name));
-        self.judge(world, now);
         self.insiders.adopt(world, now.monotonic);
+        self.judge(world, now);
     }
 
     /// Judges again.
     pub fn judge(&mut self, world: &World, now: Now) -> News {
         let before = self.judge.judgement().vantages.clone();
-        let news = self.judge.judge(now, world, &self.inbox);
+        let news = self.judge.judge(now, world, &self.inbox, self.insiders.said());
         self.tell_vantages(world, &before);
+        self.alarms.follow(world, self.judge.judgement());
         news
     }
 
@@ -168,6 +174,7 @@ impl Evidence {
             hash.update([1, u8::from(is_blind)]);
             hash.update(stream.digest().unwrap_or_default().to_string());
         }
+        self.insiders.digest(world, now, &mut hash);
         HEXLOWER.encode(&hash.finalize()[..16])
     }
 
@@ -175,13 +182,19 @@ impl Evidence {
     pub fn sight_of<'a>(&'a self, world: &'a World, board: &'a Board, now: Now) -> SightOf<'a> {
         let Evidence { inbox, judge, insiders, .. } = self;
         let judgement = judge.judgement();
-        let (voices, views) = (insiders.voices(world), insiders.views());
+        let (voices, views) = (insiders.voices(world), insiders.said().views);
         SightOf { world, board, inbox, judge, judgement, voices, views, now }
     }
 
-    /// Whether time alone may have changed something.
+    /// Whether time alone may have changed something, or agents have said what is not judged yet.
     pub fn is_due(&self, now: Duration) -> bool {
-        self.judge.next_change().is_some_and(|next| next <= now)
+        let is_said_anew = self.judge.has_heard() != Some(self.insiders.said().number);
+        is_said_anew || self.judge.next_change().is_some_and(|next| next <= now)
+    }
+
+    /// Where somebody should look at how the words from within and from outside fit together.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     fn tell_vantages(&self, world: &World, before: &[Standing]) {

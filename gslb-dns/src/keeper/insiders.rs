@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use common::report::Head;
 use common::report::agent::Vip;
+use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use crate::inbox::Marks;
 use crate::inbox::agents::Agents;
 use crate::inbox::stream::{Change, Reception};
-use crate::inside::{Drained, Inside, SiteViews, Standing, Views, Voice};
+use crate::inside::{Drained, Inside, Said, SiteViews, Standing, Views, Voice};
 use crate::metrics::WorldMetrics;
 use crate::world::{Site, World};
 
@@ -19,6 +20,8 @@ pub struct Insiders {
     agents: Agents,
     inside: Inside,
     views: Views,
+    /// Counts looks from which other answers may follow.
+    number: u64,
     /// Of each agent that a site names, by site and agent, as at the last look.
     standings: Vec<(Box<str>, Box<str>, Standing)>,
 }
@@ -62,6 +65,7 @@ impl Insiders {
         let standings: Vec<_> = standings.collect();
         let views = inside.look(now, voices);
         self.tell(&standings, &views);
+        self.number += u64::from(!comes_to_the_same(&self.views, &views));
         (self.standings, self.views) = (standings, views);
     }
 
@@ -87,8 +91,29 @@ impl Insiders {
         unheard.chain(dual).collect()
     }
 
-    pub fn views(&self) -> &Views {
-        &self.views
+    /// What agents say now.
+    pub fn said(&self) -> Said<'_> {
+        Said { number: self.number, views: &self.views }
+    }
+
+    /// The same for all who hear the same of the same agents.
+    pub fn digest(&self, world: &World, now: Duration, hash: &mut Sha256) {
+        for (site, voices) in self.voices(world) {
+            hash.update(site.as_bytes());
+            for voice in voices {
+                let heard = voice.stream.filter(|stream| stream.is_fresh(now));
+                hash.update(voice.agent.as_bytes());
+                match heard {
+                    Some(stream) => hash.update(stream.digest().unwrap_or_default().to_string()),
+                    None => hash.update([0]),
+                }
+            }
+        }
+        for (at, view) in self.views.values().flatten() {
+            hash.update(at.to_string());
+            // What outlives reports is another for who was there when it was told.
+            hash.update(view.state.as_str());
+        }
     }
 
     /// Who speaks for each site that names agents, and what each last said.
@@ -130,6 +155,17 @@ impl Insiders {
             }
         }
     }
+}
+
+fn comes_to_the_same(before: &Views, after: &Views) -> bool {
+    let is_same_site = |(one, other): (&SiteViews, &SiteViews)| {
+        let mut views = one.iter().zip(other);
+        one.len() == other.len()
+            && views.all(|((at, view), (other, like))| at == other && view.comes_to(like))
+    };
+    before.len() == after.len()
+        && before.keys().eq(after.keys())
+        && before.values().zip(after.values()).all(is_same_site)
 }
 
 fn voices<'a>(agents: &'a Agents, world: &'a World) -> Vec<(&'a str, Vec<Voice<'a>>)> {

@@ -3,6 +3,7 @@
 //! The shell around `health`: it owns the files and is told the time. One keeper, one writer of
 //! snapshots. `task` is where it lives and whom others ask.
 
+mod alarms;
 mod beliefs;
 mod command;
 mod evidence;
@@ -212,8 +213,8 @@ impl Keeper {
         self.tell_clock(now);
         let reread = self.beliefs.reread();
         self.tell_reread(&reread, now);
-        self.update(&reread, clocks);
         self.evidence.insiders.look(&self.ground.world, clocks.monotonic);
+        self.update(&reread, clocks);
         self.persist(clocks);
         self.receptions.look(clocks.monotonic);
         self.tell_vantages();
@@ -222,8 +223,7 @@ impl Keeper {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 
-    /// Takes what probes and agents have told, and answers from what it comes to; of agents' word nothing follows yet
-    /// but what is shown.
+    /// Takes what probes and agents have told, and answers from what it comes to.
     pub fn hear(&mut self, told: Vec<Told>, clocks: Now) {
         let (mut is_news, mut is_from_inside) = (false, false);
         for Told { producer, head, changes, answer } in told {
@@ -247,7 +247,7 @@ impl Keeper {
         if is_from_inside {
             self.evidence.insiders.look(&self.ground.world, clocks.monotonic);
         }
-        if is_news {
+        if is_news || is_from_inside && self.evidence.is_due(clocks.monotonic) {
             match self.evidence.judge(&self.ground.world, clocks) {
                 News::Answers => self.follow(clocks.wall),
                 News::Words => self.has_words = true,

@@ -29,6 +29,7 @@ impl Keeper {
         self.metrics.vantages.reset();
         self.metrics.agents.reset();
         self.metrics.vrrp_dual_active.reset();
+        self.metrics.site_alerts.reset();
         for service in &previous.services {
             if !services.contains(&service.name) {
                 for state in [Failing::AllDown, Failing::AllDrained] {
@@ -108,6 +109,7 @@ impl Keeper {
     /// What metrics say of vantages and agents.
     pub(super) fn tell_vantages(&self) {
         self.evidence.insiders.count_in(&self.metrics);
+        self.evidence.alarms().count_in(&self.ground.world, &self.metrics);
         let vantages = self.ground.world.vantages.iter().zip(self.evidence.standings());
         for (vantage, standing) in vantages {
             for word in Standing::WORDS {

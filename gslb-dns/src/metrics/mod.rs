@@ -114,6 +114,8 @@ pub struct WorldMetrics {
     pub agents: IntGaugeVec,
     /// By site: VIPs, each port counted.
     pub vrrp_dual_active: IntGaugeVec,
+    /// By site and alert: services.
+    pub site_alerts: IntGaugeVec,
     /// What services have answered.
     pub ledgers: Ledgers,
     pub zone_names: IntGaugeVec,
@@ -234,6 +236,11 @@ impl Metrics {
                 "gslb_dns_vrrp_dual_active",
                 "VIPs of a site, each port counted, for which two routers say that they are active",
                 &["site"],
+            ),
+            site_alerts: register.gauges(
+                "gslb_dns_site_alerts",
+                "services for which what is said of a site from within and from outside needs somebody's look",
+                &["site", "alert"],
             ),
             ledgers,
             zone_names: register.gauges("gslb_dns_zone_names", "names in a zone", &["zone"]),

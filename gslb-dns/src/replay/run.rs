@@ -9,9 +9,10 @@ use jiff::Timestamp;
 
 use super::Replay;
 use super::report::{FileTold, Report};
-use crate::health::board::{Board, Views};
+use crate::health::board::Board;
 use crate::health::overrides::Phase;
 use crate::health::supposition::Supposition;
+use crate::health::view::Views;
 use crate::keeper::Beliefs;
 use crate::query_log::recordings_in;
 use crate::recording::{ReadError, Reader};

@@ -1,13 +1,16 @@
 //! What agents say of their sites, for people.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::SightOf;
+use crate::ids::SiteId;
 use crate::inside::{Ground, State, View, Voice};
+use crate::watch::WatchedVip;
 
 /// A site as its agents have it.
 #[derive(Clone, Debug, Serialize)]
@@ -63,6 +66,19 @@ impl SightOf<'_> {
         seen.collect()
     }
 
+    /// What agents say of the ports where a service looks.
+    pub(super) fn inside(&self, site: SiteId, vips: &[WatchedVip]) -> Vec<VipSeen> {
+        let Some(views) = self.views.get(&self.world.site(site).name) else { return vec![] };
+        let ports = vips.iter().flat_map(|vip| {
+            let ports = vip.targets.iter().map(|target| self.world.targets[*target].1.port);
+            ports.filter_map(|port| Some(SocketAddr::new(vip.address?, port)))
+        });
+        // Two checks may look at one port.
+        let ports: BTreeSet<SocketAddr> = ports.collect();
+        let told = ports.into_iter().filter_map(|at| Some((at, views.get(&at)?)));
+        told.map(|(at, view)| self.vip(at.ip(), at.port(), view)).collect()
+    }
+
     fn agent(&self, voice: &Voice<'_>) -> AgentSeen {
         let own = voice.stream.and_then(|stream| stream.own());
         AgentSeen {
@@ -104,14 +120,16 @@ impl SiteInside {
         let agents = agents.iter().map(|seen| format!("{} {}", seen.agent, seen.standing));
         let agents = agents.collect::<Vec<_>>().join(", ");
         let _ = write!(text, "\n{site}, as its agents have it ({agents})\n");
-        vips.iter().for_each(|vip| vip.tell(text));
+        for vip in vips {
+            let _ = writeln!(text, "  {}", vip.line());
+        }
     }
 }
 
 impl VipSeen {
-    fn tell(&self, text: &mut String) {
+    pub(super) fn line(&self) -> String {
         let VipSeen { addr, port, state, ground, since, age_seconds, owner, .. } = self;
-        let _ = write!(text, "  {addr} port {port}: {}", state.as_str());
+        let mut text = format!("{addr} port {port}: {}", state.as_str());
         if let Some(owner) = owner {
             let _ = write!(text, ", owner {owner}");
         }
@@ -133,6 +151,6 @@ impl VipSeen {
         if self.vrrp_dual_active {
             text.push_str("; TWO ROUTERS ARE ACTIVE");
         }
-        text.push('\n');
+        text
     }
 }

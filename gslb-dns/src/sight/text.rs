@@ -45,7 +45,8 @@ impl ServiceSeen {
 
 impl SiteSeen {
     fn tell(&self, lines: &mut Vec<String>) {
-        let SiteSeen { site, health, since, why, admit, struck, lost, held_in: _, targets } = self;
+        let SiteSeen { site, health, since, why, admit, struck, lost, targets, .. } = self;
+        let SiteSeen { inside, alert, .. } = self;
         let mut line = format!("{site:<12} {health:<8}");
         if (0.0..1.0).contains(admit) && *health != Health::Down.as_str() {
             let _ = write!(line, " takes {:.0} %,", admit * 100.0);
@@ -64,7 +65,11 @@ impl SiteSeen {
             }
             let _ = write!(line, " ({why})");
         }
+        if let Some(alert) = alert {
+            let _ = write!(line, "; {}: {}", alert.as_str(), alert.told());
+        }
         lines.push(line);
+        lines.extend(inside.iter().map(|vip| format!("  from within: {}", vip.line())));
         targets.iter().for_each(|target| target.tell(lines));
     }
 }

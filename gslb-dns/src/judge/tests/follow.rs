@@ -2,6 +2,7 @@
 //! whom, and however much time goes by, both come to the same.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,10 +11,13 @@ use common::report::{Boot, Digest, Entry, EntryHash, Head, Mark, Own, Phases, Re
 use proptest::prelude::*;
 
 use crate::config;
-use crate::health::board::View;
+use crate::health::view::View;
 use crate::inbox::stream::{Change, Reception};
+use crate::inside;
+use crate::judge::case::within;
 use crate::judge::hear::{Vote, down_in};
 use crate::judge::target::{Judged, judge_one};
+use crate::judge::tests::view_within;
 use crate::judge::views::views;
 use crate::judge::*;
 use crate::verdict::tally::Tally;
@@ -30,6 +34,7 @@ const WORLD: &str = r#"
 file = "steer.zone"
 [site.fra]
 vips = ["192.0.2.1"]
+capacity = 1000
 [site.iad]
 vips = ["192.0.2.2"]
 [site.nrt]
@@ -75,7 +80,13 @@ struct Whole {
 }
 
 impl Whole {
-    fn judge(&mut self, now: Now, world: &World, inbox: &Inbox) -> Judgement {
+    fn judge(
+        &mut self,
+        now: Now,
+        world: &World,
+        inbox: &Inbox,
+        inside: &inside::Views,
+    ) -> Judgement {
         let (vantages, votes) = hear_all(now.monotonic, world, inbox);
         let is_grace = now.monotonic < self.grace_ends;
         let mut changes: Vec<Duration> = inbox.next_silence(now.monotonic).into_iter().collect();
@@ -92,8 +103,6 @@ impl Whole {
                 if is_grace && one.verdict == Verdict::Down {
                     (one.verdict, one.since) = (last.verdict, last.since);
                 }
-                let step = service.ttl.max;
-                changes.extend(one.returned.and_then(|back| back.next_step(now.monotonic, step)));
                 let Judged { verdict, since, ground, up_share, is_certain, returned, .. } = one;
                 let ground = Some(ground);
                 believed.insert(
@@ -102,7 +111,10 @@ impl Whole {
                 );
                 judged.insert(*target, one);
             }
-            Some(views(now.monotonic, world, service, watch, &judged, is_grace).into())
+            let of = Of { now, world, service, watch, inside, is_grace };
+            let (views, next) = views(of, &judged, &within(of));
+            changes.extend(next);
+            Some(views.into())
         });
         let views = Views(services.collect());
         self.believed = believed;
@@ -210,6 +222,12 @@ enum Step {
     Reload(usize),
     /// A peer believes something else of everything that is not decided.
     Meet(Verdict),
+    /// Agents say of an address of a site that it is so, and what it can take; `None` if nothing more of it.
+    Within {
+        site: usize,
+        address: usize,
+        said: Option<(inside::State, u32)>,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -226,6 +244,14 @@ fn steps() -> impl Strategy<Value = Step> {
     let tell =
         (0..5_usize, said, prop::bool::weighted(0.2), prop::bool::weighted(0.1), 0..1500_u64);
     let verdict = prop::sample::select(vec![Verdict::Up, Verdict::Down, Verdict::Slow]);
+    let state = prop::sample::select(vec![
+        inside::State::Serving,
+        inside::State::Empty,
+        inside::State::Drained,
+        inside::State::Stale,
+    ]);
+    let said = prop::option::weighted(0.8, (state, prop::sample::select(vec![0, 500, 2000])));
+    let within = (0..3_usize, 0..2_usize, said);
     prop_oneof![
         8 => tell.prop_map(|(vantage, said, is_whole, is_blind, late)| {
             Step::Tell { vantage, said, is_whole, is_blind, late }
@@ -234,6 +260,7 @@ fn steps() -> impl Strategy<Value = Step> {
         3 => Just(Step::Beat),
         1 => (0..3_usize).prop_map(Step::Reload),
         1 => verdict.prop_map(Step::Meet),
+        3 => within.prop_map(|(site, address, said)| Step::Within { site, address, said }),
     ]
 }
 
@@ -241,6 +268,9 @@ struct Pair {
     worlds: Vec<World>,
     world: usize,
     inbox: Inbox,
+    inside: inside::Views,
+    /// How often that has changed.
+    heard: u64,
     follows: Judge,
     whole: Whole,
     now: Duration,
@@ -262,6 +292,8 @@ impl Pair {
             worlds,
             world: 0,
             inbox: Inbox::default(),
+            inside: inside::Views::new(),
+            heard: 0,
             follows: Judge::new(Held::default(), START),
             whole,
             now: START,
@@ -291,6 +323,18 @@ impl Pair {
                 }
                 self.follows.meet(&peer);
                 self.whole.meet(&peer);
+            }
+            Step::Within { site, address, said } => {
+                let site = &self.worlds[0].sites[*site];
+                let addresses: Vec<IpAddr> = site.vips.all().collect();
+                let at = SocketAddr::new(addresses[address % addresses.len()], 80);
+                let views = self.inside.entry(site.name.clone()).or_default();
+                let last = views.remove(&at);
+                if let Some((state, capacity)) = said {
+                    let capacity = Some(f64::from(*capacity));
+                    views.insert(at, view_within(self.now, last, *state, capacity));
+                }
+                self.heard += 1;
             }
         }
         self.judge();
@@ -357,9 +401,10 @@ impl Pair {
     fn judge(&mut self) {
         let now = Now { monotonic: self.now, wall: Timestamp::UNIX_EPOCH + self.now };
         let world = &self.worlds[self.world];
-        let whole = self.whole.judge(now, world, &self.inbox);
+        let whole = self.whole.judge(now, world, &self.inbox, &self.inside);
         let before = self.follows.judgement().clone();
-        let news = self.follows.judge(now, world, &self.inbox);
+        let inside = Said { number: self.heard, views: &self.inside };
+        let news = self.follows.judge(now, world, &self.inbox, inside);
         assert_eq!(*self.follows.judgement(), whole);
         assert_eq!(self.follows.next_change(), self.whole.next_change);
         // It says what it brought; of another world it says no less than there is.

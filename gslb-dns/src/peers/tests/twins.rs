@@ -22,6 +22,7 @@ use crate::health::board::Board;
 use crate::health::last_known::LastKnown;
 use crate::inbox::Inbox;
 use crate::inbox::stream::Reception;
+use crate::inside::{Said, Views};
 use crate::judge::{GRACE, Held, Judge, Now};
 use crate::world::World;
 
@@ -184,7 +185,8 @@ impl Server {
 
     fn judge(&mut self, now: Duration) {
         let wall = Timestamp::UNIX_EPOCH + now;
-        self.judge.judge(Now { monotonic: now, wall }, world(), &self.inbox);
+        let inside = Said { number: 0, views: &Views::new() };
+        self.judge.judge(Now { monotonic: now, wall }, world(), &self.inbox, inside);
         let judgement = self.judge.judgement();
         self.board = Board::of_views(1, world(), &judgement.views, &[], &self.last_known, wall);
         self.last_known.learn(world(), &self.board, world().service_ids());
