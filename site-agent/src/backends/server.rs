@@ -253,6 +253,11 @@ impl Server {
         }
     }
 
+    /// Whether nothing is known of it yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.is_wanted() && self.check == Check::Starting && !self.is_down()
+    }
+
     /// Nobody has taken it out on purpose: not ordered out, and not weighed to nothing.
     pub(super) fn is_wanted(&self) -> bool {
         self.administrative() == Administrative::Ready && self.whole_share() > 0

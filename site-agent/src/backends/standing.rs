@@ -20,6 +20,8 @@ pub struct Standing {
     pub usable: usize,
     /// Active servers that nobody has taken out on purpose: what the panic floor is a percentage of.
     pub wanted: usize,
+    /// Servers that nobody has taken out on purpose and of which no result has come yet.
+    pub starting: usize,
 }
 
 /// A server that takes balanced requests.
@@ -116,6 +118,7 @@ impl Standing {
             capacity: Capacity::of(settings, servers, able, now),
             usable: active.len(),
             wanted: wanted.len(),
+            starting: servers.iter().filter(|server| server.is_starting()).count(),
         }
     }
 

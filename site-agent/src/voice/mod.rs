@@ -40,6 +40,8 @@ pub struct PoolWord {
     pub capacity: Option<u64>,
     pub servers_up: u32,
     pub servers: u32,
+    /// Whether of some of them nothing is known yet.
+    pub is_starting: bool,
 }
 
 /// Says what there is to say, look by look.
@@ -77,9 +79,12 @@ impl PoolWord {
         PoolWord {
             state: standing.state,
             capacity: match standing.capacity.unit {
+                // Less would be taken for a loss.
+                Unit::RequestsPerSecond if standing.starting > 0 => None,
                 Unit::RequestsPerSecond => Some(standing.capacity.usable),
                 Unit::Thousandths => None,
             },
+            is_starting: standing.starting > 0,
             servers_up: count(up),
             servers: count(servers),
         }
@@ -99,9 +104,9 @@ impl Voice {
     ) -> bool {
         let mut words = words(doors, pools, asked);
         if is_leaving {
-            let serving = words.values_mut().filter(|word| word.state == State::Serving);
             // What is drained stays that, until somebody ends it.
-            serving.for_each(|word| word.state = State::Empty);
+            let others = words.values_mut().filter(|word| word.state != State::Drained);
+            others.for_each(|word| word.state = State::Empty);
         }
         let mut has_news = self.vips.len() != words.len();
         self.vips.retain(|at, _| words.contains_key(at));
@@ -121,6 +126,9 @@ impl Voice {
         let is_new = said.word != word || said.changes.len() != count;
         if said.word.state != word.state {
             said.since = now;
+        }
+        // Before it could say anything it was in no state.
+        if said.word.state != word.state && said.word.state != State::None {
             if said.changes.len() == MOST_FLAPS {
                 said.changes.pop_front();
             }
@@ -193,6 +201,8 @@ fn word(door: &Door, pools: &[PoolWord], shares: &BTreeMap<usize, usize>) -> Wor
     let is_any = |state| of_door().any(|(_, pool)| pool.state == state);
     let state = match () {
         () if door.pools.is_none() || is_any(backends::State::Serving) => State::Serving,
+        // Nobody serves yet, and somebody may: an agent that was just started has lost nobody.
+        () if of_door().any(|(_, pool)| pool.is_starting) => State::None,
         // Who only denies has nothing to serve.
         () if ids().next().is_none() || is_any(backends::State::Empty) => State::Empty,
         () => State::Drained,

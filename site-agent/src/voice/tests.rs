@@ -4,8 +4,13 @@ use backends::State as Pool;
 
 use super::*;
 
-const WEB: PoolWord =
-    PoolWord { state: Pool::Serving, capacity: Some(3000), servers_up: 3, servers: 3 };
+const WEB: PoolWord = PoolWord {
+    state: Pool::Serving,
+    capacity: Some(3000),
+    servers_up: 3,
+    servers: 3,
+    is_starting: false,
+};
 
 fn door(bind: &str, pools: &[usize]) -> Door {
     let pools = Some(pools.iter().copied().map(PoolId).collect());
@@ -144,4 +149,28 @@ fn flaps_and_vips_are_bounded() {
     let many = [Door { bind: vips, pools: None }];
     assert!(voice.look(seconds(1), &many, &[], &BTreeSet::new(), false));
     assert_eq!(voice.vips().len(), MOST_VIPS);
+}
+
+/// An agent that was just started has lost nobody, and what it then finds is no return.
+#[test]
+fn who_has_yet_to_look_cannot_say() {
+    let unknown = PoolWord { capacity: None, is_starting: true, ..WEB };
+    let starting = PoolWord { state: Pool::Empty, servers_up: 0, ..unknown };
+    let doors = [door("192.0.2.1:443", &[0])];
+    let said = |found: PoolWord, is_leaving| {
+        let mut voice = Voice::default();
+        let mut look = |at, pool, is_leaving| {
+            voice.look(seconds(at), &doors, &[pool], &BTreeSet::new(), is_leaving);
+            lines(&voice)
+        };
+        let first = look(1, starting, false);
+        assert_eq!(first, "192.0.2.1:443 none 1s ? 0/3 0");
+        look(2, found, is_leaving)
+    };
+    assert_eq!(said(WEB, false), "192.0.2.1:443 serving 2s 3000 3/3 0");
+    // One of them is known to serve.
+    assert_eq!(said(unknown, false), "192.0.2.1:443 serving 2s ? 3/3 0");
+    let empty = PoolWord { state: Pool::Empty, capacity: Some(0), servers_up: 0, ..WEB };
+    assert_eq!(said(empty, false), "192.0.2.1:443 empty 2s 0 0/3 0");
+    assert_eq!(said(starting, true), "192.0.2.1:443 empty 2s ? 0/3 0");
 }
