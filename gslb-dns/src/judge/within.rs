@@ -182,14 +182,17 @@ impl Within {
     /// What both words come to. What is drained is as it is seen: whether it is answered is another question.
     pub fn join(&self, now: Now, outside: Judged) -> Judged {
         let is_decided = outside.ground == Ground::Decided;
+        let is_split = outside.ground == Ground::Undecided;
         match (self.state, outside.verdict) {
             (State::Serving, Verdict::Up | Verdict::Slow) if is_decided => {
                 let returned = [outside.returned, self.returned()];
                 Judged { returned: later_of(returned), ..outside }
             }
-            (State::Serving, Verdict::Down) if is_decided => outside,
+            // Enough are heard, and part of them reaches it: that is not silence, and who was down waits for a quorum.
+            (State::Serving, Verdict::Down) if is_decided || is_split => outside,
             (State::Serving, Verdict::Unknown | Verdict::Up | Verdict::Slow | Verdict::Down) => {
-                let (since, returned) = (self.since(now), self.returned());
+                let since = self.since(now);
+                let returned = later_of([outside.returned, self.returned()]);
                 Judged { verdict: Verdict::Up, since, is_certain: false, returned, ..outside }
             }
             (State::Empty, was) => {
@@ -215,8 +218,11 @@ impl Within {
     /// What somebody should look at.
     pub fn alert(&self, outside: &Judged) -> Option<Alert> {
         let is_decided = outside.ground == Ground::Decided;
+        let is_split = outside.ground == Ground::Undecided;
         match (self.state, outside.verdict) {
-            (State::Serving, Verdict::Down) if is_decided => Some(Alert::UnreachableFromOutside),
+            (State::Serving, Verdict::Down) if is_decided || is_split => {
+                Some(Alert::UnreachableFromOutside)
+            }
             (State::Stale, _) if !is_decided => Some(Alert::Blind),
             (State::Serving | State::Stale | State::Empty | State::Drained, _) => None,
         }

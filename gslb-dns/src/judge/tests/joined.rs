@@ -27,10 +27,14 @@ fn every_cell_of_the_table() {
         ("was up", "abc:fra+ abc:blind"),
         ("was slow", "abc:fra~ abc:blind"),
         ("was down", "abc:fra- abc:blind"),
+        // Split: enough are heard, and no quorum of them says anything.
+        ("up, and split", "abc:fra+ a:blind b:fra-"),
+        ("down, and split", "abc:fra- a:blind b:fra+"),
     ];
+    let unreachable = "down?unreachable_from_outside";
     let table = [
-        ("serving", ["up", "up*0.5", "down?unreachable_from_outside", "up", "up", "up"]),
-        ("empty", ["down", "down", "down", "down", "down", "down"]),
+        ("serving", ["up", "up*0.5", unreachable, "up", "up", "up", "up", unreachable]),
+        ("empty", ["down"; 8]),
         (
             "drained",
             [
@@ -40,10 +44,24 @@ fn every_cell_of_the_table() {
                 "up!drained",
                 "up!drained",
                 "down!drained",
+                "up!drained",
+                "down!drained",
             ],
         ),
-        ("stale", ["up", "up*0.5", "down", "up?blind", "up*0.5?blind", "down?blind"]),
-        ("nothing", ["up", "up*0.5", "down", "up", "up*0.5", "down"]),
+        (
+            "stale",
+            [
+                "up",
+                "up*0.5",
+                "down",
+                "up?blind",
+                "up*0.5?blind",
+                "down?blind",
+                "up?blind",
+                "down?blind",
+            ],
+        ),
+        ("nothing", ["up", "up*0.5", "down", "up", "up*0.5", "down", "up", "down"]),
     ];
     for (within, row) in table {
         for ((what, words), expected) in seen.iter().zip(row) {
