@@ -297,10 +297,10 @@ fn what_a_continent_cannot_reach_its_clients_alone_are_not_sent_to() {
         assert_eq!(node.site("fra")["lost"][0]["region"], "EU", "{}", node.board());
         let lost =
             format!("gslb_dns_site_lost{{region=\"EU\",service=\"{SERVICE}\",site=\"fra\"}}");
-        assert_eq!(node.metric(&lost), 1.0);
+        until("metrics have it", || Ok((node.metric(&lost) == 1.0).then_some(()))).unwrap();
         story.heal(&vantage_net("lhr"), &site_net("fra"));
         node.until_answered_to(EUROPE, &SITES);
-        assert_eq!(node.metric(&lost), 0.0);
+        until("metrics have it", || Ok((node.metric(&lost) == 0.0).then_some(()))).unwrap();
         assert_eq!(node.site("fra")["admit"], 1.0, "nobody else noticed: {}", node.board());
     });
 }
