@@ -17,7 +17,8 @@ pub fn what_to_try(dir: &Path, addresses: &Addresses) -> String {
     let dig = format!("dig @{} -p {} www.example.com +short +subnet=", dns.ip(), dns.port());
     format!(
         "
-gslb demo: a name server for example.com, three sites, five probes that look at them; all on loopback.
+gslb demo: a name server for example.com, three sites, each a balancer before three servers, and five probes that look at
+them; all on loopback.
   DNS    {dns} (UDP and TCP)
   admin  http://{admin}
   files  {dir} (config, log, switches)
@@ -31,7 +32,15 @@ The same name from three continents: fra is 127.0.1.1, iad 127.0.2.1, nrt 127.0.
   {dig}175.16.199.0/24    # Changchun: nrt
   curl http://$({dig}81.2.69.0/24):{port}/
 
-Kill fra. Within some seconds London is answered with iad; the board says why.
+Stop fra's servers one by one. Its balancer looks at them each 200 ms and tells: fra takes two thirds of its clients, then
+one; when the last is gone London is answered with iad, within 2 seconds and before a probe has noticed.
+  touch {dir}/kill-fra-web1
+  gslb board --server {admin}
+  touch {dir}/kill-fra-web2 {dir}/kill-fra-web3; sleep 1
+  {dig}81.2.69.0/24
+  rm {dir}/kill-fra-*
+
+Kill fra, balancer and all. Within some seconds London is answered with iad; the board says why.
   touch {dir}/kill-fra
   {dig}81.2.69.0/24
   gslb board --server {admin}

@@ -1,11 +1,12 @@
-//! The demo world on loopback: a name server, three sites that serve, five probes that look at them.
+//! The demo world on loopback: a name server, three sites with a balancer before three servers each, five probes.
 //!
-//! world ─▶ (name server, site, vantage) ◀─ switch (files that whoever tries it makes) ; guide (what to try)
+//! world ─▶ (name server, site, server, vantage) ◀─ switch (files that whoever tries it makes) ; guide (what to try)
 //!
 //! A composition root: it writes the world beside this file to a temporary directory and starts the daemons in one
 //! process. It needs no root and leaves nothing behind.
 
 mod guide;
+mod server;
 mod site;
 mod switch;
 mod vantage;
@@ -24,13 +25,15 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::watch;
 
 use crate::guide::Addresses;
-use crate::site::Listeners;
+use crate::server::Listeners;
+use crate::site::Site;
 use crate::switch::Thrown;
 use crate::vantage::Vantage;
-use crate::world::VANTAGES;
+use crate::world::{SITES, VANTAGES};
 
 const HELP: &str = "\
-A name server for example.com, three sites that serve and five probes that look at them, in one process on loopback.
+A name server for example.com, three sites that serve, each a balancer before three servers, and five probes that look
+at them, in one process on loopback.
 
 It needs no root and no config: it prints what to try, and Ctrl-C ends it. Its files are in a temporary directory
 (TMPDIR, or /tmp), which goes with it.
@@ -77,18 +80,24 @@ fn run() -> anyhow::Result<()> {
     let admin = server.admin_address().context("the demo has an admin door")?;
     let control = server.control_address().context("the demo listens for probes")?;
     let (thrown, switches) = watch::channel(Thrown::new());
-    let sites = threads("sites")?;
+    let threads_of_sites = threads("sites")?;
     {
-        let _entered = sites.enter();
-        let serving = listeners.serve()?;
-        sites.spawn(switch::follow(dir.path().to_owned(), serving, thrown));
+        let _entered = threads_of_sites.enter();
+        let servers = listeners.serve()?;
+        let site = |(name, vip)| Site::new(name, vip, dir.path(), control, port);
+        let mut sites: Vec<Site> = SITES.into_iter().map(site).collect::<anyhow::Result<_>>()?;
+        for site in &mut sites {
+            threads_of_sites.block_on(site.revive())?;
+        }
+        let everything = switch::Breakable { sites, servers };
+        threads_of_sites.spawn(switch::follow(dir.path().to_owned(), everything, thrown));
     }
     let start = |name: &&'static str| Vantage::start(name, dir.path(), control, port, &switches);
     let vantages: Vec<Vantage> = VANTAGES.iter().map(start).collect::<anyhow::Result<_>>()?;
     say(&guide::what_to_try(dir.path(), &Addresses { dns, admin, port }));
     server.wait_for_signal(HangUp::End);
     say(&format!("\nending; {} is removed\n", dir.path().display()));
-    drop((vantages, sites));
+    drop((vantages, threads_of_sites));
     Ok(())
 }
 

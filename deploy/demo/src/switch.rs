@@ -11,16 +11,19 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::say;
+use crate::server::{Place, Server};
 use crate::site::Site;
-use crate::world::{SITES, VANTAGES};
+use crate::world::{SERVERS, SITES, VANTAGES};
 
 /// Nobody notices less.
 const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Switch {
-    /// The site's listener is closed.
+    /// The site's balancer is gone.
     Kill { site: &'static str },
+    /// One of the servers behind it is.
+    Stop { site: &'static str, server: &'static str },
     /// The vantage reaches nothing, its reference neither.
     Blind { vantage: &'static str },
     /// That vantage alone does not reach that site.
@@ -34,7 +37,12 @@ impl Switch {
     fn of(name: &str) -> Option<Result<Switch, String>> {
         let (word, of) = name.split_once('-')?;
         Some(match word {
-            "kill" => site(of).map(|site| Switch::Kill { site }),
+            "kill" => match of.split_once('-') {
+                Some((of, name)) => {
+                    site(of).and_then(|site| Ok(Switch::Stop { site, server: server(name)? }))
+                }
+                None => site(of).map(|site| Switch::Kill { site }),
+            },
             "blind" => vantage(of).map(|vantage| Switch::Blind { vantage }),
             "lie" => match of.split_once('-') {
                 Some((who, whom)) => {
@@ -52,6 +60,11 @@ fn site(name: &str) -> Result<&'static str, String> {
     known(name, &names).ok_or_else(|| format!("no site {name:?} (sites: {})", names.join(", ")))
 }
 
+fn server(name: &str) -> Result<&'static str, String> {
+    known(name, &SERVERS)
+        .ok_or_else(|| format!("no server {name:?} (servers: {})", SERVERS.join(", ")))
+}
+
 fn vantage(name: &str) -> Result<&'static str, String> {
     known(name, &VANTAGES)
         .ok_or_else(|| format!("no vantage {name:?} (vantages: {})", VANTAGES.join(", ")))
@@ -66,6 +79,9 @@ impl fmt::Display for Switch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Switch::Kill { site } => write!(f, "{site} refuses connections"),
+            Switch::Stop { site, server } => {
+                write!(f, "server {server} of {site} refuses connections")
+            }
             Switch::Blind { vantage } => write!(f, "{vantage} reaches nothing"),
             Switch::Lie { vantage, site } => write!(f, "{vantage} does not reach {site}"),
         }
@@ -87,8 +103,37 @@ fn read(dir: &Path) -> io::Result<(Thrown, BTreeSet<String>)> {
     Ok((thrown, wrong))
 }
 
+/// What the files can break, beside vantages, which look for themselves.
+pub struct Breakable {
+    pub sites: Vec<Site>,
+    pub servers: Vec<Server>,
+}
+
+impl Breakable {
+    /// Has all be as the switches say; what could not be done.
+    async fn set(&mut self, thrown: &Thrown) -> Vec<String> {
+        let mut wrong = vec![];
+        for server in &mut self.servers {
+            let Place::Of { site, server: name } = server.place else { continue };
+            if thrown.contains(&Switch::Stop { site, server: name }) {
+                server.kill().await;
+            } else if let Err(error) = server.revive().await {
+                wrong.push(format!("{name} of {site} cannot serve again: {error}"));
+            }
+        }
+        for site in &mut self.sites {
+            if thrown.contains(&Switch::Kill { site: site.name }) {
+                site.kill().await;
+            } else if let Err(error) = site.revive().await {
+                wrong.push(format!("{} cannot serve again: {error:#}", site.name));
+            }
+        }
+        wrong
+    }
+}
+
 /// Has sites and vantages be as the files say, for as long as the demo runs, and tells of each change.
-pub async fn follow(dir: PathBuf, mut sites: Vec<Site>, thrown: watch::Sender<Thrown>) {
+pub async fn follow(dir: PathBuf, mut all: Breakable, thrown: watch::Sender<Thrown>) {
     let mut told = BTreeSet::new();
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -96,13 +141,7 @@ pub async fn follow(dir: PathBuf, mut sites: Vec<Site>, thrown: watch::Sender<Th
         looks.tick().await;
         // Who has taken the directory away can change nothing more.
         let Ok((now, mut wrong)) = read(&dir) else { continue };
-        for site in &mut sites {
-            if now.contains(&Switch::Kill { site: site.name }) {
-                site.kill().await;
-            } else if let Err(error) = site.revive().await {
-                wrong.insert(format!("{} cannot serve again: {error}", site.name));
-            }
-        }
+        wrong.extend(all.set(&now).await);
         let before = thrown.send_replace(now.clone());
         for switch in now.difference(&before) {
             say(&format!("now {switch}\n"));
@@ -129,6 +168,7 @@ mod tests {
     #[test]
     fn files_are_switches_by_their_names() {
         check("kill-fra", Some(Ok(Switch::Kill { site: "fra" })));
+        check("kill-fra-web1", Some(Ok(Switch::Stop { site: "fra", server: "web1" })));
         check("blind-sin", Some(Ok(Switch::Blind { vantage: "sin" })));
         check("lie-ams-nrt", Some(Ok(Switch::Lie { vantage: "ams", site: "nrt" })));
         for other in ["world.toml", "state", "kill", "places-old"] {
@@ -139,6 +179,7 @@ mod tests {
     #[test]
     fn a_misspelt_switch_is_told() {
         check("kill-ams", Some(Err("no site \"ams\" (sites: fra, iad, nrt)")));
+        check("kill-fra-web9", Some(Err("no server \"web9\" (servers: web1, web2, web3)")));
         check("blind-", Some(Err("no vantage \"\" (vantages: ams, lhr, nyc, sfo, sin)")));
         check("lie-ams", Some(Err("expected lie-VANTAGE-SITE, such as lie-ams-fra")));
         check("lie-ams-ams", Some(Err("no site \"ams\" (sites: fra, iad, nrt)")));

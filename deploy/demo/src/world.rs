@@ -16,6 +16,8 @@ pub const SITES: [(&str, Ipv4Addr); 3] = [
     ("iad", Ipv4Addr::new(127, 0, 2, 1)),
     ("nrt", Ipv4Addr::new(127, 0, 3, 1)),
 ];
+/// Of each site.
+pub const SERVERS: [&str; 3] = ["web1", "web2", "web3"];
 pub const VANTAGES: [&str; 5] = ["ams", "lhr", "nyc", "sfo", "sin"];
 /// What vantages look at to find out whether they see, as in `probe.toml`.
 pub const REFERENCE: Ipv4Addr = Ipv4Addr::new(127, 0, 9, 1);
@@ -28,6 +30,7 @@ const WORLD: &str = include_str!("../world/world.toml");
 const ZONE: &str = include_str!("../world/example.com.zone");
 const PLACES: &str = include_str!("../world/places.csv");
 const PROBE: &str = include_str!("../world/probe.toml");
+const SITE: &str = include_str!("../world/site.toml");
 /// The addresses in `node.toml`, and what to write where they are taken.
 const LISTEN: [&str; 3] = ["127.0.0.1:5300", "127.0.0.1:8453", "127.0.0.1:8053"];
 const FREE: &str = "127.0.0.1:0";
@@ -48,10 +51,12 @@ pub fn write(dir: &Path, port: u16) -> anyhow::Result<()> {
         ca.issue(&wanted, to, now)
     };
     issue(Kind::Dns, NAME_SERVER, dir)?;
-    for vantage in VANTAGES {
-        let to = dir.join(vantage);
+    let probes = VANTAGES.map(|vantage| (Kind::Probe, vantage, vantage.to_owned()));
+    let agents = SITES.map(|(site, _)| (Kind::Agent, site, agent(site)));
+    for (kind, folder, name) in probes.into_iter().chain(agents) {
+        let to = dir.join(folder);
         fs::create_dir(&to).with_context(|| to.display().to_string())?;
-        issue(Kind::Probe, vantage, &to)?;
+        issue(kind, &name, &to)?;
     }
     Ok(())
 }
@@ -64,6 +69,25 @@ pub fn node_on_free_ports() -> String {
 pub fn probe(vantage: &str, control: std::net::SocketAddr, port: u16) -> String {
     let text = PROBE.replace("NAME", vantage);
     text.replace("CONTROL", &control.to_string()).replace("PORT", &port.to_string())
+}
+
+/// What the agent of a site is told.
+pub fn site(name: &str, vip: Ipv4Addr, control: std::net::SocketAddr, port: u16) -> String {
+    let text = SITE.replace("NAME", name).replace("VIP", &vip.to_string());
+    let text = SERVERS
+        .iter()
+        .fold(text, |text, one| text.replace(&one.to_uppercase(), &server(vip, one).to_string()));
+    text.replace("CONTROL", &control.to_string()).replace("PORT", &port.to_string())
+}
+
+fn agent(site: &str) -> String {
+    format!("{site}-a")
+}
+
+/// Where one of a site's servers is: beside its VIP.
+pub fn server(vip: Ipv4Addr, name: &str) -> Ipv4Addr {
+    let number = SERVERS.iter().position(|one| *one == name).map_or(0, |index| index + 1);
+    Ipv4Addr::from(u32::from(vip) + 10 * u32::try_from(number).unwrap_or_default())
 }
 
 pub fn site_at(address: Ipv4Addr) -> Option<&'static str> {

@@ -105,6 +105,16 @@ impl Demo {
     }
 }
 
+impl Demo {
+    /// What fra takes of its clients, and what its servers can.
+    fn share_of_fra(&self) -> anyhow::Result<(f64, f64)> {
+        let board: Value = serde_json::from_str(&self.get("/v1/board")?)?;
+        let fra = &board["services"][0]["sites"][0];
+        let can = fra["inside"][0]["capacity"].as_f64().context("its agent tells it")?;
+        Ok((fra["admit"].as_f64().context("a share")?, can))
+    }
+}
+
 fn fetch(at: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(at)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
@@ -157,6 +167,27 @@ fn its_switches_do_what_it_says() {
 }
 
 #[test]
+fn servers_that_stop_one_by_one_take_their_clients_with_them() {
+    let demo = Demo::start();
+    demo.until("all see all", || Ok(demo.see_fra("up")? == 5));
+    demo.until("fra tells what it can take", || Ok(demo.share_of_fra()? == (1.0, 3000.0)));
+    demo.throw("kill-fra-web2");
+    demo.until("a third is gone", || Ok(demo.share_of_fra()? == (2000.0 / 3000.0, 2000.0)));
+    demo.throw("kill-fra-web1");
+    demo.until("two are gone", || Ok(demo.share_of_fra()? == (1000.0 / 3000.0, 1000.0)));
+    demo.throw("kill-fra-web3");
+    let nothing = "its agents have nothing to serve, 0 of 3 servers are up";
+    demo.until("its agent's word is enough", || {
+        Ok(demo.get("/v1/board?format=text")?.contains(nothing))
+    });
+    assert_eq!(demo.asked(LONDON).unwrap(), IAD);
+    for server in ["web1", "web2", "web3"] {
+        demo.take_back(&format!("kill-fra-{server}"));
+    }
+    demo.until("London is back", || Ok(demo.asked(LONDON)? == FRA));
+}
+
+#[test]
 fn a_second_one_takes_free_ports_and_its_sites_serve() {
     let (one, two) = (Demo::start(), Demo::start());
     assert_ne!((one.dns, one.admin), (two.dns, two.admin));
@@ -165,7 +196,8 @@ fn a_second_one_takes_free_ports_and_its_sites_serve() {
         let board: Value = serde_json::from_str(&demo.get("/v1/board").unwrap()).unwrap();
         let port = board["services"][0]["sites"][0]["targets"][0]["port"].as_u64().unwrap();
         let at = SocketAddr::new(demo.asked(LONDON).unwrap().into(), port.try_into().unwrap());
-        assert_eq!(fetch(at, "/").unwrap(), format!("fra serves you, at {at}\n"));
+        let said = fetch(at, "/").unwrap();
+        assert!(said.starts_with("fra serves you, by its server web"), "{said}");
     }
 }
 
