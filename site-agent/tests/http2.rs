@@ -470,3 +470,29 @@ async fn every_stream_is_a_line_of_the_log() {
     assert!(lines[1].contains(" 403 ") && lines[1].contains(" PR-- "), "{}", lines[1]);
     assert!(lines[2].contains(" 400 ") && lines[2].contains(" PR-- "), "{}", lines[2]);
 }
+
+/// Rules see the name of the handshake. A client that has one connection for all names of a certificate is told to make
+/// another (RFC 9110 §15.5.20), lest one name's rules be another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_was_not_shaken_hands_for_is_misdirected_where_rules_look_at_that() {
+    let app = Backend::named("app").await;
+    let served = async |rules: &str, authority: &str| {
+        let text = format!(
+            "[frontend.web]\nbind = [\"FRONT\"]\npool = \"app\"\nTLS\nrules = [{rules}]\n[pool.app]\n\
+             servers = [{{ name = \"a\", address = \"{}\" }}]\n",
+            app.address
+        );
+        let secure = Secure::of(&text).await;
+        let mut asked = request("GET", "/");
+        *asked.uri_mut() = format!("https://{authority}/").parse().unwrap();
+        whole(secure.client().await.ask(asked)).await.unwrap().status()
+    };
+    let by_sni = "{ when = \"sni('admin.example.com')\", deny = 403 }";
+    let by_host = "{ when = \"host('admin.example.com')\", deny = 403 }";
+    assert_eq!(served(by_sni, "www.example.com").await, 200);
+    assert_eq!(served(by_sni, "WWW.Example.com:443").await, 200);
+    assert_eq!(served(by_sni, "admin.example.com").await, 421);
+    assert_eq!(served(by_sni, "www.example.com.evil").await, 421);
+    assert_eq!(served(by_host, "admin.example.com").await, 403);
+    assert_eq!(served(by_host, "other.example.com").await, 200);
+}

@@ -4,6 +4,7 @@ mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
@@ -204,4 +205,58 @@ async fn what_waits_to_be_read_has_its_limits() {
         assert_eq!(sent.load(Relaxed), most, "{count}");
     }
     uploads.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// Who waited for a second has not asked in order to take it back: a page that is left by a hundred requests is no flood.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waited_may_go() {
+    let server = Server::new().await;
+    let secure = Secure::start("", "", &server.at()).await;
+    let mut client = secure.frames().await;
+    let (mut streams, mut held) = (vec![], vec![]);
+    for _ in 0..100 {
+        let (stream, get) = client.get();
+        client.say(&get).await;
+        streams.push(stream);
+        held.push(server.asked().await);
+    }
+    assert!(timeout(Duration::from_millis(1100), client.until(&[GOAWAY])).await.is_err());
+    let all: Vec<u8> = streams.into_iter().flat_map(reset).collect();
+    client.say(&all).await;
+    for (mut connection, _) in held {
+        assert!(connection.is_closed().await);
+    }
+    let (stream, get) = client.get();
+    client.say(&get).await;
+    server.asked().await.0.say(ok("")).await;
+    let answered = client.until(&[HEADERS, GOAWAY]).await.unwrap();
+    assert_eq!((answered.kind, answered.stream), (HEADERS, stream));
+}
+
+/// The time limit of a client is one of silence: what was answered and waits for it may take long, as long as it takes some.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_answers_slowly_has_time_for_them() {
+    const OF_EACH: usize = 60 << 10;
+    const ANSWERS: usize = 100;
+    const WINDOW_UPDATE: u8 = 8;
+    let app = Backend::start(|_| Some(ok(vec![7; OF_EACH]))).await;
+    let timeouts = "timeouts = { client = \"1s\", keep_alive = \"500ms\" }";
+    let secure = Secure::start(timeouts, "", &[("a", app.address)]).await;
+    let mut client = secure.frames_in_a_small_buffer().await;
+    // Its windows are no matter: what waits, waits for the socket.
+    client.say(&frame(WINDOW_UPDATE, 0, 0, &(8u32 << 20).to_be_bytes())).await;
+    let all: Vec<u8> = (0..ANSWERS).flat_map(|_| client.get().1).collect();
+    client.say(&all).await;
+    let in_flight = || secure.world.agent.shown().upstreams[0].servers()[0].in_flight();
+    let mut taken = 0;
+    while taken < ANSWERS * OF_EACH {
+        let came = client.until(&[DATA, GOAWAY]).await.unwrap();
+        assert_eq!(came.kind, DATA, "after {taken} octets");
+        taken += came.payload.len();
+        // A little of the time that it has; all of them together are many times that.
+        if in_flight() == 0 {
+            let pause = timeout(Duration::from_millis(30), std::future::pending::<()>());
+            assert!(pause.await.is_err());
+        }
+    }
 }

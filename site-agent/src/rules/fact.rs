@@ -82,6 +82,11 @@ pub fn without_port(host: &[u8]) -> &[u8] {
     &host[..end.unwrap_or(host.len())]
 }
 
+/// Whether a server name is that of a `Host` or `:authority`.
+pub fn is_same_host(sni: &[u8], host: &[u8]) -> bool {
+    without_dot(sni).eq_ignore_ascii_case(host_name(host))
+}
+
 fn without_dot(name: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
 }

@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use self::condition::Test;
-pub use self::fact::without_port;
+pub use self::fact::{is_same_host, without_port};
 use self::path::NormalPath;
 
 /// Octets of one condition's text.

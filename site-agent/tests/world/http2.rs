@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -51,6 +51,11 @@ impl Secure {
 
     /// A connection on which TLS has agreed on one of these.
     pub async fn shake_hands(&self, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(self.world.front).await.unwrap();
+        self.shake_hands_on(stream, protocols).await
+    }
+
+    async fn shake_hands_on(&self, stream: TcpStream, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -60,7 +65,6 @@ impl Secure {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        let stream = TcpStream::connect(self.world.front).await.unwrap();
         let name = ServerName::try_from(NAME).unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
@@ -75,7 +79,18 @@ impl Secure {
     }
 
     pub async fn frames(&self) -> Frames {
-        let mut stream = self.shake_hands(&[b"h2"]).await;
+        Secure::frames_on(self.shake_hands(&[b"h2"]).await).await
+    }
+
+    /// With little room in the kernel for what is not read.
+    pub async fn frames_in_a_small_buffer(&self) -> Frames {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(self.world.front).await.unwrap();
+        Secure::frames_on(self.shake_hands_on(stream, &[b"h2"]).await).await
+    }
+
+    async fn frames_on(mut stream: TlsStream<TcpStream>) -> Frames {
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
         let mut frames = Frames { stream, next: 1 };
         frames.until(&[SETTINGS]).await.unwrap();

@@ -25,7 +25,7 @@ use crate::access_log::{Cause, End, Phase};
 use crate::head::{Body, Form, Peer, Persistence, Refusal, RequestHead, Scheme, Version};
 use crate::route::{Outcome, https_location, route};
 use crate::rules::path::normal;
-use crate::rules::{Http, Request};
+use crate::rules::{Http, Request, is_same_host};
 use crate::site::PoolId;
 use crate::stream::{Late, Timer};
 use crate::worker::{Front, Room, Worker};
@@ -133,6 +133,12 @@ impl<C: Carrier> Connection<'_, C> {
         let seen = if routing.needs.path { head.path() } else { b"/" };
         let path = normal(seen, path).map_err(|_| 400u16)?;
         let authority = head.authority();
+        let sni = self.caller.server_name.as_deref().filter(|_| routing.needs.sni);
+        // RFC 9110 §15.5.20: rules see the name of the handshake, and clients put requests for others on a connection
+        // whose certificate names those too (RFC 9113 §9.1.1).
+        if sni.is_some_and(|sni| !is_same_host(sni, authority)) {
+            return Err(421);
+        }
         let headers = |name: &str, take: &mut dyn FnMut(&[u8]) -> bool| {
             head.fields().all(name.as_bytes()).any(&mut *take)
         };

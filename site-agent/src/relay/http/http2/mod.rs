@@ -7,13 +7,13 @@
 
 mod exchange;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,6 +50,8 @@ const MOST_WRONG: usize = 1024;
 const MOST_REMEMBERED: usize = 50;
 /// From so many requests on that the client has taken back, the connection is over if these are more than half of all.
 const MOST_TAKEN_BACK: u64 = 100;
+/// Of these only who was taken back so soon counts: browsers, and people, change their minds too.
+const HASTE: Duration = Duration::from_secs(1);
 /// For so long a client that was told to go may stay with nothing under way.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -74,14 +76,16 @@ enum Event {
 enum Ended {
     /// The client has heard something of a response.
     Answered,
-    /// The client has taken its request back before.
+    /// The client has taken its request back before, and soon.
     TakenBack,
 }
 
 /// How a connection stands.
 struct Standing {
-    /// On the monotonic clock: since when nothing is under way.
+    /// On the monotonic clock: since when nothing is under way, and the client has taken nothing of what was answered.
     idle_since: Duration,
+    /// Octets that it had taken when that was looked at.
+    written: u64,
     is_leaving: bool,
     requests: u64,
     ended: u64,
@@ -98,7 +102,8 @@ pub async fn serve(
     let (caller, mut timer, first) = (Rc::new(caller), Timer::default(), fronts());
     let within = first.config.timeouts.http_request;
     let stream = Rc::new(RefCell::new(stream));
-    let shared = Shared(Rc::clone(&stream));
+    let written = Rc::new(Cell::new(0));
+    let shared = Shared { stream: Rc::clone(&stream), written: Rc::clone(&written) };
     let shaken = timer.within(within, builder(&first).handshake(shared)).await;
     let Ok(Ok(mut wire)) = shaken else { return };
     let most = first.config.limits.h2_streams as usize;
@@ -109,6 +114,9 @@ pub async fn serve(
         let (changed, front) = (worker.changed(), fronts());
         if !standing.is_leaving && (worker.is_stopping() || front.is_gone()) {
             standing.leave(&mut wire);
+        }
+        if wire.has_streams() {
+            standing.follow(written.get());
         }
         let idle = streams.is_empty().then(|| standing.next_look(&front, &wire));
         let is_full = streams.len() >= most;
@@ -139,7 +147,7 @@ pub async fn serve(
                 }
             }
             Event::Changed => {}
-            Event::Idle if !standing.patience(&front, &wire).is_zero() => {}
+            Event::Idle if standing.goes_on(&front, &wire, written.get()) => {}
             Event::Idle if standing.is_leaving => break,
             Event::Idle => standing.leave(&mut wire),
             Event::Closed => break,
@@ -153,7 +161,11 @@ pub async fn serve(
 }
 
 /// The connection while `h2` has it: what comes after is ours, for it drops what it has.
-struct Shared(Rc<RefCell<Stream>>);
+struct Shared {
+    stream: Rc<RefCell<Stream>>,
+    /// Octets that the socket has taken: who takes some is not silent.
+    written: Rc<Cell<u64>>,
+}
 
 impl AsyncRead for Shared {
     fn poll_read(
@@ -161,7 +173,7 @@ impl AsyncRead for Shared {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_read(context, buffer)
+        Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, buffer)
     }
 }
 
@@ -171,15 +183,17 @@ impl AsyncWrite for Shared {
         context: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_write(context, octets)
+        let taken = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, octets))?;
+        self.written.set(self.written.get() + taken as u64);
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_flush(context)
+        Pin::new(&mut *self.stream.borrow_mut()).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(context)
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(context)
     }
 }
 
@@ -216,6 +230,7 @@ impl Standing {
     fn new() -> Standing {
         Standing {
             idle_since: clock::monotonic(),
+            written: 0,
             is_leaving: false,
             requests: 0,
             ended: 0,
@@ -227,6 +242,21 @@ impl Standing {
         self.idle_since = clock::monotonic();
         self.ended += 1;
         self.taken_back += u64::from(ended == Ended::TakenBack);
+    }
+
+    /// What was answered gets to the client as fast as it takes it: while it takes any, it is not silent.
+    fn follow(&mut self, written: u64) {
+        if self.written != written {
+            (self.written, self.idle_since) = (written, clock::monotonic());
+        }
+    }
+
+    /// Whether it may stay: it has taken something since, or has time left.
+    fn goes_on(&mut self, front: &Front, wire: &Wire, written: u64) -> bool {
+        if wire.has_streams() {
+            self.follow(written);
+        }
+        !self.patience(front, wire).is_zero()
     }
 
     /// Tells the client to ask elsewhere; what is under way goes on.
@@ -297,7 +327,7 @@ async fn answer(
         None => record.end = End::Cut(Cause::ClientAbort, phase(&record, &exchange)),
     }
     let has_gone = matches!(record.end, End::Cut(Cause::ClientAbort, _));
-    let is_taken_back = has_gone && record.status.is_none();
+    let is_taken_back = has_gone && record.status.is_none() && record.elapsed() < HASTE;
     record.close(&front, &caller, protocol.map(|protocol| (&room.request, protocol)));
     worker.give_back(room);
     if is_taken_back { Ended::TakenBack } else { Ended::Answered }
