@@ -90,7 +90,7 @@ impl Balancer {
     /// Goes over to a config, or leaves everything as it is.
     pub fn adopt(&mut self, mut site: Site) -> Result<(), Refused> {
         can_serve(&site)?;
-        leave_out_h2(&mut site);
+        offer_what_is_spoken(&mut site);
         let mut sockets = self.bind(&site)?;
         let (new_logs, mut lines) = self.open_logs(&site)?;
         let Adopted { handshakes, stale } = self.tls.adopt(&site).map_err(Refused::Tls)?;
@@ -295,11 +295,16 @@ fn list(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Servers are not offered HTTP/2, which this version does not speak to them.
-fn leave_out_h2(site: &mut Site) {
-    let servers = site.pools.iter_mut().flat_map(|pool| &mut pool.servers);
-    for tls in servers.filter_map(|server| server.tls.as_mut()) {
-        tls.alpn.retain(|protocol| *protocol != Alpn::H2);
+/// Servers are offered what is spoken to them, and nothing that they might choose instead.
+fn offer_what_is_spoken(site: &mut Site) {
+    for pool in &mut site.pools {
+        let spoken = match pool.http {
+            HttpVersion::V1 => Alpn::Http1,
+            HttpVersion::V2 => Alpn::H2,
+        };
+        for tls in pool.servers.iter_mut().filter_map(|server| server.tls.as_mut()) {
+            tls.alpn.retain(|protocol| *protocol == spoken);
+        }
     }
 }
 
@@ -308,9 +313,6 @@ fn can_serve(site: &Site) -> Result<(), Refused> {
     let missing = |place: String, what| Err(Refused::Missing { place, what });
     for pool in &site.pools {
         let place = format!("pool.{}", pool.name);
-        if pool.http == HttpVersion::V2 {
-            return missing(place, "HTTP/2 to servers");
-        }
         let has_own_ca = |server: &site::Server| {
             let check = server.check.as_ref().map(|check| &check.target.check.kind);
             let is_over_tls = matches!(check, Some(Kind::Tls(_) | Kind::Https(_) | Kind::Grpcs(_)));

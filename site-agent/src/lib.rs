@@ -1,7 +1,7 @@
 //! The balancer of one site: a proxy for HTTP and TCP, checks of its backends, and the report of its capacity.
 //!
 //! data:   (a client) ─▶ data ─▶ proxy_protocol, hello, tls ─▶ relay: head ─▶ client ─▶ route ─▶ worker: balance
-//!         ─▶ upstream: slots ─▶ stream, splice ─▶ (a server)
+//!         ─▶ upstream: slots ─▶ stream, splice, link ─▶ (a server)
 //! health: rounds ─▶ check ─▶ (a server) ─▶ agent_check, rounds ─▶ upstream: backends ─▶ balance, slots
 //!         relay ─▶ outlier ─▶ backends
 //! again:  relay ─▶ retry ─▶ balance
@@ -25,6 +25,7 @@ pub mod data;
 pub mod head;
 pub mod hello;
 pub mod ids;
+pub mod link;
 pub mod listen;
 pub mod log_file;
 pub mod metrics;

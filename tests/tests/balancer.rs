@@ -24,19 +24,20 @@ const NAME: &str = "www.example.com";
 /// Octets of the largest file: more than any buffer.
 const LARGE: usize = 5_000_000;
 
+fn is_there(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
 fn missing() -> Vec<&'static str> {
-    let is_there = |program: &str, argument: &str| {
-        let mut command = Command::new(program);
-        command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
     [
         (NGINX, "-v", "nginx is not installed"),
         ("curl", "--version", "curl is not installed"),
         ("nghttp", "--version", "nghttp2-client is not installed"),
     ]
     .into_iter()
-    .filter(|(program, argument, _)| !is_there(program, argument))
+    .filter(|(program, argument, _)| !is_there(program, &[argument]))
     .map(|(_, _, missing)| missing)
     .collect()
 }
@@ -307,16 +308,19 @@ fn a_server_that_is_killed_costs_curl_nothing() {
 
 #[test]
 fn a_config_that_asks_for_what_is_not_there_is_refused() {
-    let folder = Folder::new();
+    let (folder, ca) = (Folder::new(), Ca::new("ca"));
+    folder.write("ca.pem", &ca.pem);
     let [front] = addresses();
     let config = format!(
-        "[frontend.web]\nbind = [\"{front}\"]\npool = \"app\"\n[pool.app]\nhttp = \"2\"\n\
-         servers = [{{ name = \"a\", address = \"127.0.0.1:1\" }}]\n"
+        "[frontend.web]\nbind = [\"{front}\"]\npool = \"app\"\n[pool.app]\ncheck = {{ kind = \"https\" }}\n\
+         servers = [{{ name = \"a\", address = \"127.0.0.1:1\", tls = {{ ca = \"ca.pem\" }} }}]\n"
     );
     let file = folder.write("site.toml", &config);
     let mut command = Command::new(built("site-agent").unwrap());
     let output = command.args(["run", "--config"]).arg(file).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
-    assert!(told.contains("pool.app: HTTP/2 to servers is not in this version yet"), "{told}");
+    let expected =
+        "pool.app: a check over TLS of a server with a ca of its own is not in this version yet";
+    assert!(told.contains(expected), "{told}");
 }

@@ -130,14 +130,15 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("client", "head"),
     ("splice", ""),
     ("stream", ""),
+    ("link", "stream"),
     ("upstream", "access_log backends balance ids outlier retry site slots tls"),
     (
         "worker",
-        "access_log balance client head ids log_file retry route site splice stream upstream",
+        "access_log balance client head ids link log_file retry route site splice stream upstream",
     ),
     (
         "relay",
-        "access_log balance client head ids outlier proxy_protocol retry route rules site splice stream tls upstream worker",
+        "access_log balance client head ids link outlier proxy_protocol retry route rules site splice stream tls upstream worker",
     ),
     ("rounds", "agent_check backends outlier site"),
     ("check", "agent_check backends rounds site"),
@@ -229,10 +230,8 @@ struct Source {
 }
 
 fn top() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()
-        .expect("this package is in a folder")
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().expect("this package is in a folder").to_path_buf()
 }
 
 fn sources() -> Vec<Source> {

@@ -3,6 +3,7 @@
 mod connect;
 mod http;
 mod place;
+mod seat;
 pub mod tcp;
 mod tunnel;
 

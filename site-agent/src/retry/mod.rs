@@ -101,6 +101,8 @@ pub enum Cause {
     ResponseTimeout,
     /// The server would not have it in TLS early data.
     EarlyDataRejected,
+    /// The server has said that it did nothing of it: by REFUSED_STREAM, or by a GOAWAY before it (RFC 9113 §8.7).
+    Unprocessed,
     /// A response of that status, of which nothing was passed on yet.
     Status(u16),
 }
@@ -149,11 +151,14 @@ impl Policy {
             && cause == Cause::EmptyResponse
             && sent.method == Method::Idempotent;
         let is_unsent = sent.written == Written::Nothing;
-        let cause = if is_stale || is_unsent { Cause::NotConnected } else { cause };
+        let is_refused = cause == Cause::Unprocessed;
+        let is_safe = is_unsent || sent.method == Method::Idempotent || is_unprocessed(cause);
+        let is_connection = cause == Cause::NotConnected || is_stale || is_unsent || is_refused;
+        let cause = if is_connection { Cause::NotConnected } else { cause };
         if !self.on.names(cause) {
             return Verdict::No(Why::NotWorthIt);
         }
-        if !is_unsent && sent.method == Method::Other && !is_unprocessed(cause) {
+        if !is_safe {
             return Verdict::No(Why::Unsafe);
         }
         if sent.body == Body::Gone {
@@ -165,10 +170,10 @@ impl Policy {
         if !budget.withdraw(now.now) {
             return Verdict::No(Why::Budget);
         }
-        let is_connection = cause == Cause::NotConnected;
         let wait = match (is_connection, now.has_other) {
             // The server is there: it has closed what was idle, and takes another.
             _ if is_stale => Duration::ZERO,
+            _ if is_refused && !is_unsent => self.jitter(now),
             (true, true) => Duration::ZERO,
             (true, false) => self.same_server + self.jitter(now),
             (false, _) => self.jitter(now),
@@ -190,7 +195,7 @@ impl Policy {
 /// The server says itself that it has done nothing: RFC 8446 §4.2.10, RFC 8470 §5.2, RFC 9110 §15.5.20.
 fn is_unprocessed(cause: Cause) -> bool {
     match cause {
-        Cause::EarlyDataRejected | Cause::Status(421 | 425) => true,
+        Cause::EarlyDataRejected | Cause::Unprocessed | Cause::Status(421 | 425) => true,
         Cause::NotConnected
         | Cause::EmptyResponse
         | Cause::JunkResponse

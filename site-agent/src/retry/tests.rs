@@ -70,6 +70,12 @@ fn what_was_sent_is_sent_again_only_if_that_is_safe() {
     }
     // The server says that it has done nothing.
     check(all, "POST kept", Cause::EarlyDataRejected, AGAIN);
+    // REFUSED_STREAM and GOAWAY are of the connection, whatever was written.
+    for request in ["GET", "POST kept", "POST kept idle", "POST"] {
+        check("conn-failure", request, Cause::Unprocessed, AGAIN);
+        check("empty-response", request, Cause::Unprocessed, no(Why::NotWorthIt));
+    }
+    check("conn-failure", "POST gone", Cause::Unprocessed, no(Why::BodyGone));
     check("421 425", "POST kept", Cause::Status(421), AGAIN);
     check("421 425", "POST", Cause::Status(425), AGAIN);
     check("421 425", "POST gone", Cause::Status(425), no(Why::BodyGone));
@@ -148,6 +154,8 @@ fn waits_grow_and_are_full_jitter() {
     assert_eq!(wait(0, whole, true, Cause::NotConnected), 0);
     assert_eq!(wait(0, half, false, Cause::NotConnected), 1_012_500);
     assert_eq!(wait(0, half, false, Cause::EmptyResponse), 12_500);
+    // It is there, and takes another.
+    assert_eq!(wait(0, half, false, Cause::Unprocessed), 12_500);
 }
 
 #[test]

@@ -102,6 +102,8 @@ fn bit(cause: Cause) -> u32 {
         Cause::JunkResponse => 2,
         Cause::ResponseTimeout => 3,
         Cause::EarlyDataRejected => 4,
+        // It is one of the connection, which `conn-failure` names.
+        Cause::Unprocessed => return 0,
         Cause::Status(status) => match STATUSES.iter().position(|named| *named == status) {
             Some(place) => CAUSES.len() + place,
             None => return 0,

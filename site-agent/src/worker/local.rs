@@ -1,12 +1,13 @@
 //! What one thread has of one pool: whose turn it is, what may be retried, and idle connections to its servers.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::balance::{Ask, Choice, Key, Picker};
 use crate::ids::ServerId;
+use crate::link::{Found, Links};
 use crate::retry::Budget;
 use crate::stream::Stream;
 use crate::upstream::{Server, Upstream};
@@ -25,6 +26,8 @@ pub struct Local {
     pub budget: RefCell<Budget>,
     /// By the server's id.
     idle: RefCell<Vec<Vec<Parked>>>,
+    /// The same of HTTP/2, where connections are not only idle ones.
+    links: RefCell<Vec<Links>>,
 }
 
 /// A connection to a server that waits for another request.
@@ -41,10 +44,12 @@ impl Local {
         let threads =
             u32::try_from(count).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         let idle = upstream.servers().iter().map(|_| vec![]).collect();
+        let links = upstream.servers().iter().map(|_| Links::default()).collect();
         Local {
             picker: RefCell::new(picker),
             budget: RefCell::new(Budget::new(percent, FREE_RETRIES, threads)),
             idle: RefCell::new(idle),
+            links: RefCell::new(links),
             upstream,
         }
     }
@@ -79,13 +84,27 @@ impl Local {
         }
     }
 
+    /// HTTP/2 connections to a server; none to one of an earlier config.
+    pub fn links(&self, server: &Arc<Server>) -> Option<RefMut<'_, Links>> {
+        let id = self.upstream.id_of(server)?;
+        Some(RefMut::map(self.links.borrow_mut(), |links| &mut links[id.0]))
+    }
+
+    /// Room for a stream to a server, if a connection has some, or will have.
+    pub fn link(&self, server: &Arc<Server>, now: Duration) -> Option<Found> {
+        self.links(server)?.find(now, IDLE)
+    }
+
     pub(super) fn inherit(&self, before: &Local) {
         let mut idle = self.idle.borrow_mut();
         // Whoever is still with the one before may park there: that is closed with it.
         let mut parked = before.idle.borrow_mut();
-        for (server, parked) in before.upstream.servers().iter().zip(parked.iter_mut()) {
+        let (mut links, mut linked) = (self.links.borrow_mut(), before.links.borrow_mut());
+        let theirs = parked.iter_mut().zip(linked.iter_mut());
+        for (server, (parked, linked)) in before.upstream.servers().iter().zip(theirs) {
             if let Some(id) = self.upstream.id_of(server) {
                 idle[id.0].append(parked);
+                links[id.0].inherit(linked);
             }
         }
     }
@@ -94,5 +113,6 @@ impl Local {
         for parked in self.idle.borrow_mut().iter_mut() {
             parked.retain_mut(|parked| parked.since + IDLE > now && parked.stream.is_quiet());
         }
+        self.links.borrow_mut().iter_mut().for_each(|links| links.tidy(now, IDLE));
     }
 }

@@ -22,7 +22,7 @@ use super::{LONG, World, config};
 
 #[path = "../../src/tls/tests/made.rs"]
 #[expect(dead_code, reason = "the test of TLS alone needs more of it")]
-mod made;
+pub mod made;
 
 const NAME: &str = "www.example.com";
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 pub mod http2;
+pub mod servers;
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;

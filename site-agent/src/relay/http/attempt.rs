@@ -1,7 +1,6 @@
-//! One try at one server: a connection, the request up, the response down.
+//! One try at one server: what carries it, and what becomes of the request by what came of it.
 
-use std::cell::{Cell, RefCell};
-use std::pin::pin;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,22 +8,26 @@ use std::time::Duration;
 
 use common::clock;
 
-pub use super::body::Upload;
-use super::body::{Cut, Down, Sides, Stuck, up};
+use super::body::{Cut, Stuck, Upload};
 use super::carrier::Carrier;
+use super::fetch::Fetched;
 use super::forward::{Tries, outcome_of};
+use super::http2::Call;
 use super::record::Record;
 use super::{Connection, Next};
 use crate::access_log::{Cause, End, Phase};
-use crate::head::{self, Asked, Body, Peer, Persistence, Version};
+use crate::head::{Peer, Scheme};
+use crate::link::Seat;
 use crate::outlier::Outcome;
 use crate::relay::connect::{NoConnection, connect};
+use crate::relay::seat::{Seated, seat};
 use crate::relay::tunnel::tunnel;
 use crate::retry::{self, Written};
+use crate::site::HttpVersion;
 use crate::splice::{Flow, Patience};
-use crate::stream::{self, Buffer, Stream};
+use crate::stream::Stream;
 use crate::upstream::{Counts, Lease};
-use crate::worker::{Front, Local, Room, Traffic, Worker};
+use crate::worker::{Front, Local, Room, Traffic};
 
 /// What became of it.
 pub(super) enum Attempt {
@@ -34,31 +37,6 @@ pub(super) enum Attempt {
         status: u16,
         again: Option<Duration>,
     },
-}
-
-/// What came of the server's side.
-enum Fetched {
-    /// The client has the response.
-    Whole { is_reusable: bool, persistence: Persistence },
-    /// The protocol is another one now.
-    Upgraded,
-    /// The client was told nothing.
-    Nothing(retry::Cause),
-    /// A response that is worth another try.
-    Again { status: u16, wait: Duration },
-    /// The client has a part of it.
-    Cut(Cut),
-}
-
-/// What a response is to become for this client.
-struct Toward<'t> {
-    front: &'t Front,
-    asked: Asked,
-    version: Version,
-    worker: &'t Worker,
-    /// What the client would have of its connection.
-    asks_for: Persistence,
-    is_tls: bool,
 }
 
 impl<C: Carrier> Connection<'_, C> {
@@ -77,37 +55,25 @@ impl<C: Carrier> Connection<'_, C> {
         upload: &Upload,
     ) -> Attempt {
         tries.write(Written::Nothing, upload.kept());
+        if local.upstream.config.http == HttpVersion::V2 {
+            // What that takes is not for every request to have room for.
+            let call = self.attempt_over_http2(front, local, lease, room, record, tries, *upload);
+            return Box::pin(call).await;
+        }
         let (stream, written) = match self.connection(local, lease, record, tries).await {
             Ok(connected) => connected,
-            Err(why) => {
-                let is_late = matches!(why, NoConnection::Late);
-                let cause = if is_late { Cause::ServerTimeout } else { Cause::ServerAbort };
-                record.end = End::Cut(cause, Phase::Connect);
-                let again = self.failed(local, lease, tries, retry::Cause::NotConnected);
-                return Attempt::Failed { status: 503, again };
-            }
+            Err(why) => return self.not_connected(local, lease, record, tries, &why),
         };
-        record.end = End::Complete;
-        let body = if *upload == Upload::Streamed { retry::Body::Gone } else { upload.kept() };
-        tries.write(written, body);
+        self.write_over(record, tries, written, *upload);
         let mut server = RefCell::new(stream);
         let fetched =
             self.exchange_with(front, local, lease, room, record, tries, *upload, &server).await;
-        if let Upload::Whole(taken) = upload
-            && !matches!(fetched, Ok(Fetched::Nothing(_) | Fetched::Again { .. }))
-        {
-            room.from_client.take(*taken);
-        }
         match fetched {
             Ok(Fetched::Whole { is_reusable, persistence }) => {
                 if is_reusable && lease.server().config.send_proxy.is_none() {
                     local.park(lease.server(), server.into_inner(), clock::monotonic());
                 }
-                let next = match persistence {
-                    Persistence::KeepAlive => Next::Request,
-                    Persistence::Close => Next::Linger,
-                };
-                Attempt::Done(next)
+                Attempt::Done(Next::after(persistence))
             }
             Ok(Fetched::Upgraded) => {
                 let timeouts = &local.upstream.config.timeouts;
@@ -126,6 +92,96 @@ impl<C: Carrier> Connection<'_, C> {
                 record.sent += flow.down();
                 Attempt::Done(Next::Close)
             }
+            other => self.settle(local, lease, record, tries, other),
+        }
+    }
+
+    /// The same over a stream of HTTP/2.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what an attempt is made of, each of it with another life"
+    )]
+    async fn attempt_over_http2(
+        &mut self,
+        front: &Rc<Front>,
+        local: &Rc<Local>,
+        lease: &Lease,
+        room: &mut Room,
+        record: &mut Record,
+        tries: &mut Tries,
+        upload: Upload,
+    ) -> Attempt {
+        // What the server sees of its connection: some refuse any other.
+        let is_tls = lease.server().config.tls.is_some();
+        let scheme = if is_tls { Scheme::Https } else { Scheme::Http };
+        let parts = match room.request.to_parts(scheme) {
+            Ok(parts) => parts,
+            Err(refusal) => {
+                front.traffic.refused.fetch_add(1, Relaxed);
+                record.end = End::Cut(Cause::Proxy, Phase::Request);
+                return Attempt::Failed { status: refusal.status(Peer::Client), again: None };
+            }
+        };
+        let (seat, written) = match self.seat(local, lease, record).await {
+            Ok(seated) => seated,
+            Err(why) => return self.not_connected(local, lease, record, tries, &why),
+        };
+        self.write_over(record, tries, written, upload);
+        let call = Call::new(seat, parts, upload == Upload::None);
+        let fetched =
+            self.exchange_with(front, local, lease, room, record, tries, upload, &call).await;
+        match fetched {
+            Ok(Fetched::Whole { persistence, .. }) => Attempt::Done(Next::after(persistence)),
+            other => {
+                let is_late = matches!(
+                    other,
+                    Ok(Fetched::Nothing(retry::Cause::ResponseTimeout)
+                        | Fetched::Cut(Cut::ServerLate))
+                );
+                if is_late {
+                    call.is_late();
+                }
+                if call.is_reset() {
+                    // That is not what a connection which had been idle does.
+                    self.write_over(record, tries, Written::OnNew, upload);
+                }
+                self.settle(local, lease, record, tries, other)
+            }
+        }
+    }
+
+    /// It is to be written, to a server that is there.
+    fn write_over(&self, record: &mut Record, tries: &mut Tries, written: Written, upload: Upload) {
+        record.end = End::Complete;
+        let body = if upload == Upload::Streamed { retry::Body::Gone } else { upload.kept() };
+        tries.write(written, body);
+    }
+
+    fn not_connected(
+        &self,
+        local: &Local,
+        lease: &Lease,
+        record: &mut Record,
+        tries: &Tries,
+        why: &NoConnection,
+    ) -> Attempt {
+        let is_late = matches!(why, NoConnection::Late);
+        let cause = if is_late { Cause::ServerTimeout } else { Cause::ServerAbort };
+        record.end = End::Cut(cause, Phase::Connect);
+        let again = self.failed(local, lease, tries, retry::Cause::NotConnected);
+        Attempt::Failed { status: 503, again }
+    }
+
+    /// What becomes of a request of which no whole response came.
+    fn settle(
+        &self,
+        local: &Local,
+        lease: &Lease,
+        record: &mut Record,
+        tries: &Tries,
+        fetched: Result<Fetched, Stuck>,
+    ) -> Attempt {
+        match fetched {
             Ok(Fetched::Nothing(cause)) => {
                 let (log, status) = match cause {
                     retry::Cause::ResponseTimeout => (Cause::ServerTimeout, 504),
@@ -133,6 +189,7 @@ impl<C: Carrier> Connection<'_, C> {
                     retry::Cause::NotConnected
                     | retry::Cause::EmptyResponse
                     | retry::Cause::EarlyDataRejected
+                    | retry::Cause::Unprocessed
                     | retry::Cause::Status(_) => (Cause::ServerAbort, 502),
                 };
                 record.end = End::Cut(log, Phase::Response);
@@ -160,6 +217,9 @@ impl<C: Carrier> Connection<'_, C> {
                 record.end = End::Cut(cause, Phase::Data);
                 Attempt::Done(Next::Reset)
             }
+            // Where the protocol cannot become another, a response that says so is junk before it gets here.
+            Ok(Fetched::Whole { persistence, .. }) => Attempt::Done(Next::after(persistence)),
+            Ok(Fetched::Upgraded) => Attempt::Done(Next::Close),
             // The request itself did not come to its end, and nothing was answered.
             Err(stuck) => {
                 let (cause, status) = match stuck {
@@ -173,6 +233,34 @@ impl<C: Carrier> Connection<'_, C> {
                     Some(status) => Attempt::Failed { status, again: None },
                     None => Attempt::Done(Next::Close),
                 }
+            }
+        }
+    }
+
+    /// Room for a stream, on a connection that is there or is made.
+    async fn seat(
+        &mut self,
+        local: &Local,
+        lease: &Lease,
+        record: &mut Record,
+    ) -> Result<(Seat, Written), NoConnection> {
+        let (server, began) = (lease.server(), clock::monotonic());
+        let found = seat(server, local, self.caller, &mut self.timer).await;
+        let (now, before) = (clock::monotonic(), record.connect.unwrap_or_default());
+        let took = match found {
+            Ok(Seated::Before(_)) => Duration::ZERO,
+            Ok(Seated::Anew(_)) | Err(_) => now.saturating_sub(began),
+        };
+        record.connect = Some(before + took);
+        match found? {
+            Seated::Before(seat) => {
+                Counts::count(&server.counts.reused);
+                let written = if seat.was_idle { Written::OnIdle } else { Written::OnNew };
+                Ok((seat, written))
+            }
+            Seated::Anew(seat) => {
+                local.upstream.on_outcome(now, server, Outcome::Connected);
+                Ok((seat, Written::OnNew))
             }
         }
     }
@@ -218,236 +306,14 @@ impl<C: Carrier> Connection<'_, C> {
         if cause != retry::Cause::NotConnected {
             Counts::count(&server.counts.response_errors);
         }
-        // A server that closes an idle connection does nothing wrong.
-        if !(tries.is_on_idle() && cause == retry::Cause::EmptyResponse) {
+        // A server that closes an idle connection does nothing wrong, nor does one that says that it goes.
+        let is_fair = cause == retry::Cause::Unprocessed
+            || tries.is_on_idle() && cause == retry::Cause::EmptyResponse;
+        if !is_fair {
             local.upstream.on_outcome(clock::monotonic(), server, outcome_of(cause));
         }
         tries.again(local, self.worker.dice(), lease, cause)
     }
-
-    /// Sends the request and passes the response on, both at once where the request is still coming.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what an attempt is made of, each of it with another life"
-    )]
-    async fn exchange_with(
-        &mut self,
-        front: &Rc<Front>,
-        local: &Rc<Local>,
-        lease: &Lease,
-        room: &mut Room,
-        record: &mut Record,
-        tries: &Tries,
-        upload: Upload,
-        server: &RefCell<Stream>,
-    ) -> Result<Fetched, Stuck> {
-        let Room { request, response, from_client, from_server, up: head, down: out, .. } = room;
-        from_server.clear();
-        out.clear();
-        response.clear();
-        let sides = Sides {
-            client: &self.client,
-            server,
-            client_time: front.config.timeouts.client,
-            server_time: local.upstream.config.timeouts.server,
-        };
-        let toward = Toward {
-            front,
-            asked: request.asked(),
-            version: request.version(),
-            worker: self.worker,
-            asks_for: request.persistence(),
-            is_tls: self.caller.is_tls,
-        };
-        let (received, is_up) = (Cell::new(0), Cell::new(upload != Upload::Streamed));
-        let has_begun = Cell::new(false);
-        let is_private = has_own_connection(request.fields(), b"Authorization");
-        let (dice, sent_at) = (self.worker.dice(), clock::monotonic());
-        let Record { sent, response: answered, status, .. } = record;
-        let again = |cause| {
-            local
-                .upstream
-                .policy
-                .on
-                .names(cause)
-                .then(|| tries.again(local, dice, lease, cause))
-                .flatten()
-        };
-        let mut down = Down {
-            sides: &sides,
-            timer: &mut self.timer,
-            limits: &RESPONSES,
-            sent,
-            received: &received,
-            is_up: &is_up,
-            has_begun: &has_begun,
-        };
-        *answered = None;
-        let down = async {
-            if upload != Upload::Streamed {
-                // Whether it was taken is seen by what comes: an answer may be there already.
-                let written = stream::write(server, head, sides.server_time, down.timer).await;
-                if written.is_err() {
-                    return Fetched::Nothing(retry::Cause::ResponseTimeout);
-                }
-                Counts::add(&lease.server().counts.sent, head.len() as u64);
-            }
-            let head = fetch_head(&mut down, &toward, response, from_server, out).await;
-            let body = match head {
-                Ok(body) => body,
-                Err(fetched) => return fetched,
-            };
-            let (now, found) = (clock::monotonic(), response.status());
-            *answered = Some(now.saturating_sub(sent_at));
-            local.upstream.on_outcome(now, lease.server(), Outcome::Answered(found));
-            if found >= 400
-                && is_up.get()
-                && let Some(wait) = again(retry::Cause::Status(found))
-            {
-                return Fetched::Again { status: found, wait };
-            }
-            *status = Some(found);
-            fetch_body(&mut down, &toward, response, body, from_server, out).await
-        };
-        let fetched = if upload == Upload::Streamed {
-            let body = request.body();
-            let up = up(&sides, front, head, body, from_client, lease.server());
-            both(up, down, &is_up, &has_begun).await
-        } else {
-            Ok(down.await)
-        };
-        Counts::add(&lease.server().counts.received, received.get());
-        let is_clean = from_server.is_empty() && !toward.is_old(request) && !is_private;
-        fetched.map(|fetched| match fetched {
-            Fetched::Whole { is_reusable, persistence } => {
-                Fetched::Whole { is_reusable: is_reusable && is_clean, persistence }
-            }
-            other => other,
-        })
-    }
-}
-
-/// What servers may send: nobody configures it.
-const RESPONSES: head::Limits = head::Limits::OURS;
-
-/// Request up and response down. Once the client was told anything, what becomes of the request only says whether its
-/// connections are used again.
-async fn both(
-    up: impl Future<Output = Result<(), Stuck>>,
-    down: impl Future<Output = Fetched>,
-    is_up: &Cell<bool>,
-    has_begun: &Cell<bool>,
-) -> Result<Fetched, Stuck> {
-    let (mut up, mut down) = (pin!(up), pin!(down));
-    let mut is_whole = None;
-    let fetched = loop {
-        tokio::select! {
-            biased;
-            fetched = &mut down => break fetched,
-            done = &mut up, if is_whole.is_none() => {
-                is_up.set(true);
-                match done {
-                    Ok(()) => is_whole = Some(true),
-                    // It may have answered before it hung up.
-                    Err(Stuck::Server) => is_whole = Some(false),
-                    Err(_) if has_begun.get() => is_whole = Some(false),
-                    Err(stuck) => return Err(stuck),
-                }
-            }
-        }
-    };
-    // A server that has answered before it heard all may take the rest for another request, and so is told no more.
-    Ok(match fetched {
-        Fetched::Whole { .. } if is_whole != Some(true) => {
-            Fetched::Whole { is_reusable: false, persistence: Persistence::Close }
-        }
-        other => other,
-    })
-}
-
-/// Reads the response's head, and passes on those that come before it (1xx).
-async fn fetch_head<C: Carrier>(
-    down: &mut Down<'_, C>,
-    toward: &Toward<'_>,
-    response: &mut head::ResponseHead,
-    buffer: &mut Buffer,
-    out: &mut Vec<u8>,
-) -> Result<Body, Fetched> {
-    loop {
-        match response.read(buffer.octets(), down.limits) {
-            Ok(Some(count)) => {
-                buffer.take(count);
-                if !response.is_interim() {
-                    let junk = |_| Fetched::Nothing(retry::Cause::JunkResponse);
-                    return response.body(toward.asked).map_err(junk);
-                }
-                if toward.version == Version::Http11 {
-                    response.strip();
-                    response.set_body(Body::None);
-                    let (version, persistence) = (toward.version, Persistence::KeepAlive);
-                    let begun = down.begin(response, Body::None, version, persistence, out);
-                    begun.map_err(Fetched::Cut)?;
-                    down.write(out).await.map_err(Fetched::Cut)?;
-                    out.clear();
-                }
-            }
-            Ok(None) => match down.read(buffer).await {
-                Ok(true) => {}
-                Err(Cut::ServerLate) => {
-                    return Err(Fetched::Nothing(retry::Cause::ResponseTimeout));
-                }
-                Ok(false) | Err(_) if buffer.is_empty() => {
-                    return Err(Fetched::Nothing(retry::Cause::EmptyResponse));
-                }
-                Ok(false) | Err(_) => {
-                    return Err(Fetched::Nothing(retry::Cause::JunkResponse));
-                }
-            },
-            Err(_) => return Err(Fetched::Nothing(retry::Cause::JunkResponse)),
-        }
-    }
-}
-
-/// Passes the response on.
-async fn fetch_body<C: Carrier>(
-    down: &mut Down<'_, C>,
-    toward: &Toward<'_>,
-    response: &mut head::ResponseHead,
-    body: Body,
-    buffer: &mut Buffer,
-    out: &mut Vec<u8>,
-) -> Fetched {
-    let is_reusable = response.persistence(toward.asked) == Persistence::KeepAlive
-        && !has_own_connection(response.fields(), b"WWW-Authenticate");
-    let is_upgraded = response.status() == 101;
-    response.strip();
-    let goes = down.sides.client.framing(body, toward.version);
-    response.set_body(goes);
-    if let Some(hsts) = toward.front.hsts.as_deref().filter(|_| toward.is_tls) {
-        let set = response.fields_mut().set(b"Strict-Transport-Security", hsts.as_bytes());
-        set.expect("it is text of our own");
-    }
-    let is_over = toward.worker.is_stopping() || toward.front.is_gone();
-    let keeps = goes.has_end() && !is_over && down.is_up.get();
-    let persistence = if keeps { toward.asks_for } else { Persistence::Close };
-    if let Err(cut) = down.begin(response, goes, toward.version, persistence, out) {
-        return Fetched::Cut(cut);
-    }
-    let passed = down.body(body, goes, buffer, out).await;
-    match passed {
-        Err(cut) => Fetched::Cut(cut),
-        Ok(()) if is_upgraded => Fetched::Upgraded,
-        Ok(()) => Fetched::Whole { is_reusable, persistence },
-    }
-}
-
-/// Whether a connection is somebody's once it has seen this: NTLM and its kin vouch for connections, not for requests.
-fn has_own_connection(fields: &head::Fields, name: &[u8]) -> bool {
-    let is_one = |value: &[u8]| {
-        let scheme = value.trim_ascii().split(|octet| *octet == b' ').next().unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"NTLM") || scheme.eq_ignore_ascii_case(b"Negotiate")
-    };
-    fields.all(name).any(|value| value.split(|octet| *octet == b',').any(is_one))
 }
 
 /// A connection counts as upgraded until this is dropped.
@@ -463,12 +329,5 @@ impl Upgraded {
 impl Drop for Upgraded {
     fn drop(&mut self) {
         self.0.upgraded.fetch_sub(1, Relaxed);
-    }
-}
-
-impl Toward<'_> {
-    /// A request without a host goes on as HTTP/1.0, after which a server hangs up.
-    fn is_old(&self, request: &head::RequestHead) -> bool {
-        self.version == Version::Http10 && request.authority().is_empty()
     }
 }

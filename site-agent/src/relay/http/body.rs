@@ -1,17 +1,18 @@
 //! Bodies on their way: up to the server as they come, and down to the client as it can read them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::carrier::Carrier;
+use super::leg::Leg;
 use crate::head::{
     Body, Incoming, Limits, Mismatch, Outgoing, Persistence, Piece, Refusal, ResponseHead,
     Trailers, Version,
 };
 use crate::retry;
-use crate::stream::{self, Buffer, Late, Stream, Timer};
+use crate::stream::{Buffer, Late, Timer};
 use crate::upstream::{Counts, Server};
 use crate::worker::{Front, Room};
 
@@ -19,9 +20,9 @@ use crate::worker::{Front, Room};
 const COLLECTED: usize = 32 << 10;
 
 /// The two ends of an exchange, and how long each may be silent.
-pub struct Sides<'s, C> {
+pub struct Sides<'s, C, L> {
     pub client: &'s C,
-    pub server: &'s RefCell<Stream>,
+    pub server: &'s L,
     pub client_time: Duration,
     pub server_time: Duration,
 }
@@ -114,78 +115,98 @@ fn trailers(incoming: &Incoming, out: &mut Vec<u8>) {
     }
 }
 
+/// How far the response has come, while the request is still on its way.
+#[derive(Clone, Copy)]
+pub struct Progress<'p> {
+    /// Octets that the server has sent.
+    pub received: &'p Cell<u64>,
+    /// Whether the client was told anything of the response, be it a part. A head that comes before it is none.
+    pub has_begun: &'p Cell<bool>,
+}
+
 /// Sends a request whose body is still to come.
-pub async fn up<C: Carrier>(
-    sides: &Sides<'_, C>,
+pub async fn up<C: Carrier, L: Leg>(
+    sides: &Sides<'_, C, L>,
     front: &Front,
     head: &[u8],
     body: Body,
     buffer: &mut Buffer,
     server: &Server,
+    response: Progress<'_>,
 ) -> Result<(), Stuck> {
     let Sides { client, server: to, client_time, server_time } = *sides;
     let (mut timer, mut incoming, mut end) = (Timer::default(), Incoming::new(body), vec![]);
-    let write = async |timer: &mut Timer, octets: &[u8]| match stream::write(
-        to,
-        octets,
-        server_time,
-        timer,
-    )
-    .await
-    {
+    let goes_as_it_comes = to.framing(body) == body;
+    let sent = |written: Result<io::Result<()>, Late>, octets: &[u8]| match written {
         Ok(Ok(())) => {
             Counts::add(&server.counts.sent, octets.len() as u64);
             Ok(())
         }
         Ok(Err(_)) | Err(Late) => Err(Stuck::Server),
     };
-    write(&mut timer, head).await?;
+    sent(to.begin(head, server_time, &mut timer).await, head)?;
     loop {
         while !buffer.is_empty() && !incoming.is_end() {
-            let passed = incoming.pass(buffer.octets(), &front.limits).map_err(Stuck::Refused)?;
-            if passed.kept > 0 {
-                write(&mut timer, &buffer.octets()[..passed.kept]).await?;
+            let octets = buffer.octets();
+            let (kept, taken) = match goes_as_it_comes {
+                true => incoming.pass(octets, &front.limits).map(|pass| (pass.kept, pass.taken)),
+                false => incoming.next(octets, &front.limits).map(|piece| match piece {
+                    Some(Piece::Data(count)) => (count, count),
+                    Some(Piece::Framing(count) | Piece::Dropped(count) | Piece::End(count)) => {
+                        (0, count)
+                    }
+                    None => (0, 0),
+                }),
             }
-            buffer.take(passed.taken);
+            .map_err(Stuck::Refused)?;
+            if kept > 0 {
+                let octets = &octets[..kept];
+                sent(to.write(octets, server_time, &mut timer).await, octets)?;
+            }
+            buffer.take(taken);
         }
         if incoming.is_end() {
-            trailers(&incoming, &mut end);
-            return if end.is_empty() { Ok(()) } else { write(&mut timer, &end).await };
+            if goes_as_it_comes {
+                trailers(&incoming, &mut end);
+            }
+            let last = trailers_of(&incoming);
+            return sent(to.end(&end, last, server_time, &mut timer).await, &end);
         }
+        let before = response.received.get();
         match timer.within(client_time, client.read(buffer)).await {
             Ok(Ok(0) | Err(_)) => return Err(Stuck::ClientGone),
             Ok(Ok(count)) => {
                 front.traffic.received.fetch_add(count as u64, Relaxed);
             }
+            // It may be silent while it is talked to: that is a conversation.
+            Err(Late) if response.has_begun.get() && response.received.get() != before => {}
             Err(Late) => return Err(Stuck::ClientLate),
         }
     }
 }
 
 /// A response's body on its way to the client.
-pub struct Down<'d, C> {
-    pub sides: &'d Sides<'d, C>,
+pub struct Down<'d, C, L> {
+    pub sides: &'d Sides<'d, C, L>,
     pub timer: &'d mut Timer,
     pub limits: &'d Limits,
     /// Octets that the client was sent.
     pub sent: &'d mut u64,
-    /// Octets that the server has sent.
-    pub received: &'d Cell<u64>,
+    pub progress: Progress<'d>,
     /// Whether the request has gone up whole: a server that waits for it is not late.
     pub is_up: &'d Cell<bool>,
-    /// Whether the client was told anything of the response, be it a part. A head that comes before it is none.
-    pub has_begun: &'d Cell<bool>,
 }
 
-impl<C: Carrier> Down<'_, C> {
+impl<C: Carrier, L: Leg> Down<'_, C, L> {
     /// Reads more of the server's. `false` at its end.
     pub async fn read(&mut self, buffer: &mut Buffer) -> Result<bool, Cut> {
         loop {
             let was_up = self.is_up.get();
-            let read = stream::read(self.sides.server, buffer);
+            let read = self.sides.server.read(buffer);
             match self.timer.within(self.sides.server_time, read).await {
                 Ok(Ok(count)) => {
-                    self.received.set(self.received.get() + count as u64);
+                    let received = self.progress.received;
+                    received.set(received.get() + count as u64);
                     return Ok(count > 0);
                 }
                 Ok(Err(_)) => return Err(Cut::ServerGone),
@@ -205,7 +226,7 @@ impl<C: Carrier> Down<'_, C> {
         out: &mut Vec<u8>,
     ) -> Result<(), Cut> {
         if !head.is_interim() {
-            self.has_begun.set(true);
+            self.progress.has_begun.set(true);
         }
         match self.sides.client.begin(head, body, version, persistence, out) {
             Ok(count) => {
@@ -319,7 +340,7 @@ impl<C: Carrier> Down<'_, C> {
     }
 }
 
-fn trailers_of(incoming: &Incoming) -> &Trailers {
+pub fn trailers_of(incoming: &Incoming) -> &Trailers {
     const NONE: &Trailers = &Trailers::NONE;
     match incoming {
         Incoming::Chunked(decoder) => decoder.trailers(),

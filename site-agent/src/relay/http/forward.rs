@@ -8,7 +8,8 @@ use std::time::Duration;
 use common::clock;
 use tokio::time::sleep;
 
-use super::attempt::{Attempt, Upload};
+use super::attempt::Attempt;
+use super::body::Upload;
 use super::carrier::Carrier;
 use super::record::Record;
 use super::{Connection, Next};
@@ -169,7 +170,9 @@ fn key_of(algorithm: &Algorithm, head: &RequestHead, client: Client) -> Option<K
 pub fn outcome_of(cause: retry::Cause) -> Outcome {
     match cause {
         retry::Cause::NotConnected => Outcome::NotConnected,
-        retry::Cause::EmptyResponse | retry::Cause::EarlyDataRejected => Outcome::Closed,
+        retry::Cause::EmptyResponse
+        | retry::Cause::EarlyDataRejected
+        | retry::Cause::Unprocessed => Outcome::Closed,
         retry::Cause::JunkResponse => Outcome::Junk,
         retry::Cause::ResponseTimeout => Outcome::TimedOut,
         retry::Cause::Status(status) => Outcome::Answered(status),

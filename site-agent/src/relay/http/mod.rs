@@ -1,17 +1,19 @@
-//! Requests of a client to servers that speak HTTP/1.
+//! Requests of a client to servers.
 //!
-//! `http1`, `http2`: head ─▶ client ─▶ route ─▶ `forward`: pick, place ─▶ `attempt` ─▶ again, or done ─▶ `record`
+//! `http1`, `http2`: head ─▶ client ─▶ route ─▶ `forward`: pick, place ─▶ `attempt`, `fetch` ─▶ again, or done ─▶ `record`
 //!                                     └▶ `answer`
 //!
-//! What of this depends on what the client speaks is behind `carrier`.
+//! What of this depends on what the client speaks is behind `carrier`, and on what the server speaks behind `leg`.
 
 mod answer;
 mod attempt;
 mod body;
 mod carrier;
+mod fetch;
 mod forward;
 pub mod http1;
 pub mod http2;
+mod leg;
 mod record;
 
 use std::rc::Rc;
@@ -50,6 +52,15 @@ enum Next {
     Reset,
     /// It is closed once the client has had time to read the answer.
     Linger,
+}
+
+impl Next {
+    fn after(persistence: Persistence) -> Next {
+        match persistence {
+            Persistence::KeepAlive => Next::Request,
+            Persistence::Close => Next::Linger,
+        }
+    }
 }
 
 impl<C: Carrier> Connection<'_, C> {

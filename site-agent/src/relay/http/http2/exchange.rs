@@ -1,13 +1,9 @@
-//! One stream: a request and its response, to the relay as HTTP/1.1 says them.
-//!
-//! A body that comes without a length is chunked on the way in, so that it passes as one of HTTP/1 does. Its window opens
-//! again when what came before has been taken, and what goes out waits for the client's window: no body is kept.
+//! One stream of a client: a request and its response, to the relay as HTTP/1.1 says them.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::num::NonZeroUsize;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +11,9 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
 
+use super::halves::{Broken, Coming, close, gone, unsayable, write};
 use crate::access_log::Protocol;
-use crate::head::{Body, ChunkSize, Limits, Persistence, Refusal, ResponseHead, Trailers, Version};
+use crate::head::{Body, Limits, Persistence, ResponseHead, Trailers, Version};
 use crate::relay::http::carrier::Carrier;
 use crate::stream::{Buffer, Late, Stream, Timer};
 
@@ -36,32 +33,10 @@ enum Said {
     All,
 }
 
-/// The request's body.
-struct Coming {
-    stream: RecvStream,
-    /// Octets that are still to come; chunked if that is not known.
-    left: Option<u64>,
-    part: Part,
-    /// Octets of the windows that were given to whoever reads, and are not open again.
-    taken: usize,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Part {
-    Data,
-    Trailers,
-    End,
-}
-
 impl Exchange {
     /// `body` is how the request's head frames it.
     pub fn new(respond: SendResponse<Bytes>, stream: RecvStream, body: Body) -> Exchange {
-        let (left, part) = match body {
-            Body::Chunked => (None, Part::Data),
-            Body::Length(length @ 1..) => (Some(length), Part::Data),
-            Body::None | Body::Length(0) | Body::UntilClose => (Some(0), Part::End),
-        };
-        let coming = Coming { stream, left, part, taken: 0 };
+        let coming = Coming::new(stream, body);
         Exchange { said: RefCell::new(Said::Nothing(respond)), coming: RefCell::new(coming) }
     }
 
@@ -77,7 +52,7 @@ impl Exchange {
 
     /// Whether there is no more of the request to come.
     pub fn has_come(&self) -> bool {
-        self.coming.borrow().part == Part::End
+        self.coming.borrow().has_come()
     }
 
     /// Ends it for the client, if it is not at its end.
@@ -89,105 +64,31 @@ impl Exchange {
         }
     }
 
-    /// How many of these octets may be said now: one or more.
-    fn poll_room(&self, context: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
-        let mut said = self.said.borrow_mut();
-        let Said::Begun(stream) = &mut *said else { return Poll::Ready(Err(gone())) };
-        stream.reserve_capacity(wanted);
-        if stream.capacity() == 0 {
-            match ready!(stream.poll_capacity(context)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-                None => return Poll::Ready(Err(gone())),
-            }
-        }
-        Poll::Ready(Ok(stream.capacity().min(wanted)))
-    }
-
-    fn say(&self, octets: &[u8]) -> io::Result<()> {
-        let mut said = self.said.borrow_mut();
-        let Said::Begun(stream) = &mut *said else { return Err(gone()) };
-        stream.send_data(Bytes::copy_from_slice(octets), false).map_err(io::Error::other)
-    }
-
     /// Says that this was all. After a head that was all, it has been said.
     fn close(&self, trailers: &Trailers) -> io::Result<()> {
         let mut said = self.said.borrow_mut();
         let Said::Begun(stream) = &mut *said else { return Ok(()) };
-        let closed = if trailers.fields().is_empty() {
-            stream.send_data(Bytes::new(), true)
-        } else {
-            stream.send_trailers(trailers.to_map().map_err(unsayable)?)
-        };
-        closed.map_err(io::Error::other)?;
+        close(stream, trailers)?;
         *said = Said::All;
         Ok(())
     }
 }
 
-impl Coming {
-    fn poll(&mut self, context: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
-        // What was given before has gone on.
-        self.release()?;
-        let before = buffer.len();
-        while buffer.len() == before {
-            match self.part {
-                Part::Data => match ready!(self.stream.poll_data(context)).transpose() {
-                    Ok(Some(octets)) => self.data(&octets, buffer),
-                    Ok(None) => self.part = Part::Trailers,
-                    Err(error) => return Poll::Ready(Err(io::Error::other(error))),
-                },
-                Part::Trailers => {
-                    let trailers = ready!(self.stream.poll_trailers(context));
-                    if self.left.is_none() {
-                        let map = trailers.map_err(io::Error::other)?.unwrap_or_default();
-                        let mut end = b"0\r\n".to_vec();
-                        Trailers::from_map(&map).map_err(unsayable)?.write(&mut end);
-                        buffer.put(&end);
-                    }
-                    self.part = Part::End;
-                }
-                Part::End => break,
-            }
-        }
-        if self.part == Part::End {
-            self.release()?;
-        }
-        Poll::Ready(Ok(buffer.len() - before))
-    }
-
-    /// Opens the windows again. Of a body that has come whole nobody comes to take more, and other streams need the room.
-    fn release(&mut self) -> io::Result<()> {
-        match std::mem::take(&mut self.taken) {
-            0 => Ok(()),
-            taken => self.stream.flow_control().release_capacity(taken).map_err(io::Error::other),
-        }
-    }
-
-    fn data(&mut self, octets: &[u8], buffer: &mut Buffer) {
-        let Some(length) = NonZeroUsize::new(octets.len()) else { return };
-        self.taken += octets.len();
-        let Some(left) = &mut self.left else {
-            buffer.put(ChunkSize::of(length).octets());
-            buffer.put(octets);
-            buffer.put(b"\r\n");
-            return;
-        };
-        buffer.put(octets);
-        // HTTP/2 itself sees to it that there are no more.
-        *left = left.saturating_sub(octets.len() as u64);
-        if *left == 0 {
-            self.part = Part::End;
+impl Said {
+    fn body(&mut self) -> Option<&mut SendStream<Bytes>> {
+        match self {
+            Said::Begun(stream) => Some(stream),
+            Said::Nothing(_) | Said::All => None,
         }
     }
 }
 
-fn gone() -> io::Error {
-    io::ErrorKind::BrokenPipe.into()
-}
-
-fn unsayable(refusal: Refusal) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, refusal)
+/// What came is no body, or no more comes.
+fn broken(broken: Broken) -> io::Error {
+    match broken {
+        Broken::Stream(error) => io::Error::other(error),
+        Broken::Trailers(refusal) => unsayable(refusal),
+    }
 }
 
 impl Carrier for &Exchange {
@@ -204,31 +105,19 @@ impl Carrier for &Exchange {
 
     fn gather(&self, buffer: &mut Buffer) -> usize {
         let mut context = Context::from_waker(Waker::noop());
-        let (mut coming, mut taken, mut count) = (self.coming.borrow_mut(), 0, 0);
-        while buffer.len() < GATHERED {
-            // What is wrong is found again where it can be told.
-            let Poll::Ready(Ok(more @ 1..)) = coming.poll(&mut context, buffer) else { break };
-            count += more;
-            // None of it has gone on.
-            taken += std::mem::take(&mut coming.taken);
-        }
-        coming.taken += taken;
-        if coming.part == Part::End {
-            // Of a stream that is at its end nothing can be wrong with that.
-            let _ = coming.release();
-        }
-        count
+        self.coming.borrow_mut().gather(&mut context, buffer, GATHERED)
     }
 
     async fn read(&self, buffer: &mut Buffer) -> io::Result<usize> {
-        poll_fn(|context| self.coming.borrow_mut().poll(context, buffer)).await
+        poll_fn(|context| self.coming.borrow_mut().poll(context, buffer).map_err(broken)).await
     }
 
-    /// The stream's end is the body's.
+    /// The stream's end is the body's. One that is empty has no need to say so, which a server's head may do.
     fn framing(&self, body: Body, _: Version) -> Body {
         match body {
             Body::Chunked | Body::UntilClose => Body::UntilClose,
-            Body::None | Body::Length(_) => body,
+            Body::None | Body::Length(0) => Body::None,
+            Body::Length(_) => body,
         }
     }
 
@@ -259,22 +148,11 @@ impl Carrier for &Exchange {
 
     async fn write(
         &self,
-        mut octets: &[u8],
+        octets: &[u8],
         time: Duration,
         timer: &mut Timer,
     ) -> Result<io::Result<()>, Late> {
-        while !octets.is_empty() {
-            let room = poll_fn(|context| self.poll_room(context, octets.len()));
-            let said = timer.within(time, room).await?.and_then(|count| {
-                let (now, rest) = octets.split_at(count);
-                octets = rest;
-                self.say(now)
-            });
-            if said.is_err() {
-                return Ok(said);
-            }
-        }
-        Ok(Ok(()))
+        write(&self.said, Said::body, octets, time, timer).await
     }
 
     async fn end(

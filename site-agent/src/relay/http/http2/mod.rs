@@ -1,11 +1,14 @@
-//! HTTP/2 from a client (RFC 9113): one task for the connection, and one for each stream.
+//! HTTP/2 from a client (RFC 9113): one task for the connection, and one for each stream. And to a server: one `call`.
 //!
 //! serve ─▶ (a stream) ─▶ `exchange` ─▶ what HTTP/1 goes through ─▶ `exchange` ─▶ serve
+//!                                      └─▶ `call` ─▶ `link` ─▶ (a server)
 //!
 //! The `h2` crate has the frames, the windows and HPACK. What a client may cost us is bounded here: streams, windows, what
 //! waits to be sent, how long it is idle, and how often it may change its mind.
 
+mod call;
 mod exchange;
+mod halves;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -24,7 +27,9 @@ use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
 
+pub(super) use self::call::Call;
 use self::exchange::Exchange;
+use self::halves::octets_of;
 use super::http1::linger;
 use super::record::Record;
 use super::{Connection, Next};
@@ -302,7 +307,7 @@ async fn answer(
     let (mut room, mut record) = (worker.room(), Record::begin(&front));
     let stream = if body.is_end_stream() { head::Stream::Ended } else { head::Stream::Open };
     let read = room.request.from_parts(&parts, stream, &front.limits);
-    front.traffic.received.fetch_add(octets_of(&parts), Relaxed);
+    front.traffic.received.fetch_add(head_octets(&parts), Relaxed);
     drop(parts);
     let protocol = read.is_ok().then_some(Protocol::Http2);
     let exchange = Exchange::new(respond, body, room.request.body());
@@ -345,10 +350,9 @@ fn phase(record: &Record, exchange: &Exchange) -> Phase {
 }
 
 /// Octets of a request's head, as HTTP/1.1 would write it.
-fn octets_of(parts: &http::request::Parts) -> u64 {
+fn head_octets(parts: &http::request::Parts) -> u64 {
     let target = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
     let host = parts.uri.authority().map_or(0, |authority| authority.as_str().len());
-    let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let line = parts.method.as_str().len() + target + " HTTP/1.1\r\n\r\n ".len();
-    (line + "Host: \r\n".len() + host + fields.sum::<usize>()) as u64
+    (line + "Host: \r\n".len() + host + octets_of(&parts.headers)) as u64
 }
