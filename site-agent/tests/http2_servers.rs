@@ -383,6 +383,32 @@ async fn a_response_is_judged_as_one_of_http_1() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_grpc_that_no_server_takes_is_told_so_in_its_own_words() {
+    let log = NamedTempFile::new().unwrap();
+    let frontend = format!("access_log = {{ target = {:?} }}", log.path());
+    let pool = format!("{H2}\nretry = {{ attempts = 1 }}");
+    let secure = Secure::start(&frontend, &pool, &[("a", world::address())]).await;
+    let mut client = secure.client().await;
+    for (kind, status, told) in [
+        ("application/grpc", 200, Some("14")),
+        ("application/grpc+proto", 200, Some("14")),
+        ("text/plain", 503, None),
+    ] {
+        let mut asked = request("POST", "/a.B/C");
+        asked.headers_mut().insert("content-type", HeaderValue::from_static(kind));
+        let (response, mut up) = client.begin(asked);
+        up.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+        let answer = whole(response).await.unwrap();
+        assert_eq!((answer.status(), answer.header("grpc-status")), (status, told), "{kind}");
+        assert_eq!(answer.body.is_empty(), told.is_some());
+    }
+    // What it stands for is what is counted and logged.
+    until(|| std::fs::read_to_string(log.path()).unwrap().lines().count() == 3).await;
+    let lines = std::fs::read_to_string(log.path()).unwrap();
+    assert!(lines.lines().all(|line| line.contains(" 503 ") && line.contains(" SC-- ")), "{lines}");
+}
+
 /// Whoever resets what it was asked for, and goes on asking, is heard of as HTTP/2 has it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_cut_is_reset_for_the_server() {

@@ -1,6 +1,6 @@
 //! Answers of our own: refusals, redirects, pages for what went wrong.
 
-use crate::head::{Persistence, Version};
+use crate::head::{Persistence, RequestHead, Version};
 use crate::site::Pool;
 
 /// What a client is told.
@@ -17,6 +17,20 @@ impl Answer<'_> {
         match self {
             Answer::Status(status, _) | Answer::Redirect(status, _) => *status,
         }
+    }
+
+    /// Writes it for a call of gRPC: a head that is all, with the status that this is there. Elsewhere nobody goes.
+    pub fn write_for_grpc(&self, persistence: Persistence, out: &mut Vec<u8>) {
+        let (status, close) = (self.status(), persistence == Persistence::Close);
+        let connection = if close { "Connection: close\r\n" } else { "" };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {GRPC}\r\ngrpc-status: {}\r\ngrpc-message: {status} {}: {}\r\n\
+             Content-Length: 0\r\n{connection}\r\n",
+            grpc_status(status),
+            reason(status),
+            hint(status)
+        );
+        out.extend_from_slice(head.as_bytes());
     }
 
     /// Writes it whole. To HEAD the same without its body.
@@ -72,6 +86,28 @@ impl Answer<'_> {
     }
 }
 
+/// Whether it is a call of gRPC, which wants to be told in its own words: by Content-Type.
+pub fn is_grpc(request: &RequestHead) -> bool {
+    let Some(kind) = request.fields().first(b"content-type") else { return false };
+    let (name, rest) = kind.split_at(kind.len().min(GRPC.len()));
+    name.eq_ignore_ascii_case(GRPC.as_bytes())
+        && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+const GRPC: &str = "application/grpc";
+
+/// gRPC's status for one of HTTP that is no answer of a server (`http-grpc-status-mapping.md` of gRPC).
+fn grpc_status(status: u16) -> u8 {
+    match status {
+        400 => 13,             // INTERNAL
+        401 => 16,             // UNAUTHENTICATED
+        403 => 7,              // PERMISSION_DENIED
+        404 => 12,             // UNIMPLEMENTED
+        429 | 502..=504 => 14, // UNAVAILABLE
+        _ => 2,                // UNKNOWN
+    }
+}
+
 /// Of every status that we answer with ourselves, and what rules may deny with (RFC 9110 §15).
 fn reason(status: u16) -> &'static str {
     http::StatusCode::from_u16(status)
@@ -98,7 +134,42 @@ fn hint(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::{Asked, Body, Limits, ResponseHead};
+    use crate::head::{Asked, Body, Limits, Progress, ResponseHead};
+
+    #[test]
+    fn a_call_of_grpc_is_told_in_its_own_words() {
+        let asked = [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("Application/gRPC; a=b", true),
+            ("application/grpc-web", false),
+            ("application/grp", false),
+            ("text/plain", false),
+        ];
+        for (kind, expected) in asked {
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n\r\n");
+            let mut head = RequestHead::new();
+            let read = head.read(text.as_bytes(), &Limits::default()).unwrap();
+            assert!(matches!(read, Progress::Whole(_)));
+            assert_eq!(is_grpc(&head), expected, "{kind}");
+        }
+        for status in 400..600 {
+            let mut out = vec![];
+            Answer::Status(status, None).write_for_grpc(Persistence::Close, &mut out);
+            let mut head = ResponseHead::new();
+            assert_eq!(head.read(&out, &Limits::default()).unwrap(), Some(out.len()));
+            assert_eq!((head.status(), head.body(Asked::Other).unwrap()), (200, Body::Length(0)));
+            let told = head.fields().first(b"grpc-status").unwrap();
+            assert_eq!(told, grpc_status(status).to_string().as_bytes());
+            // What gRPC would have percent-encoded is not among it.
+            let message = head.fields().first(b"grpc-message").unwrap();
+            assert!(message.iter().all(|octet| matches!(octet, b' '..=b'~') && *octet != b'%'));
+        }
+        assert_eq!(
+            [400, 403, 404, 429, 502, 503, 504, 500].map(grpc_status),
+            [13, 7, 12, 14, 14, 14, 14, 2]
+        );
+    }
 
     #[test]
     fn what_we_answer_is_read_as_it_is_meant() {

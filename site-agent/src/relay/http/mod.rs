@@ -19,7 +19,7 @@ mod record;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use self::answer::Answer;
+use self::answer::{Answer, is_grpc};
 use self::carrier::Carrier;
 use self::record::Record;
 use super::connect::Caller;
@@ -202,7 +202,14 @@ impl<C: Carrier> Connection<'_, C> {
         };
         let hsts = front.hsts.as_deref().filter(|_| self.caller.is_tls);
         room.down.clear();
-        answer.write(version, persistence, is_head, hsts, &mut room.down);
+        match answer {
+            Answer::Status(..) if record.head.is_some() && is_grpc(&room.request) => {
+                answer.write_for_grpc(persistence, &mut room.down);
+            }
+            Answer::Status(..) | Answer::Redirect(..) => {
+                answer.write(version, persistence, is_head, hsts, &mut room.down);
+            }
+        }
         record.status = Some(answer.status());
         record.sent += room.down.len() as u64;
         let within = front.config.timeouts.client;
