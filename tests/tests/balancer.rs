@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
+#[path = "balancer/http2.rs"]
+mod http2;
 #[path = "../../site-agent/src/tls/tests/made.rs"]
 #[expect(dead_code, reason = "the test of TLS alone needs more of it")]
 mod made;
