@@ -280,6 +280,18 @@ fn what_serves_nobody_well_is_warned_of() {
     );
     let text = text.replace("queue = {}", "").replace(", backup = true, weight = 0", "");
     assert_eq!(warnings(&text), "site.toml:7: pool.idle: no frontend sends anything to this pool");
+    let each_its_own = |http: &str| {
+        warnings(&format!(
+            "[frontend.web]\nbind = [\"0.0.0.0:80\"]\npool = \"web\"\n[pool.web]\nhttp = \"{http}\"\n\
+             servers = [{{ name = \"a\", address = \"10.0.0.1:80\", send_proxy = \"v2\" }}]\n"
+        ))
+    };
+    assert_eq!(
+        each_its_own("2"),
+        "site.toml:6: pool.web.servers[0].send_proxy: each request makes a connection, as one says for whom it is: HTTP/2 \
+         shares none then"
+    );
+    assert_eq!(each_its_own("1.1"), "");
 }
 
 #[test]

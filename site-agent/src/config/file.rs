@@ -161,7 +161,7 @@ table! {
         capacity: Option<At<i64>>,
         backup: Option<bool>,
         tls: Option<ServerTls>,
-        send_proxy: Option<ProxyVersion>,
+        send_proxy: Option<At<ProxyVersion>>,
         check: Option<At<Check>>,
     }
 }

@@ -100,7 +100,12 @@ fn server(raw: file::Server, of: &Of<'_>, judge: &mut Judge<'_>) -> Option<Serve
     let capacity = count(capacity, MOST_REQUESTS, judge);
     let backup = or(backup, false, Some);
     let tls = or(tls, None, |raw| self::tls(raw, of, judge).map(Some));
-    let send_proxy = or(send_proxy, None, |version| Some(Some(version)));
+    if let (HttpVersion::V2, Some(Some(at))) = (of.http, &send_proxy) {
+        let message =
+            "each request makes a connection, as one says for whom it is: HTTP/2 shares none then";
+        judge.warn(&at.spot, message);
+    }
+    let send_proxy = or(send_proxy, None, |at| Some(Some(at.value)));
     let own = or(check, None, |raw| look(raw, judge).map(Some));
     let mut server = Server {
         name: name?.value.as_str().into(),
