@@ -157,10 +157,6 @@ impl Links {
         self.links.append(&mut before.links);
         self.most = before.most;
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.links.is_empty()
-    }
 }
 
 impl Link {
