@@ -4,12 +4,14 @@
 //! zone_only                                          one zone in process
 //! pki, control                                   a CA, a control listener, and producers that tell it
 //! probe, backend                                     the real probe, and what it looks at
+//! balancer                                           the real balancer
 //! netns, disk                                        machines and paths that can be cut, disks that can be filled
 //! tls, quic                                      a certificate, and clients that believe it
 //! internet, gdnsd                                    the country database of Debian, and the peer
 
 pub mod asking;
 pub mod backend;
+pub mod balancer;
 pub mod control;
 pub mod dice;
 pub mod disk;

@@ -9,10 +9,11 @@ mod http2;
 mod made;
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use gslb_tests::balancer::{can, listens, start};
 use gslb_tests::peers;
 use gslb_tests::process::Process;
 use gslb_tests::server::built;
@@ -26,12 +27,6 @@ const NAME: &str = "www.example.com";
 /// Octets of the largest file: more than any buffer.
 const LARGE: usize = 5_000_000;
 
-fn is_there(program: &str, arguments: &[&str]) -> bool {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
 fn missing() -> Vec<&'static str> {
     [
         (NGINX, "-v", "nginx is not installed"),
@@ -39,15 +34,14 @@ fn missing() -> Vec<&'static str> {
         ("nghttp", "--version", "nghttp2-client is not installed"),
     ]
     .into_iter()
-    .filter(|(program, argument, _)| !is_there(program, &[argument]))
+    .filter(|(program, argument, _)| !can(program, &[argument]))
     .map(|(_, _, missing)| missing)
     .collect()
 }
 
 /// Addresses that nobody has, each another.
 fn addresses<const N: usize>() -> [SocketAddr; N] {
-    let free = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    free.map(|listener| listener.local_addr().unwrap())
+    gslb_tests::balancer::addresses().unwrap()
 }
 
 /// nginx with a server at each address, which says its number in every answer, takes PUT, and keeps connections.
@@ -77,22 +71,13 @@ fn nginx(dir: &Path, at: &[SocketAddr], tls: &str) -> Process {
     let mut command = Command::new(NGINX);
     command.arg("-c").arg(&file).arg("-p").arg(dir).stdin(Stdio::null());
     let process = Process::spawn(&mut command).unwrap();
-    at.iter().for_each(listens);
+    at.iter().try_for_each(listens).unwrap();
     process
-}
-
-fn listens(address: &SocketAddr) {
-    until("it listens", || Ok(TcpStream::connect(address).ok().map(drop))).unwrap();
 }
 
 /// The binary with this config.
 fn balancer(folder: &Folder, config: &str, at: &[SocketAddr]) -> Process {
-    let file = folder.write("site.toml", config);
-    let mut command = Command::new(built("site-agent").unwrap());
-    command.args(["run", "--threads", "2", "--config"]).arg(file).stdin(Stdio::null());
-    let process = Process::spawn(&mut command).unwrap();
-    at.iter().for_each(listens);
-    process
+    start(folder.path(), config, 2, at).unwrap()
 }
 
 /// What curl has seen, and what it wrote of it.

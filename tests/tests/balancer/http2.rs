@@ -10,16 +10,16 @@ use gslb_tests::wait::until;
 use rustix::process::Signal;
 
 use super::made::{Ca, Folder, Key, LEAF, Leaf};
-use super::{LARGE, NAME, addresses, balancer, get, is_there, listens, told};
+use super::{LARGE, NAME, addresses, balancer, can, get, listens, told};
 
 /// Debian's own, for which `python3-grpcio` is.
 const PYTHON: &str = "/usr/bin/python3";
 
 fn missing() -> Vec<&'static str> {
     let nghttpd =
-        (!is_there("nghttpd", &["--version"])).then_some("nghttp2-server is not installed");
+        (!can("nghttpd", &["--version"])).then_some("nghttp2-server is not installed");
     let grpc =
-        (!is_there(PYTHON, &["-c", "import grpc"])).then_some("python3-grpcio is not installed");
+        (!can(PYTHON, &["-c", "import grpc"])).then_some("python3-grpcio is not installed");
     nghttpd.into_iter().chain(grpc).chain(super::missing()).collect()
 }
 
