@@ -12,7 +12,7 @@ use super::framing::{Body, Framing, Persistence};
 use super::name::Known;
 use super::octets::{is_text, trim};
 use super::refusal::Refusal;
-use super::request::RequestHead;
+use super::request::{LONGEST_METHOD, RequestHead};
 use super::response::ResponseHead;
 use super::target::{Form, Scheme, authority_of, is_same};
 use super::trailers::Trailers;
@@ -45,6 +45,9 @@ impl RequestHead {
             "" => b"/",
             path => path.as_bytes(),
         };
+        if method.len() > LONGEST_METHOD {
+            return Err(Refusal::MethodTooLong);
+        }
         if path.len() > limits.target {
             return Err(Refusal::TargetTooLong);
         }

@@ -13,7 +13,7 @@ use super::target::{self, Form};
 use super::{Limits, Version};
 
 /// Octets of a method, at most. The longest that is registered has 17.
-const LONGEST_METHOD: usize = 32;
+pub(super) const LONGEST_METHOD: usize = 32;
 /// What a client that knows us to speak HTTP/2 begins with (RFC 9113 §3.4), to the end of its first line.
 const HTTP2_LINE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
