@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 #[derive(Debug, Default)]
@@ -36,7 +37,8 @@ impl Timer {
             if sleep.deadline() > until {
                 sleep.as_mut().reset(until);
             }
-            while sleep.as_mut().poll(context).is_ready() {
+            // Whoever always has something to do uses up its turn each time, and must not so keep its time from passing.
+            while pin!(unconstrained(sleep.as_mut())).poll(context).is_ready() {
                 if now() >= until {
                     return Poll::Ready(Err(Late));
                 }
@@ -56,7 +58,8 @@ fn now() -> Instant {
 mod tests {
     use std::future::pending;
 
-    use tokio::time::sleep;
+    use tokio::task::consume_budget;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
@@ -74,5 +77,17 @@ mod tests {
         }
         let done = timer.within(SECOND, sleep(SECOND / 2)).await;
         assert_eq!(done, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn who_is_never_done_is_late_too() {
+        let busy = async {
+            loop {
+                consume_budget().await;
+            }
+        };
+        let mut timer = Timer::default();
+        let late = timer.within(SECOND / 50, busy);
+        assert_eq!(timeout(10 * SECOND, late).await, Ok(Err::<(), _>(Late)));
     }
 }
