@@ -5,6 +5,7 @@
 
 pub mod http2;
 pub mod servers;
+pub mod witness;
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;

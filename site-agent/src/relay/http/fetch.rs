@@ -168,6 +168,8 @@ impl<C: Carrier> Connection<'_, C> {
 
 /// What servers may send: nobody configures it.
 const RESPONSES: head::Limits = head::Limits::OURS;
+/// Heads before that of the response itself (1xx), at most: each costs us, and over HTTP/2 none waits for the client's window.
+const MOST_INTERIM: usize = 100;
 
 /// Request up and response down. Once the client was told anything, what becomes of the request only says whether its
 /// connections are used again.
@@ -212,12 +214,17 @@ async fn fetch_head<C: Carrier, L: Leg>(
     buffer: &mut Buffer,
     out: &mut Vec<u8>,
 ) -> Result<Body, Fetched> {
+    let mut interim = 0;
     loop {
         match down.sides.server.head(response, buffer, down.limits) {
             Ok(true) => {
                 if !response.is_interim() {
                     let junk = |_| Fetched::Nothing(retry::Cause::JunkResponse);
                     return response.body(toward.asked).map_err(junk);
+                }
+                interim += 1;
+                if interim > MOST_INTERIM {
+                    return Err(Fetched::Nothing(retry::Cause::JunkResponse));
                 }
                 if toward.version == Version::Http11 {
                     response.strip();
