@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use common::check::Kind;
 use common::clock;
 use common::look::Looker;
 use tokio::runtime::Handle;
@@ -55,9 +54,6 @@ pub enum Refused {
     Log { file: PathBuf, source: io::Error },
     #[error("TLS cannot be spoken: {}", list(.0))]
     Tls(Vec<Fault>),
-    /// The config is sound, and asks for what is not built.
-    #[error("{place}: {what} is not in this version yet; take it out to run without")]
-    Missing { place: String, what: &'static str },
 }
 
 impl Balancer {
@@ -89,7 +85,6 @@ impl Balancer {
 
     /// Goes over to a config, or leaves everything as it is.
     pub fn adopt(&mut self, mut site: Site) -> Result<(), Refused> {
-        can_serve(&site)?;
         offer_what_is_spoken(&mut site);
         let mut sockets = self.bind(&site)?;
         let (new_logs, mut lines) = self.open_logs(&site)?;
@@ -306,21 +301,4 @@ fn offer_what_is_spoken(site: &mut Site) {
             tls.alpn.retain(|protocol| *protocol == spoken);
         }
     }
-}
-
-/// Whether all of it is what this version does: what is not must not be believed to be.
-fn can_serve(site: &Site) -> Result<(), Refused> {
-    let missing = |place: String, what| Err(Refused::Missing { place, what });
-    for pool in &site.pools {
-        let place = format!("pool.{}", pool.name);
-        let has_own_ca = |server: &site::Server| {
-            let check = server.check.as_ref().map(|check| &check.target.check.kind);
-            let is_over_tls = matches!(check, Some(Kind::Tls(_) | Kind::Https(_) | Kind::Grpcs(_)));
-            is_over_tls && server.tls.as_ref().is_some_and(|tls| tls.ca.is_some())
-        };
-        if pool.servers.iter().any(has_own_ca) {
-            return missing(place, "a check over TLS of a server with a ca of its own");
-        }
-    }
-    Ok(())
 }

@@ -9,12 +9,13 @@ mod line;
 mod run;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard};
 
 use common::clock::monotonic;
 use common::entropy;
 use common::lock::Mutex;
-use common::look::Looker;
+use common::look::{Looker, Programs, Roots, Who};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
@@ -48,7 +49,11 @@ struct Shared {
 struct State {
     rounds: Rounds,
     under_way: HashMap<Series, AbortHandle>,
+    /// Who looks at servers that are believed by a CA of their own.
+    believing: Believing,
 }
+
+type Believing = HashMap<PathBuf, Arc<Looker>>;
 
 impl Checks {
     /// Begins with nobody to look at, on that runtime, which should not be one that serves clients.
@@ -62,7 +67,11 @@ impl Checks {
         told: impl Fn(PoolId, ServerId, Event) + Send + Sync + 'static,
         passed: impl Fn(PoolId, ServerId) + Send + Sync + 'static,
     ) -> Checks {
-        let state = State { rounds: Rounds::new(monotonic()), under_way: HashMap::new() };
+        let state = State {
+            rounds: Rounds::new(monotonic()),
+            under_way: HashMap::new(),
+            believing: Believing::new(),
+        };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changed: Notify::new(),
@@ -78,7 +87,15 @@ impl Checks {
     /// when their turn is. From here on ids are this site's; until what is returned is dropped nobody is told, so that
     /// a caller can take the new site everywhere in between.
     pub fn adopt(&self, site: Arc<Site>) -> Adopting<'_> {
+        let read = believing(&site);
         let mut state = self.shared.state.lock();
+        // A file that is broken now leaves the last good one, as it does for requests.
+        let mut before = std::mem::take(&mut state.believing);
+        let looker = |(ca, looker)| {
+            let looker = Option::or_else(looker, || before.remove(&ca))?;
+            Some((ca, looker))
+        };
+        state.believing = read.into_iter().filter_map(looker).collect();
         let ended = state.rounds.adopt(monotonic(), &Wanted::of(&site), entropy::share());
         for series in ended {
             if let Some(work) = state.under_way.remove(&series) {
@@ -99,6 +116,21 @@ impl Checks {
     pub fn seen(&self, pool: PoolId, server: ServerId) -> Option<Shown> {
         self.shared.state.lock().rounds.shown(Which { pool, server })
     }
+}
+
+/// Every CA of a server that is looked at, read again; `None` for one that cannot be.
+fn believing(site: &Site) -> HashMap<PathBuf, Option<Arc<Looker>>> {
+    let servers = site.pools.iter().flat_map(|pool| &pool.servers);
+    let cas = servers.filter_map(|server| server.check.as_ref()?.ca.clone());
+    let mut read = HashMap::new();
+    for ca in cas {
+        read.entry(ca).or_insert_with_key(|ca| {
+            let roots = Roots::read([ca.as_path()]).ok()?;
+            let programs = Programs::new(Default::default());
+            Some(Arc::new(Looker { who: Who::Balancer, roots, programs }))
+        });
+    }
+    read
 }
 
 impl Drop for Checks {

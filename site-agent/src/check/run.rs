@@ -53,13 +53,20 @@ impl Shared {
     fn begin(&self, work: &mut Work, looker: &Arc<Looker>) -> Duration {
         let mut state = self.state.lock();
         let now = monotonic();
-        let State { rounds, under_way } = &mut *state;
+        let State { rounds, under_way, believing } = &mut *state;
         rounds.turn(now, entropy::share());
         while let Some(begun) = rounds.begin(now) {
             let (series, handle) = match begun {
                 Begun::Look(series, check) => {
-                    let looker = Arc::clone(looker);
+                    let own = check.ca.as_ref().map(|ca| believing.get(ca).cloned());
+                    let looker = own.unwrap_or_else(|| Some(Arc::clone(looker)));
                     let handle = work.spawn(async move {
+                        let Some(looker) = looker else {
+                            return (
+                                series,
+                                Came::Seen(Seen::unseen("the server's CA cannot be read")),
+                            );
+                        };
                         let limit = check.target.check.timing.timeout() + GRACE;
                         let seen = timeout(limit, looker.look(&check.target)).await;
                         let seen = seen.unwrap_or_else(|_| Seen::unseen("the look did not end"));
@@ -79,7 +86,7 @@ impl Shared {
 
     fn take(&self, came: Result<(Id, (Series, Came)), JoinError>) {
         let mut state = self.state.lock();
-        let State { rounds, under_way } = &mut *state;
+        let State { rounds, under_way, believing: _ } = &mut *state;
         let now = monotonic();
         let (series, came) = match came {
             Ok((_, came)) => came,

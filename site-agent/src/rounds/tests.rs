@@ -34,6 +34,7 @@ fn server_check() -> ServerCheck {
                 timing: Timing::new(ms(2000), ms(400), thresholds),
             },
         },
+        ca: None,
         fast_interval: ms(500),
         down_interval: ms(1000),
     }

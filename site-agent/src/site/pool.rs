@@ -111,6 +111,8 @@ pub enum ProxyVersion {
 pub struct ServerCheck {
     /// Its timing has the interval of a server that is up.
     pub target: Target,
+    /// Whom to believe where it is looked at over TLS: the server's own, or whom the system believes if it has none.
+    pub ca: Option<PathBuf>,
     /// On the way between up and down.
     pub fast_interval: Duration,
     /// While down.

@@ -16,10 +16,8 @@ use super::{LARGE, NAME, addresses, balancer, can, get, listens, told};
 const PYTHON: &str = "/usr/bin/python3";
 
 fn missing() -> Vec<&'static str> {
-    let nghttpd =
-        (!can("nghttpd", &["--version"])).then_some("nghttp2-server is not installed");
-    let grpc =
-        (!can(PYTHON, &["-c", "import grpc"])).then_some("python3-grpcio is not installed");
+    let nghttpd = (!can("nghttpd", &["--version"])).then_some("nghttp2-server is not installed");
+    let grpc = (!can(PYTHON, &["-c", "import grpc"])).then_some("python3-grpcio is not installed");
     nghttpd.into_iter().chain(grpc).chain(super::missing()).collect()
 }
 
@@ -61,7 +59,7 @@ fn grpc_passes_as_if_nobody_stood_between() {
     command.arg(script).args([plain, tls].map(|at| at.to_string())).arg("back.pem");
     command.current_dir(folder.path()).stdin(Stdio::null());
     let mut server = Process::spawn(&mut command).unwrap();
-    [plain, tls].iter().for_each(listens);
+    [plain, tls].iter().try_for_each(listens).unwrap();
     let config = config(&folder, [front, front_to_tls], [plain, tls]);
     let mut agent = balancer(&folder, &config, &[front, front_to_tls]);
     let ask = |front: SocketAddr, how: &str| {
@@ -117,7 +115,7 @@ fn nghttpd_serves_behind_it() {
         Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null())).unwrap()
     };
     let _servers = [nghttpd(plain, &["--no-tls"]), nghttpd(tls, &["back.pem", "back.pem"])];
-    [plain, tls].iter().for_each(listens);
+    [plain, tls].iter().try_for_each(listens).unwrap();
     let config = config(&folder, [front, front_to_tls], [plain, tls]);
     let mut agent = balancer(&folder, &config, &[front, front_to_tls]);
     let ca = folder.path().join("ca.pem").display().to_string();

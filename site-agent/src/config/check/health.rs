@@ -53,7 +53,9 @@ impl Look {
             host: host.unwrap_or_else(|| server.address.ip().to_string()),
             check: check.clone(),
         };
-        ServerCheck { target, fast_interval: *fast_interval, down_interval: *down_interval }
+        let ca = server.tls.as_ref().and_then(|tls| tls.ca.clone());
+        let (fast_interval, down_interval) = (*fast_interval, *down_interval);
+        ServerCheck { target, ca, fast_interval, down_interval }
     }
 }
 
