@@ -15,7 +15,8 @@ use crate::clock;
 use crate::cpu::Cores;
 use crate::dice::Dice;
 use crate::interrupt::Interrupt;
-use crate::vantage::{Asked, Vantage, ZONE, address, free_port, service, site};
+use crate::nginx::ZONE;
+use crate::vantage::{Asked, Vantage, address, free_port, service, site};
 
 /// Sites that die at moments of their own within so many intervals.
 const SPREAD: u32 = 3;

@@ -1,19 +1,14 @@
 //! What looks cost: one probe on one core, at thousands of targets that nginx serves on the other.
 
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
-
-use anyhow::{Context, bail, ensure};
 
 use crate::cpu::{self, Cores, Spent};
 use crate::interrupt::Interrupt;
 use crate::peers::Running;
-use crate::vantage::{Asked, Vantage, ZONE, address, free_port, service, site};
-use crate::{clock, vantage};
+use crate::vantage::{Asked, Vantage, address, free_port, service, site};
+use crate::{clock, nginx, vantage};
 
-const NGINX: &str = "/usr/sbin/nginx";
 /// Targets of one service: one for each site.
 const SITES: usize = 100;
 /// Once all is up, before it is measured.
@@ -117,15 +112,11 @@ pub fn measure(
     dir: &Path,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Outcome> {
-    if !Path::new(NGINX).exists() {
-        bail!(
-            "nginx is not installed; install with: apt-get install --no-install-recommends nginx-light"
-        );
-    }
+    nginx::find()?;
     vantage::programs()?;
     let port = free_port()?;
-    certify(dir)?;
-    let _nginx = nginx(dir, port, plan.kind, cores)?;
+    nginx::certify(dir)?;
+    let _nginx = serve(dir, port, plan.kind, cores)?;
     let mut vantage = Vantage::start(dir, &asked(plan, port, dir), cores)?;
     vantage.until_up(plan.targets, interrupt)?;
     clock::pause(WARM_UP);
@@ -169,7 +160,7 @@ fn asked(plan: Plan, port: u16, dir: &Path) -> Asked {
     Asked { world, probe: format!("roots = {:?}\n", dir.join("web.pem")) }
 }
 
-fn nginx(dir: &Path, port: u16, kind: Kind, cores: Cores) -> anyhow::Result<Running> {
+fn serve(dir: &Path, port: u16, kind: Kind, cores: Cores) -> anyhow::Result<Running> {
     let home = dir.display();
     let within_tls = match kind {
         Kind::Http => String::new(),
@@ -178,31 +169,10 @@ fn nginx(dir: &Path, port: u16, kind: Kind, cores: Cores) -> anyhow::Result<Runn
         }
     };
     let how = if kind == Kind::Https { "ssl http2" } else { "" };
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {home}/{kind};\n"))
-        .concat();
-    let text = format!(
-        "daemon off; master_process off; pid {home}/nginx.pid; error_log stderr error;\n\
-         events {{ worker_connections 4096; }}\nhttp {{ access_log off;\n{temporary}{within_tls}\
-         server {{ listen 0.0.0.0:{port} backlog=4096 {how}; location = /healthz {{ return 200 \"ok\\n\"; }} }} }}\n"
+    let http = format!(
+        "{within_tls}server {{ listen 0.0.0.0:{port} backlog=4096 {how}; \
+         location = /healthz {{ return 200 \"ok\\n\"; }} }}"
     );
-    fs::write(dir.join("nginx.conf"), text)?;
-    let mut command = Command::new(NGINX);
-    command.arg("-p").arg(dir).arg("-c").arg(dir.join("nginx.conf"));
+    let command = nginx::prepare(dir, 4096, &http)?;
     Running::start(&command, cores.generator, &dir.join("nginx.log"))
-}
-
-/// A certificate for every service, which is its own root.
-fn certify(dir: &Path) -> anyhow::Result<()> {
-    let config = format!(
-        "[req]\ndistinguished_name = name\nx509_extensions = leaf\nprompt = no\n[name]\nCN = bench\n\
-         [leaf]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = DNS:*.{ZONE}\n"
-    );
-    fs::write(dir.join("openssl.conf"), config)?;
-    let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -config openssl.conf -keyout \
-                 web.key -out web.pem";
-    let done = Command::new("openssl").args(words.split(' ')).current_dir(dir).output();
-    let done = done.context("cannot start openssl")?;
-    ensure!(done.status.success(), "openssl: {}", String::from_utf8_lossy(&done.stderr));
-    Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! world ─▶ peers ─▶ rounds (load, cpu) ─▶ stats ─▶ table
 //! vantage (a name server and a probe) ─▶ looks, detection
+//! proxy (site-agent, HAProxy and nginx before the same servers) ─▶ stats ─▶ table
 //!
 //! Judges the budgets of the design and exits with 1 if one is lost, 2 if it could not be measured.
 
@@ -15,8 +16,10 @@ mod interrupt;
 mod latency;
 mod load;
 mod looks;
+mod nginx;
 mod peers;
 mod places;
+mod proxy;
 mod queries;
 mod reloads;
 mod rounds;
@@ -117,6 +120,14 @@ enum Suite {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Requests, connections and streams through the balancer.
+    Proxy(proxy::Costs),
+    /// Memory of the balancer's idle connections.
+    ProxyIdle(proxy::Idle),
+    /// Tens of thousands of connections, idle and active, in 2 GiB.
+    ProxyCrowd(proxy::Crowd),
+    /// Reloads of the balancer under load: none may cost a request.
+    ProxyReloads(proxy::Reloads),
     /// A server on its core.
     #[command(hide = true)]
     OnCore {
@@ -193,6 +204,10 @@ fn main() -> ExitCode {
             probe([targets, https], interval, seconds)
         }
         Some(Suite::Detection { trials, seed }) => detection(trials.into(), seed),
+        Some(Suite::Proxy(options)) => proxy::costs(&options),
+        Some(Suite::ProxyIdle(options)) => proxy::idle(&options),
+        Some(Suite::ProxyCrowd(options)) => proxy::crowd(&options),
+        Some(Suite::ProxyReloads(options)) => proxy::reloads(&options),
         Some(Suite::OnCore { core, program }) => served(peers::become_on_core(core, &program)),
         Some(Suite::Echo { address, width, reply_size }) => {
             served(peers::echo::serve(address, width, reply_size))

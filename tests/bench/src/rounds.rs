@@ -15,7 +15,7 @@ use crate::queries::Queries;
 use crate::stats::Summary;
 
 /// Before each measurement, so that caches, queues and the clock of the core are this server's.
-const WARM_UP: Duration = Duration::from_millis(200);
+pub const WARM_UP: Duration = Duration::from_millis(200);
 
 /// How a work is measured.
 pub struct Method {
@@ -52,28 +52,37 @@ pub struct Round {
     pub took: Duration,
 }
 
+/// Gives everybody their turn in each round, by index; who follows whom changes from round to round.
+pub fn in_turn(
+    rounds: usize,
+    names: &[&str],
+    mut turn: impl FnMut(usize, usize) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    for round in 0..rounds {
+        for place in 0..names.len() {
+            let index = (round + place) % names.len();
+            eprint!("\rround {}/{rounds} {:<16}", round + 1, names[index]);
+            turn(index, round).with_context(|| format!("while asking {}", names[index]))?;
+        }
+    }
+    eprint!("\r{:40}\r", "");
+    Ok(())
+}
+
 impl Method {
     pub fn measure(
         &self,
         entrants: &[Entrant<'_>],
         interrupt: &Interrupt,
     ) -> anyhow::Result<Vec<Record>> {
-        let mut records: Vec<Record> = entrants.iter().map(Record::of).collect();
-        for round in 0..self.rounds {
-            for turn in 0..entrants.len() {
-                // Whoever follows whom changes from round to round.
-                let index = (round + turn) % entrants.len();
-                eprint!(
-                    "\rround {}/{} {:<16}",
-                    round + 1,
-                    self.rounds,
-                    entrants[index].server.name
-                );
-                self.turn(&entrants[index], round, &mut records[index], interrupt)
-                    .with_context(|| format!("while asking {}", entrants[index].server.name))?;
-            }
-        }
-        eprint!("\r{:40}\r", "");
+        let mut records: Vec<Record> = entrants
+            .iter()
+            .map(|entrant| Record::new(entrant.server.name, entrant.server.reply_size))
+            .collect();
+        let names: Vec<&str> = entrants.iter().map(|entrant| entrant.server.name).collect();
+        in_turn(self.rounds, &names, |index, round| {
+            self.turn(&entrants[index], round, &mut records[index], interrupt)
+        })?;
         Ok(records)
     }
 
@@ -99,17 +108,17 @@ impl Method {
 }
 
 impl Record {
-    fn of(entrant: &Entrant<'_>) -> Record {
+    pub fn new(name: &'static str, reply_size: usize) -> Record {
         Record {
-            name: entrant.server.name,
-            reply_size: entrant.server.reply_size,
+            name,
+            reply_size,
             rounds: Vec::new(),
             latency: Histogram::default(),
             first_wrong: None,
         }
     }
 
-    fn add(&mut self, tally: Tally, spent: Spent, took: Duration) {
+    pub fn add(&mut self, tally: Tally, spent: Spent, took: Duration) {
         let Tally { answers, lost, sampled, wrong, first_wrong, latency } = tally;
         self.latency.merge(&latency);
         self.first_wrong = self.first_wrong.take().or(first_wrong);

@@ -22,12 +22,12 @@ pub struct Verdict {
 /// CPU per answer and its ratios, for a closed loop.
 pub fn costs(outcome: &Outcome, seed: u64) -> Verdict {
     let references: Vec<&Record> =
-        outcome.work.references().iter().filter_map(|name| outcome.record(name)).collect();
+        outcome.subject.references.iter().filter_map(|name| outcome.record(name)).collect();
     let mut passed = true;
     let mut rows = vec![heading(outcome, &references)];
     for record in &outcome.records {
         let mut row = vec![
-            outcome.work.name().to_owned(),
+            outcome.subject.name.to_owned(),
             record.name.to_owned(),
             format!("{:.3}", record.cost(seed).median),
         ];
@@ -39,8 +39,8 @@ pub fn costs(outcome: &Outcome, seed: u64) -> Verdict {
             });
         }
         row.extend(conditions(record, seed));
-        if record.name == outcome.work.judged() {
-            for budget in outcome.work.budgets() {
+        if record.name == outcome.subject.judged {
+            for budget in outcome.subject.budgets {
                 let (text, holds) = judge(budget, record, outcome, seed);
                 row.push(text);
                 passed &= holds;
@@ -68,7 +68,7 @@ pub fn waits(outcome: &Outcome, seed: u64) -> Verdict {
             "p99 µs",
             "p99.9 µs",
             "max µs",
-            "µs/answer",
+            &format!("µs/{}", outcome.subject.unit),
             "answers",
             "lost",
         ]
@@ -76,7 +76,7 @@ pub fn waits(outcome: &Outcome, seed: u64) -> Verdict {
         .to_vec(),
     ];
     for record in &outcome.records {
-        let mut row = vec![outcome.work.name().to_owned(), record.name.to_owned()];
+        let mut row = vec![outcome.subject.name.to_owned(), record.name.to_owned()];
         for share in [0.5, 0.9, 0.99, 0.999] {
             row.push(micros(record.latency.percentile(share)));
         }
@@ -96,12 +96,13 @@ pub fn waits(outcome: &Outcome, seed: u64) -> Verdict {
 }
 
 fn heading(outcome: &Outcome, references: &[&Record]) -> Vec<String> {
-    let mut row = vec!["work".to_owned(), "server".to_owned(), "µs/answer".to_owned()];
+    let mut row =
+        vec!["work".to_owned(), "server".to_owned(), format!("µs/{}", outcome.subject.unit)];
     for reference in references {
         row.push(format!("vs {} [95 %] min..max", reference.name));
     }
     row.extend(["k/s", "busy", "octets", "sampled", "wrong", "lost"].map(str::to_owned));
-    if outcome.record(outcome.work.judged()).is_some() {
+    if outcome.record(outcome.subject.judged).is_some() {
         row.push("budget".to_owned());
     }
     row
@@ -112,7 +113,7 @@ fn conditions(record: &Record, seed: u64) -> [String; 6] {
     let rate = record.over_rounds(seed, Round::rate).median;
     let busy = record.over_rounds(seed, Round::busy).median;
     [
-        format!("{:.0}", rate / 1e3),
+        format!("{:.*}", if rate < 1e4 { 2 } else { 0 }, rate / 1e3),
         format!("{:.0} %", busy * 100.0),
         record.reply_size.to_string(),
         record.total(|round| round.sampled).to_string(),

@@ -15,9 +15,9 @@ use anyhow::{Context, bail, ensure};
 use crate::clock;
 use crate::cpu::Cores;
 use crate::interrupt::Interrupt;
+use crate::nginx::ZONE;
 use crate::peers::{Running, free_address, sibling};
 
-pub const ZONE: &str = "bench.test";
 const SERVER: &str = "bench";
 /// For what has to come up: the first two looks of every target, and the moments after a start in which a name server
 /// takes nobody out.

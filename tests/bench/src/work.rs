@@ -76,9 +76,22 @@ pub struct Bench<'a> {
     pub interrupt: Interrupt,
 }
 
+/// What a table is of: who is judged, and by whom.
+#[derive(Clone, Copy)]
+pub struct Subject {
+    pub name: &'static str,
+    /// What is counted.
+    pub unit: &'static str,
+    /// The server whose cost is judged.
+    pub judged: &'static str,
+    /// Those that the others are measured against, in the order of the table's columns.
+    pub references: &'static [&'static str],
+    pub budgets: &'static [Budget],
+}
+
 /// What came of a work.
 pub struct Outcome {
-    pub work: Work,
+    pub subject: Subject,
     pub records: Vec<Record>,
     /// Remarks for below the table.
     pub notes: Vec<String>,
@@ -96,8 +109,17 @@ impl Work {
         }
     }
 
-    /// The server whose cost is judged.
-    pub fn judged(self) -> &'static str {
+    pub fn subject(self) -> Subject {
+        Subject {
+            name: self.name(),
+            unit: "answer",
+            judged: self.judged(),
+            references: self.references(),
+            budgets: self.budgets(),
+        }
+    }
+
+    fn judged(self) -> &'static str {
         match self {
             Work::Static | Work::Geo => "gslb-dns",
             Work::Million => "million-names",
@@ -105,8 +127,7 @@ impl Work {
         }
     }
 
-    /// Those that the others are measured against, in the order of the table's columns.
-    pub fn references(self) -> &'static [&'static str] {
+    fn references(self) -> &'static [&'static str] {
         match self {
             Work::Static | Work::Geo => &["gdnsd", "echo"],
             Work::Million => &["small-zone"],
@@ -114,7 +135,7 @@ impl Work {
         }
     }
 
-    pub fn budgets(self) -> &'static [Budget] {
+    fn budgets(self) -> &'static [Budget] {
         match self {
             Work::Static => {
                 &[Budget { peer: "gdnsd", median: 1.0, upper: Some(1.03), stakes: Stakes::Gate }]
@@ -176,7 +197,7 @@ impl Bench<'_> {
             .map(|server| Entrant { server, queries, clients: Clients::One })
             .collect();
         Ok(Outcome {
-            work,
+            subject: work.subject(),
             records: self.method.measure(&entrants, &self.interrupt)?,
             notes: Vec::new(),
         })
@@ -205,7 +226,11 @@ impl Bench<'_> {
             ));
             entrants.push(Entrant { server, queries, clients: Clients::One });
         }
-        Ok(Outcome { work, records: self.method.measure(&entrants, &self.interrupt)?, notes })
+        Ok(Outcome {
+            subject: work.subject(),
+            records: self.method.measure(&entrants, &self.interrupt)?,
+            notes,
+        })
     }
 
     /// gslb-dns with limiting and talkers against itself with neither.
@@ -233,7 +258,11 @@ impl Bench<'_> {
         }
         let notes =
             vec![format!("asked from {NETWORKS} networks alike, for {SMALL_ZONE} names alike")];
-        Ok(Outcome { work, records: self.method.measure(&entrants, &self.interrupt)?, notes })
+        Ok(Outcome {
+            subject: work.subject(),
+            records: self.method.measure(&entrants, &self.interrupt)?,
+            notes,
+        })
     }
 
     fn dice(&self) -> Dice {
