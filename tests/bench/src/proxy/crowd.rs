@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::answer::Right;
 use super::backend::{BODIES, Backend, SMALL, all, request};
 use super::client::{Client, Heard, Life, Load, Pace, ask_once};
-use super::peers::{Kind, Programs, Proxy, World};
+use super::peers::{self, Kind, Programs, Proxy, World};
 use crate::cpu::{self, Cores};
 use crate::interrupt::Interrupt;
 use crate::{clock, nginx};
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const MOST: u64 = 2 << 30;
 const SMALL_RIGHT: Right = Right::Bodies(&BODIES);
 /// Descriptors for all else of a process.
-const SPARE: usize = 500;
+const SPARE: usize = 200;
 
 /// What idle connections of one proxy cost.
 pub struct Idle {
@@ -126,7 +126,7 @@ pub fn idle(
     dir: &Path,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<Idle>> {
-    allow_descriptors(connections + SPARE)?;
+    allow_descriptors(peers::descriptors(connections) + SPARE)?;
     nginx::certify(dir)?;
     let backend = Backend::start(dir, 1000, cores)?;
     let world = World { dir, backend: &backend, connections, cores };

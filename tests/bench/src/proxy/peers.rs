@@ -16,7 +16,7 @@ use crate::peers::{Running, sibling};
 const HAPROXY: &str = "/usr/sbin/haproxy";
 /// HAProxy keeps idle connections to servers for as long as it has a quarter of its descriptors in use at most, and those are by its
 /// limit of clients: with this many more than come, it keeps all.
-const HAPROXY_SPARE: usize = 4000;
+const HAPROXY_SPARE: usize = 900;
 /// Idle connections to servers that nginx keeps. site-agent keeps as many to each of the four.
 const IDLE: usize = 1024;
 
@@ -120,6 +120,11 @@ impl Programs {
             .with_context(|| format!("{} did not come up", kind.name()))?;
         Ok(Proxy { kind, doors, reply_size, running })
     }
+}
+
+/// Descriptors that one of them may ask for: HAProxy wants a client, a server and half a pipe for each of its limit.
+pub fn descriptors(connections: usize) -> usize {
+    (connections + HAPROXY_SPARE) * 5 / 2
 }
 
 /// Where site-agent's file is, for who changes it.

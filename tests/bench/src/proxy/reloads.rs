@@ -121,7 +121,7 @@ pub fn measure(
     let rate = (most * SHARE) as u64;
 
     let before = Spent::by(pid)?;
-    let mut turns = Turns::default();
+    let (mut turns, mut is_over) = (Turns::default(), false);
     let mut client = Client::new(load(Pace::Rate(rate)))?;
     let heard = client.run_while(
         |elapsed, body| {
@@ -137,7 +137,10 @@ pub fn measure(
             if elapsed < plan.lasting {
                 return Ok(true);
             }
-            turns.close(body);
+            if !is_over {
+                turns.close(body);
+                is_over = true;
+            }
             Ok(false)
         },
         interrupt,
