@@ -21,6 +21,8 @@ pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>>
             // One address is one family: `[::]` beside `0.0.0.0` is not taken yet.
             socket.set_only_v6(true)?;
         }
+        // Whom it accepts has it from the listener.
+        socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         // Where the kernel has chosen the port, it is the same for all.
@@ -33,4 +35,20 @@ pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>>
         socket.listen(BACKLOG)?;
     }
     Ok(sockets.into_iter().map(TcpListener::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn whoever_is_accepted_waits_for_no_full_segment() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().pop().unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+    }
 }

@@ -114,7 +114,8 @@ fn is_want(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|error| wants.iter().any(|want| want.raw_os_error() == error))
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. What it may become is boxed: its task is moved some times before it runs, and is kept
+/// for as long as the connection.
 async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
     let front = guest.door.front();
     let Some(mut caller) = caller_of(&mut stream, peer, &front).await else { return };
@@ -122,20 +123,22 @@ async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
     let door = &guest.door;
     match front.config.mode {
         Mode::Http if stream.is_http2() => {
-            http2::serve(&guest.worker, stream, caller, || door.front()).await;
+            Box::pin(http2::serve(&guest.worker, stream, caller, || door.front())).await;
         }
         Mode::Http => {
             let (stream, is_idle) = (RefCell::new(stream), &guest.presence.is_idle);
-            http1::serve(&guest.worker, stream, &caller, || door.front(), is_idle).await;
+            let served = http1::serve(&guest.worker, stream, &caller, || door.front(), is_idle);
+            Box::pin(served).await;
         }
         Mode::Tcp => {
             let stream = RefCell::new(stream);
             let mut first = Buffer::default();
             if front.config.server_name_source() == ServerNameSource::Hello {
-                let Some(name) = server_name(&stream, &mut first, &front).await else { return };
+                let named = Box::pin(server_name(&stream, &mut first, &front)).await;
+                let Some(name) = named else { return };
                 caller.server_name = name;
             }
-            tcp::serve(&guest.worker, stream, &caller, &front, &mut first).await;
+            Box::pin(tcp::serve(&guest.worker, stream, &caller, &front, &mut first)).await;
         }
     }
 }
@@ -173,7 +176,7 @@ async fn server_name(
 /// TLS, where it ends here.
 async fn shake_hands(stream: TcpStream, caller: &mut Caller, front: &Front) -> Option<Stream> {
     let Some(config) = &front.tls else { return Some(Stream::Plain(stream)) };
-    let accepted = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+    let accepted = Box::pin(TlsAcceptor::from(Arc::clone(config)).accept(stream));
     let within = front.config.timeouts.http_request;
     let Ok(Ok(stream)) = Timer::default().within(within, accepted).await else {
         front.traffic.handshake_errors.fetch_add(1, Relaxed);
@@ -186,7 +189,6 @@ async fn shake_hands(stream: TcpStream, caller: &mut Caller, front: &Front) -> O
 
 /// Whose connection it is; nobody's that can be told if a proxy does not say what it must.
 async fn caller_of(stream: &mut TcpStream, peer: SocketAddr, front: &Front) -> Option<Caller> {
-    stream.set_nodelay(true).ok()?;
     let local = stream.local_addr().ok()?;
     let of_peer = Caller { client: canonical(peer), local, is_tls: false, server_name: None };
     let address = of_peer.client.ip();
@@ -194,7 +196,7 @@ async fn caller_of(stream: &mut TcpStream, peer: SocketAddr, front: &Front) -> O
         return Some(of_peer);
     }
     let within = front.config.timeouts.http_request;
-    let origin = Timer::default().within(within, origin_of(stream)).await;
+    let origin = Timer::default().within(within, Box::pin(origin_of(stream))).await;
     match origin {
         Ok(Ok(Origin::Client { source, destination })) => {
             Some(Caller { client: source, local: destination, ..of_peer })

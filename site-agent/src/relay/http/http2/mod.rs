@@ -140,7 +140,9 @@ pub async fn serve(
         match event {
             Event::Asked(asked) => {
                 let (worker, caller) = (Rc::clone(worker), Rc::clone(&caller));
-                streams.spawn_local(answer(worker, caller, fronts(), *asked, standing.ended));
+                let answer = answer(worker, caller, fronts(), *asked, standing.ended);
+                // Boxed, as it is moved some times before it runs.
+                streams.spawn_local(Box::pin(answer));
                 standing.requests += 1;
             }
             Event::Ended(ended) => {
