@@ -92,5 +92,8 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut lines = BufReader::new(stream).lines();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
+    // As a server does that takes care of its browsers.
+    stream.write_all(
+        b"HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n",
+    )
 }

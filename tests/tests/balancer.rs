@@ -16,7 +16,6 @@ use std::process::{Command, Output, Stdio};
 use gslb_tests::balancer::{can, listens, start};
 use gslb_tests::peers;
 use gslb_tests::process::Process;
-use gslb_tests::server::built;
 use gslb_tests::wait::until;
 use rustix::process::Signal;
 
@@ -291,23 +290,4 @@ fn a_server_that_is_killed_costs_curl_nothing() {
     assert!(metrics.contains(responses), "{metrics}");
     agent.signal(Signal::TERM).unwrap();
     assert!(agent.wait().unwrap().success());
-}
-
-#[test]
-fn a_config_that_asks_for_what_is_not_there_is_refused() {
-    let (folder, ca) = (Folder::new(), Ca::new("ca"));
-    folder.write("ca.pem", &ca.pem);
-    let [front] = addresses();
-    let config = format!(
-        "[frontend.web]\nbind = [\"{front}\"]\npool = \"app\"\n[pool.app]\ncheck = {{ kind = \"https\" }}\n\
-         servers = [{{ name = \"a\", address = \"127.0.0.1:1\", tls = {{ ca = \"ca.pem\" }} }}]\n"
-    );
-    let file = folder.write("site.toml", &config);
-    let mut command = Command::new(built("site-agent").unwrap());
-    let output = command.args(["run", "--config"]).arg(file).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2));
-    let expected =
-        "pool.app: a check over TLS of a server with a ca of its own is not in this version yet";
-    assert!(told.contains(expected), "{told}");
 }

@@ -137,6 +137,8 @@ fn server_config(
     let mut config = builder.with_cert_resolver(Arc::new(Names::of(keys)));
     config.alpn_protocols =
         tls.alpn.iter().map(|protocol| protocol.as_str().as_bytes().to_vec()).collect();
+    // As HAProxy does: of suites that both have, ours come in the order that we trust them.
+    config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match clients {
         None => config.ticketer = tickets.of(name),

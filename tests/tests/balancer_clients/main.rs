@@ -224,14 +224,11 @@ const VULNERABILITIES: [&str; 17] = [
     "RC4",
 ];
 /// What is graver than «low», with the reason why it is no fault; or could not be looked at.
-const EXCUSED: [(&str, &str); 6] = [
+const EXCUSED: [(&str, &str); 4] = [
     ("engine_problem", "the client's OpenSSL has no engine for GOST, which nobody offers"),
     ("sessionresumption_ticket", "it could not look; `openssl s_client` did, above"),
     ("cert_revocation", "the CA is one for a test, and has no list of its own"),
     ("cert_validityPeriod", "so are its certificates, which last for decades"),
-    ("security_headers", "they are the servers' to say, and this one's server says none"),
-    // All of them have forward secrecy and AEAD, which is looked at below.
-    ("cipher_order", "the client knows which suite is quick for it, and all are as strong"),
 ];
 
 #[test]
