@@ -258,8 +258,8 @@ fn what_agents_tell_is_taken_and_shown_and_so_is_their_silence() {
     story.until("all are answered", |story| {
         story.answered() == [FRA, IAD].map(str::to_owned).into()
     });
-    let blind = "www.example.com. at site fra: its agents are silent, and too few vantages are heard to \
-                 say anything (blind)";
+    let blind = "site fra, for www.example.com.: no word of its agents holds, and too few vantages are heard \
+                 to say anything (blind)";
     story.until("it is told", |story| story.attention().contains(blind));
     let alert = "gslb_dns_site_alerts{alert=\"blind\",site=\"fra\"}";
     story.until("metrics have it", |story| story.server().metric(alert).unwrap() == 1.0);
@@ -267,7 +267,7 @@ fn what_agents_tell_is_taken_and_shown_and_so_is_their_silence() {
     for message in [
         "two routers are active for one VIP: they do not hear each other",
         "an agent is silent: what it said of its site grows old",
-        "nobody can say how a site is: its agents are silent, and too few vantages are heard",
+        "nobody can say how a site is: no word of its agents holds, and too few vantages are heard",
     ] {
         let logged = server.wait_for_log(message).unwrap();
         assert_eq!(logged["fields"]["site"], "fra", "{logged}");

@@ -38,12 +38,12 @@ pub struct Drain {
 }
 
 /// What somebody should look at where the words from within and from outside are joined.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Alert {
     /// Its agents serve there, and nobody reaches it.
     UnreachableFromOutside,
-    /// Its agents are silent, and what vantages say decides nothing.
+    /// No word of its agents holds, and too few vantages are heard.
     Blind,
 }
 
@@ -108,7 +108,9 @@ impl Alert {
             Alert::UnreachableFromOutside => {
                 "its agents serve there, and the vantages do not reach it"
             }
-            Alert::Blind => "its agents are silent, and too few vantages are heard to say anything",
+            Alert::Blind => {
+                "no word of its agents holds, and too few vantages are heard to say anything"
+            }
         }
     }
 }

@@ -199,7 +199,7 @@ fn look_at_one(words: &Words<'_>, memory: Option<Memory>) -> Option<(View, Optio
             Some((held, remember(last, None)))
         }
         Decision::Said(view) => {
-            let view = view.steady(last.as_ref());
+            let view = view.steady(last.as_ref()).unbroken(last.as_ref());
             Some((view.clone(), remember(Some(view), None)))
         }
         Decision::Unowned => {
@@ -278,6 +278,18 @@ impl View {
                 View { since: Some(before), ..self }
             }
             _ => self,
+        }
+    }
+
+    /// What serves and has served all along, by one box or the other, has not come back, whichever of them was away.
+    fn unbroken(self, last: Option<&View>) -> View {
+        let is_serving = |view: &View| view.state == State::Serving;
+        match last.filter(|last| is_serving(last) && is_serving(&self)) {
+            Some(last) => {
+                let (since, flaps) = (self.since.min(last.since), self.flaps.min(last.flaps));
+                View { since, flaps, ..self }
+            }
+            None => self,
         }
     }
 

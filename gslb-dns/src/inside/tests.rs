@@ -230,6 +230,23 @@ fn a_standby_speaks_for_an_owner_that_is_silent() {
     assert_eq!((view.backends, view.capacity, view.load), (9, None, None));
 }
 
+/// Boxes that are restarted one after the other are no site that was away.
+#[test]
+fn what_somebody_serves_all_along_has_not_come_back() {
+    let since = |words: &str| {
+        let mut story = Story::begin();
+        words.split_whitespace().for_each(|word| story.play(word));
+        (story.view.unwrap().since.unwrap() - BEGIN).as_secs()
+    };
+    assert_eq!(since("a=serving +5 b=serving"), 0);
+    assert_eq!(since("a=serving +5 b=serving +5 a=empty"), 0);
+    assert_eq!(since("a=serving +5 b=serving +5 a=empty +5 a=serving b=empty"), 0);
+    assert_eq!(since("a=serving +5 b=serving +5 a=empty b=empty +5 a=serving"), 15);
+    // A VIP that has moved has not been away either; one whose owner was has.
+    assert_eq!(since("a=active:serving b=backup:empty +5 b=active:serving a=backup:empty"), 0);
+    assert_eq!(since("a=active:serving b=backup:empty +5 a=active:empty +5 a=active:serving"), 10);
+}
+
 #[test]
 fn without_vrrp_those_that_serve_are_added_up() {
     check("a=serving/7 b=serving/9", "serving sum /16");

@@ -1,6 +1,7 @@
 //! One service, as far as it is watched: what is believed of its targets, and what the board is told of its sites.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::back::Return;
@@ -13,7 +14,7 @@ use crate::health::view::View;
 use crate::inside;
 use crate::verdict::Verdict;
 use crate::watch::{Watch, WatchedVip};
-use crate::world::{Service, World};
+use crate::world::{Capacity, Destination, Service, World};
 
 /// By number of the target, in the world that the case is of.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ pub struct Of<'w> {
     pub watch: &'w Watch,
     /// What agents make of their sites.
     pub inside: &'w inside::Views,
+    /// By site, how many addresses it has.
+    pub addresses: &'w [usize],
     /// Whether probes take nobody out yet.
     pub is_grace: bool,
 }
@@ -72,9 +75,21 @@ impl Case {
     }
 }
 
+/// By site, how many addresses it has, of all services.
+pub fn addresses_of(world: &World) -> Vec<usize> {
+    let mut all: Vec<BTreeSet<IpAddr>> =
+        world.sites.iter().map(|site| site.vips.all().collect()).collect();
+    for candidate in world.services.iter().flat_map(|service| &service.candidates) {
+        if let Destination::Vips(vips) = &candidate.target {
+            all[candidate.site.index()].extend(vips.all());
+        }
+    }
+    all.iter().map(|addresses| addresses.len().max(1)).collect()
+}
+
 /// What agents say of each address of each candidate; nothing at all where no site of the world has any.
 pub fn within(of: Of<'_>) -> Vec<Vec<Option<Within>>> {
-    let Of { world, service, watch, inside, .. } = of;
+    let Of { world, service, watch, inside, addresses, .. } = of;
     if inside.is_empty() {
         return vec![];
     }
@@ -82,8 +97,9 @@ pub fn within(of: Of<'_>) -> Vec<Vec<Option<Within>>> {
     let within = candidates.map(|(candidate, vips)| {
         let site = world.site(candidate.site);
         let views = inside.get(&site.name);
-        // Addresses share what their site can take.
-        let configured = site.capacity.map(|whole| f64::from(whole.0) / vips.len() as f64);
+        // Addresses of a site share what it can take, also those that other services answer.
+        let share = |whole: Capacity| f64::from(whole.0) / addresses[candidate.site.index()] as f64;
+        let configured = site.capacity.map(share);
         let of = |vip: &WatchedVip| {
             let ports = vip.targets.iter().map(|target| world.targets[*target].1.port);
             Within::of(views?, vip.address?, ports, watch.combine, configured)

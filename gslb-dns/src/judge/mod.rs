@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::back::Return;
 
-use self::case::{Case, Of};
+use self::case::{Case, Of, addresses_of};
 use self::hear::Hearing;
 use crate::health::view::{View, Views};
 use crate::inbox::Inbox;
@@ -86,6 +86,8 @@ struct Watched {
     watchers: Vec<Vec<usize>>,
     /// Targets of which something else is believed than was last judged.
     met: Vec<usize>,
+    /// By site, how many addresses it has.
+    addresses: Vec<usize>,
     /// The number under which agents' words were heard last.
     inside: Option<u64>,
 }
@@ -317,10 +319,11 @@ impl Judge {
             watched.hearing.forget();
         }
         self.judged_at = now.monotonic;
+        let addresses = &watched.addresses;
         let of = |index: usize| {
             let service = &world.services[index];
             let watch = service.watch.as_ref()?;
-            Some(Of { now, world, service, watch, inside: inside.views, is_grace })
+            Some(Of { now, world, service, watch, inside: inside.views, addresses, is_grace })
         };
         let is_said_anew = watched.inside.replace(inside.number) != Some(inside.number);
         let targets = watched.hearing.hear(now.monotonic, world, inbox, &watched.by_id);
@@ -466,6 +469,7 @@ impl Watched {
             by_id,
             watchers,
             met: vec![],
+            addresses: addresses_of(world),
             inside: None,
         }
     }

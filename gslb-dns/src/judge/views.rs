@@ -26,7 +26,7 @@ pub fn views(
     judged: &HashMap<usize, Judged>,
     within: &[Vec<Option<Within>>],
 ) -> (Vec<View>, Option<Duration>) {
-    let Of { now: both, world, service, watch, is_grace, inside: _ } = of;
+    let Of { now: both, world, service, watch, is_grace, inside: _, addresses: _ } = of;
     let now = both.monotonic;
     let addresses = |index: usize| {
         let within = |vip: usize| *within.get(index)?.get(vip)?;
@@ -95,10 +95,12 @@ impl Member<'_> {
 
     /// As the cap weighs it where these addresses are concerned.
     fn condemned(&self, addresses: &[&Address]) -> Condemned<'_> {
+        // What was drained goes whatever is seen of it.
+        let seen = || addresses.iter().filter(|address| !address.is_drained());
         Condemned {
             name: self.name,
             capacity: self.capacity,
-            up_share: addresses.iter().map(|it| it.judged.up_share).fold(0.0, f64::max),
+            up_share: seen().map(|it| it.judged.up_share).fold(0.0, f64::max),
             is_certain: addresses.iter().all(|address| address.is_certain()),
         }
     }

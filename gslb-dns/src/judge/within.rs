@@ -144,7 +144,7 @@ impl Within {
                 "; its agents have nothing to serve, {servers_up} of {servers} servers are up"
             ),
             State::Drained => "; its agents have it drained".to_owned(),
-            State::Stale => "; its agents are silent".to_owned(),
+            State::Stale => "; no word of its agents holds".to_owned(),
         };
         match self.share(now) {
             share if share < 1.0 => format!("{said} and {:.0} % of its capacity", share * 100.0),
@@ -223,7 +223,7 @@ impl Within {
             (State::Serving, Verdict::Down) if is_decided || is_split => {
                 Some(Alert::UnreachableFromOutside)
             }
-            (State::Stale, _) if !is_decided => Some(Alert::Blind),
+            (State::Stale, _) if !is_decided && !is_split => Some(Alert::Blind),
             (State::Serving | State::Stale | State::Empty | State::Drained, _) => None,
         }
     }

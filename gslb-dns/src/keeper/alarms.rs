@@ -1,5 +1,7 @@
 //! Tells where the words from within and from outside do not fit, or nobody has any: in the log, for people, in metrics.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tracing::warn;
 
 use crate::health::view::Alert;
@@ -7,44 +9,46 @@ use crate::judge::Judgement;
 use crate::metrics::WorldMetrics;
 use crate::world::World;
 
-/// As at the last judgement.
+/// As at the last judgement: of each site and alert, the services.
 #[derive(Debug, Default)]
-pub struct Alarms(Vec<Alarm>);
+pub struct Alarms(BTreeMap<(Box<str>, Alert), BTreeSet<Box<str>>>);
 
-#[derive(Clone, Debug, PartialEq)]
-struct Alarm {
-    service: Box<str>,
-    site: Box<str>,
-    alert: Alert,
-}
+/// Services that people are told of one site; of more, how many.
+const MOST_TOLD: usize = 3;
 
 impl Alarms {
     /// Takes over what a judgement came to, and tells of what is new.
     pub fn follow(&mut self, world: &World, judgement: &Judgement) {
-        let views = world.services.iter().zip(&judgement.views.0);
-        let alarms = views.flat_map(|(service, views)| {
+        let mut alarms: BTreeMap<(Box<str>, Alert), BTreeSet<Box<str>>> = BTreeMap::new();
+        for (service, views) in world.services.iter().zip(&judgement.views.0) {
             let views = service.candidates.iter().zip(views.iter().flat_map(|views| &**views));
-            views.filter_map(move |(candidate, view)| {
-                let (alert, site) = (view.alert?, world.site(candidate.site).name.clone());
-                Some(Alarm { service: service.name.to_string().into(), site, alert })
-            })
-        });
-        let alarms: Vec<Alarm> = alarms.collect();
-        for alarm in alarms.iter().filter(|alarm| !self.0.contains(alarm)) {
-            let Alarm { service, site, alert } = alarm;
+            for (candidate, view) in views {
+                if let Some(alert) = view.alert {
+                    let site = world.site(candidate.site).name.clone();
+                    let services = alarms.entry((site, alert)).or_default();
+                    services.insert(service.name.to_string().into());
+                }
+            }
+        }
+        for ((site, alert), services) in &alarms {
+            let before = self.0.get(&(site.clone(), *alert));
+            if before.is_some_and(|before| services.is_subset(before)) {
+                continue;
+            }
+            let (site, services) = (&**site, told(services));
             match alert {
                 Alert::UnreachableFromOutside => {
                     warn!(
-                        service = &**service,
-                        site = &**site,
+                        site,
+                        services,
                         "a site serves and is not reached from outside: look at what is before its balancers"
                     );
                 }
                 Alert::Blind => {
                     warn!(
-                        service = &**service,
-                        site = &**site,
-                        "nobody can say how a site is: its agents are silent, and too few vantages are heard"
+                        site,
+                        services,
+                        "nobody can say how a site is: no word of its agents holds, and too few vantages are heard"
                     );
                 }
             }
@@ -54,8 +58,8 @@ impl Alarms {
 
     /// For people.
     pub fn attention(&self) -> Vec<String> {
-        let told = self.0.iter().map(|Alarm { service, site, alert }| {
-            format!("{service} at site {site}: {} ({})", alert.told(), alert.as_str())
+        let told = self.0.iter().map(|((site, alert), services)| {
+            format!("site {site}, for {}: {} ({})", told(services), alert.told(), alert.as_str())
         });
         told.collect()
     }
@@ -64,11 +68,18 @@ impl Alarms {
     pub fn count_in(&self, world: &World, metrics: &WorldMetrics) {
         for site in world.sites.iter().filter(|site| !site.agents.is_empty()) {
             for alert in Alert::ALL {
-                let is_it = |alarm: &&Alarm| alarm.site == site.name && alarm.alert == alert;
-                let services = self.0.iter().filter(is_it).count();
+                let services = self.0.get(&(site.name.clone(), alert)).map_or(0, BTreeSet::len);
                 let gauge = metrics.site_alerts.with_label_values(&[&*site.name, alert.as_str()]);
                 gauge.set(i64::try_from(services).unwrap_or(i64::MAX));
             }
         }
+    }
+}
+
+fn told(services: &BTreeSet<Box<str>>) -> String {
+    let first: Vec<&str> = services.iter().take(MOST_TOLD).map(|service| &**service).collect();
+    match services.len().saturating_sub(MOST_TOLD) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }

@@ -32,6 +32,11 @@ pub const MOST_STREAMS: usize = 100;
 /// Octets of one body that may wait unread, and of all on a connection: whoever reads slowly holds up nobody else.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = MOST_STREAMS as u32 * STREAM_WINDOW;
+/// What `h2` lets small frames cost that nobody has read, 256 less its octets for each: as much as all streams' windows full of
+/// empty gRPC messages (5 octets). Else one client that does not read a chatty stream would end those of all others.
+const SMALL_FRAMES: usize = CONNECTION_WINDOW as usize / 5 * (256 - 5);
+/// Streams that were reset here, of which more may still come.
+const MOST_RESET: usize = 10 * MOST_STREAMS;
 /// Octets of one request that may wait for the socket.
 const MOST_UNSENT: usize = 64 << 10;
 /// Octets that the head of a response may have, as HTTP/2 counts them: 64 KiB and 32 for each of a hundred fields.
@@ -121,7 +126,8 @@ impl Links {
     pub fn find(&mut self, now: Duration, idle: Duration) -> Option<Found> {
         self.tidy(now, idle);
         if let Some(open) = self.links.iter().find_map(|link| link.most_if_open()) {
-            self.most = open;
+            // A server that takes nothing now is waited for, not asked by more connections.
+            self.most = open.max(1);
         }
         let most = self.most;
         self.links.iter().find_map(|link| match link.most_if_open() {
@@ -327,6 +333,10 @@ async fn shake_hands(stream: Stream) -> Result<(SendRequest<Bytes>, Wire), h2::E
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(MOST_UNSENT)
+        .data_frame_budget(SMALL_FRAMES)
+        // What comes of streams that clients have left is no mistake of a server, however many leave at once.
+        .max_concurrent_reset_streams(MOST_RESET)
+        .max_local_error_reset_streams(None)
         .max_header_list_size(MOST_HEAD);
     let (send, mut wire) = builder.handshake(stream).await?;
     poll_fn(|context| {

@@ -44,6 +44,9 @@ pub struct PoolWord {
     pub is_starting: bool,
 }
 
+/// For so long nothing need be known of a server. Who cannot be looked at at all is believed to serve nobody then.
+const STARTING: Duration = Duration::from_secs(30);
+
 /// Says what there is to say, look by look.
 #[derive(Debug, Default)]
 pub struct Voice {
@@ -54,6 +57,8 @@ pub struct Voice {
 struct Said {
     word: Word,
     since: Duration,
+    /// Since when of some of its servers nothing is known.
+    starting_since: Option<Duration>,
     /// When the state changed, the last ones.
     changes: VecDeque<Duration>,
 }
@@ -65,6 +70,8 @@ struct Word {
     capacity: Option<Rate>,
     servers_up: u32,
     servers: u32,
+    /// Whether of some of them nothing is known yet.
+    is_starting: bool,
 }
 
 impl PoolWord {
@@ -79,8 +86,6 @@ impl PoolWord {
         PoolWord {
             state: standing.state,
             capacity: match standing.capacity.unit {
-                // Less would be taken for a loss.
-                Unit::RequestsPerSecond if standing.starting > 0 => None,
                 Unit::RequestsPerSecond => Some(standing.capacity.usable),
                 Unit::Thousandths => None,
             },
@@ -106,7 +111,7 @@ impl Voice {
         if is_leaving {
             // What is drained stays that, until somebody ends it.
             let others = words.values_mut().filter(|word| word.state != State::Drained);
-            others.for_each(|word| word.state = State::Empty);
+            others.for_each(|word| (word.state, word.is_starting) = (State::Empty, false));
         }
         let mut has_news = self.vips.len() != words.len();
         self.vips.retain(|at, _| words.contains_key(at));
@@ -117,10 +122,17 @@ impl Voice {
     }
 
     fn hear(&mut self, now: Duration, at: SocketAddr, word: Word) -> bool {
+        let starting_since = self.vips.get(&at).and_then(|said| said.starting_since);
+        let starting_since = word.is_starting.then(|| starting_since.unwrap_or(now));
+        let is_new = starting_since.is_some_and(|since| now < since + STARTING);
         let Some(said) = self.vips.get_mut(&at) else {
-            self.vips.insert(at, Said { word, since: now, changes: VecDeque::new() });
+            let word = if is_new { word.before_it_is_known(None) } else { word };
+            let changes = VecDeque::new();
+            self.vips.insert(at, Said { word, since: now, starting_since, changes });
             return true;
         };
+        let word = if is_new { word.before_it_is_known(said.word.capacity) } else { word };
+        said.starting_since = starting_since;
         let count = said.changes.len();
         said.changes.retain(|change| now.saturating_sub(*change) < FLAPS_OF);
         let is_new = said.word != word || said.changes.len() != count;
@@ -154,6 +166,15 @@ impl Voice {
             vrrp: None,
         };
         self.vips.iter().map(vip).collect()
+    }
+}
+
+impl Word {
+    /// Nobody serves yet, and somebody may: an agent that was just started has lost nobody. Nor is what the servers that
+    /// are known can take all that there is; `capacity` is what was told last.
+    fn before_it_is_known(self, capacity: Option<Rate>) -> Word {
+        let state = if self.state == State::Empty { State::None } else { self.state };
+        Word { state, capacity, ..self }
     }
 }
 
@@ -201,8 +222,6 @@ fn word(door: &Door, pools: &[PoolWord], shares: &BTreeMap<usize, usize>) -> Wor
     let is_any = |state| of_door().any(|(_, pool)| pool.state == state);
     let state = match () {
         () if door.pools.is_none() || is_any(backends::State::Serving) => State::Serving,
-        // Nobody serves yet, and somebody may: an agent that was just started has lost nobody.
-        () if of_door().any(|(_, pool)| pool.is_starting) => State::None,
         // Who only denies has nothing to serve.
         () if ids().next().is_none() || is_any(backends::State::Empty) => State::Empty,
         () => State::Drained,
@@ -222,5 +241,6 @@ fn word(door: &Door, pools: &[PoolWord], shares: &BTreeMap<usize, usize>) -> Wor
         capacity: sum.filter(|_| ids().next().is_some()).and_then(Rate::new),
         servers_up: count(|pool| pool.servers_up),
         servers: count(|pool| pool.servers),
+        is_starting: of_door().any(|(_, pool)| pool.is_starting),
     }
 }

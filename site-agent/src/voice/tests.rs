@@ -154,23 +154,28 @@ fn flaps_and_vips_are_bounded() {
 /// An agent that was just started has lost nobody, and what it then finds is no return.
 #[test]
 fn who_has_yet_to_look_cannot_say() {
-    let unknown = PoolWord { capacity: None, is_starting: true, ..WEB };
-    let starting = PoolWord { state: Pool::Empty, servers_up: 0, ..unknown };
+    let unknown = PoolWord { capacity: Some(1000), servers_up: 1, is_starting: true, ..WEB };
+    let starting = PoolWord { state: Pool::Empty, capacity: Some(0), servers_up: 0, ..unknown };
     let doors = [door("192.0.2.1:443", &[0])];
-    let said = |found: PoolWord, is_leaving| {
+    let said = |looks: &[(u64, PoolWord)], is_leaving| {
         let mut voice = Voice::default();
-        let mut look = |at, pool, is_leaving| {
-            voice.look(seconds(at), &doors, &[pool], &BTreeSet::new(), is_leaving);
-            lines(&voice)
-        };
-        let first = look(1, starting, false);
-        assert_eq!(first, "192.0.2.1:443 none 1s ? 0/3 0");
-        look(2, found, is_leaving)
+        for (at, pool) in looks {
+            voice.look(seconds(*at), &doors, &[*pool], &BTreeSet::new(), is_leaving);
+        }
+        lines(&voice)
     };
-    assert_eq!(said(WEB, false), "192.0.2.1:443 serving 2s 3000 3/3 0");
-    // One of them is known to serve.
-    assert_eq!(said(unknown, false), "192.0.2.1:443 serving 2s ? 3/3 0");
-    let empty = PoolWord { state: Pool::Empty, capacity: Some(0), servers_up: 0, ..WEB };
-    assert_eq!(said(empty, false), "192.0.2.1:443 empty 2s 0 0/3 0");
-    assert_eq!(said(starting, true), "192.0.2.1:443 empty 2s ? 0/3 0");
+    assert_eq!(said(&[(1, starting)], false), "192.0.2.1:443 none 1s ? 0/3 0");
+    let after = |found| said(&[(1, starting), (2, found)], false);
+    assert_eq!(after(WEB), "192.0.2.1:443 serving 2s 3000 3/3 0");
+    // One of them is known to serve, and not what the others can.
+    assert_eq!(after(unknown), "192.0.2.1:443 serving 2s ? 1/3 0");
+    let empty = PoolWord { is_starting: false, ..starting };
+    assert_eq!(after(empty), "192.0.2.1:443 empty 2s 0 0/3 0");
+    assert_eq!(said(&[(1, starting)], true), "192.0.2.1:443 empty 1s 0 0/3 0");
+    // What was known holds beside servers that are new.
+    assert_eq!(said(&[(1, WEB), (2, unknown)], false), "192.0.2.1:443 serving 1s 3000 1/3 0");
+    // Who cannot be looked at at all is not waited for.
+    assert_eq!(said(&[(1, unknown), (30, unknown)], false), "192.0.2.1:443 serving 1s ? 1/3 0");
+    assert_eq!(said(&[(1, unknown), (31, unknown)], false), "192.0.2.1:443 serving 1s 1000 1/3 0");
+    assert_eq!(said(&[(1, starting), (31, starting)], false), "192.0.2.1:443 empty 31s 0 0/3 0");
 }

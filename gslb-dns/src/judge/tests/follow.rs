@@ -14,7 +14,7 @@ use crate::config;
 use crate::health::view::View;
 use crate::inbox::stream::{Change, Reception};
 use crate::inside;
-use crate::judge::case::within;
+use crate::judge::case::{addresses_of, within};
 use crate::judge::hear::{Vote, down_in};
 use crate::judge::target::{Judged, judge_one};
 use crate::judge::tests::view_within;
@@ -92,6 +92,7 @@ impl Whole {
         let mut changes: Vec<Duration> = inbox.next_silence(now.monotonic).into_iter().collect();
         changes.extend(is_grace.then_some(self.grace_ends));
         let mut believed = HashMap::new();
+        let addresses = addresses_of(world);
         let services = world.services.iter().map(|service| {
             let watch = service.watch.as_ref()?;
             let name: Box<str> = service.name.to_host().to_string().into();
@@ -111,7 +112,7 @@ impl Whole {
                 );
                 judged.insert(*target, one);
             }
-            let of = Of { now, world, service, watch, inside, is_grace };
+            let of = Of { now, world, service, watch, inside, addresses: &addresses, is_grace };
             let (views, next) = views(of, &judged, &within(of));
             changes.extend(next);
             Some(views.into())

@@ -48,19 +48,7 @@ fn every_cell_of_the_table() {
                 "down!drained",
             ],
         ),
-        (
-            "stale",
-            [
-                "up",
-                "up*0.5",
-                "down",
-                "up?blind",
-                "up*0.5?blind",
-                "down?blind",
-                "up?blind",
-                "down?blind",
-            ],
-        ),
+        ("stale", ["up", "up*0.5", "down", "up?blind", "up*0.5?blind", "down?blind", "up", "down"]),
         ("nothing", ["up", "up*0.5", "down", "up", "up*0.5", "down", "up", "down"]),
     ];
     for (within, row) in table {
@@ -168,6 +156,19 @@ fn addresses_are_joined_one_by_one() {
     assert_eq!(&*story.views()[2].struck, ["192.0.2.3".parse::<IpAddr>().unwrap()]);
 }
 
+/// A site's addresses share what it can take, whichever service answers which of them.
+#[test]
+fn addresses_of_other_services_have_their_share() {
+    let world = SITES
+        .replace(
+            "[site.fra]\nvips = [\"192.0.2.1\"]",
+            "[site.fra]\ncapacity = 2000\nvips = [\"192.0.2.1\", \"192.0.2.9\"]",
+        )
+        .replace("sites = [\"fra\",", "sites = [{ site = \"fra\", vips = [\"192.0.2.1\"] },");
+    check_of(&world, &format!("{WELL} in:fra=serving/1000"), "fra=up iad=up nrt=up");
+    check_of(&world, &format!("{WELL} in:fra=serving/500"), "fra=up*0.5 iad=up nrt=up");
+}
+
 /// One of two checks is enough, or each must pass: the same holds for what agents say of their ports.
 #[test]
 fn ports_are_combined_as_checks_are() {
@@ -232,7 +233,7 @@ fn the_words_say_what_both_say() {
         &*story.views()[2].why,
         "3 of 3 vantages see it up; 1 of its addresses are struck; its agents have it drained"
     );
-    assert_eq!(why("in:fra=stale"), "3 of 3 vantages see it up; its agents are silent");
+    assert_eq!(why("in:fra=stale"), "3 of 3 vantages see it up; no word of its agents holds");
 }
 
 /// Of fra, whose agents drained it at 100,011 s, after an order given at such a second.
