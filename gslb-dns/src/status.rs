@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
-use crate::health::board::{Duty, Standing};
+use crate::health::board::{Duty, Health, Standing};
 use crate::health::overrides::{Override, Phase, SLOPE};
 use crate::snapshot::Snapshot;
 use crate::steer::Failing;
@@ -204,7 +204,12 @@ impl Status {
             };
             for (index, site) in sites.iter().enumerate() {
                 let name = if index == 0 { service.as_str() } else { "" };
-                let (weight, admit) = (site.weight.to_string(), format!("{:.2}", site.admit));
+                let weight = site.weight.to_string();
+                // What a site would take that is down is no news, and looks like some.
+                let admit = match site.health {
+                    health if health == Health::Down.as_str() => "-".to_owned(),
+                    _ => format!("{:.2}", site.admit),
+                };
                 let why = site.duty_why.as_deref().unwrap_or(&site.why);
                 rows.push(row([name, &site.site, site.health, site.duty, &weight, &admit, why]));
             }

@@ -2,8 +2,10 @@
 
 mod world;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::lock::Mutex;
@@ -316,4 +318,44 @@ async fn over_tls_a_server_has_to_agree_on_it() {
 async fn until_text(client: &mut Client, wanted: &str) {
     let wait = async { while client.get("/").await.text() != wanted {} };
     timeout(LONG, wait).await.expect("it becomes so");
+}
+
+/// What is small costs more than its octets to keep. A client that does not read what a server says in small words ends
+/// nobody else's requests by it: as many as its windows take may wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_words_that_nobody_reads_end_nobody_elses_requests() {
+    const STALLED: Duration = Duration::from_millis(300);
+    let stalled = Arc::new(Notify::new());
+    let told = Arc::clone(&stalled);
+    let app = Http2Server::start(move |mut stream: Stream| {
+        let told = Arc::clone(&told);
+        async move {
+            if stream.number > 1 {
+                return stream.say(200, "app");
+            }
+            let mut body = stream.respond.send_response(Response::new(()), false).unwrap();
+            loop {
+                body.reserve_capacity(5);
+                match timeout(STALLED, poll_fn(|context| body.poll_capacity(context))).await {
+                    Ok(Some(Ok(room))) if room < 5 => {}
+                    Ok(Some(Ok(_))) => {
+                        body.send_data(Bytes::from_static(b"tick\n"), false).unwrap()
+                    }
+                    Ok(Some(Err(_)) | None) => return,
+                    Err(_) => told.notify_one(),
+                }
+            }
+        }
+    })
+    .await;
+    let secure = Secure::start("", H2, &app.at()).await;
+    let mut deaf = secure.frames().await;
+    let (_, get) = deaf.get();
+    deaf.say(&get).await;
+    timeout(LONG, stalled.notified()).await.unwrap();
+    let mut client = secure.client().await;
+    for _ in 0..10 {
+        assert_eq!(whole(client.ask(request("GET", "/"))).await.unwrap().text(), "app");
+    }
+    assert_eq!((app.connections(), app.open()), (1, 1));
 }

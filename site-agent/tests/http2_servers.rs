@@ -422,3 +422,28 @@ async fn a_stream_that_is_cut_is_reset_for_the_server() {
     let reset = frames.until(&[RST_STREAM]).await.unwrap();
     assert_eq!((reset.stream, reset.code(0)), (stream, 8));
 }
+
+/// Who is looked at where requests go is spoken to as they are: a server that answers HTTP/1.1 alone is none for such a pool.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_looked_at_in_what_it_is_asked_in() {
+    let check =
+        "check = { kind = \"http\", interval = \"100ms\", timeout = \"90ms\", rise = 1, fall = 1 }";
+    let app = Http2Server::start(async |stream: Stream| stream.say(200, "app")).await;
+    let old = Backend::named("old").await;
+    let world = plain(check, &[app.at()[0], ("old", old.address)]).await;
+    let status = |server: usize| world.agent.shown().upstreams[0].told()[server].status.to_string();
+    until(|| status(0) == "UP" && status(1).starts_with("DOWN")).await;
+    // Nor is it one that can be connected to.
+    let world = plain("", &[("old", old.address)]).await;
+    assert_eq!(world.client().await.get("/").await.status(), 503);
+    let counts =
+        || world.agent.shown().upstreams[0].servers()[0].counts.connect_errors.load(SeqCst);
+    assert!(counts() >= 1);
+    // At a port of its own it may be spoken to otherwise.
+    let health = format!(
+        "check = {{ kind = \"http\", port = {}, interval = \"100ms\", timeout = \"90ms\" }}",
+        old.address.port()
+    );
+    let world = plain(&health, &app.at()).await;
+    until(|| world.agent.shown().upstreams[0].told()[0].status.to_string() == "UP").await;
+}

@@ -33,11 +33,11 @@ The same name from three continents: fra is 127.0.1.1, iad 127.0.2.1, nrt 127.0.
   curl http://$({dig}81.2.69.0/24):{port}/
 
 Stop fra's servers one by one. Its balancer looks at them each 200 ms and tells: fra takes two thirds of its clients, then
-one; when the last is gone London is answered with iad, within 2 seconds and before a probe has noticed.
-  touch {dir}/kill-fra-web1
-  gslb board --server {admin}
-  touch {dir}/kill-fra-web2 {dir}/kill-fra-web3; sleep 1
-  {dig}81.2.69.0/24
+one third (with Paris, without London); when the last is gone nobody is sent there, within 2 seconds.
+  touch {dir}/kill-fra-web1; sleep 1; gslb board --server {admin}
+  touch {dir}/kill-fra-web2; sleep 1; {dig}2.125.160.0/24
+  touch {dir}/kill-fra-web3; sleep 2; {dig}2.125.160.0/24
+Start them again. It takes its clients back by quarters, one every 5 seconds: go on when the board says no more «takes».
   rm {dir}/kill-fra-*
 
 Kill fra, balancer and all. Within some seconds London is answered with iad; the board says why.
@@ -45,8 +45,8 @@ Kill fra, balancer and all. Within some seconds London is answered with iad; the
   {dig}81.2.69.0/24
   gslb board --server {admin}
 
-Revive it. It takes its clients back by quarters, one every 5 seconds: here those of 8 networks in Paris.
-(Killed again within the hour, it has to wait first: 10 seconds, then 20, and so on.)
+Revive it. It was away within the hour before, so it waits first (10 seconds, then 20, and so on), then it takes its clients
+back by quarters: here those of 8 networks in Paris.
   rm {dir}/kill-fra
   for n in 0 1 2 3 4 5 6 7; do {dig}2.125.16$n.0/24; done | sort | uniq -c
 

@@ -340,7 +340,7 @@ impl fmt::Display for Ground {
             Ground::Owner => "its owner says so",
             Ground::LastOwner => "no router has it just now, as its last owner said",
             Ground::Standby => "its owner is silent, the standby says so",
-            Ground::Sum => "each box has it for itself",
+            Ground::Sum => "as its boxes say",
             Ground::Held => "it was drained, and nobody has ended that",
             Ground::Unowned => "no router has it",
             Ground::Silence => "too few agents are heard",

@@ -147,7 +147,10 @@ impl Within {
             State::Stale => "; no word of its agents holds".to_owned(),
         };
         match self.share(now) {
-            share if share < 1.0 => format!("{said} and {:.0} % of its capacity", share * 100.0),
+            // Who has nothing to serve has no part of it either.
+            share if share < 1.0 && !self.takes_out() => {
+                format!("{said} and {:.0} % of its capacity", share * 100.0)
+            }
             _ => said,
         }
     }

@@ -66,7 +66,7 @@ impl SiteSeen {
             let _ = write!(line, " ({why})");
         }
         if let Some(alert) = alert {
-            let _ = write!(line, "; {}: {}", alert.as_str(), alert.told());
+            let _ = write!(line, " ({})", alert.as_str());
         }
         lines.push(line);
         lines.extend(inside.iter().map(|vip| format!("  from within: {}", vip.line())));

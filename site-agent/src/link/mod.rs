@@ -281,15 +281,27 @@ impl Opening {
         }
     }
 
-    /// Speaks HTTP/2 on it, to its end. It is open once the server's settings have come, and so is known to speak it too.
-    pub async fn run(self, stream: Stream, within: Duration, timer: &mut Timer) {
-        if notice_death(&stream).is_err() {
-            return self.fail(Lost::Failed);
-        }
-        let (send, mut wire) = match timer.within(within, shake_hands(stream)).await {
+    fn lose(self, lost: Lost) -> Lost {
+        self.fail(lost);
+        lost
+    }
+
+    /// Speaks HTTP/2 on it, to its end. It is open once the server's settings have come, and so is known to speak it too;
+    /// `Err` is that it was never open.
+    pub async fn run(
+        self,
+        stream: Stream,
+        within: Duration,
+        timer: &mut Timer,
+    ) -> Result<(), Lost> {
+        let shaken = match notice_death(&stream) {
+            Ok(()) => timer.within(within, shake_hands(stream)).await,
+            Err(_) => return Err(self.lose(Lost::Failed)),
+        };
+        let (send, mut wire) = match shaken {
             Ok(Ok(open)) => open,
-            Ok(Err(_)) => return self.fail(Lost::Failed),
-            Err(Late) => return self.fail(Lost::Late),
+            Ok(Err(_)) => return Err(self.lose(Lost::Failed)),
+            Err(Late) => return Err(self.lose(Lost::Late)),
         };
         let Opening { link, gone } = self;
         if let Some(link) = link.upgrade() {
@@ -315,6 +327,7 @@ impl Opening {
         if let Some(link) = link.upgrade() {
             link.is_in(State::Closed(Lost::Failed));
         }
+        Ok(())
     }
 }
 

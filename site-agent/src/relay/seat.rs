@@ -64,7 +64,9 @@ async fn open(opening: Opening, server: Arc<Server>, caller: Caller, within: Dur
     match connect(&server, &caller, within, &mut timer).await {
         Ok(stream) if speaks_http2(&stream) => {
             let left = within.saturating_sub(clock::monotonic().saturating_sub(began));
-            opening.run(stream, left, &mut timer).await;
+            if opening.run(stream, left, &mut timer).await.is_err() {
+                Counts::count(&server.counts.connect_errors);
+            }
         }
         Ok(_) => {
             Counts::count(&server.counts.connect_errors);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::check::{
     Check, Dns, Grpc, Grpcs, HeaderExpect, Http, Https, Kind, KindWord, LONGEST_INTERVAL,
-    SHORTEST_INTERVAL, Statuses, Tcp, Text, Timing, Tls, UsualPort,
+    SHORTEST_INTERVAL, Statuses, Tcp, Text, Timing, Tls, UsualPort, Version,
 };
 use common::config::problems::Spot;
 use common::config::read::{At, Entries};
@@ -18,7 +18,7 @@ use common::target::{Address, Target};
 use super::Judge;
 use super::bounds::{Given as Maybe, time_within};
 use crate::config::file;
-use crate::site::{Server, ServerCheck};
+use crate::site::{HttpVersion, Server, ServerCheck};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const LONGEST_USUAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,8 +59,8 @@ impl Look {
     }
 }
 
-/// `None` if anything is wrong with it.
-pub fn look(raw: At<file::Check>, judge: &mut Judge<'_>) -> Option<Look> {
+/// `None` if anything is wrong with it. `spoken` is what requests are sent in: who is looked at where they go is spoken to alike.
+pub fn look(raw: At<file::Check>, spoken: HttpVersion, judge: &mut Judge<'_>) -> Option<Look> {
     let At { value: raw, spot } = raw;
     let file::Check {
         kind,
@@ -110,9 +110,13 @@ pub fn look(raw: At<file::Check>, judge: &mut Judge<'_>) -> Option<Look> {
     let tls = Tls { verify: verify?.unwrap_or_default() };
     let grpc = Grpc { service: service?.unwrap_or_default() };
     let (method, path, version) = (method?, path?, version?);
+    let usual = match (spoken, port) {
+        (HttpVersion::V2, Some(None)) => Version::V2,
+        (HttpVersion::V1 | HttpVersion::V2, _) => Version::default(),
+    };
     let (headers, send, asked, rtype) = (headers?, send?, asked?, rtype?);
     let http = Http {
-        version: version.unwrap_or_default(),
+        version: version.unwrap_or(usual),
         method: method.unwrap_or_default(),
         path: path.unwrap_or_else(|| "/".to_owned()),
         headers: headers.map(pairs).unwrap_or_default(),

@@ -56,7 +56,8 @@ pub fn pool(name: &At<String>, raw: At<file::Pool>, judge: &mut Judge<'_>) -> Op
     judge.only_http("pool", mode, &error_pages);
     let balance = or(balance, Balance::default(), |raw| self::balance(raw, mode, judge));
     let http = or(http, HttpVersion::V1, |at| Some(at.value));
-    let look = or(check, None, |raw| look(raw, judge).map(Some));
+    let spoken = http.unwrap_or_default();
+    let look = or(check, None, |raw| look(raw, spoken, judge).map(Some));
     let of =
         Of { mode, http: http.unwrap_or_default(), look: look.as_ref().and_then(Option::as_ref) };
     let servers = servers.and_then(|list| self::servers(list, &of, judge));

@@ -106,7 +106,7 @@ fn server(raw: file::Server, of: &Of<'_>, judge: &mut Judge<'_>) -> Option<Serve
         judge.warn(&at.spot, message);
     }
     let send_proxy = or(send_proxy, None, |at| Some(Some(at.value)));
-    let own = or(check, None, |raw| look(raw, judge).map(Some));
+    let own = or(check, None, |raw| look(raw, of.http, judge).map(Some));
     let mut server = Server {
         name: name?.value.as_str().into(),
         address: address?.value,
