@@ -44,6 +44,33 @@ struct World {
 }
 
 impl World {
+    /// Sends each case to each server, and has nothing be wrong with what is told, nor with what was read.
+    #[track_caller]
+    fn try_all<T>(
+        self,
+        cases: &[(Case, T)],
+        ask: impl Fn(&Case, &T, Ipv4Addr, SocketAddr) -> Result<(), String>,
+    ) {
+        let mut wrong = vec![];
+        for (number, (case, sent)) in cases.iter().enumerate() {
+            if wrong.len() >= ENOUGH {
+                break;
+            }
+            for (server, front) in self.fronts.into_iter().enumerate() {
+                if let Err(why) = ask(case, sent, address(server, number), front) {
+                    let name = SERVERS[server];
+                    wrong.push(format!("{}: {name}: {why}\n    {}", case.line, case.text));
+                }
+            }
+        }
+        let seen = self.end();
+        if wrong.len() < ENOUGH {
+            let all: Vec<&Case> = cases.iter().map(|(case, _)| case).collect();
+            wrong.extend(are_read(&all, seen));
+        }
+        assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
     /// `tls` stands in each frontend.
     fn start(folder: Folder, tls: &str) -> World {
         let nginx = Nginx::start(&folder.path().join("nginx"));
@@ -146,37 +173,15 @@ fn is_read(case: &Case, server: usize, read: &[Seen]) -> Result<(), String> {
     Ok(())
 }
 
-#[track_caller]
-fn report(wrong: &[String]) {
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-}
-
 #[test]
 fn what_comes_over_http_1_is_refused_or_read_in_one_way_by_all() {
     if peers::missing(servers::missing()) {
         return;
     }
     let world = World::start(Folder::new(), "");
-    let cases = of_http_1();
-    let mut wrong = vec![];
-    for (number, (case, octets)) in cases.iter().enumerate() {
-        if wrong.len() >= ENOUGH {
-            break;
-        }
-        for (server, front) in world.fronts.into_iter().enumerate() {
-            let from = address(server, number);
-            let answers = clients::http_1(from, front, octets, &case.expected);
-            if let Err(why) = is_told(case, from, &answers) {
-                wrong.push(format!("{}: {}: {why}\n    {}", case.line, SERVERS[server], case.text));
-            }
-        }
-    }
-    let seen = world.end();
-    if wrong.len() < ENOUGH {
-        let all: Vec<&Case> = cases.iter().map(|(case, _)| case).collect();
-        wrong.extend(are_read(&all, seen));
-    }
-    report(&wrong);
+    world.try_all(&of_http_1(), |case, octets, from, front| {
+        is_told(case, from, &clients::http_1(from, front, octets, &case.expected))
+    });
 }
 
 #[test]
@@ -188,35 +193,17 @@ fn what_comes_over_http_2_is_refused_or_read_in_one_way_by_all() {
     folder.certify(&ca, "front", Leaf { names: &[NAME], ..LEAF });
     let world = World::start(folder, "tls = { certificates = [\"front.pem\"] }");
     let config = believing(&ca);
-    let cases = of_http_2();
-    let mut wrong = vec![];
-    for (number, (case, parts)) in cases.iter().enumerate() {
-        if wrong.len() >= ENOUGH {
-            break;
-        }
-        for (server, front) in world.fronts.into_iter().enumerate() {
-            let from = address(server, number);
-            let told =
-                match (clients::http_2(from, front, &config, NAME, parts), &case.expected.end) {
-                    (Ended::Answered(answer), End::Good | End::Refused(_)) => {
-                        is_told(case, from, &[answer])
-                    }
-                    (Ended::Reset(code), End::Reset(expected)) if code == *expected => Ok(()),
-                    (Ended::GoAway(code), End::GoAway(expected)) if code == *expected => Ok(()),
-                    (Ended::Closed, End::More) => Ok(()),
-                    (ended, _) => Err(format!("{ended:?}")),
-                };
-            if let Err(why) = told {
-                wrong.push(format!("{}: {}: {why}\n    {}", case.line, SERVERS[server], case.text));
+    world.try_all(&of_http_2(), |case, parts, from, front| {
+        match (clients::http_2(from, front, &config, NAME, parts), &case.expected.end) {
+            (Ended::Answered(answer), End::Good | End::Refused(_)) => {
+                is_told(case, from, &[answer])
             }
+            (Ended::Reset(code), End::Reset(expected)) if code == *expected => Ok(()),
+            (Ended::GoAway(code), End::GoAway(expected)) if code == *expected => Ok(()),
+            (Ended::Closed, End::More) => Ok(()),
+            (ended, _) => Err(format!("{ended:?}")),
         }
-    }
-    let seen = world.end();
-    if wrong.len() < ENOUGH {
-        let all: Vec<&Case> = cases.iter().map(|(case, _)| case).collect();
-        wrong.extend(are_read(&all, seen));
-    }
-    report(&wrong);
+    });
 }
 
 fn believing(ca: &Ca) -> Arc<ClientConfig> {
