@@ -15,7 +15,9 @@ use tempfile::NamedTempFile;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 use world::http2::made::{Ca, Folder, LEAF, Leaf};
-use world::http2::{GOAWAY, HEADERS, SETTINGS, Secure, frame, head, request, rest, upload, whole};
+use world::http2::{
+    GOAWAY, HEADERS, RST_STREAM, SETTINGS, Secure, frame, head, request, rest, upload, whole,
+};
 use world::servers::{FramesServer, H2, Http2Server, Stream, headers, plain, tls_server};
 use world::{Backend, Client, LONG, World, config, until};
 
@@ -325,6 +327,7 @@ async fn until_text(client: &mut Client, wanted: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn small_words_that_nobody_reads_end_nobody_elses_requests() {
     const STALLED: Duration = Duration::from_millis(300);
+    const WINDOW_UPDATE: u8 = 8;
     let stalled = Arc::new(Notify::new());
     let told = Arc::clone(&stalled);
     let app = Http2Server::start(move |mut stream: Stream| {
@@ -349,13 +352,20 @@ async fn small_words_that_nobody_reads_end_nobody_elses_requests() {
     })
     .await;
     let secure = Secure::start("", H2, &app.at()).await;
-    let mut deaf = secure.frames().await;
-    let (_, get) = deaf.get();
-    deaf.say(&get).await;
+    // One connection, and so one thread, whose connection to the server is what it all shares.
+    let mut client = secure.frames().await;
+    client.say(&frame(WINDOW_UPDATE, 0, 0, &(1u32 << 20).to_be_bytes())).await;
+    let (chatty, get) = client.get();
+    client.say(&get).await;
     timeout(LONG, stalled.notified()).await.unwrap();
-    let mut client = secure.client().await;
+    let kinds = [HEADERS, RST_STREAM, GOAWAY];
+    let begun = client.until(&kinds).await.unwrap();
+    assert_eq!((begun.kind, begun.stream), (HEADERS, chatty));
     for _ in 0..10 {
-        assert_eq!(whole(client.ask(request("GET", "/"))).await.unwrap().text(), "app");
+        let (number, get) = client.get();
+        client.say(&get).await;
+        let answered = client.until(&kinds).await.unwrap();
+        assert_eq!((answered.kind, answered.stream), (HEADERS, number));
     }
     assert_eq!((app.connections(), app.open()), (1, 1));
 }
