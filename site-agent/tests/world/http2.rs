@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, Response};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -244,23 +244,28 @@ impl Frames {
 
     /// The next of these kinds; nothing at the end.
     pub async fn until(&mut self, kinds: &[u8]) -> Option<Frame> {
-        loop {
-            let mut head = [0; 9];
-            let read = timeout(LONG, self.stream.read_exact(&mut head));
-            read.await.expect("something comes").ok()?;
-            let [a, b, c, kind, flags, stream @ ..] = head;
-            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-            self.stream.read_exact(&mut payload).await.ok()?;
-            if kinds.contains(&kind) {
-                return Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload });
-            }
-        }
+        next_of(&mut self.stream, kinds).await
     }
 
     /// The code of GOAWAY.
     pub async fn goaway(&mut self) -> u32 {
         let frame = self.until(&[GOAWAY]).await.expect("it is told to go");
         frame.code(4)
+    }
+}
+
+/// The next frame of these kinds; nothing at the end.
+pub async fn next_of(stream: &mut (impl AsyncRead + Unpin), kinds: &[u8]) -> Option<Frame> {
+    loop {
+        let mut head = [0; 9];
+        let read = timeout(LONG, stream.read_exact(&mut head));
+        read.await.expect("something comes").ok()?;
+        let [a, b, c, kind, flags, number @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut payload).await.ok()?;
+        if kinds.contains(&kind) {
+            return Some(Frame { kind, flags, stream: u32::from_be_bytes(number), payload });
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::http2::made::Folder;
-use super::http2::{DATA, Frame, HEADERS, SETTINGS, frame};
+use super::http2::{DATA, Frame, HEADERS, SETTINGS, frame, next_of};
 use super::{LONG, World, address, config};
 
 type Answering = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -237,17 +237,7 @@ impl FramesOf {
 
     /// The next of these kinds; nothing at the end.
     pub async fn until(&mut self, kinds: &[u8]) -> Option<Frame> {
-        loop {
-            let mut head = [0; 9];
-            let read = timeout(LONG, self.stream.read_exact(&mut head));
-            read.await.expect("something comes").ok()?;
-            let [a, b, c, kind, flags, stream @ ..] = head;
-            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-            self.stream.read_exact(&mut payload).await.ok()?;
-            if kinds.contains(&kind) {
-                return Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload });
-            }
-        }
+        next_of(&mut self.stream, kinds).await
     }
 }
 
