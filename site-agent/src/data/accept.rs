@@ -33,6 +33,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 struct Guest {
     worker: Rc<Worker>,
     door: Rc<Door>,
+    /// Where it has come to, if that is the same for all who come.
+    local: Option<SocketAddr>,
     presence: Presence,
     _permit: OwnedSemaphorePermit,
     _counted: Counted,
@@ -72,6 +74,8 @@ pub fn accept(
                 return;
             }
         };
+        // Who listens at one address need not ask each time which it was.
+        let local = listener.local_addr().ok().filter(|address| !address.ip().is_unspecified());
         let mut is_failing = false;
         loop {
             // Further ones wait in the kernel.
@@ -97,6 +101,7 @@ pub fn accept(
             let guest = Guest {
                 worker: Rc::clone(&worker),
                 door: Rc::clone(&door),
+                local,
                 presence: crowd.enter(),
                 _permit: permit,
                 _counted: Counted::new(&door),
@@ -118,7 +123,8 @@ fn is_want(error: &io::Error) -> bool {
 /// for as long as the connection.
 async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
     let front = guest.door.front();
-    let Some(mut caller) = caller_of(&mut stream, peer, &front).await else { return };
+    let Some(local) = guest.local.or_else(|| stream.local_addr().ok()) else { return };
+    let Some(mut caller) = caller_of(&mut stream, (peer, local), &front).await else { return };
     let Some(stream) = shake_hands(stream, &mut caller, &front).await else { return };
     let door = &guest.door;
     match front.config.mode {
@@ -188,8 +194,11 @@ async fn shake_hands(stream: TcpStream, caller: &mut Caller, front: &Front) -> O
 }
 
 /// Whose connection it is; nobody's that can be told if a proxy does not say what it must.
-async fn caller_of(stream: &mut TcpStream, peer: SocketAddr, front: &Front) -> Option<Caller> {
-    let local = stream.local_addr().ok()?;
+async fn caller_of(
+    stream: &mut TcpStream,
+    (peer, local): (SocketAddr, SocketAddr),
+    front: &Front,
+) -> Option<Caller> {
     let of_peer = Caller { client: canonical(peer), local, is_tls: false, server_name: None };
     let address = of_peer.client.ip();
     if !front.config.accept_proxy.iter().any(|net| net.contains(&address)) {
