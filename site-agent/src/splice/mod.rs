@@ -83,8 +83,8 @@ impl Flow {
     }
 }
 
-/// Carries until one of the ends that `End` tells. Given up earlier, by dropping the future, it has carried what `flow`
-/// says; both connections are then still open.
+/// Carries until one of the ends that `End` tells. Both connections are then the caller's to close: who was the first to
+/// say its last hears the other's by that. Given up earlier, by dropping the future, it has carried what `flow` says.
 pub async fn relay(
     client: &mut TcpStream,
     server: &mut TcpStream,
@@ -94,10 +94,11 @@ pub async fn relay(
 ) -> End {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let up =
-        pump(&mut from_client, &mut to_server, carry, |octets| flow.moved(Side::Client, octets));
-    let down =
-        pump(&mut from_server, &mut to_client, carry, |octets| flow.moved(Side::Server, octets));
+    let (said_up, said_down) =
+        (|octets| flow.moved(Side::Client, octets), |octets| flow.moved(Side::Server, octets));
+    let is_over = || flow.is_half_closed.get();
+    let up = pump(&mut from_client, &mut to_server, carry, said_up, is_over);
+    let down = pump(&mut from_server, &mut to_client, carry, said_down, is_over);
     both(up, down, patience, flow).await
 }
 

@@ -6,8 +6,9 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
+use rustix::net::{SendFlags, send};
 use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,35 +23,52 @@ pub enum Broken {
     Writing(io::Error),
 }
 
-/// What one read brought.
-enum Said {
-    /// Nothing more will come.
-    Last,
-    /// So many octets, of which the other side has not taken these.
-    Octets(usize, Vec<u8>),
+/// What one turn has read, and what it has come to.
+struct Said {
+    octets: usize,
+    /// Those that the other side has not taken.
+    rest: Vec<u8>,
+    next: Next,
 }
 
-/// Carries until `from` has said its last, and tells `to`.
+/// What comes behind what was read.
+enum Next {
+    /// More, perhaps.
+    More,
+    /// Nothing: that was its last.
+    Last,
+    Failed(io::Error),
+}
+
+/// Carries until `from` has said its last, and tells `to`: not where that has said its own and `is_over`, as it is told by
+/// the close that follows.
 pub async fn pump(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
     carry: &Carry,
     note: impl Fn(usize),
+    is_over: impl Fn() -> bool,
 ) -> Result<(), Broken> {
     loop {
-        match copy(from, to, carry).await? {
-            Said::Last => break,
-            Said::Octets(count, rest) => {
-                note(count - rest.len());
-                if !rest.is_empty() {
-                    to.write_all(&rest).await.map_err(Broken::Writing)?;
-                    note(rest.len());
-                }
-                if count == BUFFER && through_a_pipe(from, to, carry, &note).await? {
+        let Said { octets, rest, next } = copy(from, to, carry).await?;
+        note(octets - rest.len());
+        if !rest.is_empty() {
+            to.write_all(&rest).await.map_err(Broken::Writing)?;
+            note(rest.len());
+        }
+        match next {
+            Next::Last => break,
+            Next::Failed(error) => return Err(Broken::Reading(error)),
+            Next::More if octets < BUFFER => {}
+            Next::More => {
+                if through_a_pipe(from, to, carry, &note).await? {
                     break;
                 }
             }
         }
+    }
+    if is_over() {
+        return Ok(());
     }
     match to.shutdown().await {
         // It is gone, and has been told everything: nothing is lost.
@@ -59,7 +77,10 @@ pub async fn pump(
     }
 }
 
-/// One read, and at once as much of a write as is taken: the buffer is everybody's.
+/// What there is to read now, and at once as much of a write as is taken: the buffer is everybody's.
+///
+/// Where the end is known to have come behind it, the kernel is told to wait for that: the last octets and the end then
+/// leave as one segment.
 async fn copy(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
@@ -68,21 +89,33 @@ async fn copy(
     poll_fn(|context| {
         let mut buffer = carry.buffer.borrow_mut();
         let mut read = ReadBuf::new(&mut buffer);
-        match Pin::new(&mut *from).poll_read(context, &mut read) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Reading(error))),
-            Poll::Ready(Ok(())) => {}
-        }
-        let said = read.filled();
-        if said.is_empty() {
-            return Poll::Ready(Ok(Said::Last));
-        }
-        let taken = match to.try_write(said) {
+        let mut fill = |read: &mut ReadBuf<'_>| Pin::new(&mut *from).poll_read(context, read);
+        ready!(fill(&mut read)).map_err(Broken::Reading)?;
+        let first = read.filled().len();
+        // After a short read the socket is asked again only if it has told of its end.
+        let next = match read.remaining() {
+            _ if first == 0 => Next::Last,
+            0 => Next::More,
+            _ => match fill(&mut read) {
+                Poll::Ready(Ok(())) if read.filled().len() == first => Next::Last,
+                Poll::Ready(Ok(())) | Poll::Pending => Next::More,
+                Poll::Ready(Err(error)) => Next::Failed(error),
+            },
+        };
+        let octets = read.filled();
+        let taken = match &next {
+            _ if octets.is_empty() => Ok(0),
+            Next::More | Next::Failed(_) => to.try_write(octets),
+            Next::Last => to.as_ref().try_io(Interest::WRITABLE, || {
+                Ok(send(to.as_ref(), octets, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+            }),
+        };
+        let taken = match taken {
             Ok(taken) => taken,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(error) => return Poll::Ready(Err(Broken::Writing(error))),
         };
-        Poll::Ready(Ok(Said::Octets(said.len(), said[taken..].to_vec())))
+        Poll::Ready(Ok(Said { octets: octets.len(), rest: octets[taken..].to_vec(), next }))
     })
     .await
 }
