@@ -4,7 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use rustix::io::Errno;
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -27,6 +29,16 @@ pub struct Caller {
     pub server_name: Option<Box<[u8]>>,
 }
 
+/// How TCP's handshake ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Handshake {
+    /// With an ACK.
+    Plain,
+    /// With what we say, which is one segment less (HAProxy's `option tcp-smart-connect`): for whoever says something at
+    /// once, and calls `opened` behind it.
+    WithWords,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum NoConnection {
     #[error("it did not come to be in time")]
@@ -39,10 +51,11 @@ pub enum NoConnection {
 pub async fn connect(
     server: &Server,
     caller: &Caller,
+    handshake: Handshake,
     within: Duration,
     timer: &mut Timer,
 ) -> Result<Stream, NoConnection> {
-    let made = match timer.within(within, dial(server, caller)).await {
+    let made = match timer.within(within, dial(server, caller, handshake)).await {
         Ok(made) => made.map_err(NoConnection::Failed),
         Err(Late) => Err(NoConnection::Late),
     };
@@ -52,10 +65,40 @@ pub async fn connect(
     made
 }
 
-async fn dial(server: &Server, caller: &Caller) -> io::Result<Stream> {
-    let mut stream = TcpStream::connect(server.address()).await?;
-    stream.set_nodelay(true)?;
-    if let Some(version) = server.config.send_proxy {
+/// The first words are out. ACKs are quick again: a server that says little twice, and waits for an ACK between (Nagle's
+/// algorithm), would else wait for tens of milliseconds.
+pub fn opened(stream: &Stream) {
+    // A connection that has failed meanwhile says so when it is used.
+    let _ = SockRef::from(stream.tcp()).set_tcp_quickack(true);
+}
+
+/// A TCP connection, without Nagle's algorithm. As `TcpStream::connect`, but for a system call: whether it has failed is
+/// asked only where the kernel has told of it.
+async fn reach(address: SocketAddr, handshake: Handshake) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    socket.set_tcp_nodelay(true)?;
+    if handshake == Handshake::WithWords {
+        socket.set_tcp_quickack(false)?;
+    }
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
+            return Err(error);
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    if stream.ready(Interest::WRITABLE).await?.is_write_closed() {
+        return Err(stream
+            .take_error()?
+            .unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into()));
+    }
+    Ok(stream)
+}
+
+async fn dial(server: &Server, caller: &Caller, handshake: Handshake) -> io::Result<Stream> {
+    let config = &server.config;
+    let mut stream = reach(server.address(), handshake).await?;
+    if let Some(version) = config.send_proxy {
         let origin = Origin::Client { source: caller.client, destination: caller.local };
         let mut header = vec![];
         match version {
@@ -64,7 +107,7 @@ async fn dial(server: &Server, caller: &Caller) -> io::Result<Stream> {
         }
         stream.write_all(&header).await?;
     }
-    let (config, name) = match (&server.config.tls, server.dial()) {
+    let (config, name) = match (&config.tls, server.dial()) {
         (None, _) => return Ok(Stream::Plain(stream)),
         (Some(_), Some(Dial { config, name })) => (config, name),
         // A config that is being taken: never in the clear.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::clock;
 use tokio::task::spawn_local;
 
-use super::connect::{Caller, NoConnection, connect};
+use super::connect::{Caller, Handshake, NoConnection, connect};
 use crate::link::{Found, Links, Lost, Opening, Seat};
 use crate::stream::{Late, Stream, Timer};
 use crate::upstream::{Counts, Server};
@@ -61,7 +61,7 @@ pub async fn seat(
 /// Connects, and has HTTP/2 spoken there to its end.
 async fn open(opening: Opening, server: Arc<Server>, caller: Caller, within: Duration) {
     let (mut timer, began) = (Timer::default(), clock::monotonic());
-    match connect(&server, &caller, within, &mut timer).await {
+    match connect(&server, &caller, Handshake::Plain, within, &mut timer).await {
         Ok(stream) if speaks_http2(&stream) => {
             let left = within.saturating_sub(clock::monotonic().saturating_sub(began));
             if opening.run(stream, left, &mut timer).await.is_err() {

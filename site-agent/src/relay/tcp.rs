@@ -1,6 +1,7 @@
 //! A connection of TCP to one server of a pool, TLS and all.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,9 +10,9 @@ use std::time::Duration;
 use common::clock;
 use tokio::time::sleep;
 
-use super::connect::{Caller, NoConnection, connect};
+use super::connect::{Caller, Handshake, NoConnection, connect, opened};
 use super::place::place;
-use super::tunnel::tunnel;
+use super::tunnel::{say, tunnel};
 use crate::access_log::{Ahead, Cause, Counts, End, Entry, Phase, Subject};
 use crate::balance::Key;
 use crate::outlier::Outcome;
@@ -19,7 +20,7 @@ use crate::retry::{self, Body, Method, Sent, Verdict, Written};
 use crate::route::{self, route};
 use crate::rules::Request;
 use crate::site::Algorithm;
-use crate::splice::{Flow, Patience};
+use crate::splice::{Flow, Patience, Side};
 use crate::stream::{Buffer, Stream, Timer};
 use crate::upstream::{self, Server, Upstream};
 use crate::worker::{Front, Local, Worker};
@@ -108,7 +109,15 @@ async fn carry(
     };
     let local = Rc::clone(front.pool(pool));
     record.pool = Some(Arc::clone(&local.upstream));
-    let (lease, server) = match reach(worker, caller, &local, record).await {
+    // What it has said so far goes out with the first segment that a server gets. A buffer of its own is kept for as long
+    // as a server is looked for, no longer.
+    let mut room = first.is_empty().then(|| worker.room());
+    let early = room.as_mut().map_or(&mut *first, |room| &mut room.from_client);
+    if early.is_empty() && client.get_mut().try_read(early).is_err_and(is_gone) {
+        return End::Cut(Cause::ClientAbort, Phase::Connect);
+    }
+    let handshake = if early.is_empty() { Handshake::Plain } else { Handshake::WithWords };
+    let (lease, server) = match reach(worker, caller, &local, handshake, record).await {
         Ok(reached) => reached,
         Err(end) => return end,
     };
@@ -116,10 +125,23 @@ async fn carry(
     let half_closed = front.config.timeouts.client_fin.min(timeouts.server_fin);
     let patience = Patience { idle: timeouts.tunnel, half_closed };
     let mut server = RefCell::new(server);
+    if let Err(end) = say(Side::Client, &server, early, patience, flow).await {
+        return end;
+    }
+    if handshake == Handshake::WithWords {
+        opened(server.get_mut());
+    }
+    if let Some(room) = room {
+        worker.give_back(room);
+    }
     let (ends, mut last) = ((&mut client, &mut server), Buffer::default());
     let end = tunnel(ends, (first, &mut last), patience, &worker.carry, flow).await;
     drop(lease);
     end
+}
+
+fn is_gone(error: io::Error) -> bool {
+    error.kind() != io::ErrorKind::WouldBlock
 }
 
 /// A connection to a server that has a place for it.
@@ -127,6 +149,7 @@ async fn reach(
     worker: &Worker,
     caller: &Caller,
     local: &Local,
+    handshake: Handshake,
     record: &mut Record,
 ) -> Result<(upstream::Lease, Stream), End> {
     let key = (local.upstream.config.balance.algorithm == Algorithm::Source)
@@ -144,7 +167,7 @@ async fn reach(
         record.server = Some(Arc::clone(&server));
         let began = clock::monotonic();
         let within = local.upstream.config.timeouts.connect;
-        let made = connect(&server, caller, within, &mut timer).await;
+        let made = connect(&server, caller, handshake, within, &mut timer).await;
         let (now, before) = (clock::monotonic(), record.connect.unwrap_or_default());
         record.connect = Some(before + now.saturating_sub(began));
         let why = match made {

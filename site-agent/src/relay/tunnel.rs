@@ -17,16 +17,12 @@ pub async fn tunnel(
     carry: &Carry,
     flow: &Flow,
 ) -> End {
-    let mut timer = Timer::default();
     for (from, to, octets) in
         [(Side::Client, &*server, &mut *from_client), (Side::Server, &*client, &mut *from_server)]
     {
-        match stream::write(to, octets.octets(), patience.idle, &mut timer).await {
-            Ok(Ok(())) => flow.moved(from, octets.len()),
-            Ok(Err(_)) => return End::Cut(gone(from), Phase::Data),
-            Err(Late) => return End::Cut(Cause::ClientTimeout, Phase::Data),
+        if let Err(end) = say(from, to, octets, patience, flow).await {
+            return end;
         }
-        octets.clear();
     }
     let end = match (client.get_mut(), server.get_mut()) {
         (Stream::Plain(client), Stream::Plain(server)) => {
@@ -41,6 +37,24 @@ pub async fn tunnel(
         }
     };
     end_of(&end)
+}
+
+/// Tells the other side what has come early from this one.
+pub async fn say(
+    from: Side,
+    to: &RefCell<Stream>,
+    octets: &mut Buffer,
+    patience: Patience,
+    flow: &Flow,
+) -> Result<(), End> {
+    let written = stream::write(to, octets.octets(), patience.idle, &mut Timer::default()).await;
+    match written {
+        Ok(Ok(())) => flow.moved(from, octets.len()),
+        Ok(Err(_)) => return Err(End::Cut(gone(from), Phase::Data)),
+        Err(Late) => return Err(End::Cut(Cause::ClientTimeout, Phase::Data)),
+    }
+    octets.clear();
+    Ok(())
 }
 
 /// Who has gone, if nothing from this side can be told any more.

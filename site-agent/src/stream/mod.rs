@@ -58,20 +58,16 @@ impl Stream {
         }
     }
 
-    /// Reads what has come, and waits for nothing: `WouldBlock` where that is nothing.
+    /// Reads what has come, and waits for nothing: `WouldBlock` where that is nothing. Whoever waits to read meanwhile is
+    /// not told any more.
     pub fn try_read(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
-        let count = match self {
-            Stream::Plain(stream) => stream.try_read(buffer.room())?,
-            Stream::Tls(stream) => {
-                let mut room = ReadBuf::new(buffer.room());
-                let mut context = Context::from_waker(Waker::noop());
-                match Pin::new(&mut **stream).poll_read(&mut context, &mut room) {
-                    Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
-                    Poll::Ready(read) => read?,
-                }
-                room.filled().len()
-            }
-        };
+        let mut room = ReadBuf::new(buffer.room());
+        // Not `TcpStream::try_read`: after a short read the runtime would ask the kernel once more.
+        match Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut room) {
+            Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+            Poll::Ready(read) => read?,
+        }
+        let count = room.filled().len();
         buffer.filled(count);
         Ok(count)
     }

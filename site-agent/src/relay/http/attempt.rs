@@ -19,7 +19,7 @@ use crate::access_log::{Cause, End, Phase};
 use crate::head::{Peer, Scheme};
 use crate::link::Seat;
 use crate::outlier::Outcome;
-use crate::relay::connect::{NoConnection, connect};
+use crate::relay::connect::{Handshake, NoConnection, connect};
 use crate::relay::seat::{Seated, seat};
 use crate::relay::tunnel::tunnel;
 use crate::retry::{self, Written};
@@ -285,7 +285,7 @@ impl<C: Carrier> Connection<'_, C> {
             return Ok((stream, Written::OnIdle));
         }
         let (began, within) = (clock::monotonic(), local.upstream.config.timeouts.connect);
-        let made = connect(server, self.caller, within, &mut self.timer).await;
+        let made = connect(server, self.caller, Handshake::Plain, within, &mut self.timer).await;
         let (now, before) = (clock::monotonic(), record.connect.unwrap_or_default());
         record.connect = Some(before + now.saturating_sub(began));
         if made.is_ok() {
