@@ -273,9 +273,9 @@ fn checks(looker: Looker, shown: &Arc<ArcSwap<Shown>>) -> Checks {
     Checks::start(
         &Handle::current(),
         looker,
-        move |pool, server, event| {
+        move |pool, server, event, why| {
             if let Some(upstream) = of_events.load().upstreams.get(pool.0) {
-                upstream.on_event(clock::monotonic(), server, event);
+                upstream.on_said(clock::monotonic(), server, event, why);
             }
         },
         move |pool, server| {

@@ -13,7 +13,9 @@ use common::look::{Looker, Programs, Roots, Who};
 use common::report::Reason;
 use common::streak::{Progress, State};
 use rcgen::generate_simple_self_signed;
-use site_agent::backends::{Administrative, AgentDown, By, Checked, Event, WeightOrder};
+use site_agent::backends::{
+    Administrative, AgentDown, By, Checked, Event, Source, WeightOrder, Why,
+};
 use site_agent::check::Checks;
 use site_agent::config;
 use site_agent::rounds::{Name, OnError};
@@ -35,11 +37,12 @@ struct World {
     passed: Arc<AtomicUsize>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Heard {
     at: Duration,
     pool: PoolId,
     event: Event,
+    why: Why,
 }
 
 impl World {
@@ -54,9 +57,9 @@ impl World {
         let checks = Checks::start(
             &Handle::current(),
             looker,
-            move |pool, server, event| {
+            move |pool, server, event, why| {
                 assert_eq!(server, FIRST);
-                let _ = tell.send(Heard { at: monotonic(), pool, event });
+                let _ = tell.send(Heard { at: monotonic(), pool, event, why: why.clone() });
             },
             move |_, _| {
                 counted.fetch_add(1, Relaxed);
@@ -179,7 +182,10 @@ async fn a_server_that_is_killed_goes_down_at_the_fast_interval_and_comes_back()
     let first = heard.iter().find(|heard| said(heard.event) == "up 1/3").unwrap();
     let words: Vec<String> = heard.iter().map(|heard| said(heard.event)).collect();
     assert!(words.ends_with(&["up 1/3", "up 2/3", "down 0/2"].map(str::to_owned)), "{words:?}");
-    let took = heard.last().unwrap().at - first.at;
+    let last = heard.last().unwrap();
+    let took = last.at - first.at;
+    assert_eq!((last.why.by, last.why.reason), (Source::Check, "refused"));
+    assert!(last.why.took.is_some() && !last.why.detail.is_empty(), "{:?}", last.why);
     assert!(took < Duration::from_secs(3), "two looks after the first took {took:?}");
     let shown = world.checks.seen(PoolId(0), FIRST).unwrap().check.unwrap();
     assert_eq!(shown.state, State::Down);
@@ -224,8 +230,10 @@ async fn lines_of_agents_are_told_and_half_a_line_is_not() {
     )]);
     let by = By::Agent;
     let mut said = vec![];
-    for _ in 0..3 {
-        said.push(world.next().await.event);
+    for detail in ["", "", "for repairs"] {
+        let heard = world.next().await;
+        assert_eq!((heard.why.by, &*heard.why.detail), (Source::Agent, detail));
+        said.push(heard.event);
     }
     let shown = world.checks.seen(PoolId(0), FIRST).unwrap();
     assert!(shown.check.is_none());

@@ -17,6 +17,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod weight;
+mod why;
 
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub use self::server::{AgentDown, Checked, Event, Server, Serves};
 pub use self::standing::{Capacity, Mode, Standing, State, Taker, Unit};
 pub use self::status::Status;
 pub use self::weight::{Limit, NoWeight, Weight, WeightOrder};
+pub use self::why::{Source, Why};
 
 /// What the config says of a pool.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,6 +88,8 @@ pub struct Pool {
 pub struct Change {
     pub from: Status,
     pub to: Status,
+    /// Whether anything was sent to it before, and nothing is now.
+    pub stopped: bool,
 }
 
 impl Pool {
@@ -116,14 +120,20 @@ impl Pool {
     /// another even where that is not. Panics where no server has that id.
     pub fn on_event(&mut self, now: Duration, id: ServerId, event: Event) -> Option<Change> {
         let server = &mut self.servers[id.0];
-        let from = server.status();
+        let (from, served) = (server.status(), server.serves());
         server.on_event(now, event);
         let to = server.status();
-        (from != to).then_some(Change { from, to })
+        let stopped = served != Serves::Nothing && server.serves() == Serves::Nothing;
+        (from != to).then_some(Change { from, to, stopped })
     }
 
     pub fn servers(&self) -> impl Iterator<Item = (ServerId, &Server)> {
         self.servers.iter().enumerate().map(|(place, server)| (ServerId(place), server))
+    }
+
+    /// How many can take balanced requests now, whatever their role.
+    pub fn serving(&self) -> usize {
+        self.servers.iter().filter(|server| server.serves() == Serves::All).count()
     }
 
     pub fn find(&self, name: &str) -> Option<ServerId> {

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::backends::Event;
+use crate::backends::{Event, Why};
 use crate::rounds::{Name, OnError, Rounds, Series, Shown, Wanted, Which};
 use crate::site::{PoolId, ServerId, Site};
 
@@ -42,7 +42,7 @@ struct Shared {
     state: Mutex<State>,
     /// There may be something to begin.
     changed: Notify,
-    told: Box<dyn Fn(PoolId, ServerId, Event) + Send + Sync>,
+    told: Box<Tell>,
     passed: Box<dyn Fn(PoolId, ServerId) + Send + Sync>,
 }
 
@@ -53,18 +53,19 @@ struct State {
     believing: Believing,
 }
 
+type Tell = dyn Fn(PoolId, ServerId, Event, &Why) + Send + Sync;
 type Believing = HashMap<PathBuf, Arc<Looker>>;
 
 impl Checks {
     /// Begins with nobody to look at, on that runtime, which should not be one that serves clients.
     ///
-    /// `told` takes what is to be believed of a server, at each look that counts and each line; `passed` is called
+    /// `told` takes what is to be believed of a server and why, at each look that counts and each line; `passed` is called
     /// after it for each look that passed, whatever the server's state (`Outliers::on_check_passed`). Both are called
     /// under the lock that `adopt` and `seen` take: who holds a lock that they need calls neither of these.
     pub fn start(
         runtime: &Handle,
         looker: Looker,
-        told: impl Fn(PoolId, ServerId, Event) + Send + Sync + 'static,
+        told: impl Fn(PoolId, ServerId, Event, &Why) + Send + Sync + 'static,
         passed: impl Fn(PoolId, ServerId) + Send + Sync + 'static,
     ) -> Checks {
         let state = State {

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Shared, State, line};
 use crate::agent_check::Line;
+use crate::backends::Why;
 use crate::rounds::{Begun, Name, OnError, Series, Told, Which};
 
 /// The rounds turn at least so often.
@@ -108,10 +109,12 @@ impl Shared {
             }
             Came::Line(line) => {
                 let events: Vec<_> = line.iter().flat_map(Line::events).collect();
+                let text =
+                    line.as_ref().ok().and_then(|line| line.text.clone()).unwrap_or_default();
                 let whose = rounds.answered(now, series, line);
                 let Some(Which { pool, server }) = whose else { return };
                 for event in events {
-                    (self.told)(pool, server, event);
+                    (self.told)(pool, server, event, &Why::of(event).because(&*text));
                 }
             }
         }
@@ -125,8 +128,10 @@ impl Shared {
 
     /// Under the lock, so that ids are still those of the newest site.
     fn tell(&self, told: Option<Told>) {
-        let Some(Told { which: Which { pool, server }, event, has_passed }) = told else { return };
-        (self.told)(pool, server, event);
+        let Some(Told { which: Which { pool, server }, event, why, has_passed }) = told else {
+            return;
+        };
+        (self.told)(pool, server, event, &why);
         if has_passed {
             (self.passed)(pool, server);
         }

@@ -1,5 +1,7 @@
 //! What can come of a request, and which of it speaks against the server.
 
+use std::fmt;
+
 /// What came of one request, or of one connection, to a server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
@@ -15,6 +17,19 @@ pub enum Outcome {
     Closed,
     /// What came was no response.
     Junk,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Connected => f.write_str("connected"),
+            Outcome::NotConnected => f.write_str("no connection"),
+            Outcome::Answered(status) => write!(f, "status {status}"),
+            Outcome::TimedOut => f.write_str("no response in time"),
+            Outcome::Closed => f.write_str("hung up without a response"),
+            Outcome::Junk => f.write_str("no response that can be read"),
+        }
+    }
 }
 
 /// Which outcomes are errors.

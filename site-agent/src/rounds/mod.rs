@@ -24,7 +24,7 @@ use common::streak::{Outcome, Progress, State, Streak};
 
 use self::course::{Course, Task};
 use crate::agent_check::Line;
-use crate::backends::Event;
+use crate::backends::{Event, Source, Why};
 use crate::outlier::Order;
 use crate::site::{AgentCheck, PoolId, ServerCheck, ServerId, Site};
 
@@ -78,10 +78,11 @@ pub struct Inquiry {
 }
 
 /// What a look, or an error of a server in its stead, came to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Told {
     pub which: Which,
     pub event: Event,
+    pub why: Why,
     /// That this very look passed, whatever the server's state.
     pub has_passed: bool,
 }
@@ -218,13 +219,14 @@ impl Rounds {
             check.streak.on_result(now, outcome);
         }
         let event = check.event();
+        let took = now.saturating_sub(under_way.began);
+        let why = why(&seen, took);
         if !under_way.is_void {
-            let took = now.saturating_sub(under_way.began);
             check.last = Some(Looked { seen, ended: now, took });
         }
         let next = under_way.began + check.interval();
         self.looks.plan(series, next.max(now));
-        counts.then_some(Told { which, event, has_passed })
+        counts.then_some(Told { which, event, why, has_passed })
     }
 
     /// An agent has answered, or not; whose it is.
@@ -259,7 +261,8 @@ impl Rounds {
         }
         let (event, after_last) = (check.event(), check.check.fast_interval);
         self.looks.hasten(now, series, after_last);
-        (failures > 0).then_some(Told { which, event, has_passed: false })
+        let why = Why::of(event);
+        (failures > 0).then_some(Told { which, event, why, has_passed: false })
     }
 
     /// `None` where nothing is asked of it.
@@ -275,6 +278,15 @@ impl Rounds {
         let is_asked = check.is_some() || asked.is_some();
         is_asked.then(|| Shown { check, line: asked.and_then(|asked| asked.last.clone()) })
     }
+}
+
+/// What a look saw, for people.
+fn why(seen: &Seen, took: Duration) -> Why {
+    let (reason, detail) = match &seen.outcome {
+        Ok(()) => ("passed", String::new()),
+        Err(failure) => (failure.reason.as_str(), failure.detail.clone()),
+    };
+    Why { by: Source::Check, reason, detail, took: Some(took) }
 }
 
 impl Check {

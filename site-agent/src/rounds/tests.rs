@@ -59,7 +59,7 @@ fn wanted(server: usize) -> Wanted {
 }
 
 fn seen(is_good: bool) -> Seen {
-    let outcome = if is_good { Ok(()) } else { Err(Failure::new(Reason::Refused, "refused")) };
+    let outcome = if is_good { Ok(()) } else { Err(Failure::new(Reason::Refused, "nobody there")) };
     Seen { outcome, phases: Phases::default(), not_after: None }
 }
 
@@ -142,9 +142,14 @@ fn every_result_is_told() {
     let mut told = vec![];
     for result in "+-+---+-++".bytes() {
         let series = next_look(&mut rounds, &mut now);
-        let Told { which: of, event, has_passed } =
+        now += ms(30);
+        let Told { which: of, event, why, has_passed } =
             rounds.looked(now, series, seen(result == b'+')).unwrap();
         assert_eq!(of, which(0, 0));
+        let (reason, detail) =
+            if has_passed { ("passed", "") } else { ("refused", "nobody there") };
+        assert_eq!((why.by, why.reason, &*why.detail), (Source::Check, reason, detail));
+        assert_eq!(why.took, Some(ms(30)));
         assert_eq!(has_passed, result == b'+');
         told.push(said(event));
     }

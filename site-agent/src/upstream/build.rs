@@ -32,7 +32,13 @@ impl Upstream {
         let outliers = config
             .breaker
             .map(|breaker| Outliers::new(watched(&config, breaker), servers.len(), now));
-        Upstream::of(config, servers, places, Health { pool, outliers, is_past: false }, now)
+        Upstream::of(
+            config,
+            servers,
+            places,
+            Health { pool, outliers, is_past: false, serves: None },
+            now,
+        )
     }
 
     /// The same pool by another config. Servers that are written as before are the same; one that is not is forgotten, but
@@ -98,9 +104,11 @@ impl Upstream {
             shown: ArcSwap::from_pointee(Shown { standing, table }),
             health: Mutex::new(health),
         };
-        let health = upstream.health.lock();
-        upstream.limit(&upstream.shown.load().standing, &health.pool);
-        drop(health);
+        let mut health = upstream.health.lock();
+        let shown = upstream.shown.load();
+        upstream.tell_pool(&mut health, &shown.standing);
+        upstream.limit(&shown.standing, &health.pool);
+        drop((health, shown));
         upstream
     }
 }

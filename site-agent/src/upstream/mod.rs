@@ -19,7 +19,7 @@ use arc_swap::{ArcSwap, Guard};
 use common::lock::Mutex;
 use tracing::{info, warn};
 
-use crate::backends::{self, Change, Event, Serves, Standing, Status};
+use crate::backends::{self, Change, Event, Serves, Source, Standing, Status, Why};
 use crate::balance::{Algorithm, Table};
 use crate::ids::ServerId;
 use crate::outlier::{Order, Outcome, Outliers};
@@ -51,6 +51,8 @@ struct Health {
     outliers: Option<Outliers>,
     /// Another config has made another of it: what still comes to this one changes nothing.
     is_past: bool,
+    /// Whether people were told that it serves, or that it does not; `None` while that is not known.
+    serves: Option<bool>,
 }
 
 /// What follows from all that is known.
@@ -102,15 +104,33 @@ impl Upstream {
         servers.map(told).collect()
     }
 
-    /// Somebody says something of a server.
+    /// Somebody says something of a server, and no more than that.
     pub fn on_event(&self, now: Duration, id: ServerId, event: Event) {
+        self.on_said(now, id, event, &Why::of(event));
+    }
+
+    /// Somebody says something of a server, and why.
+    pub fn on_said(&self, now: Duration, id: ServerId, event: Event, why: &Why) {
         let mut health = self.health.lock();
         if health.is_past {
             return;
         }
-        let change = health.pool.on_event(now, id, event);
-        self.tell(id, change);
-        self.show(now, &health);
+        self.take(&mut health.pool, now, id, event, why);
+        self.show(now, &mut health);
+    }
+
+    /// Has the pool take it, and tells people what changed.
+    fn take(
+        &self,
+        pool: &mut backends::Pool,
+        now: Duration,
+        id: ServerId,
+        event: Event,
+        why: &Why,
+    ) {
+        if let Some(change) = pool.on_event(now, id, event) {
+            self.tell(id, change, why, pool.serving());
+        }
     }
 
     /// A look has passed: who was ejected returns.
@@ -119,13 +139,13 @@ impl Upstream {
             return;
         }
         let mut health = self.health.lock();
-        let Health { pool, outliers: Some(outliers), is_past: false } = &mut *health else {
+        let Health { pool, outliers: Some(outliers), is_past: false, .. } = &mut *health else {
             return;
         };
         if outliers.on_check_passed(now, id) {
-            let change = pool.on_event(now, id, Event::Return);
-            self.tell(id, change);
-            self.show(now, &health);
+            let why = Why { by: Source::Check, reason: "passed", ..Why::of(Event::Return) };
+            self.take(pool, now, id, Event::Return, &why);
+            self.show(now, &mut health);
         }
     }
 
@@ -141,24 +161,18 @@ impl Upstream {
         }
         let Some(id) = self.id_of(server) else { return };
         let mut health = self.health.lock();
-        let Health { pool, outliers: Some(outliers), is_past: false } = &mut *health else {
+        let Health { pool, outliers: Some(outliers), is_past: false, .. } = &mut *health else {
             return;
         };
         let others = self.shown.load().table.servers().filter(|other| *other != id).count();
         let order = outliers.on_outcome(now, id, outcome, others);
         server.set_run(outliers.has_run(id));
         if let Some(Order::Eject { until }) = order {
-            let eject_seconds = until.saturating_sub(now).as_secs();
-            let (pool_name, name) = (&*self.config.name, &*server.name);
-            warn!(
-                pool = pool_name,
-                server = name,
-                eject_seconds,
-                "a server fails requests: it is ejected"
-            );
-            let change = pool.on_event(now, id, Event::Eject);
-            self.tell(id, change);
-            self.show(now, &health);
+            let out = until.saturating_sub(now);
+            let detail = format!("the last in a row: {outcome}; out for {out:?}");
+            let why = Why::of(Event::Eject).because(detail);
+            self.take(pool, now, id, Event::Eject, &why);
+            self.show(now, &mut health);
         }
     }
 
@@ -171,11 +185,10 @@ impl Upstream {
         let over =
             health.outliers.as_mut().map(|outliers| outliers.expire(now)).unwrap_or_default();
         for id in &over {
-            let change = health.pool.on_event(now, *id, Event::Return);
-            self.tell(*id, change);
+            self.take(&mut health.pool, now, *id, Event::Return, &Why::of(Event::Return));
         }
         if !over.is_empty() || health.pool.next_change(now).is_some() {
-            self.show(now, &health);
+            self.show(now, &mut health);
         }
     }
 
@@ -184,27 +197,67 @@ impl Upstream {
         self.places.ask(now, choice, &self.servers)
     }
 
-    fn tell(&self, id: ServerId, change: Option<Change>) {
-        let Some(Change { from, to }) = change else { return };
+    /// For people: `serving` of the pool's servers can take requests now.
+    fn tell(&self, id: ServerId, change: Change, why: &Why, serving: usize) {
+        let Change { from, to, stopped } = change;
+        let Why { by, reason, detail, took } = why;
         let (pool, server) = (&*self.config.name, &*self.servers[id.0].name);
-        let (from, to) = (from.to_string(), to.to_string());
-        info!(pool, server, from, to, "a server is in another state");
+        let (from, to, by) = (from.to_string(), to.to_string(), by.to_string());
+        // What there is nothing of is no field.
+        let detail = Some(&**detail).filter(|detail| !detail.is_empty());
+        let took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        if stopped {
+            warn!(
+                pool,
+                server,
+                from,
+                to,
+                by,
+                reason,
+                detail,
+                took_ms,
+                serving,
+                "a server is in another state"
+            );
+        } else {
+            info!(
+                pool,
+                server,
+                from,
+                to,
+                by,
+                reason,
+                detail,
+                took_ms,
+                serving,
+                "a server is in another state"
+            );
+        }
+    }
+
+    /// Whether the pool serves, where that is news. While nobody was looked at it is not known.
+    fn tell_pool(&self, health: &mut Health, standing: &Standing) {
+        let pool = &*self.config.name;
+        match (health.serves, !standing.takers.is_empty()) {
+            (None, true) => info!(pool, "a pool serves"),
+            (None, false) if standing.starting > 0 => return,
+            (None | Some(true), false) => {
+                warn!(pool, "no server of a pool can serve: its requests are refused");
+            }
+            (Some(false), true) => info!(pool, "a pool serves again"),
+            (Some(false), false) | (Some(true), true) => return,
+        }
+        health.serves = Some(!standing.takers.is_empty());
     }
 
     /// Makes public what follows, if it is something else.
-    fn show(&self, now: Duration, health: &Health) {
+    fn show(&self, now: Duration, health: &mut Health) {
         let standing = health.pool.standing(now);
         let before = self.shown.load();
         if before.standing == standing {
             return;
         }
-        if before.standing.takers.is_empty() != standing.takers.is_empty() {
-            let pool = &*self.config.name;
-            match standing.takers.is_empty() {
-                true => warn!(pool, "no server of a pool can serve: its requests are refused"),
-                false => info!(pool, "a pool serves again"),
-            }
-        }
+        self.tell_pool(health, &standing);
         let table = if before.standing.takers == standing.takers {
             Arc::clone(&before.table)
         } else {

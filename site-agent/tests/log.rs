@@ -1,0 +1,161 @@
+//! What operators read in the log: who took a server out and why, whether a pool serves.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
+
+mod world;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::lock::Mutex;
+use common::streak::Progress;
+use site_agent::backends::{Administrative, AgentDown, By, Checked, Event, Source, Why};
+use site_agent::config;
+use site_agent::ids::ServerId;
+use site_agent::outlier::Outcome;
+use site_agent::site;
+use site_agent::upstream::Upstream;
+use tracing::subscriber::with_default;
+
+const START: Duration = Duration::from_secs(100);
+
+/// A pool of these lines.
+fn pool(lines: &str) -> Arc<site::Pool> {
+    let text = world::config("", lines, &[]).replace("FRONT", "127.0.0.1:1");
+    let text = text.replace("servers = []", "");
+    let read = config::from_str(&text, Path::new("/"));
+    let config = read.unwrap_or_else(|problems| panic!("{problems}"));
+    Arc::new(config.site.pools.into_iter().next().unwrap())
+}
+
+/// Servers of these names, each at a port of its own.
+fn servers(names: &str) -> String {
+    let server = |name: &str| {
+        format!("{{ name = \"{name}\", address = \"127.0.0.1:{}\" }}", name.as_bytes()[0])
+    };
+    let servers: Vec<_> = names.split(' ').map(server).collect();
+    format!("servers = [{}]", servers.join(", "))
+}
+
+/// Where a log goes.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is logged meanwhile, a line each: its level, its message and its fields.
+fn logged(act: impl FnOnce()) -> String {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+    with_default(lines.with_writer(move || writer.clone()).finish(), act);
+    let octets = std::mem::take(&mut *log.0.lock());
+    String::from_utf8(octets).unwrap()
+}
+
+/// A look at a server has ended, and speaks for the third time in a row against it if it failed.
+fn look(upstream: &Upstream, id: usize, failure: Option<(&'static str, &str)>) {
+    let to = if failure.is_some() { Checked::Down } else { Checked::Up };
+    let event = Event::Check { to, progress: Progress { streak: 0, need: 2 } };
+    let (reason, detail) = failure.unwrap_or(("passed", ""));
+    let took = Some(Duration::from_millis(7));
+    let why = Why { by: Source::Check, reason, detail: detail.to_owned(), took };
+    upstream.on_said(START, ServerId(id), event, &why);
+}
+
+#[test]
+fn the_log_says_who_took_a_server_out_and_why() {
+    let text = format!(
+        "{}\ncheck = {{ kind = \"tcp\", rise = 1 }}\nbreaker = {{ consecutive_errors = 1 }}",
+        servers("a b")
+    );
+    let upstream = Upstream::new(pool(&text), START);
+    let check = |act: &dyn Fn(), expected: &str| {
+        let lines = logged(act);
+        let lines: Vec<_> = lines.lines().map(str::trim_start).collect();
+        let expected: Vec<_> = expected.lines().map(str::trim_start).collect();
+        assert_eq!(lines, expected);
+    };
+    check(
+        &|| look(&upstream, 0, None),
+        r#"INFO a server is in another state pool="app" server="a" from="DOWN" to="UP" by="check" reason="passed" took_ms=7 serving=1
+           INFO a pool serves pool="app""#,
+    );
+    check(
+        &|| look(&upstream, 1, None),
+        r#"INFO a server is in another state pool="app" server="b" from="DOWN" to="UP" by="check" reason="passed" took_ms=7 serving=2"#,
+    );
+    check(
+        &|| look(&upstream, 0, Some(("status", "answered 503, expected 200"))),
+        r#"WARN a server is in another state pool="app" server="a" from="UP" to="DOWN" by="check" reason="status" detail="answered 503, expected 200" took_ms=7 serving=1"#,
+    );
+    let agent = Event::AgentDown(AgentDown::Stopped);
+    check(
+        &|| upstream.on_said(START, ServerId(1), agent, &Why::of(agent).because("for repairs")),
+        r#"WARN a server is in another state pool="app" server="b" from="UP" to="DOWN (agent)" by="agent" reason="stopped" detail="for repairs" serving=0
+           WARN no server of a pool can serve: its requests are refused pool="app""#,
+    );
+    check(
+        &|| upstream.on_event(START, ServerId(1), Event::AgentUp),
+        r#"INFO a server is in another state pool="app" server="b" from="DOWN (agent)" to="UP" by="agent" reason="up" serving=1
+           INFO a pool serves again pool="app""#,
+    );
+    // Who is drained goes on with those that are its own.
+    let order = |to| Event::Order { by: By::Command, to };
+    check(
+        &|| upstream.on_event(START, ServerId(1), order(Administrative::Drain)),
+        r#"INFO a server is in another state pool="app" server="b" from="UP" to="DRAIN" by="command" reason="drain" serving=0
+           WARN no server of a pool can serve: its requests are refused pool="app""#,
+    );
+    check(
+        &|| upstream.on_event(START, ServerId(1), order(Administrative::Maint)),
+        r#"WARN a server is in another state pool="app" server="b" from="DRAIN" to="MAINT" by="command" reason="maint" serving=0"#,
+    );
+    let ready = || upstream.on_event(START, ServerId(1), order(Administrative::Ready));
+    logged(|| (ready(), look(&upstream, 0, None)).1);
+    let server = Arc::clone(upstream.server(ServerId(0)));
+    check(
+        &|| upstream.on_outcome(START, &server, Outcome::Answered(503)),
+        r#"WARN a server is in another state pool="app" server="a" from="UP" to="DOWN (ejected)" by="breaker" reason="errors" detail="the last in a row: status 503; out for 30s" serving=1"#,
+    );
+    check(
+        &|| upstream.on_check_passed(START, ServerId(0)),
+        r#"INFO a server is in another state pool="app" server="a" from="DOWN (ejected)" to="UP" by="check" reason="passed" serving=2"#,
+    );
+}
+
+#[test]
+fn a_pool_that_nobody_was_looked_at_of_is_neither_lost_nor_back() {
+    let text = format!("{}\ncheck = {{ kind = \"tcp\", rise = 1 }}", servers("a b"));
+    let pools = |act: &dyn Fn(&Upstream)| {
+        let of_pools = logged(|| act(&Upstream::new(pool(&text), START)));
+        let lines = of_pools.lines().filter(|line| !line.contains(" server=\""));
+        lines.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(pools(&|_| {}), [""; 0]);
+    assert_eq!(pools(&|upstream| look(upstream, 0, None)), [r#"INFO a pool serves pool="app""#]);
+    // The first might still.
+    let refused = Some(("refused", "connection refused"));
+    assert_eq!(pools(&|upstream| look(upstream, 0, refused)), [""; 0]);
+    let nobody = r#"WARN no server of a pool can serve: its requests are refused pool="app""#;
+    let both = |upstream: &Upstream| (0..2).for_each(|id| look(upstream, id, refused));
+    assert_eq!(pools(&both), [nobody]);
+    // A reload that takes away the last that served is heard of, too.
+    let fewer = |upstream: &Upstream| {
+        look(upstream, 0, None);
+        look(upstream, 1, refused);
+        let left = format!("{}\ncheck = {{ kind = \"tcp\", rise = 1 }}", servers("b"));
+        upstream.reloaded(pool(&left), START);
+    };
+    assert_eq!(pools(&fewer), [r#"INFO a pool serves pool="app""#, nobody]);
+}
