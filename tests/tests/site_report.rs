@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use common::clock::monotonic;
 use gslb_tests::backend::Backend;
 use gslb_tests::pki::{Ca, Holder};
 use gslb_tests::process::Process;
@@ -55,13 +57,61 @@ when_all_down = "open"
     )
 }
 
+/// A name server of that name.
+struct NameServer {
+    server: Server,
+    name: &'static str,
+    _world: World,
+    _holder: Holder,
+}
+
+impl NameServer {
+    fn start(ca: &Ca, name: &'static str, port: u16) -> NameServer {
+        let world = World::write(&Files { world: &world(port), zone: ZONE, places: "" }).unwrap();
+        let holder = ca.issue(&format!("gslb://test/dns/{name}"));
+        let node = fs::read_to_string(world.node()).unwrap();
+        let node = node.replace(&format!("{NODE_NAME:?}"), &format!("{name:?}"));
+        let control = holder.control("127.0.0.1:0".parse().unwrap());
+        fs::write(world.node(), node + &control).unwrap();
+        let server = Server::start(&world.node()).unwrap();
+        NameServer { server, name, _world: world, _holder: holder }
+    }
+
+    /// As an agent names it in its config.
+    fn written(&self) -> String {
+        let (control, name) = (self.server.control().unwrap(), self.name);
+        format!("{{ address = \"{control}\", name = {name:?} }}")
+    }
+
+    /// What its agents make of the site.
+    fn site(&self) -> Value {
+        let board: Value =
+            serde_json::from_str(&self.server.get("/v1/board").unwrap().body).unwrap();
+        let sites = board["inside"].as_array().unwrap();
+        sites.iter().find(|site| site["site"] == "fra").unwrap().clone()
+    }
+
+    /// What it has of the VIP: state, capacity, servers that are up.
+    fn inside(&self) -> Value {
+        let vip = &self.site()["vips"][0];
+        json!([vip["addr"], vip["state"], vip["capacity"], vip["backends_up"], vip["backends"]])
+    }
+
+    #[track_caller]
+    fn until(&self, state: &str, capacity: f64, up: u32) {
+        let expected = json!([VIP, state, capacity, up, 2]);
+        until("the name server knows", || Ok((self.inside() == expected).then_some(())))
+            .unwrap_or_else(|why| panic!("{why}: {}, expected {expected}", self.inside()));
+    }
+}
+
 /// A name server, and the agent of one of its sites before two servers.
 struct Story {
     // Ends first: it tells the others that it does.
     agent: Option<Process>,
-    server: Server,
-    _world: World,
-    _name_server: Holder,
+    name_server: NameServer,
+    ca: Ca,
+    port: u16,
     holder: Holder,
     dir: TempDir,
     admin: SocketAddr,
@@ -71,27 +121,22 @@ struct Story {
 impl Story {
     fn begin() -> Story {
         let port = address().port();
-        let world = World::write(&Files { world: &world(port), zone: ZONE, places: "" }).unwrap();
         let ca = Ca::new("ca");
-        let name_server = ca.issue(&format!("gslb://test/dns/{NODE_NAME}"));
-        let node = fs::read_to_string(world.node()).unwrap();
-        let control = name_server.control("127.0.0.1:0".parse().unwrap());
-        fs::write(world.node(), node + &control).unwrap();
-        let server = Server::start(&world.node()).unwrap();
+        let name_server = NameServer::start(&ca, NODE_NAME, port);
         let holder = ca.issue("gslb://test/agent/fra-a");
         let backends = [(); 2].map(|()| Backend::start("127.0.0.1:0".parse().unwrap()).unwrap());
         let (dir, admin) = (tempfile::tempdir().unwrap(), address());
         let story = Story {
             agent: None,
-            server,
-            _world: world,
-            _name_server: name_server,
+            name_server,
+            ca,
+            port,
             holder,
             dir,
             admin,
             backends,
         };
-        fs::write(story.config(), story.site(port)).unwrap();
+        story.write(&[&story.name_server]);
         story
     }
 
@@ -99,17 +144,23 @@ impl Story {
         self.dir.path().join("site.toml")
     }
 
-    fn site(&self, port: u16) -> String {
+    /// Has the agent tell these.
+    fn write(&self, name_servers: &[&NameServer]) {
+        fs::write(self.config(), self.site(name_servers)).unwrap();
+    }
+
+    fn site(&self, name_servers: &[&NameServer]) -> String {
         let common::mtls::Files { ca, certificate, key, crl } = self.holder.files();
         let (crl, state) = (crl.unwrap(), self.dir.path().join("state"));
-        let control = self.server.control().unwrap();
+        let told: Vec<_> = name_servers.iter().map(|server| server.written()).collect();
+        let (told, port) = (told.join(", "), self.port);
         let [first, second] = self.backends.each_ref().map(Backend::address);
         format!(
             r#"
 [agent]
 name        = "fra-a"
 site        = "fra"
-report_to   = [{{ address = "{control}", name = "{NODE_NAME}" }}]
+report_to   = [{told}]
 ca          = {ca:?}
 certificate = {certificate:?}
 key         = {key:?}
@@ -141,21 +192,16 @@ servers = [
         self.agent = Some(Process::spawn(&mut command).unwrap());
     }
 
-    /// What the name server has of the VIP: state, capacity, servers that are up.
-    fn inside(&self) -> Value {
-        let board: Value =
-            serde_json::from_str(&self.server.get("/v1/board").unwrap().body).unwrap();
-        let sites = board["inside"].as_array().unwrap();
-        let site = sites.iter().find(|site| site["site"] == "fra").unwrap();
-        let vip = &site["vips"][0];
-        json!([vip["addr"], vip["state"], vip["capacity"], vip["backends_up"], vip["backends"]])
-    }
-
     #[track_caller]
     fn until(&self, state: &str, capacity: f64, up: u32) {
-        let expected = json!([VIP, state, capacity, up, 2]);
-        until("the name server knows", || Ok((self.inside() == expected).then_some(())))
-            .unwrap_or_else(|why| panic!("{why}: {}, expected {expected}", self.inside()));
+        self.name_server.until(state, capacity, up);
+    }
+
+    /// How many reports that name server has taken; `None` while it is not told.
+    fn taken(&self, name: &str) -> Option<u64> {
+        let series = format!("site_agent_reports_total{{answer=\"taken\",server={name:?}}} ");
+        let metrics = self.page("/metrics");
+        metrics.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
     }
 
     /// What the agent tells of the VIP.
@@ -198,7 +244,7 @@ fn capacity_falls_with_its_servers_and_an_agent_that_ends_says_so() {
     let mut agent = story.agent.take().unwrap();
     agent.signal(Signal::TERM).unwrap();
     assert!(agent.wait().unwrap().success());
-    assert_eq!(story.inside(), json!([VIP, "empty", 1500.0, 1, 2]));
+    assert_eq!(story.name_server.inside(), json!([VIP, "empty", 1500.0, 1, 2]));
     assert_eq!(fs::read_to_string(story.dir.path().join("state/inc")).unwrap(), "1");
     story.run();
     story.until("serving", 1500.0, 1);
@@ -226,4 +272,34 @@ fn who_is_no_agent_of_the_site_is_told_what_to_do_and_balances_all_the_same() {
         format!("site_agent_reports_total{{answer=\"forbidden\",server=\"{NODE_NAME}\"}} ");
     let metrics = story.page("/metrics");
     assert!(metrics.contains(&refused) && !metrics.contains(&format!("{refused}0\n")), "{metrics}");
+}
+
+#[test]
+fn what_clients_ask_is_told_with_what_is_told_anyway() {
+    let mut story = Story::begin();
+    story.run();
+    story.until("serving", 2000.0, 2);
+    let (began, before) = (monotonic(), story.taken(NODE_NAME).unwrap());
+    let ask = || {
+        let mut client = TcpStream::connect((VIP, story.port)).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = vec![];
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", answer.escape_ascii());
+    };
+    let load = || story.name_server.site()["vips"][0]["load"].as_f64();
+    // The name server's check asks as well: once a second.
+    let most = until("the load is known", || {
+        ask();
+        Ok(load().filter(|load| *load > 10.0))
+    })
+    .unwrap();
+    let board = story.name_server.server.get("/v1/board?format=text").unwrap().body;
+    assert!(board.contains(", is asked "), "{board}");
+    until("nobody asks any more", || Ok(load().filter(|load| *load < most / 2.0))).unwrap();
+    assert!(story.told()["load"].is_f64(), "{}", story.told());
+    // One each two seconds, and what was still to be said of the start.
+    let reports = story.taken(NODE_NAME).unwrap() - before;
+    let beats = monotonic().saturating_sub(began).as_secs() / 2;
+    assert!(reports <= beats + 3, "{reports} reports in {beats} beats");
 }

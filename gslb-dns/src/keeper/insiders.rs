@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::report::Head;
 use common::report::agent::Vip;
+use common::report::{Digest, EntryHash, Head};
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use crate::inbox::Marks;
-use crate::inbox::agents::Agents;
+use crate::inbox::agents::{Agents, VipStream};
 use crate::inbox::stream::{Change, Reception};
 use crate::inside::{Drained, Inside, Said, SiteViews, Standing, Views, Voice};
 use crate::metrics::WorldMetrics;
@@ -104,7 +104,7 @@ impl Insiders {
                 let heard = voice.stream.filter(|stream| stream.is_fresh(now));
                 hash.update(voice.agent.as_bytes());
                 match heard {
-                    Some(stream) => hash.update(stream.digest().unwrap_or_default().to_string()),
+                    Some(stream) => hash.update(digest_of(stream).to_string()),
                     None => hash.update([0]),
                 }
             }
@@ -168,6 +168,18 @@ fn comes_to_the_same(before: &Views, after: &Views) -> bool {
         && before.values().zip(after.values()).all(is_same_site)
 }
 
+/// Of all that an agent says, but for what it is asked: that is another in each report, so that no two name servers would
+/// hear the same, and no answer follows from it.
+fn digest_of(stream: &VipStream) -> Digest {
+    let mut digest = Digest::default();
+    for (_, vip) in stream.entries() {
+        let steady = Vip { load: None, ..vip.clone() };
+        let octets = serde_json::to_string(&steady).expect("numbers and strings are JSON");
+        digest.add(EntryHash::of(&octets));
+    }
+    digest
+}
+
 fn voices<'a>(agents: &'a Agents, world: &'a World) -> Vec<(&'a str, Vec<Voice<'a>>)> {
     let named = world.sites.iter().filter(|site| !site.agents.is_empty());
     let voices = named.map(|site| {
@@ -183,4 +195,52 @@ fn dual_active(views: &Views) -> impl Iterator<Item = (&str, SocketAddr)> {
         let dual = views.iter().filter(|(_, view)| view.is_dual_active);
         dual.map(|(vip, _)| (&**site, *vip))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use common::principal::Kind;
+    use common::report::agent::{Rate, State};
+    use common::report::{Boot, Mark, Own};
+
+    use super::*;
+
+    #[test]
+    fn name_servers_hear_the_same_whatever_a_vip_is_asked_meanwhile() {
+        let heard = |capacity, load| {
+            let vip = Vip {
+                addr: "192.0.2.1".parse().unwrap(),
+                port: 443,
+                state: State::Serving,
+                since: 0,
+                flaps: 0,
+                capacity: Rate::new(capacity),
+                load: Rate::new(load),
+                offer: None,
+                backends_up: 1,
+                backends: 1,
+                vrrp: None,
+            };
+            let hash = EntryHash::of(&serde_json::to_string(&vip).unwrap());
+            let mut digest = Digest::default();
+            digest.add(hash);
+            let head = Head {
+                cluster: "test".into(),
+                producer: "a".into(),
+                kind: Kind::Agent,
+                boot: Boot([1; 16]),
+                mark: Mark { inc: 1, seq: 1 },
+                base: None,
+                now: Duration::ZERO,
+                digest,
+                valid: Duration::from_secs(10),
+                own: Own::default(),
+            };
+            let mut stream = VipStream::new(Mark::default());
+            stream.on_report(Duration::ZERO, &head, [(vip.at(), Change::Said(hash, vip))]);
+            digest_of(&stream).to_string()
+        };
+        assert_eq!(heard(500.0, 3.0), heard(500.0, 4.0));
+        assert_ne!(heard(500.0, 3.0), heard(400.0, 3.0));
+    }
 }

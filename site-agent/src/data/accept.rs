@@ -24,17 +24,20 @@ use crate::proxy_protocol::{self, Origin, Progress};
 use crate::relay::{Caller, http1, http2, tcp};
 use crate::site::{Mode, ServerNameSource};
 use crate::stream::{self, Buffer, Stream, Timer};
-use crate::worker::{Front, Worker};
+use crate::worker::{Asked, Front, Worker};
 
 /// Time for a failure of `accept` such as lack of descriptors to pass.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where a connection has come to, and what counts there. What a PROXY header says of it may be nobody's address here.
+type Place = (SocketAddr, Arc<Asked>);
 
 /// What a connection is served with.
 struct Guest {
     worker: Rc<Worker>,
     door: Rc<Door>,
     /// Where it has come to, if that is the same for all who come.
-    local: Option<SocketAddr>,
+    place: Option<Place>,
     presence: Presence,
     _permit: OwnedSemaphorePermit,
     _counted: Counted,
@@ -75,7 +78,8 @@ pub fn accept(
             }
         };
         // Who listens at one address need not ask each time which it was.
-        let local = listener.local_addr().ok().filter(|address| !address.ip().is_unspecified());
+        let bound = listener.local_addr().ok().filter(|address| !address.ip().is_unspecified());
+        let place = bound.map(|address| place(&door.front(), address));
         let mut is_failing = false;
         loop {
             // Further ones wait in the kernel.
@@ -101,7 +105,7 @@ pub fn accept(
             let guest = Guest {
                 worker: Rc::clone(&worker),
                 door: Rc::clone(&door),
-                local,
+                place: place.clone(),
                 presence: crowd.enter(),
                 _permit: permit,
                 _counted: Counted::new(&door),
@@ -123,8 +127,9 @@ fn is_want(error: &io::Error) -> bool {
 /// for as long as the connection.
 async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
     let front = guest.door.front();
-    let Some(local) = guest.local.or_else(|| stream.local_addr().ok()) else { return };
-    let Some(mut caller) = caller_of(&mut stream, (peer, local), &front).await else { return };
+    let asked = || stream.local_addr().ok().map(|address| place(&front, address));
+    let Some(place) = guest.place.clone().or_else(asked) else { return };
+    let Some(mut caller) = caller_of(&mut stream, (peer, place), &front).await else { return };
     let Some(stream) = shake_hands(stream, &mut caller, &front).await else { return };
     let door = &guest.door;
     match front.config.mode {
@@ -193,13 +198,18 @@ async fn shake_hands(stream: TcpStream, caller: &mut Caller, front: &Front) -> O
     Some(Stream::Tls(Box::new(stream.into())))
 }
 
+fn place(front: &Front, address: SocketAddr) -> Place {
+    (address, front.asked_at(canonical(address)))
+}
+
 /// Whose connection it is; nobody's that can be told if a proxy does not say what it must.
 async fn caller_of(
     stream: &mut TcpStream,
-    (peer, local): (SocketAddr, SocketAddr),
+    (peer, (local, asked)): (SocketAddr, Place),
     front: &Front,
 ) -> Option<Caller> {
-    let of_peer = Caller { client: canonical(peer), local, is_tls: false, server_name: None };
+    let of_peer =
+        Caller { client: canonical(peer), local, asked, is_tls: false, server_name: None };
     let address = of_peer.client.ip();
     if !front.config.accept_proxy.iter().any(|net| net.contains(&address)) {
         return Some(of_peer);

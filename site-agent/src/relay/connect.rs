@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -15,6 +16,7 @@ use crate::site::ProxyVersion;
 use crate::stream::{Late, Stream, Timer};
 use crate::tls::Dial;
 use crate::upstream::{Counts, Server};
+use crate::worker::Asked;
 
 /// Whose connection it is.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct Caller {
     pub client: SocketAddr,
     /// Where it came to.
     pub local: SocketAddr,
+    /// What counts there.
+    pub asked: Arc<Asked>,
     /// Whether TLS has ended here.
     pub is_tls: bool,
     /// The server name of its TLS handshake, whoever ends it.

@@ -45,6 +45,7 @@ pub async fn serve(
     front: &Rc<Front>,
     first: &mut Buffer,
 ) {
+    caller.asked.count();
     let (at, began) = (clock::now(), clock::monotonic());
     let (mut record, flow) = (Record::default(), Flow::new());
     let end = carry(worker, client, caller, front, first, (&mut record, &flow)).await;

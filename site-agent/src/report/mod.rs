@@ -4,7 +4,8 @@
 
 mod tale;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,10 +174,19 @@ impl Reporter {
         let is_told = |name: &str| self.streams.iter().any(|told| *told.server.name == *name);
         let asked = self.asked.vips(is_told);
         let is_first = self.said.borrow().number == 0;
-        if self.voice.look(monotonic(), &doors, &pools, &asked, is_leaving) || is_first {
-            let vips = self.voice.vips();
+        let now = monotonic();
+        self.voice.count(now, &counts(shown));
+        let has_news = self.voice.look(now, &doors, &pools, &asked, is_leaving) || is_first;
+        let vips = self.voice.vips();
+        if has_news {
             self.said.send_modify(|said| {
                 *said = Arc::new(Said { number: said.number + 1, vips });
+            });
+        } else if self.said.borrow().vips != vips {
+            // What is asked has changed, and nothing else: it goes with the next report, and nobody is woken for it.
+            self.said.send_if_modified(|said| {
+                *said = Arc::new(Said { number: said.number, vips });
+                false
             });
         }
     }
@@ -203,6 +213,20 @@ impl Reporter {
             warn!("not every name server has heard that this site's agent ends");
         }
     }
+}
+
+/// How often clients have asked, at each address that they came to. Where somebody listens at one address it is zero before
+/// anybody came; at a wildcard it is not known whether anybody ever will, under that address.
+fn counts(shown: &Shown) -> BTreeMap<SocketAddr, u64> {
+    let mut counts = BTreeMap::new();
+    for (frontend, traffic) in &shown.frontends {
+        let bound = frontend.bind.iter().filter(|at| !at.ip().is_unspecified());
+        let zero = bound.map(|at| (*at, 0));
+        for (at, count) in zero.chain(traffic.vips.counts()) {
+            *counts.entry(at).or_default() += count;
+        }
+    }
+    counts
 }
 
 fn door(frontend: &crate::site::Frontend) -> Door {

@@ -1,10 +1,11 @@
 //! What this agent says of its site to the name servers: of each VIP and port that it serves, whether it can, since when, and
-//! what its servers can take.
+//! what its servers can take, and what its clients ask.
 //!
-//! frontends, what their pools come to, the VIPs that name servers ask for ─▶ `Voice` ─▶ a report's VIPs
+//! frontends, what their pools come to, the VIPs that name servers ask for, counts ─▶ `Voice` ─▶ a report's VIPs
 //!
 //! Pure. What it keeps from one look to the next is since when each is as it is, and how often that has changed.
 
+mod load;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use common::report::agent::{MOST_VIPS, Rate, State, Vip};
 
+use self::load::Loads;
 use crate::backends::{self, Mode, Standing, Unit};
 use crate::site::PoolId;
 
@@ -51,6 +53,7 @@ const STARTING: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Voice {
     vips: BTreeMap<SocketAddr, Said>,
+    loads: Loads,
 }
 
 #[derive(Debug)]
@@ -150,6 +153,12 @@ impl Voice {
         is_new
     }
 
+    /// Takes how often clients have asked, at each address that they came to and each that is listened at. It is never news:
+    /// what they ask changes all the time, and whoever says something else says that too.
+    pub fn count(&mut self, now: Duration, counts: &BTreeMap<SocketAddr, u64>) {
+        self.loads.count(now, counts);
+    }
+
     /// All that is to be said.
     pub fn vips(&self) -> Vec<Vip> {
         let vip = |(at, said): (&SocketAddr, &Said)| Vip {
@@ -159,7 +168,7 @@ impl Voice {
             since: u64::try_from(said.since.as_millis()).unwrap_or(u64::MAX),
             flaps: u32::try_from(said.changes.len()).unwrap_or(u32::MAX),
             capacity: said.word.capacity,
-            load: None,
+            load: self.loads.of(*at),
             offer: None,
             backends_up: said.word.servers_up,
             backends: said.word.servers,

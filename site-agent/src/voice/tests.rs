@@ -135,6 +135,29 @@ fn changes_are_told_with_their_time_and_counted_for_an_hour() {
 }
 
 #[test]
+fn what_is_asked_is_told_and_is_never_news() {
+    let doors = [door("192.0.2.1:443", &[0]), door("0.0.0.0:80", &[0])];
+    let vips = asked("192.0.2.1:80 192.0.2.2:80");
+    let [bound, reached, never]: [SocketAddr; 3] =
+        ["192.0.2.1:443", "192.0.2.1:80", "192.0.2.2:80"].map(|at| at.parse().unwrap());
+    let mut voice = Voice::default();
+    let mut look = |at, counts: &[(SocketAddr, u64)]| {
+        voice.count(seconds(at), &counts.iter().copied().collect());
+        let has_news = voice.look(seconds(at), &doors, &[WEB], &vips, false);
+        let said = voice.vips();
+        let load = |at: SocketAddr| {
+            said.iter().find(|vip| vip.at() == at).unwrap().load.map(Rate::per_second)
+        };
+        (has_news, [bound, reached, never].map(load))
+    };
+    assert_eq!(look(1, &[(bound, 0)]), (true, [None; 3]));
+    assert_eq!(look(2, &[(bound, 0), (reached, 7)]), (false, [Some(0.0), None, None]));
+    assert_eq!(look(4, &[(bound, 60), (reached, 107)]).1[1], Some(50.0));
+    let (has_news, loads) = look(5, &[(bound, 90), (reached, 157)]);
+    assert_eq!((has_news, loads[1], loads[2]), (false, Some(50.0), None));
+}
+
+#[test]
 fn flaps_and_vips_are_bounded() {
     let empty = PoolWord { state: Pool::Empty, capacity: Some(0), servers_up: 0, ..WEB };
     let mut voice = Voice::default();

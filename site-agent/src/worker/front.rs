@@ -1,6 +1,8 @@
 //! What one thread has of one frontend: its config, made ready for requests, and where its lines go.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use rustls::ServerConfig;
 
 use super::Local;
+use super::vips::{Asked, Vips};
 use crate::access_log::{self, Entry};
 use crate::client::Trust;
 use crate::head;
@@ -30,6 +33,8 @@ pub struct Front {
     /// What TLS that ends here goes by.
     pub tls: Option<Arc<ServerConfig>>,
     pub traffic: Arc<Traffic>,
+    /// Of addresses that somebody came to.
+    asked: RefCell<HashMap<SocketAddr, Arc<Asked>>>,
     /// `None` where nothing is logged.
     log: Option<RefCell<Log>>,
 }
@@ -60,6 +65,7 @@ pub struct Traffic {
     pub sent: AtomicU64,
     /// Connections of now that have become something else than HTTP.
     pub upgraded: AtomicU64,
+    pub vips: Vips,
 }
 
 impl Traffic {
@@ -90,6 +96,7 @@ impl Front {
             hsts: config.hsts.as_ref().map(hsts_value),
             tls,
             traffic,
+            asked: RefCell::default(),
             log: log.map(RefCell::new),
             config,
         }
@@ -97,6 +104,12 @@ impl Front {
 
     pub fn pool(&self, id: PoolId) -> &Rc<Local> {
         &self.pools[id.0]
+    }
+
+    /// What counts at this address of ours: all threads' lock is taken for the first connection there alone.
+    pub fn asked_at(&self, address: SocketAddr) -> Arc<Asked> {
+        let mut asked = self.asked.borrow_mut();
+        Arc::clone(asked.entry(address).or_insert_with(|| self.traffic.vips.at(address)))
     }
 
     pub fn is_gone(&self) -> bool {

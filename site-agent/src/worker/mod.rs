@@ -5,6 +5,7 @@
 mod front;
 mod local;
 mod room;
+mod vips;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,6 +19,7 @@ use tokio::sync::futures::Notified;
 pub use self::front::{Front, Traffic};
 pub use self::local::Local;
 pub use self::room::Room;
+pub use self::vips::Asked;
 use crate::splice::Carry;
 use crate::upstream::Upstream;
 

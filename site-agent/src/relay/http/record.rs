@@ -63,6 +63,7 @@ impl Record {
     pub fn close(self, front: &Front, caller: &Caller, request: Option<(&RequestHead, Protocol)>) {
         let traffic = &front.traffic;
         traffic.requests.fetch_add(1, Relaxed);
+        caller.asked.count();
         traffic.answered(self.status);
         traffic.sent.fetch_add(self.sent, Relaxed);
         if !front.logs() {
