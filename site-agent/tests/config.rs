@@ -383,6 +383,24 @@ fn an_agent_is_who_its_certificate_says() {
         "site.toml:6: agent.certificate: is of gslb://test/probe/fra-b, expected that of an agent: \
          gslb://test/agent/NAME"
     );
+    // Name servers take so many VIPs and ports of one agent, and no more.
+    let many = |count: usize| {
+        let address = |index: usize| format!("\"127.1.{}.{}:80\"", index / 256, index % 256);
+        let frontend = |first: usize| {
+            let binds: Vec<_> = (first..count.min(first + 64)).map(address).collect();
+            format!("[frontend.f{first}]\nbind = [{}]\npool = \"web\"\n", binds.join(", "))
+        };
+        let frontends: String = (0..count).step_by(64).map(frontend).collect();
+        let config = read(&dir, &(text("fra-a", "fra-a") + &frontends)).unwrap();
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(many(1024), [""; 0]);
+    let warnings = many(1025);
+    assert!(
+        warnings.len() == 1
+            && warnings[0].contains("site.toml:4: agent.report_to: frontends bind 1025 addresses"),
+        "{warnings:?}"
+    );
     // Alone, it tells nobody.
     let alone = format!(
         "[agent]\nname = \"a\"\nsite = \"fra\"\n[frontend.web]\nbind = [\"0.0.0.0:80\"]\npool = \"web\"\n{POOL}"

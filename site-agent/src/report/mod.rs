@@ -13,6 +13,7 @@ use common::clock::monotonic;
 use common::entropy;
 use common::mtls::{CredentialsError, Kept};
 use common::report::Boot;
+use common::report::agent::MOST_VIPS;
 use common::telling::{self, Lock, NameServer, Renewer, Runs, RunsError, Stream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -37,6 +38,8 @@ pub struct Reporter {
     agent: Agent,
     reporting: Reporting,
     voice: Voice,
+    /// Whether somebody was told that there are more VIPs than may be told of.
+    is_too_much_told: bool,
     said: watch::Sender<Arc<Said>>,
     asked: Arc<Asked>,
     streams: Vec<Told>,
@@ -91,6 +94,7 @@ impl Reporter {
             agent: agent.clone(),
             reporting: reporting.clone(),
             voice: Voice::default(),
+            is_too_much_told: false,
             said: watch::Sender::default(),
             asked: Arc::default(),
             streams: vec![],
@@ -177,6 +181,7 @@ impl Reporter {
         let now = monotonic();
         self.voice.count(now, &counts(shown));
         let has_news = self.voice.look(now, &doors, &pools, &asked, is_leaving) || is_first;
+        self.tell_of_too_many();
         let vips = self.voice.vips();
         if has_news {
             self.said.send_modify(|said| {
@@ -189,6 +194,14 @@ impl Reporter {
                 false
             });
         }
+    }
+
+    fn tell_of_too_many(&mut self) {
+        let left_out = self.voice.left_out();
+        if left_out > 0 && !self.is_too_much_told {
+            warn!(left_out, most = MOST_VIPS, "name servers are not told of every VIP and port");
+        }
+        self.is_too_much_told = left_out > 0;
     }
 
     /// What is said of the site.

@@ -54,6 +54,8 @@ const STARTING: Duration = Duration::from_secs(30);
 pub struct Voice {
     vips: BTreeMap<SocketAddr, Said>,
     loads: Loads,
+    /// VIPs and ports that are served and not told of.
+    left_out: usize,
 }
 
 #[derive(Debug)]
@@ -110,7 +112,8 @@ impl Voice {
         asked: &BTreeSet<SocketAddr>,
         is_leaving: bool,
     ) -> bool {
-        let mut words = words(doors, pools, asked);
+        let (mut words, left_out) = words(doors, pools, asked);
+        self.left_out = left_out;
         if is_leaving {
             // What is drained stays that, until somebody ends it.
             let others = words.values_mut().filter(|word| word.state != State::Drained);
@@ -159,6 +162,11 @@ impl Voice {
         self.loads.count(now, counts);
     }
 
+    /// How many VIPs and ports are served, and not told of because there are too many.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
     /// All that is to be said.
     pub fn vips(&self) -> Vec<Vip> {
         let vip = |(at, said): (&SocketAddr, &Said)| Vip {
@@ -187,12 +195,12 @@ impl Word {
     }
 }
 
-/// What is to be said of every VIP and port that some door serves.
+/// What is to be said of every VIP and port that some door serves, and how many more of these there are than may be told of.
 fn words(
     doors: &[Door],
     pools: &[PoolWord],
     asked: &BTreeSet<SocketAddr>,
-) -> BTreeMap<SocketAddr, Word> {
+) -> (BTreeMap<SocketAddr, Word>, usize) {
     let mut served: BTreeMap<SocketAddr, &Door> = BTreeMap::new();
     for door in doors {
         served
@@ -209,9 +217,10 @@ fn words(
         }
     }
     // Whoever tells of more is not heard at all.
+    let left_out = served.len().saturating_sub(MOST_VIPS);
     let served: BTreeMap<_, _> = served.into_iter().take(MOST_VIPS).collect();
     let shares = shares(&served);
-    served.iter().map(|(at, door)| (*at, word(door, pools, &shares))).collect()
+    (served.iter().map(|(at, door)| (*at, word(door, pools, &shares))).collect(), left_out)
 }
 
 /// Over how many VIPs clients come to each pool: what it can take is shared among these, and told once.

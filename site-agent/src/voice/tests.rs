@@ -171,7 +171,9 @@ fn flaps_and_vips_are_bounded() {
     let vips = ports.map(|port| SocketAddr::from(([192, 0, 2, 1], port))).collect();
     let many = [Door { bind: vips, pools: None }];
     assert!(voice.look(seconds(1), &many, &[], &BTreeSet::new(), false));
-    assert_eq!(voice.vips().len(), MOST_VIPS);
+    assert_eq!((voice.vips().len(), voice.left_out()), (MOST_VIPS, 1));
+    voice.look(seconds(1), &doors, &[WEB], &BTreeSet::new(), false);
+    assert_eq!(voice.left_out(), 0);
 }
 
 /// An agent that was just started has lost nobody, and what it then finds is no return.

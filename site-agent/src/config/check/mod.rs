@@ -19,10 +19,11 @@ use std::path::{Path, PathBuf};
 use common::config::problems::{Problem, Problems, Severity, Spot};
 use common::config::read::{At, Document};
 use common::config::settle::{self, or};
+use common::report::agent::MOST_VIPS;
 
 use self::names::Names;
 use super::file;
-use crate::site::{Mode, Site};
+use crate::site::{Frontend, Mode, Site};
 
 /// What every judgement needs: where paths start from, and whom to tell.
 struct Judge<'j> {
@@ -42,6 +43,7 @@ pub fn site(
     // Paths in a file start from its folder.
     let dir = file.parent().unwrap_or(Path::new(""));
     let judge = &mut Judge { dir, problems, warnings };
+    let report_to = agent.as_ref().and_then(told_whom);
     let agent = or(agent, None, |agent| agent::agent(agent, judge).map(Some));
     let admin = or(admin, None, |file::Admin { listen }| Some(Some(listen?)));
     let pool = or(pool, None, |pools| Some(Some(pools)))?.unwrap_or_default();
@@ -79,12 +81,27 @@ pub fn site(
     for (spot, _) in spots.iter().zip(&known.used).filter(|(_, is_used)| !**is_used) {
         judge.warn(spot, "no frontend sends anything to this pool");
     }
+    let frontends: Vec<Frontend> = frontends.into_iter().collect::<Option<_>>()?;
+    let binds = frontends.iter().flat_map(|frontend| &frontend.bind);
+    let vips = binds.filter(|at| !at.ip().is_unspecified()).count();
+    if let Some(spot) = report_to.filter(|_| vips > MOST_VIPS) {
+        let message = format!(
+            "frontends bind {vips} addresses with their ports, and name servers are told of the first {MOST_VIPS} of \
+             them alone, in the order of addresses; split the site among more agents"
+        );
+        judge.warn(&spot, message);
+    }
     Some(Site {
         agent: agent?,
         admin: admin?.map(|admin| admin.value),
-        frontends: frontends.into_iter().collect::<Option<_>>()?,
+        frontends,
         pools: pools.into_iter().collect::<Option<_>>()?,
     })
+}
+
+/// Where it is said whom we tell, if we tell anybody.
+fn told_whom(agent: &Option<file::Agent>) -> Option<Spot> {
+    Some(agent.as_ref()?.report_to.as_ref()?.as_ref()?.spot.clone())
 }
 
 /// `None` if it could not be read, which has been told.
