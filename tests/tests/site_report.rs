@@ -303,3 +303,30 @@ fn what_clients_ask_is_told_with_what_is_told_anyway() {
     let beats = monotonic().saturating_sub(began).as_secs() / 2;
     assert!(reports <= beats + 3, "{reports} reports in {beats} beats");
 }
+
+#[test]
+fn a_reload_tells_another_name_server_and_leaves_one() {
+    let mut story = Story::begin();
+    story.run();
+    story.until("serving", 2000.0, 2);
+    let other = NameServer::start(&story.ca, "test2", story.port);
+    story.write(&[&story.name_server, &other]);
+    story.agent.as_mut().unwrap().signal(Signal::HUP).unwrap();
+    other.until("serving", 2000.0, 2);
+    // Whoever stays has heard no break, and goes on to hear.
+    let before = story.taken(NODE_NAME).unwrap();
+    assert!(before > 0);
+    story.backends[0].kill();
+    story.until("serving", 500.0, 1);
+    other.until("serving", 500.0, 1);
+    assert!(story.taken(NODE_NAME).unwrap() > before);
+    story.write(&[&other]);
+    story.agent.as_mut().unwrap().signal(Signal::HUP).unwrap();
+    until("it is told no more", || Ok(story.taken(NODE_NAME).is_none().then_some(()))).unwrap();
+    story.backends[0].revive().unwrap();
+    other.until("serving", 2000.0, 2);
+    // What was told last holds until its lease ends.
+    let is_silent = || story.name_server.site()["agents"][0]["standing"] == "silent";
+    until("it hears nothing", || Ok(is_silent().then_some(()))).unwrap();
+    assert_eq!(fs::read_to_string(story.dir.path().join("state/inc")).unwrap(), "1");
+}
