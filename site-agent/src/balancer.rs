@@ -56,6 +56,16 @@ pub enum Refused {
     Tls(Vec<Fault>),
 }
 
+impl Refused {
+    /// Each in a line of its own.
+    pub fn problems(&self) -> Vec<String> {
+        match self {
+            Refused::Bind { .. } | Refused::Log { .. } => vec![self.to_string()],
+            Refused::Tls(faults) => faults.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
 impl Balancer {
     /// Starts the threads, with nothing to do yet. Checks run on this runtime.
     pub fn start(threads: usize, looker: Looker) -> io::Result<Balancer> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use common::config::Colour;
+use common::config::problems::Problems;
 use common::look::{Looker, Programs, Roots, RootsError, Who};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -111,21 +111,31 @@ impl Agent {
                 self.sources.reloads.done.fetch_add(1, Relaxed);
                 info!("the config is taken");
             }
-            Err(why) => {
+            Err(problems) => {
                 self.sources.reloads.refused.fetch_add(1, Relaxed);
-                error!(%why, "the config is refused: the one before goes on");
+                for problem in &problems {
+                    error!(problem, "the config has a problem");
+                }
+                let problems = problems.len();
+                error!(problems, "the config is refused: the one before goes on");
             }
         }
     }
 
-    fn read_again(&mut self) -> Result<(), String> {
-        let config = config::load(&self.file)
-            .map_err(|problems| problems.render(Colour::Never).to_string())?;
+    /// Each problem is told in a line, with its file, line and key where it has such.
+    fn read_again(&mut self) -> Result<(), Vec<String>> {
+        let told =
+            |problems: Problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let config = config::load(&self.file).map_err(told)?;
+        for warning in config.warnings.iter() {
+            let warning = warning.to_string();
+            warn!(warning, "the config may not do what was meant");
+        }
         if config.site.admin != self.asked_admin {
             warn!("admin is another address: it is taken at the next start");
         }
         let agent = config.site.agent.clone();
-        self.balancer.adopt(config.site).map_err(|refused| refused.to_string())?;
+        self.balancer.adopt(config.site).map_err(|refused| refused.problems())?;
         let is_to_report = agent.as_ref().is_some_and(|agent| agent.reporting.is_some());
         match &mut self.reporter {
             Some(reporter) => reporter.adopt(agent.as_ref()),

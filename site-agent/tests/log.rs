@@ -1,4 +1,4 @@
-//! What operators read in the log: who took a server out and why, whether a pool serves.
+//! What operators read in the log: who took a server out and why, whether a pool serves, what is wrong with a config.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
@@ -18,6 +18,7 @@ use site_agent::outlier::Outcome;
 use site_agent::site;
 use site_agent::upstream::Upstream;
 use tracing::subscriber::with_default;
+use world::World;
 
 const START: Duration = Duration::from_secs(100);
 
@@ -158,4 +159,32 @@ fn a_pool_that_nobody_was_looked_at_of_is_neither_lost_nor_back() {
         upstream.reloaded(pool(&left), START);
     };
     assert_eq!(pools(&fewer), [r#"INFO a pool serves pool="app""#, nobody]);
+}
+
+/// One that collectors parse has a line for each problem, too.
+#[tokio::test]
+async fn each_problem_of_a_config_is_a_line() {
+    let backend = world::Backend::named("a").await;
+    let good = world::config("", "", &[("a", backend.address)]);
+    let mut world = World::start(&good).await;
+    let bad = good.replace("pool = \"app\"", "pool = \"ap\"");
+    let bad = bad.replace("servers", "balance = \"best\"\nservers");
+    let (file, lines) = (world.dir.path().join("site.toml"), logged(|| world.reload(&bad)));
+    let at = |line, what| {
+        format!("ERROR the config has a problem problem=\"{}:{line}: {what}", file.display())
+    };
+    let lines: Vec<_> = lines.lines().map(str::trim_start).collect();
+    let [pool, balance, last] = lines[..] else { panic!("{lines:#?}") };
+    assert!(pool.starts_with(&at(3, "frontend.web.pool: ")), "{pool}");
+    assert!(balance.starts_with(&at(8, "pool.app.balance: ")), "{balance}");
+    assert_eq!(last, "ERROR the config is refused: the one before goes on problems=2");
+    assert_eq!(world.client().await.get("/").await.text(), "a");
+    // What only the system refuses is one, too.
+    let taken = world::address();
+    let _holder = std::net::TcpListener::bind(taken).unwrap();
+    let lines =
+        logged(|| world.reload(&good.replace("[\"FRONT\"]", &format!("[\"FRONT\", \"{taken}\"]"))));
+    let problem = format!("problem=\"frontend web cannot listen on {taken}: ");
+    assert!(lines.contains(&problem) && lines.trim_end().ends_with("problems=1"), "{lines}");
+    assert_eq!(lines.lines().count(), 2, "{lines}");
 }
