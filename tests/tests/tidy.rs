@@ -140,7 +140,7 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
         "relay",
         "access_log balance client head ids link outlier proxy_protocol retry route rules site splice stream tls upstream worker",
     ),
-    ("rounds", "agent_check backends outlier site"),
+    ("rounds", "agent_check backends site"),
     ("check", "agent_check backends rounds site"),
     ("listen", ""),
     ("data", "hello log_file proxy_protocol relay site stream upstream worker"),

@@ -1,7 +1,6 @@
-//! Watches what servers answer to real requests, and takes out those that keep failing (Envoy's outlier detection,
-//! HAProxy's `observe`).
+//! Watches what servers answer to real requests, and takes out those that keep failing (Envoy's outlier detection).
 //!
-//! relay ─▶ `Outcome` ─▶ `Outliers` ─▶ `Order` ─▶ backends (eject, return), check (look now, count a failure)
+//! relay ─▶ `Outcome` ─▶ `Outliers` ─▶ backends (eject, return)
 //!
 //! Told outcomes and the time; never reads a clock.
 //!
@@ -28,7 +27,6 @@ pub struct Settings {
     /// Errors in a row that make an outlier (HAProxy's `error-limit`, 10 there).
     pub consecutive_errors: NonZeroU32,
     pub counts: Counts,
-    pub action: Action,
     /// An ejection lasts this times the number of ejections so far.
     pub base_ejection_time: Duration,
     /// And so long at most, or the base where that is longer.
@@ -37,8 +35,6 @@ pub struct Settings {
     pub interval: Duration,
     /// Of all servers in percent: more are never out at once, but one may always go.
     pub max_ejection_percent: u8,
-    /// A check that passes brings back what is ejected, before its time is over.
-    pub return_on_check: Return,
 }
 
 impl Default for Settings {
@@ -46,49 +42,12 @@ impl Default for Settings {
         Settings {
             consecutive_errors: NonZeroU32::MIN.saturating_add(4),
             counts: Counts::Gateway,
-            action: Action::Eject,
             base_ejection_time: Duration::from_secs(30),
             max_ejection_time: Duration::from_secs(300),
             interval: Duration::from_secs(10),
             max_ejection_percent: 50,
-            return_on_check: Return::OnCheck,
         }
     }
-}
-
-/// Envoy's `successful_active_health_check_uneject_host`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Return {
-    OnCheck,
-    InTimeOnly,
-}
-
-/// What is done with an outlier: Envoy's ejection, or HAProxy's `on-error`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Action {
-    Eject,
-    /// HAProxy's `fastinter`: ask the checker to look now.
-    LookNow,
-    /// `fail-check`: count a failed check, and look now.
-    FailCheck,
-    /// `sudden-death`: one more failed check is down, and look now.
-    SuddenDeath,
-    /// `mark-down`: down at once, and look now; the checks bring it back.
-    MarkDown,
-}
-
-/// What somebody else is to do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Order {
-    Eject {
-        until: Duration,
-    },
-    LookNow,
-    FailCheck,
-    SuddenDeath,
-    MarkDown,
-    /// It would have been ejected, but too many are out already, or nobody else is usable: for a counter.
-    Spare,
 }
 
 #[derive(Clone, Debug)]
@@ -141,15 +100,16 @@ impl Outliers {
         self.settings = settings;
     }
 
-    /// Takes what came of one request. `others_usable` is how many other servers could take the pool's requests: the
-    /// last one is not ejected, because its errors are better than none answering at all.
+    /// Takes what came of one request; until when the server is ejected for it. `others_usable` is how many other servers
+    /// could take the pool's requests: the last one is not ejected, because its errors are better than none answering at
+    /// all.
     pub fn on_outcome(
         &mut self,
         now: Duration,
         id: ServerId,
         outcome: Outcome,
         others_usable: usize,
-    ) -> Option<Order> {
+    ) -> Option<Duration> {
         let judged = self.settings.counts.judge(outcome);
         let server = &mut self.servers[id.0];
         match (server.state, judged) {
@@ -162,32 +122,19 @@ impl Outliers {
                 let run = run + 1;
                 let is_outlier = run >= self.settings.consecutive_errors.get();
                 server.state = State::In { run: if is_outlier { 0 } else { run }, since };
-                is_outlier.then(|| self.on_outlier(now, id, since, others_usable))
+                (is_outlier && others_usable > 0 && self.may_eject())
+                    .then(|| self.eject(now, id, since))
             }
             // Answers to what was sent before, or in a panic: it comes back with a clean sheet.
             (State::Out { .. }, Judged::Nothing | Judged::Success | Judged::Error) => None,
         }
     }
 
-    fn on_outlier(
-        &mut self,
-        now: Duration,
-        id: ServerId,
-        since: Duration,
-        others_usable: usize,
-    ) -> Order {
-        match self.settings.action {
-            Action::Eject if others_usable > 0 && self.may_eject() => {
-                let until = now + self.count_ejection(id, now.saturating_sub(since));
-                self.servers[id.0].state = State::Out { until };
-                Order::Eject { until }
-            }
-            Action::Eject => Order::Spare,
-            Action::LookNow => Order::LookNow,
-            Action::FailCheck => Order::FailCheck,
-            Action::SuddenDeath => Order::SuddenDeath,
-            Action::MarkDown => Order::MarkDown,
-        }
+    /// Until when.
+    fn eject(&mut self, now: Duration, id: ServerId, since: Duration) -> Duration {
+        let until = now + self.count_ejection(id, now.saturating_sub(since));
+        self.servers[id.0].state = State::Out { until };
+        until
     }
 
     fn may_eject(&self) -> bool {
@@ -211,15 +158,16 @@ impl Outliers {
         base.saturating_mul(server.ejections).min(most)
     }
 
-    /// An active check passed: whether that brings the server back.
+    /// An active check passed: whether that brings the server back, before its time is over (Envoy's
+    /// `successful_active_health_check_uneject_host`).
     pub fn on_check_passed(&mut self, now: Duration, id: ServerId) -> bool {
         let server = &mut self.servers[id.0];
-        match (server.state, self.settings.return_on_check) {
-            (State::Out { .. }, Return::OnCheck) => {
+        match server.state {
+            State::Out { .. } => {
                 server.state = State::In { run: 0, since: now };
                 true
             }
-            (State::Out { .. }, Return::InTimeOnly) | (State::In { .. }, _) => false,
+            State::In { .. } => false,
         }
     }
 
@@ -236,15 +184,6 @@ impl Outliers {
             }
         }
         back
-    }
-
-    /// When the next ejection is over.
-    pub fn next_return(&self) -> Option<Duration> {
-        let until = |server: &Watched| match server.state {
-            State::Out { until } => Some(until),
-            State::In { .. } => None,
-        };
-        self.servers.iter().filter_map(until).min()
     }
 
     /// Whether a success would change anything.

@@ -39,10 +39,6 @@ pub enum Counts {
     Connections,
     /// Envoy's `consecutive_gateway_failure`: 502, 503, 504, and that no response came.
     Gateway,
-    /// Envoy's `consecutive_5xx`: every 5xx, and that no response came.
-    ServerErrors,
-    /// HAProxy's `observe layer7`: any status but 100 to 499, 501 and 505, and that no response came.
-    Layer7,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,20 +59,9 @@ impl Counts {
                 Outcome::Answered(_) | Outcome::TimedOut | Outcome::Closed | Outcome::Junk,
             ) => Judged::Nothing,
             // That it stands says nothing of what will come over it.
-            (Counts::Gateway | Counts::ServerErrors | Counts::Layer7, Outcome::Connected) => {
-                Judged::Nothing
-            }
-            (
-                Counts::Gateway | Counts::ServerErrors | Counts::Layer7,
-                Outcome::TimedOut | Outcome::Closed | Outcome::Junk,
-            ) => Judged::Error,
+            (Counts::Gateway, Outcome::Connected) => Judged::Nothing,
+            (Counts::Gateway, Outcome::TimedOut | Outcome::Closed | Outcome::Junk) => Judged::Error,
             (Counts::Gateway, Outcome::Answered(status)) => is_error((502..=504).contains(&status)),
-            (Counts::ServerErrors, Outcome::Answered(status)) => {
-                is_error((500..=599).contains(&status))
-            }
-            (Counts::Layer7, Outcome::Answered(status)) => {
-                is_error(!matches!(status, 100..=499 | 501 | 505))
-            }
         }
     }
 }

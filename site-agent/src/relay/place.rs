@@ -38,7 +38,7 @@ pub async fn place(
     let began = clock::monotonic();
     let at_once = |lease| Placed { lease, waited: Duration::ZERO, ahead: Ahead::default() };
     let choice = local.pick(key, tried, worker.dice());
-    let mut waiting = match local.upstream.ask(began, choice) {
+    let mut waiting = match local.upstream.ask(choice) {
         Asked::Go(lease) => return at_once(Ok(lease)),
         Asked::Full => return at_once(Err(NoPlace::Full)),
         Asked::Nobody => return at_once(Err(NoPlace::Nobody)),

@@ -11,14 +11,14 @@
 //! Told the time and a random number; never reads a clock, never draws.
 
 mod budget;
+mod on;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::time::Duration;
 
 pub use self::budget::Budget;
-pub use self::words::{NoRetryOn, RetryOn};
+pub use self::on::RetryOn;
 
 /// How a pool's requests are retried.
 #[derive(Clone, Copy, Debug)]
@@ -99,8 +99,6 @@ pub enum Cause {
     /// What came was no whole response head.
     JunkResponse,
     ResponseTimeout,
-    /// The server would not have it in TLS early data.
-    EarlyDataRejected,
     /// The server has said that it did nothing of it: by REFUSED_STREAM, or by a GOAWAY before it (RFC 9113 §8.7).
     Unprocessed,
     /// A response of that status, of which nothing was passed on yet.
@@ -192,10 +190,10 @@ impl Policy {
     }
 }
 
-/// The server says itself that it has done nothing: RFC 8446 §4.2.10, RFC 8470 §5.2, RFC 9110 §15.5.20.
+/// The server says itself that it has done nothing: RFC 9113 §8.7, RFC 8470 §5.2, RFC 9110 §15.5.20.
 fn is_unprocessed(cause: Cause) -> bool {
     match cause {
-        Cause::EarlyDataRejected | Cause::Unprocessed | Cause::Status(421 | 425) => true,
+        Cause::Unprocessed | Cause::Status(421 | 425) => true,
         Cause::NotConnected
         | Cause::EmptyResponse
         | Cause::JunkResponse

@@ -25,7 +25,6 @@ use common::streak::{Outcome, Progress, State, Streak};
 use self::course::{Course, Task};
 use crate::agent_check::Line;
 use crate::backends::{Event, Source, Why};
-use crate::outlier::Order;
 use crate::site::{AgentCheck, PoolId, ServerCheck, ServerId, Site};
 
 /// Looks at a time, and as many lines: as many as a pool can have servers. More begin when others have ended.
@@ -330,19 +329,6 @@ impl Task for Asked {
 
     fn interval(&self) -> Duration {
         self.inquiry.agent.interval
-    }
-}
-
-impl OnError {
-    /// `None` for what is no checker's business.
-    pub fn of(order: Order) -> Option<OnError> {
-        match order {
-            Order::Eject { .. } | Order::Spare => None,
-            Order::LookNow => Some(OnError::LookNow),
-            Order::FailCheck => Some(OnError::FailCheck),
-            Order::SuddenDeath => Some(OnError::SuddenDeath),
-            Order::MarkDown => Some(OnError::MarkDown),
-        }
     }
 }
 

@@ -310,16 +310,6 @@ fn what_servers_answer_to_clients_counts_as_looks() {
     on_error("+---+", OnError::MarkDown, 700, "down 0/2, 500");
 }
 
-#[test]
-fn orders_for_others_are_not_ours() {
-    assert_eq!(OnError::of(Order::Eject { until: ms(1) }), None);
-    assert_eq!(OnError::of(Order::Spare), None);
-    assert_eq!(OnError::of(Order::LookNow), Some(OnError::LookNow));
-    assert_eq!(OnError::of(Order::FailCheck), Some(OnError::FailCheck));
-    assert_eq!(OnError::of(Order::SuddenDeath), Some(OnError::SuddenDeath));
-    assert_eq!(OnError::of(Order::MarkDown), Some(OnError::MarkDown));
-}
-
 /// At the same server, under another id.
 fn moved(server: &Wanted, to: Which) -> Wanted {
     Wanted { which: to, ..server.clone() }

@@ -12,14 +12,13 @@
 //! one wakes whom `done` names. Ids stay what they are for the life of a machine: a reload closes servers and adds
 //! others (`add`), so that a request ends where it began.
 //!
-//! Told events and the time; never reads a clock.
+//! Told events. For how long a request waits is its own business: it says when it is gone.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use crate::ids::ServerId;
 
@@ -29,8 +28,6 @@ pub struct Waiter(pub u64);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// For so long a request waits at most.
-    pub timeout: Duration,
     /// So many wait for any server at most. Those whose server closes join them, beyond it too.
     pub length: usize,
     /// So many wait for one server at most (HAProxy's `maxqueue`); the next looks for another.
@@ -61,7 +58,7 @@ pub enum Wanted {
 pub enum Answer {
     /// It has a place there, until `done`.
     Go(ServerId),
-    /// Until `done`, `set` or `add` names it, or `expire` does.
+    /// Until `done` or `set` names it, or it is `gone`.
     Wait,
     Full,
 }
@@ -83,7 +80,6 @@ struct Place {
     ticket: u64,
     /// Whose queue it is; the pool's is nobody's.
     server: Option<ServerId>,
-    deadline: Duration,
 }
 
 #[derive(Debug)]
@@ -92,7 +88,6 @@ pub struct Slots {
     servers: Vec<Slot>,
     pool: Queue,
     places: BTreeMap<Waiter, Place>,
-    deadlines: BTreeSet<(Duration, Waiter)>,
     tickets: u64,
 }
 
@@ -104,14 +99,7 @@ impl Slot {
 
 impl Slots {
     pub fn new(settings: Settings) -> Slots {
-        Slots {
-            settings,
-            servers: vec![],
-            pool: Queue::new(),
-            places: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            tickets: 0,
-        }
+        Slots { settings, servers: vec![], pool: Queue::new(), places: BTreeMap::new(), tickets: 0 }
     }
 
     /// Another server, which takes nobody until `set` says so.
@@ -180,14 +168,14 @@ impl Slots {
     }
 
     /// A request wants a place. A waiter that waits already is not to ask again.
-    pub fn ask(&mut self, now: Duration, waiter: Waiter, wanted: Wanted) -> Answer {
+    pub fn ask(&mut self, waiter: Waiter, wanted: Wanted) -> Answer {
         if let Wanted::Bound(server) = wanted {
             let slot = &self.servers[server.0];
             let may_wait = slot.queue.len() < self.settings.server_length;
             match slot.takes {
                 Takes::Anybody | Takes::Bound if slot.has_room() => return self.go(server),
                 Takes::Anybody | Takes::Bound if may_wait => {
-                    return self.wait(now, waiter, Some(server));
+                    return self.wait(waiter, Some(server));
                 }
                 Takes::Anybody | Takes::Bound | Takes::Nobody => {}
             }
@@ -206,7 +194,7 @@ impl Slots {
         };
         match first.filter(is_free).or_else(others) {
             Some(server) => self.go(server),
-            None if self.pool.len() < self.settings.length => self.wait(now, waiter, None),
+            None if self.pool.len() < self.settings.length => self.wait(waiter, None),
             None => Answer::Full,
         }
     }
@@ -216,10 +204,9 @@ impl Slots {
         Answer::Go(server)
     }
 
-    fn wait(&mut self, now: Duration, waiter: Waiter, server: Option<ServerId>) -> Answer {
-        let place = Place { ticket: self.tickets, server, deadline: now + self.settings.timeout };
+    fn wait(&mut self, waiter: Waiter, server: Option<ServerId>) -> Answer {
+        let place = Place { ticket: self.tickets, server };
         self.tickets += 1;
-        self.deadlines.insert((place.deadline, waiter));
         self.queue_of(server).insert(place.ticket, waiter);
         let before = self.places.insert(waiter, place);
         assert!(before.is_none(), "a request waits in one place");
@@ -245,28 +232,12 @@ impl Slots {
         self.forget(waiter)
     }
 
-    /// Who has waited long enough.
-    pub fn expire(&mut self, now: Duration) -> Vec<Waiter> {
-        let mut late = vec![];
-        while let Some((_, waiter)) = self.deadlines.first().filter(|(at, _)| *at <= now).copied() {
-            self.forget(waiter);
-            late.push(waiter);
-        }
-        late
-    }
-
     fn forget(&mut self, waiter: Waiter) -> bool {
-        let Some(Place { ticket, server, deadline }) = self.places.remove(&waiter) else {
+        let Some(Place { ticket, server }) = self.places.remove(&waiter) else {
             return false;
         };
-        self.deadlines.remove(&(deadline, waiter));
         self.queue_of(server).remove(&ticket);
         true
-    }
-
-    /// When somebody's time is over.
-    pub fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     pub fn in_flight(&self, server: ServerId) -> u32 {

@@ -5,12 +5,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn settings() -> Settings {
-    Settings { timeout: Duration::from_secs(10), length: 3, server_length: 2 }
+    Settings { length: 3, server_length: 2 }
 }
 
-/// Servers `a` and `b` with a limit each. Events stand after their second: `1 any` (request 1 asks for any server, `a`
-/// before others), `1 whoever`, `1 a` (it belongs to `a`), `done a`, `gone 1`, `expire`, `set a 2`, `drain a`, `close a`,
-/// `open a 1`. Told is what came of each.
+/// Servers `a` and `b` with a limit each. Events are `1 any` (request 1 asks for any server, `a` before others),
+/// `1 whoever`, `1 a` (it belongs to `a`), `done a`, `gone 1`, `set a 2`, `drain a`, `close a`, `open a 1`. Told is what came of each.
 fn story(limits: [u32; 2], events: &str, expected: &str) {
     let mut slots = Slots::new(settings());
     for limit in limits {
@@ -26,17 +25,10 @@ fn story(limits: [u32; 2], events: &str, expected: &str) {
     let mut told = vec![];
     for event in events.split(" | ") {
         let words: Vec<&str> = event.split(' ').collect();
-        let now = Duration::from_secs(words[0].parse().unwrap());
-        let limit = words.get(3).and_then(|limit| NonZeroU32::new(limit.parse().unwrap()));
-        told.push(match (words[1], words.get(2).copied().unwrap_or("")) {
+        let limit = words.get(2).and_then(|limit| NonZeroU32::new(limit.parse().unwrap()));
+        told.push(match (words[0], words.get(1).copied().unwrap_or("")) {
             ("done", at) => went(slots.done(server(at)).into_iter().collect()),
             ("gone", waiter) => slots.gone(Waiter(waiter.parse().unwrap())).to_string(),
-            ("expire", _) => slots
-                .expire(now)
-                .iter()
-                .map(|waiter| waiter.0.to_string())
-                .collect::<Vec<_>>()
-                .join(","),
             ("open" | "set", at) => went(slots.set(server(at), limit, Takes::Anybody)),
             ("drain", at) => went(slots.set(server(at), limit, Takes::Bound)),
             ("close", at) => went(slots.set(server(at), limit, Takes::Nobody)),
@@ -46,7 +38,7 @@ fn story(limits: [u32; 2], events: &str, expected: &str) {
                     "whoever" => Wanted::Whoever,
                     bound => Wanted::Bound(server(bound)),
                 };
-                match slots.ask(now, Waiter(waiter.parse().unwrap()), wanted) {
+                match slots.ask(Waiter(waiter.parse().unwrap()), wanted) {
                     Answer::Go(server) => format!(">{}", name(server)),
                     Answer::Wait => "wait".to_owned(),
                     Answer::Full => "full".to_owned(),
@@ -59,33 +51,21 @@ fn story(limits: [u32; 2], events: &str, expected: &str) {
 
 #[test]
 fn a_place_is_taken_where_one_is_free() {
-    story([1, 1], "0 1 any | 0 2 any | 0 3 any | 0 done b | 0 done a", ">a | >b | wait | 3>b | ");
+    story([1, 1], "1 any | 2 any | 3 any | done b | done a", ">a | >b | wait | 3>b | ");
     // Nobody in particular: where least is in flight.
-    story([3, 3], "0 1 any | 0 2 whoever | 0 3 whoever | 0 4 whoever", ">a | >b | >a | >b");
+    story([3, 3], "1 any | 2 whoever | 3 whoever | 4 whoever", ">a | >b | >a | >b");
     // Without a limit nobody waits.
-    story([0, 1], "0 1 any | 0 2 any | 0 3 a | 0 4 a", ">a | >a | >a | >a");
+    story([0, 1], "1 any | 2 any | 3 a | 4 a", ">a | >a | >a | >a");
     // At the limit and one past it.
-    story([2, 1], "0 1 a | 0 2 a | 0 3 a", ">a | >a | wait");
+    story([2, 1], "1 a | 2 a | 3 a", ">a | >a | wait");
 }
 
 #[test]
 fn who_is_bound_waits_for_its_server_and_others_for_any() {
-    story(
-        [1, 1],
-        "0 1 a | 0 2 a | 0 3 b | 0 4 any | 0 done b | 0 done a",
-        ">a | wait | >b | wait | 4>b | 2>a",
-    );
+    story([1, 1], "1 a | 2 a | 3 b | 4 any | done b | done a", ">a | wait | >b | wait | 4>b | 2>a");
     // The one who has waited longest of both queues goes first.
-    story(
-        [1, 1],
-        "0 1 a | 0 2 b | 0 3 any | 0 4 a | 0 done a | 0 done a",
-        ">a | >b | wait | wait | 3>a | 4>a",
-    );
-    story(
-        [1, 1],
-        "0 1 a | 0 2 b | 0 3 a | 0 4 any | 0 done a | 0 done a",
-        ">a | >b | wait | wait | 3>a | 4>a",
-    );
+    story([1, 1], "1 a | 2 b | 3 any | 4 a | done a | done a", ">a | >b | wait | wait | 3>a | 4>a");
+    story([1, 1], "1 a | 2 b | 3 a | 4 any | done a | done a", ">a | >b | wait | wait | 3>a | 4>a");
 }
 
 #[test]
@@ -93,23 +73,14 @@ fn queues_are_as_long_as_they_may_be() {
     // Three wait for any, the fourth does not.
     story(
         [1, 1],
-        "0 1 any | 0 2 any | 0 3 any | 0 4 any | 0 5 any | 0 6 any",
+        "1 any | 2 any | 3 any | 4 any | 5 any | 6 any",
         ">a | >b | wait | wait | wait | full",
     );
     // Two wait for `a`; the third goes to `b`, the next two wait for any.
     story(
         [1, 1],
-        "0 1 a | 0 2 a | 0 3 a | 0 4 a | 0 5 a | 0 6 a | 0 7 a | 0 8 a | 0 done b",
+        "1 a | 2 a | 3 a | 4 a | 5 a | 6 a | 7 a | 8 a | done b",
         ">a | wait | wait | >b | wait | wait | wait | full | 5>b",
-    );
-}
-
-#[test]
-fn who_has_waited_long_enough_is_told() {
-    story(
-        [1, 1],
-        "0 1 a | 0 2 b | 1 3 any | 2 4 a | 10 expire | 11 expire | 12 expire | 13 done a",
-        ">a | >b | wait | wait |  | 3 | 4 | ",
     );
 }
 
@@ -117,56 +88,53 @@ fn who_has_waited_long_enough_is_told() {
 fn who_is_gone_takes_no_place() {
     story(
         [1, 1],
-        "0 1 a | 0 2 a | 0 3 a | 0 gone 2 | 0 done a | 0 gone 3 | 0 gone 9 | 99 expire",
-        ">a | wait | wait | true | 3>a | false | false | ",
+        "1 a | 2 a | 3 a | gone 2 | done a | gone 3 | gone 9",
+        ">a | wait | wait | true | 3>a | false | false",
     );
 }
 
 #[test]
 fn who_waits_for_a_server_that_closes_goes_elsewhere() {
-    story([1, 1], "0 1 a | 0 2 a | 0 close a", ">a | wait | 2>b");
+    story([1, 1], "1 a | 2 a | close a", ">a | wait | 2>b");
     // Before those who came later, and beyond the length.
     story(
         [1, 1],
-        "0 1 a | 0 2 b | 0 3 a | 0 4 any | 0 5 any | 0 6 any | 0 close a | 0 done b | 0 done a | 0 done b",
+        "1 a | 2 b | 3 a | 4 any | 5 any | 6 any | close a | done b | done a | done b",
         ">a | >b | wait | wait | wait | wait |  | 3>b |  | 4>b",
     );
     // A closed server is asked for in vain, a drained one by those alone who belong to it.
-    story([1, 1], "0 close a | 0 1 a | 0 2 a | 0 open a 1", " | >b | wait | 2>a");
+    story([1, 1], "close a | 1 a | 2 a | open a 1", " | >b | wait | 2>a");
     story(
         [1, 1],
-        "0 drain a 1 | 0 1 any | 0 2 any | 0 3 a | 0 4 a | 0 done a | 0 done a",
+        "drain a 1 | 1 any | 2 any | 3 a | 4 a | done a | done a",
         " | >b | wait | >a | wait | 4>a | ",
     );
 }
 
 #[test]
 fn a_limit_that_moves_lets_go_or_waits() {
-    story([1, 1], "0 1 a | 0 2 a | 0 3 a | 0 set a 3", ">a | wait | wait | 2>a,3>a");
+    story([1, 1], "1 a | 2 a | 3 a | set a 3", ">a | wait | wait | 2>a,3>a");
     story(
         [3, 1],
-        "0 1 a | 0 2 a | 0 3 a | 0 set a 1 | 0 4 a | 0 done a | 0 done a | 0 done a",
+        "1 a | 2 a | 3 a | set a 1 | 4 a | done a | done a | done a",
         ">a | >a | >a |  | wait |  |  | 4>a",
     );
-    story([1, 1], "0 1 a | 0 2 a | 0 set a 0 | 0 3 a", ">a | wait | 2>a | >a");
+    story([1, 1], "1 a | 2 a | set a 0 | 3 a", ">a | wait | 2>a | >a");
 }
 
 #[test]
-fn the_next_deadline_is_the_first_of_those_who_wait() {
+fn who_waits_is_counted_where_it_waits() {
     let mut slots = Slots::new(settings());
     let server = slots.add();
     slots.set(server, NonZeroU32::new(1), Takes::Anybody);
-    slots.ask(Duration::ZERO, Waiter(1), Wanted::Whoever);
-    assert_eq!(slots.next_deadline(), None);
-    slots.ask(Duration::from_secs(1), Waiter(2), Wanted::Whoever);
-    slots.ask(Duration::from_secs(2), Waiter(3), Wanted::Bound(server));
-    assert_eq!(
-        (slots.waiting(server), slots.waiting_for_any(), slots.in_flight(server)),
-        (1, 1, 1)
-    );
-    assert_eq!(slots.next_deadline(), Some(Duration::from_secs(11)));
+    slots.ask(Waiter(1), Wanted::Whoever);
+    slots.ask(Waiter(2), Wanted::Whoever);
+    slots.ask(Waiter(3), Wanted::Bound(server));
+    let counts =
+        |slots: &Slots| (slots.waiting(server), slots.waiting_for_any(), slots.in_flight(server));
+    assert_eq!(counts(&slots), (1, 1, 1));
     slots.gone(Waiter(2));
-    assert_eq!(slots.next_deadline(), Some(Duration::from_secs(12)));
+    assert_eq!(counts(&slots), (1, 0, 1));
 }
 
 #[test]
@@ -180,8 +148,8 @@ fn nobody_gives_back_what_it_does_not_have() {
 /// What the machine should be, kept as one list in the order of arrival and looked through each time.
 #[derive(Default)]
 struct Model {
-    /// Who waits, for which server if for one, until when.
-    waiting: Vec<(Waiter, Option<usize>, Duration)>,
+    /// Who waits, for which server if for one.
+    waiting: Vec<(Waiter, Option<usize>)>,
     flying: Vec<usize>,
     servers: Vec<(Option<NonZeroU32>, Takes, u32)>,
 }
@@ -203,7 +171,7 @@ impl Model {
     /// The machine let this one go there: it must have been the first of those who may, and the place free.
     fn go(&mut self, waiter: Waiter, server: usize) -> Result<(), TestCaseError> {
         prop_assert!(self.has_room(server), "{waiter:?} is beyond the limit");
-        let first = self.waiting.iter().position(|(_, bound, _)| self.is_eligible(server, *bound));
+        let first = self.waiting.iter().position(|(_, bound)| self.is_eligible(server, *bound));
         prop_assert_eq!(first.map(|first| self.waiting[first].0), Some(waiter), "overtaken");
         self.waiting.remove(first.unwrap());
         self.fly(server);
@@ -219,18 +187,13 @@ impl Model {
     fn check(&self, slots: &Slots) -> Result<(), TestCaseError> {
         for server in 0..self.servers.len() {
             prop_assert_eq!(slots.in_flight(ServerId(server)), self.servers[server].2);
-            let waiting =
-                self.waiting.iter().filter(|(_, bound, _)| *bound == Some(server)).count();
+            let waiting = self.waiting.iter().filter(|(_, bound)| *bound == Some(server)).count();
             prop_assert_eq!(slots.waiting(ServerId(server)), waiting);
-            let waits = self.waiting.iter().any(|(_, bound, _)| self.is_eligible(server, *bound));
+            let waits = self.waiting.iter().any(|(_, bound)| self.is_eligible(server, *bound));
             prop_assert!(!waits || !self.has_room(server), "a free place at {server} stays");
         }
-        let waiting = self.waiting.iter().filter(|(_, bound, _)| bound.is_none()).count();
+        let waiting = self.waiting.iter().filter(|(_, bound)| bound.is_none()).count();
         prop_assert_eq!(slots.waiting_for_any(), waiting);
-        prop_assert_eq!(
-            slots.next_deadline(),
-            self.waiting.iter().map(|(_, _, until)| *until).min()
-        );
         Ok(())
     }
 }
@@ -239,7 +202,7 @@ proptest! {
     #[test]
     fn no_place_is_lost_and_nobody_overtakes(
         limits in proptest::collection::vec(0..4u32, 1..4),
-        events in proptest::collection::vec((0..12u8, 0..4usize, 0..4u32, 0..5u64), 0..200),
+        events in proptest::collection::vec((0..11u8, 0..4usize, 0..4u32, 0..4usize), 0..200),
     ) {
         let (mut slots, mut model) = (Slots::new(settings()), Model::default());
         for limit in limits {
@@ -248,8 +211,7 @@ proptest! {
             model.servers.push((NonZeroU32::new(limit), Takes::Anybody, 0));
         }
         let count = model.servers.len();
-        let mut now = Duration::ZERO;
-        for (number, (kind, chosen, limit, wait)) in (0..).zip(events) {
+        for (number, (kind, chosen, limit, takes)) in (0..).zip(events) {
             let (waiter, server) = (Waiter(number), chosen % count);
             match kind {
                 0..6 => {
@@ -259,11 +221,11 @@ proptest! {
                         _ => Wanted::Whoever,
                     };
                     let takes_bound = model.servers[server].1 != Takes::Nobody;
-                    let queued = model.waiting.iter().filter(|(_, bound, _)| *bound == Some(server)).count();
+                    let queued = model.waiting.iter().filter(|(_, bound)| *bound == Some(server)).count();
                     let bound = matches!(wanted, Wanted::Bound(_))
                         && takes_bound && (queued < 2 || model.has_room(server));
                     let free = |server: usize| model.is_eligible(server, None) && model.has_room(server);
-                    match slots.ask(now, waiter, wanted) {
+                    match slots.ask(waiter, wanted) {
                         Answer::Go(went) => {
                             prop_assert!(model.has_room(went.0));
                             if bound {
@@ -277,10 +239,10 @@ proptest! {
                         Answer::Wait => {
                             let place = bound.then_some(server);
                             prop_assert!(place.map_or((0..count).all(|server| !free(server)), |server| !model.has_room(server)));
-                            model.waiting.push((waiter, place, now + Duration::from_secs(10)));
+                            model.waiting.push((waiter, place));
                         }
                         Answer::Full => {
-                            let any = model.waiting.iter().filter(|(_, bound, _)| bound.is_none()).count();
+                            let any = model.waiting.iter().filter(|(_, bound)| bound.is_none()).count();
                             prop_assert!(!bound && any >= 3 && (0..count).all(|server| !free(server)));
                         }
                     }
@@ -297,24 +259,16 @@ proptest! {
                 }
                 9 => {
                     let before = model.waiting.len();
-                    let waiter = model.waiting.get(chosen).map_or(waiter, |(waiter, _, _)| *waiter);
-                    model.waiting.retain(|(waits, _, _)| *waits != waiter);
+                    let waiter = model.waiting.get(chosen).map_or(waiter, |(waiter, _)| *waiter);
+                    model.waiting.retain(|(waits, _)| *waits != waiter);
                     prop_assert_eq!(slots.gone(waiter), model.waiting.len() < before);
                 }
-                10 => {
-                    now += Duration::from_secs(wait);
-                    let mut late = slots.expire(now);
-                    late.sort();
-                    let (over, left): (Vec<_>, Vec<_>) = model.waiting.drain(..).partition(|(_, _, until)| *until <= now);
-                    model.waiting = left;
-                    prop_assert_eq!(late, over.iter().map(|(waiter, _, _)| *waiter).collect::<Vec<_>>());
-                }
                 _ => {
-                    let takes = [Takes::Anybody, Takes::Bound, Takes::Nobody, Takes::Anybody][wait as usize % 4];
+                    let takes = [Takes::Anybody, Takes::Bound, Takes::Nobody, Takes::Anybody][takes];
                     let limit = NonZeroU32::new(limit);
                     (model.servers[server].0, model.servers[server].1) = (limit, takes);
                     if takes == Takes::Nobody {
-                        for (_, bound, _) in &mut model.waiting {
+                        for (_, bound) in &mut model.waiting {
                             *bound = bound.filter(|bound| *bound != server);
                         }
                     }

@@ -114,8 +114,9 @@ impl Upstream {
 }
 
 fn queue(config: &site::Pool) -> slots::Settings {
-    let site::Queue { timeout, length } = config.queue;
-    slots::Settings { timeout, length, server_length: length }
+    // For how long it waits a request knows itself.
+    let site::Queue { timeout: _, length } = config.queue;
+    slots::Settings { length, server_length: length }
 }
 
 fn settings(config: &site::Pool) -> backends::Settings {
@@ -152,7 +153,6 @@ fn watched(config: &site::Pool, breaker: site::Breaker) -> outlier::Settings {
         max_ejection_time: max_eject,
         interval,
         max_ejection_percent: percent(max_ejected),
-        ..outlier::Settings::default()
     }
 }
 

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::backends::{self, Change, Event, Serves, Source, Standing, Status, Why};
 use crate::balance::{Algorithm, Table};
 use crate::ids::ServerId;
-use crate::outlier::{Order, Outcome, Outliers};
+use crate::outlier::{Outcome, Outliers};
 use crate::retry::Policy;
 use crate::site;
 use crate::slots::Takes;
@@ -165,9 +165,9 @@ impl Upstream {
             return;
         };
         let others = self.shown.load().table.servers().filter(|other| *other != id).count();
-        let order = outliers.on_outcome(now, id, outcome, others);
+        let ejected = outliers.on_outcome(now, id, outcome, others);
         server.set_run(outliers.has_run(id));
-        if let Some(Order::Eject { until }) = order {
+        if let Some(until) = ejected {
             let out = until.saturating_sub(now);
             let detail = format!("the last in a row: {outcome}; out for {out:?}");
             let why = Why::of(Event::Eject).because(detail);
@@ -193,8 +193,8 @@ impl Upstream {
     }
 
     /// What a request has to wait for, or its place.
-    pub fn ask(&self, now: Duration, choice: crate::balance::Choice) -> Asked {
-        self.places.ask(now, choice, &self.servers)
+    pub fn ask(&self, choice: crate::balance::Choice) -> Asked {
+        self.places.ask(choice, &self.servers)
     }
 
     /// For people: `serving` of the pool's servers can take requests now.

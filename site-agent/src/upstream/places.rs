@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use common::lock::Mutex;
 use tokio::sync::oneshot;
@@ -148,12 +147,7 @@ impl Places {
         }
     }
 
-    pub(super) fn ask(
-        self: &Arc<Places>,
-        now: Duration,
-        choice: Choice,
-        servers: &[Arc<Server>],
-    ) -> Asked {
+    pub(super) fn ask(self: &Arc<Places>, choice: Choice, servers: &[Arc<Server>]) -> Asked {
         let wanted = match choice {
             Choice::Nobody => return Asked::Nobody,
             Choice::Free(id) | Choice::Bound(id) if !self.has_limits.load(Relaxed) => {
@@ -165,7 +159,7 @@ impl Places {
         };
         let mut inner = self.inner.lock();
         let waiter = Waiter(inner.next);
-        match inner.slots.ask(now, waiter, wanted) {
+        match inner.slots.ask(waiter, wanted) {
             Answer::Go(slot) => {
                 let server = Arc::clone(&inner.servers[slot.0]);
                 Asked::Go(Lease::new(server, Some(Arc::clone(self))))

@@ -31,14 +31,14 @@ fn servers(of: &str) -> String {
 }
 
 fn go(upstream: &Upstream, id: usize) -> Lease {
-    match upstream.ask(START, Choice::Free(ServerId(id))) {
+    match upstream.ask(Choice::Free(ServerId(id))) {
         Asked::Go(lease) => lease,
         other => panic!("{other:?}"),
     }
 }
 
 fn wait(upstream: &Upstream, choice: Choice) -> Waiting {
-    match upstream.ask(START, choice) {
+    match upstream.ask(choice) {
         Asked::Wait(waiting) => waiting,
         other => panic!("{other:?}"),
     }

@@ -188,7 +188,6 @@ impl<C: Carrier> Connection<'_, C> {
                     retry::Cause::JunkResponse => (Cause::Proxy, 502),
                     retry::Cause::NotConnected
                     | retry::Cause::EmptyResponse
-                    | retry::Cause::EarlyDataRejected
                     | retry::Cause::Unprocessed
                     | retry::Cause::Status(_) => (Cause::ServerAbort, 502),
                 };

@@ -170,9 +170,7 @@ fn key_of(algorithm: &Algorithm, head: &RequestHead, client: Client) -> Option<K
 pub fn outcome_of(cause: retry::Cause) -> Outcome {
     match cause {
         retry::Cause::NotConnected => Outcome::NotConnected,
-        retry::Cause::EmptyResponse
-        | retry::Cause::EarlyDataRejected
-        | retry::Cause::Unprocessed => Outcome::Closed,
+        retry::Cause::EmptyResponse | retry::Cause::Unprocessed => Outcome::Closed,
         retry::Cause::JunkResponse => Outcome::Junk,
         retry::Cause::ResponseTimeout => Outcome::TimedOut,
         retry::Cause::Status(status) => Outcome::Answered(status),
