@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 use world::http2::{DATA, GOAWAY, HEADERS, SETTINGS, Secure, frame, reset};
 use world::witness::{LONG, Witness};
-use world::{Backend, Client, Server, ok};
+use world::{Backend, Client, Server, ok, until};
 
 /// Octets of memory that are ours and in memory.
 fn resident() -> u64 {
@@ -54,8 +54,9 @@ async fn flood(
     });
     let heard = async {
         if !reads {
-            // Until there is no more room for what it is told, and a while.
-            tokio::time::sleep(Duration::from_secs(4)).await;
+            // Nothing of what it is told, until the balancer has let all of them go.
+            let shown = secure.world.agent.shown();
+            until(|| shown.frontends[0].1.current.load(Relaxed) == 0).await;
         }
         let mut last = Flooded::Closed;
         loop {
