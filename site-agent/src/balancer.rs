@@ -252,6 +252,11 @@ impl Balancer {
         self.threads.iter().for_each(Thread::stop);
     }
 
+    /// Who is still there has no more time.
+    pub fn cut(&self) {
+        self.threads.iter().for_each(Thread::cut);
+    }
+
     /// Connections of clients that have not ended.
     pub fn connections(&self) -> u64 {
         let current = |(_, traffic): &(_, Arc<Traffic>)| {

@@ -176,16 +176,21 @@ impl Agent {
             reporter.leave(&balancer.shown().load_full()).await;
         }
         balancer.stop();
-        let gone = async {
-            while !balancer.has_ended() {
-                sleep(TURN).await;
-            }
-        };
-        if timeout(within, gone).await.is_err() {
+        if timeout(within, gone(&balancer)).await.is_err() {
             let connections = balancer.connections();
             warn!(connections, "the time for stopping is over: connections are cut");
+            // Each has its line in the access log.
+            balancer.cut();
+            let _ = timeout(LAST_LINES, gone(&balancer)).await;
         }
         tasks.abort_all();
         balancer.end(LAST_LINES);
+    }
+}
+
+/// Once the last connection has ended.
+async fn gone(balancer: &Balancer) {
+    while !balancer.has_ended() {
+        sleep(TURN).await;
     }
 }

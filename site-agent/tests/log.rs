@@ -1,4 +1,5 @@
-//! What operators read in the log: who took a server out and why, whether a pool serves, what is wrong with a config.
+//! What operators read in the log: who took a server out and why, whether a pool serves, what is wrong with a config; and
+//! in the access log, who was cut off.
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
@@ -7,6 +8,7 @@ mod world;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::lock::Mutex;
@@ -17,8 +19,10 @@ use site_agent::ids::ServerId;
 use site_agent::outlier::Outcome;
 use site_agent::site;
 use site_agent::upstream::Upstream;
+use tempfile::NamedTempFile;
 use tracing::subscriber::with_default;
-use world::World;
+use world::http2::{self, Secure};
+use world::{Client, Server, World, until};
 
 const START: Duration = Duration::from_secs(100);
 
@@ -187,4 +191,61 @@ async fn each_problem_of_a_config_is_a_line() {
     let problem = format!("problem=\"frontend web cannot listen on {taken}: ");
     assert!(lines.contains(&problem) && lines.trim_end().ends_with("problems=1"), "{lines}");
     assert_eq!(lines.lines().count(), 2, "{lines}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_cut_at_the_end_has_its_line() {
+    let (server, tcp, log) = (Server::new().await, world::address(), NamedTempFile::new().unwrap());
+    let log_to = format!("access_log = {{ target = {:?} }}", log.path());
+    let text = world::config(&format!("TLS\n{log_to}"), "", &server.at())
+        + &format!(
+            "[frontend.tcp]\nmode = \"tcp\"\nbind = [\"{tcp}\"]\npool = \"tcp\"\n{log_to}\n\
+             [frontend.plain]\nbind = [\"PLAIN\"]\npool = \"app\"\n{log_to}\n\
+             [pool.tcp]\nmode = \"tcp\"\nservers = [{{ name = \"a\", address = \"{}\" }}]\n",
+            server.at()[0].1
+        );
+    let plain = world::address();
+    let secure = Secure::of(&text.replace("PLAIN", &plain.to_string())).await;
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut asks = Client::connect(plain).await;
+    asks.say(get).await;
+    let (_one, _) = server.asked().await;
+    // Half of an answer has come, and half of a request.
+    let mut reads = Client::connect(plain).await;
+    reads.say(get).await;
+    let (mut two, _) = server.asked().await;
+    two.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
+    reads.until(b"half").await;
+    let mut says = Client::connect(plain).await;
+    says.say("GET /half").await;
+    let mut opens = Client::connect(tcp).await;
+    let mut three = server.accept().await;
+    three.say("hello").await;
+    opens.until(b"hello").await;
+    let mut client = secure.client().await;
+    let response = client.ask(http2::request("GET", "/"));
+    let (_four, _) = server.asked().await;
+    let shown = secure.world.agent.shown();
+    // What was said of half a request has been read.
+    let (_, traffic) = shown.frontends.iter().find(|(config, _)| &*config.name == "plain").unwrap();
+    until(|| traffic.received.load(Relaxed) == 2 * get.len() as u64 + 9).await;
+    secure.world.agent.stop(Duration::ZERO).await;
+    let lines = std::fs::read_to_string(log.path()).unwrap();
+    let mut ends: Vec<_> = lines
+        .lines()
+        .map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let frontend = words.iter().find_map(|word| {
+                ["web", "plain", "tcp"].into_iter().find(|name| word.trim_end_matches('~') == *name)
+            });
+            let end = words.iter().find(|word| word.starts_with('K')).copied();
+            (frontend.unwrap_or_default(), end.unwrap_or("nothing"))
+        })
+        .collect();
+    ends.sort();
+    let expected =
+        [("plain", "KD--"), ("plain", "KH--"), ("plain", "KR--"), ("tcp", "KD"), ("web", "KH--")];
+    assert_eq!(ends, expected, "{lines}");
+    assert!(response.await.is_err());
+    assert!(asks.is_closed().await && says.is_closed().await && opens.is_closed().await);
 }

@@ -126,6 +126,7 @@ fn is_want(error: &io::Error) -> bool {
 /// Serves one connection to its end. What it may become is boxed: its task is moved some times before it runs, and is kept
 /// for as long as the connection.
 async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
+    guest.presence.listen().await;
     let front = guest.door.front();
     let asked = || stream.local_addr().ok().map(|address| place(&front, address));
     let Some(place) = guest.place.clone().or_else(asked) else { return };

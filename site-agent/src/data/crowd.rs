@@ -18,6 +18,8 @@ pub struct Crowd {
 
 struct Present {
     task: Option<AbortHandle>,
+    /// Wakes it, wherever it waits.
+    waker: Option<Waker>,
     is_idle: Rc<Cell<bool>>,
 }
 
@@ -33,7 +35,9 @@ impl Crowd {
     pub fn enter(self: &Rc<Crowd>) -> Presence {
         let (id, is_idle) = (self.next.get(), Rc::new(Cell::new(false)));
         self.next.set(id + 1);
-        self.present.borrow_mut().insert(id, Present { task: None, is_idle: Rc::clone(&is_idle) });
+        self.present
+            .borrow_mut()
+            .insert(id, Present { task: None, waker: None, is_idle: Rc::clone(&is_idle) });
         Presence { crowd: Rc::clone(self), id, is_idle }
     }
 
@@ -53,6 +57,13 @@ impl Crowd {
         tasks.iter().for_each(AbortHandle::abort);
     }
 
+    /// Has everybody look about.
+    pub fn wake(&self) {
+        let waker = |present: &Present| present.waker.clone();
+        let wakers: Vec<_> = self.present.borrow().values().filter_map(waker).collect();
+        wakers.iter().for_each(Waker::wake_by_ref);
+    }
+
     /// Once nobody is there.
     pub async fn empty(&self) {
         poll_fn(|context| {
@@ -69,6 +80,17 @@ impl Crowd {
 impl Presence {
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// From now on [`Crowd::wake`] wakes the task in which this is called.
+    pub async fn listen(&self) {
+        poll_fn(|context| {
+            if let Some(present) = self.crowd.present.borrow_mut().get_mut(&self.id) {
+                present.waker = Some(context.waker().clone());
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 }
 

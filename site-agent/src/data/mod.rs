@@ -60,6 +60,8 @@ enum Command {
     Adopt(Box<Part>),
     /// Nobody new comes in, and who waits for a request is let go.
     Stop,
+    /// What is still under way ends.
+    Cut,
 }
 
 /// A thread of the data path.
@@ -116,6 +118,11 @@ impl Thread {
         self.send(Command::Stop);
     }
 
+    pub fn cut(&self) {
+        // One whose connections have ended has ended too.
+        let _ = self.commands.send(Command::Cut);
+    }
+
     /// Whether its last connection has ended.
     pub fn has_ended(&self) -> bool {
         self.handle.is_finished()
@@ -134,12 +141,17 @@ impl Data {
     async fn work(mut self, mut told: mpsc::UnboundedReceiver<Command>) {
         let mut ticks = interval(TIDY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_stopping = false;
+        let (mut is_stopping, mut is_over) = (false, false);
         loop {
             tokio::select! {
-                command = told.recv(), if !is_stopping => match command {
+                command = told.recv(), if !is_over => match command {
                     Some(Command::Adopt(part)) => self.adopt(*part),
+                    Some(Command::Cut) => {
+                        self.worker.cut();
+                        self.crowd.wake();
+                    }
                     Some(Command::Stop) | None => {
+                        is_over = command.is_none();
                         is_stopping = true;
                         self.accepting.drain().for_each(|(_, (_, task))| task.abort());
                         self.worker.stop();

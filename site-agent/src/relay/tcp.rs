@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -48,7 +49,16 @@ pub async fn serve(
     caller.asked.count();
     let (at, began) = (clock::now(), clock::monotonic());
     let (mut record, flow) = (Record::default(), Flow::new());
-    let end = carry(worker, client, caller, front, first, (&mut record, &flow)).await;
+    let carried = carry(worker, client, caller, front, first, (&mut record, &flow));
+    let carried = worker.unless_cut(pin!(carried)).await;
+    let end = carried.unwrap_or_else(|| {
+        let phase = match record {
+            Record { server: None, .. } => Phase::Queue,
+            Record { connect: None, .. } => Phase::Connect,
+            Record { .. } => Phase::Data,
+        };
+        End::Cut(Cause::Killed, phase)
+    });
     let received = flow.up();
     front.traffic.received.fetch_add(received, Relaxed);
     front.traffic.sent.fetch_add(flow.down(), Relaxed);

@@ -8,8 +8,11 @@ mod room;
 mod vips;
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use common::entropy;
@@ -38,6 +41,7 @@ pub struct Worker {
     /// Of the newest config, by id.
     pools: RefCell<Vec<Rc<Local>>>,
     is_stopping: Cell<bool>,
+    is_cut: Cell<bool>,
     changes: Notify,
 }
 
@@ -51,6 +55,7 @@ impl Worker {
             rooms: RefCell::default(),
             pools: RefCell::default(),
             is_stopping: Cell::new(false),
+            is_cut: Cell::new(false),
             changes: Notify::new(),
         }
     }
@@ -112,6 +117,27 @@ impl Worker {
     pub fn stop(&self) {
         self.is_stopping.set(true);
         self.announce();
+    }
+
+    /// Whatever is still under way has no more time. Whoever does not wait for [`Worker::changed`] is to be woken.
+    pub fn cut(&self) {
+        self.is_cut.set(true);
+        self.announce();
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.is_cut.get()
+    }
+
+    /// What it comes to, or nothing where it is cut off before.
+    pub fn unless_cut<F: Future>(
+        &self,
+        mut work: Pin<&mut F>,
+    ) -> impl Future<Output = Option<F::Output>> {
+        poll_fn(move |context| match self.is_cut.get() {
+            true => Poll::Ready(None),
+            false => work.as_mut().poll(context).map(Some),
+        })
     }
 
     /// Wakes whoever waits for [`Worker::changed`].

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -101,8 +102,13 @@ impl Connection<'_, RefCell<Stream>> {
 
     /// One request and its answer.
     async fn exchange(&mut self, front: &Rc<Front>, room: &mut Room) -> Next {
-        let mut record = Record::begin(front);
-        if let Err(why) = self.head(front, room, record.began).await {
+        let (worker, mut record) = (self.worker, Record::begin(front));
+        let Some(head) = worker.unless_cut(pin!(self.head(front, room, record.began))).await else {
+            record.end = End::Cut(Cause::Killed, Phase::Request);
+            record.close(front, self.caller, None);
+            return Next::Reset;
+        };
+        if let Err(why) = head {
             if matches!(why, NoRequest::Gone) && room.from_client.is_empty() {
                 return Next::Close;
             }
@@ -111,7 +117,11 @@ impl Connection<'_, RefCell<Stream>> {
             return next;
         }
         record.head = Some(record.elapsed());
-        let next = self.respond(front, room, &mut record).await;
+        let served = worker.unless_cut(pin!(self.respond(front, room, &mut record))).await;
+        let next = served.unwrap_or_else(|| {
+            record.end = End::Cut(Cause::Killed, record.phase());
+            Next::Reset
+        });
         let protocol = self.client.protocol(room.request.version());
         record.close(front, self.caller, Some((&room.request, protocol)));
         next

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::clock;
 use jiff::Timestamp;
 
-use crate::access_log::{Ahead, Counts, End, Entry, Protocol, RequestLine, Subject};
+use crate::access_log::{Ahead, Counts, End, Entry, Phase, Protocol, RequestLine, Subject};
 use crate::head::{RequestHead, Scheme};
 use crate::relay::Caller;
 use crate::upstream::{Server, Upstream};
@@ -57,6 +57,17 @@ impl Record {
     /// Since the request's first octet.
     pub fn elapsed(&self) -> Duration {
         clock::monotonic().saturating_sub(self.began)
+    }
+
+    /// What is under way, of a request that has come whole.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Record { pool: None, .. } => Phase::Request,
+            Record { server: None, .. } => Phase::Queue,
+            Record { connect: None, .. } => Phase::Connect,
+            Record { status: None, .. } => Phase::Response,
+            Record { .. } => Phase::Data,
+        }
     }
 
     /// It has ended.

@@ -153,6 +153,7 @@ pub async fn serve(
                     standing.is_leaving = true;
                 }
             }
+            Event::Changed if worker.is_cut() => break,
             Event::Changed => {}
             Event::Idle if standing.goes_on(&front, &wire, written.get()) => {}
             Event::Idle if standing.is_leaving => break,
@@ -163,6 +164,9 @@ pub async fn serve(
     // Whoever is still under way hears that the client has gone.
     drop(wire);
     while streams.join_next().await.is_some() {}
+    if worker.is_cut() {
+        return;
+    }
     // While it reads what is on its way, it opens windows: nobody may answer that by cutting it off.
     linger(worker, &stream, &mut timer, patience).await;
 }
@@ -333,6 +337,10 @@ async fn answer(
         Some(Next::Reset) => exchange.reset(Reason::INTERNAL_ERROR),
         None => record.end = End::Cut(Cause::ClientAbort, phase(&record, &exchange)),
     }
+    // To a stream it is the same who has cut the connection.
+    if let (true, End::Cut(Cause::ClientAbort, phase)) = (worker.is_cut(), record.end) {
+        record.end = End::Cut(Cause::Killed, phase);
+    }
     let has_gone = matches!(record.end, End::Cut(Cause::ClientAbort, _));
     let is_taken_back = has_gone && record.status.is_none() && record.elapsed() < HASTE;
     record.close(&front, &caller, protocol.map(|protocol| (&room.request, protocol)));
@@ -342,12 +350,9 @@ async fn answer(
 
 /// What was under way.
 fn phase(record: &Record, exchange: &Exchange) -> Phase {
-    match record {
-        Record { pool: None, .. } => Phase::Request,
-        Record { server: None, .. } => Phase::Queue,
-        Record { connect: None, .. } => Phase::Connect,
-        Record { status: None, .. } if exchange.has_come() => Phase::Response,
-        Record { .. } => Phase::Data,
+    match record.phase() {
+        Phase::Response if !exchange.has_come() => Phase::Data,
+        phase => phase,
     }
 }
 
