@@ -126,16 +126,7 @@ impl Story {
         let holder = ca.issue("gslb://test/agent/fra-a");
         let backends = [(); 2].map(|()| Backend::start("127.0.0.1:0".parse().unwrap()).unwrap());
         let (dir, admin) = (tempfile::tempdir().unwrap(), address());
-        let story = Story {
-            agent: None,
-            name_server,
-            ca,
-            port,
-            holder,
-            dir,
-            admin,
-            backends,
-        };
+        let story = Story { agent: None, name_server, ca, port, holder, dir, admin, backends };
         story.write(&[&story.name_server]);
         story
     }
