@@ -1,12 +1,13 @@
 //! What the balancer does now, for people and their tools: `/v1/status`.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::report::agent::Vip;
 use serde::Serialize;
 
-use crate::backends::{Mode, Serves, State, Unit};
+use crate::backends::{Administrative, Mode, Origin, Serves, State, Unit};
 use crate::balancer::Shown;
 use crate::check::Checks;
 use crate::rounds::Looked;
@@ -59,6 +60,13 @@ pub struct ServerStatus {
     pub address: String,
     /// In HAProxy's words: `UP`, `DOWN`, `DRAIN`, `MAINT`, `UP 1/3` on the way to down.
     pub status: String,
+    /// `ready`, `drain` or `maint`: what is ordered.
+    pub administrative: &'static str,
+    /// By whom, where that is not `ready`: `command`, `agent` or `config`.
+    pub set_by: Option<&'static str>,
+    /// As the last order has it, or the config.
+    pub weight: u32,
+    pub max_connections: Option<u32>,
     /// `all`, `persistent` for those alone that belong to it, or `nothing`.
     pub serves: &'static str,
     /// The last look, where there is a check and one has ended.
@@ -144,12 +152,24 @@ impl PoolStatus {
 
 impl ServerStatus {
     fn of(told: &Told, last_look: Option<LookStatus>) -> ServerStatus {
-        let Told { server, status, serves } = told;
+        let Told { server, status, serves, known } = told;
         let counts = &server.counts;
         ServerStatus {
             name: server.name.to_string(),
             address: server.address().to_string(),
             status: status.to_string(),
+            administrative: match known.administrative() {
+                Administrative::Ready => "ready",
+                Administrative::Drain => "drain",
+                Administrative::Maint => "maint",
+            },
+            set_by: known.ordered().map(|(_, origin)| match origin {
+                Origin::Command => "command",
+                Origin::Agent => "agent",
+                Origin::Config => "config",
+            }),
+            weight: known.whole_weight(),
+            max_connections: known.whole_limit().map(NonZeroU32::get),
             serves: match serves {
                 Serves::All => "all",
                 Serves::Persistent => "persistent",

@@ -26,7 +26,7 @@ use common::streak::Thresholds;
 
 use crate::ids::ServerId;
 
-pub use self::orders::{Administrative, By};
+pub use self::orders::{Administrative, By, Origin};
 pub use self::server::{AgentDown, Checked, Event, Server, Serves};
 pub use self::standing::{Capacity, Mode, Standing, State, Taker, Unit};
 pub use self::status::Status;
@@ -134,6 +134,10 @@ impl Pool {
     /// How many can take balanced requests now, whatever their role.
     pub fn serving(&self) -> usize {
         self.servers.iter().filter(|server| server.serves() == Serves::All).count()
+    }
+
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.get(id.0)
     }
 
     pub fn find(&self, name: &str) -> Option<ServerId> {

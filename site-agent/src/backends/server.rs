@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use common::streak::{self, Progress};
+use common::streak::{self, Progress, Thresholds};
 
 use super::orders::{Orders, Origin};
 use super::status::Status;
@@ -27,6 +27,8 @@ pub struct Server {
     weight: [Option<WeightOrder>; 2],
     limit: [Option<Limit>; 2],
     start: Start,
+    /// When it last began to serve something else; `None` while it has not.
+    changed: Option<Duration>,
 }
 
 /// What the checks have come to.
@@ -139,6 +141,7 @@ impl Server {
             weight: [None; 2],
             limit: [None; 2],
             start: Start::Warm,
+            changed: None,
             configured,
         };
         // Who is out by the config is out, however new.
@@ -175,6 +178,7 @@ impl Server {
     }
 
     pub(super) fn on_event(&mut self, now: Duration, event: Event) {
+        let served = (self.serves(), self.administrative());
         match event {
             Event::Order { by, to } => self.orders.give(by, to),
             Event::Weigh { by: By::Command, to: WeightOrder::Percent(100) } => {
@@ -189,6 +193,9 @@ impl Server {
             Event::Return => self.is_ejected = false,
         }
         self.follow(now);
+        if served != (self.serves(), self.administrative()) {
+            self.changed = Some(now);
+        }
     }
 
     fn on_check(&mut self, to: Checked, progress: Progress) {
@@ -229,7 +236,13 @@ impl Server {
         self.orders.in_force().0
     }
 
-    pub(super) fn is_maint(&self) -> bool {
+    /// What is ordered other than to be ready, and by whom.
+    pub fn ordered(&self) -> Option<(Administrative, Origin)> {
+        let (order, origin) = self.orders.in_force();
+        (order != Administrative::Ready).then_some((order, origin))
+    }
+
+    pub fn is_maint(&self) -> bool {
         self.administrative() == Administrative::Maint
     }
 
@@ -275,7 +288,18 @@ impl Server {
         order.of(self.configured.weight)
     }
 
-    fn whole_limit(&self) -> Limit {
+    /// Its weight by whoever ordered it last, before a slow start: whole units, so that only 0 is none.
+    pub fn whole_weight(&self) -> u32 {
+        self.whole_share().div_ceil(Share::UNIT)
+    }
+
+    /// The same now.
+    pub fn weight(&self, now: Duration, slow_start: Duration) -> u32 {
+        self.share(now, slow_start).map_or(0, |share| share.get().div_ceil(Share::UNIT))
+    }
+
+    /// Its limit by whoever ordered it last, before a slow start.
+    pub fn whole_limit(&self) -> Limit {
         self.limit.iter().flatten().next().copied().unwrap_or(self.configured.limit)
     }
 
@@ -350,6 +374,23 @@ impl Server {
             Check::Up if streak > 0 => Status::Falling { left, fall: need },
             Check::Up => Status::Up,
             Check::None => Status::NoCheck,
+        }
+    }
+
+    /// When it last came to serve something else than before, or was ordered to; `None` if that has not been.
+    pub fn changed(&self) -> Option<Duration> {
+        self.changed
+    }
+
+    /// HAProxy's counter of its checks: 0 is down, `rise` and more is up, `rise + fall - 1` is up without a doubt.
+    pub fn health(&self) -> Option<u16> {
+        let Thresholds { rise, fall, .. } = self.configured.check?;
+        let whole = rise.get().saturating_add(fall.get()) - 1;
+        match self.check {
+            Check::None => None,
+            Check::Starting => Some(rise.get() - 1),
+            Check::Up | Check::NoLb => Some(whole.saturating_sub(self.progress.streak)),
+            Check::Down => Some(self.progress.streak),
         }
     }
 

@@ -26,7 +26,7 @@ fn percent(share: site::Share) -> u8 {
 impl Upstream {
     pub fn new(config: Arc<site::Pool>, now: Duration) -> Upstream {
         let places = Arc::new(Places::new(queue(&config)));
-        let new = |server: &site::Server| places.add(|slot| Server::new(server.clone(), slot));
+        let new = |server: &site::Server| places.add(|slot| Server::new(server.clone(), slot, now));
         let servers: Vec<_> = config.servers.iter().map(new).collect();
         let pool = backends::Pool::new(settings(&config), configured(&config));
         let outliers = config
@@ -48,7 +48,10 @@ impl Upstream {
         places.configure(queue(&config));
         let take = |server: &site::Server| {
             let same = self.servers.iter().find(|known| known.config == *server);
-            same.map_or_else(|| places.add(|slot| Server::new(server.clone(), slot)), Arc::clone)
+            same.map_or_else(
+                || places.add(|slot| Server::new(server.clone(), slot, now)),
+                Arc::clone,
+            )
         };
         let servers: Vec<_> = config.servers.iter().map(take).collect();
         for gone in &self.servers {

@@ -68,6 +68,15 @@ pub struct Told {
     pub server: Arc<Server>,
     pub status: Status,
     pub serves: Serves,
+    /// All that is known of it.
+    pub known: backends::Server,
+}
+
+impl Told {
+    /// Since when it has served what it serves.
+    pub fn since(&self) -> Duration {
+        self.known.changed().unwrap_or(self.server.since)
+    }
 }
 
 impl Upstream {
@@ -100,6 +109,7 @@ impl Upstream {
             server: Arc::clone(server),
             status: known.status(),
             serves: known.serves(),
+            known: known.clone(),
         };
         servers.map(told).collect()
     }
@@ -117,6 +127,16 @@ impl Upstream {
         }
         self.take(&mut health.pool, now, id, event, why);
         self.show(now, &mut health);
+        // Of one that takes nobody by balance the standing says nothing: not its limit, nor whether those bound to it pass.
+        if let Some(known) = health.pool.server(id) {
+            self.limit_one(&self.shown.load().standing, id, known);
+        }
+    }
+
+    /// Whether it is out of service by an order, and so not looked at.
+    pub fn is_maint(&self, id: ServerId) -> bool {
+        let health = self.health.lock();
+        health.pool.server(id).is_some_and(backends::Server::is_maint)
     }
 
     /// Has the pool take it, and tells people what changed.
@@ -270,13 +290,17 @@ impl Upstream {
     /// Tells the queues whom each server takes.
     fn limit(&self, standing: &Standing, pool: &backends::Pool) {
         for (id, known) in pool.servers() {
-            let taker = standing.takers.iter().find(|taker| taker.id == id);
-            let (limit, takes) = match (taker, known.serves()) {
-                (Some(taker), _) => (taker.limit, Takes::Anybody),
-                (None, Serves::Persistent) => (known.configured().limit, Takes::Bound),
-                (None, Serves::All | Serves::Nothing) => (known.configured().limit, Takes::Nobody),
-            };
-            self.places.set(&self.servers[id.0], limit, takes);
+            self.limit_one(standing, id, known);
         }
+    }
+
+    fn limit_one(&self, standing: &Standing, id: ServerId, known: &backends::Server) {
+        let taker = standing.takers.iter().find(|taker| taker.id == id);
+        let (limit, takes) = match (taker, known.serves()) {
+            (Some(taker), _) => (taker.limit, Takes::Anybody),
+            (None, Serves::Persistent) => (known.whole_limit(), Takes::Bound),
+            (None, Serves::All | Serves::Nothing) => (known.whole_limit(), Takes::Nobody),
+        };
+        self.places.set(&self.servers[id.0], limit, takes);
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
@@ -16,6 +17,8 @@ use crate::tls::Dial;
 pub struct Server {
     pub name: Arc<str>,
     pub config: site::Server,
+    /// Since when it has been here, as it is.
+    pub since: Duration,
     /// Requests, or connections of TCP, that have a place here.
     in_flight: AtomicU32,
     /// Those that wait for this one and no other.
@@ -59,8 +62,9 @@ impl Counts {
 }
 
 impl Server {
-    pub(super) fn new(config: site::Server, slot: ServerId) -> Server {
+    pub(super) fn new(config: site::Server, slot: ServerId, now: Duration) -> Server {
         Server {
+            since: now,
             name: Arc::clone(&config.name),
             config,
             in_flight: AtomicU32::new(0),

@@ -1,12 +1,18 @@
 //! Pools as they run: what a reload keeps, who waits, who is ejected.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
+use tokio::time::timeout;
+
 use super::*;
+use crate::backends::{Administrative, By};
 use crate::balance::Choice;
 use crate::config;
 
 const START: Duration = Duration::from_secs(100);
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
 
 /// A pool of the text of one.
 fn pool(text: &str) -> Arc<site::Pool> {
@@ -162,4 +168,35 @@ fn errors_eject_and_time_brings_back() {
     (0..3).for_each(|_| same.on_outcome(START + Duration::from_secs(20), &server, Outcome::Closed));
     assert_eq!(takers(&same), [1]);
     assert_eq!(takers(&same.reloaded(pool(&servers("a b")), START)), [0, 1]);
+}
+
+#[tokio::test]
+async fn a_limit_that_is_ordered_holds_while_only_those_bound_to_it_pass() {
+    let bound = Choice::Bound(ServerId(0));
+    let order = |to| Event::Order { by: By::Command, to };
+    let limit = |to| Event::Limit { by: By::Command, to: NonZeroU32::new(to) };
+    for ordered_first in [true, false] {
+        let upstream = Upstream::new(pool(&servers("a:1 b:1")), START);
+        let events = match ordered_first {
+            true => [limit(2), order(Administrative::Drain)],
+            false => [order(Administrative::Drain), limit(2)],
+        };
+        events.into_iter().for_each(|event| upstream.on_event(START, ServerId(0), event));
+        let go = |upstream: &Upstream| match upstream.ask(START, bound) {
+            Asked::Go(lease) => lease,
+            other => panic!("{other:?}"),
+        };
+        let _two = (go(&upstream), go(&upstream));
+        assert!(matches!(upstream.ask(START, bound), Asked::Wait(_)));
+    }
+    // Out of service after a drain, nobody waits for it any more: whoever did is sent to another.
+    let upstream = Upstream::new(pool(&servers("a:1 b:1")), START);
+    upstream.on_event(START, ServerId(0), order(Administrative::Drain));
+    let _one = match upstream.ask(START, bound) {
+        Asked::Go(lease) => lease,
+        other => panic!("{other:?}"),
+    };
+    let mut waiting = wait(&upstream, bound);
+    upstream.on_event(START, ServerId(0), order(Administrative::Maint));
+    assert_eq!(&*timeout(LONG, waiting.lease()).await.unwrap().server().name, "b");
 }
