@@ -284,7 +284,8 @@ impl Balancer {
 
 /// Looks, and tells the pools of now what came of it.
 fn checks(looker: Looker, shown: &Arc<ArcSwap<Shown>>) -> Checks {
-    let (of_events, of_passes) = (Arc::clone(shown), Arc::clone(shown));
+    let (of_events, of_passes, of_orders) =
+        (Arc::clone(shown), Arc::clone(shown), Arc::clone(shown));
     Checks::start(
         &Handle::current(),
         looker,
@@ -297,6 +298,10 @@ fn checks(looker: Looker, shown: &Arc<ArcSwap<Shown>>) -> Checks {
             if let Some(upstream) = of_passes.load().upstreams.get(pool.0) {
                 upstream.on_check_passed(clock::monotonic(), server);
             }
+        },
+        move |pool, server| {
+            let shown = of_orders.load();
+            shown.upstreams.get(pool.0).is_some_and(|upstream| upstream.is_maint(server))
         },
     )
 }

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use crate::backends::{Event, Why};
-use crate::rounds::{Name, OnError, Rounds, Series, Shown, Wanted, Which};
+use crate::rounds::{Belief, Name, OnError, Rounds, Series, Shown, Wanted, Which};
 use crate::site::{PoolId, ServerId, Site};
 
 /// Errors of servers that wait for the task. More are left out: it hears enough that is bad.
@@ -37,6 +37,12 @@ pub struct Checks {
 /// While it is held, nobody is told anything, and who calls `adopt` or `seen` waits.
 pub struct Adopting<'c>(#[expect(dead_code, reason = "held, not looked at")] MutexGuard<'c, State>);
 
+/// While it is held, ids are those of the newest site, and nobody else is told anything.
+pub struct Held<'c> {
+    shared: &'c Shared,
+    state: MutexGuard<'c, State>,
+}
+
 /// What the task and those who ask it share.
 struct Shared {
     state: Mutex<State>,
@@ -44,6 +50,7 @@ struct Shared {
     changed: Notify,
     told: Box<Tell>,
     passed: Box<dyn Fn(PoolId, ServerId) + Send + Sync>,
+    is_out: Box<dyn Fn(PoolId, ServerId) -> bool + Send + Sync>,
 }
 
 struct State {
@@ -60,13 +67,15 @@ impl Checks {
     /// Begins with nobody to look at, on that runtime, which should not be one that serves clients.
     ///
     /// `told` takes what is to be believed of a server and why, at each look that counts and each line; `passed` is called
-    /// after it for each look that passed, whatever the server's state (`Outliers::on_check_passed`). Both are called
-    /// under the lock that `adopt` and `seen` take: who holds a lock that they need calls neither of these.
+    /// after it for each look that passed, whatever the server's state (`Outliers::on_check_passed`); `is_out` is asked
+    /// whether a server is out of service, and so not to be looked at. All are called under the lock that `adopt` and
+    /// `seen` take: who holds a lock that they need calls neither of these.
     pub fn start(
         runtime: &Handle,
         looker: Looker,
         told: impl Fn(PoolId, ServerId, Event, &Why) + Send + Sync + 'static,
         passed: impl Fn(PoolId, ServerId) + Send + Sync + 'static,
+        is_out: impl Fn(PoolId, ServerId) -> bool + Send + Sync + 'static,
     ) -> Checks {
         let state = State {
             rounds: Rounds::new(monotonic()),
@@ -78,6 +87,7 @@ impl Checks {
             changed: Notify::new(),
             told: Box::new(told),
             passed: Box::new(passed),
+            is_out: Box::new(is_out),
         });
         let (errors, heard) = mpsc::channel(MOST_HEARD);
         let task = runtime.spawn(run::run(Arc::clone(&shared), looker, heard)).abort_handle();
@@ -107,6 +117,11 @@ impl Checks {
         Adopting(state)
     }
 
+    /// For whoever orders something of a server: no reload comes in between.
+    pub fn hold(&self) -> Held<'_> {
+        Held { shared: &self.shared, state: self.shared.state.lock() }
+    }
+
     /// Takes what is made of a server's errors to clients; what follows is told soon. Waits for nothing, so that
     /// whoever serves clients may call it, whatever lock is held.
     pub fn hear(&self, name: Name, error: OnError) {
@@ -116,6 +131,14 @@ impl Checks {
     /// What is known of a server, for people; `None` where nothing is asked of it.
     pub fn seen(&self, pool: PoolId, server: ServerId) -> Option<Shown> {
         self.shared.state.lock().rounds.shown(Which { pool, server })
+    }
+}
+
+impl Held<'_> {
+    /// An operator's word in place of what looks have come to.
+    pub fn overrule(&mut self, pool: PoolId, server: ServerId, belief: Belief) {
+        let told = self.state.rounds.overrule(monotonic(), Which { pool, server }, belief);
+        self.shared.tell(told);
     }
 }
 

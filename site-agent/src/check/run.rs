@@ -56,7 +56,8 @@ impl Shared {
         let now = monotonic();
         let State { rounds, under_way, believing } = &mut *state;
         rounds.turn(now, entropy::share());
-        while let Some(begun) = rounds.begin(now) {
+        let is_out = |which: Which| (self.is_out)(which.pool, which.server);
+        while let Some(begun) = rounds.begin(now, is_out) {
             let (series, handle) = match begun {
                 Begun::Look(series, check) => {
                     let own = check.ca.as_ref().map(|ca| believing.get(ca).cloned());
@@ -127,7 +128,7 @@ impl Shared {
     }
 
     /// Under the lock, so that ids are still those of the newest site.
-    fn tell(&self, told: Option<Told>) {
+    pub(super) fn tell(&self, told: Option<Told>) {
         let Some(Told { which: Which { pool, server }, event, why, has_passed }) = told else {
             return;
         };

@@ -92,9 +92,10 @@ impl<T: Task> Course<T> {
         self.timetable.next_wakeup()
     }
 
-    pub fn begin(&mut self, now: Duration) -> Option<(Series, &T)> {
+    pub fn begin(&mut self, now: Duration) -> Option<(Series, Which, &mut T)> {
         let series = self.timetable.begin(now)?;
-        Some((series, &self.all.get(&series)?.task))
+        let owned = self.all.get_mut(&series)?;
+        Some((series, owned.which, &mut owned.task))
     }
 
     /// One that has ended, unless it is nobody's any more. `plan` has to follow.
@@ -116,6 +117,10 @@ impl<T: Task> Course<T> {
         let series = *self.named.get(name)?;
         let owned = self.all.get_mut(&series)?;
         Some((series, owned.which, &mut owned.task))
+    }
+
+    pub fn known_mut(&mut self, which: Which) -> Option<&mut T> {
+        Some(&mut self.all.get_mut(self.at.get(&which)?)?.task)
     }
 
     pub fn known(&self, which: Which) -> Option<&T> {

@@ -24,7 +24,7 @@ use common::streak::{Outcome, Progress, State, Streak};
 
 use self::course::{Course, Task};
 use crate::agent_check::Line;
-use crate::backends::{Event, Source, Why};
+use crate::backends::{Checked, Event, Source, Why};
 use crate::site::{AgentCheck, PoolId, ServerCheck, ServerId, Site};
 
 /// Looks at a time, and as many lines: as many as a pool can have servers. More begin when others have ended.
@@ -99,6 +99,16 @@ pub enum OnError {
     MarkDown,
 }
 
+/// An operator's word in place of what looks have come to, which go on from there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Belief {
+    /// Without a doubt.
+    Up,
+    /// Up, and asks for no new clients, until the next look that counts.
+    NoLb,
+    Down,
+}
+
 /// What is known of a server, for people. Its times are on the clock of `now`.
 #[derive(Clone, Debug)]
 pub struct Shown {
@@ -149,6 +159,8 @@ struct Check {
     check: Arc<ServerCheck>,
     streak: Streak,
     last: Option<Looked>,
+    /// Whether it was out of service when its turn last came.
+    was_out: bool,
 }
 
 /// A server's agent.
@@ -174,7 +186,7 @@ impl Rounds {
         let looks = wanted.iter().filter_map(|server| {
             let check = Arc::new(server.check.clone()?);
             let streak = Streak::new(check.target.check.timing.thresholds(), now);
-            Some((server, Check { check, streak, last: None }))
+            Some((server, Check { check, streak, last: None, was_out: false }))
         });
         let mut ended = self.looks.adopt(now, looks.collect(), chance, &mut self.next);
         let lines = wanted.iter().filter_map(|server| {
@@ -198,12 +210,29 @@ impl Rounds {
         self.looks.next_wakeup().into_iter().chain(self.lines.next_wakeup()).min()
     }
 
-    /// The next that is to begin, if one is and may.
-    pub fn begin(&mut self, now: Duration) -> Option<Begun> {
-        let look =
-            self.looks.begin(now).map(|(series, of)| Begun::Look(series, Arc::clone(&of.check)));
+    /// The next that is to begin, if one is and may. Who `is_out` of service is not looked at, and within a second of
+    /// coming back: the first look that fails then takes it down, as of HAProxy's servers after `maint`. Its agent is
+    /// asked all the same.
+    pub fn begin(&mut self, now: Duration, is_out: impl Fn(Which) -> bool) -> Option<Begun> {
+        let mut look = None;
+        while let Some((series, which, check)) = self.looks.begin(now) {
+            if is_out(which) {
+                check.was_out = true;
+                let wait = check.interval().min(FIRST_WITHIN);
+                self.looks.plan(series, now + wait);
+                continue;
+            }
+            if std::mem::take(&mut check.was_out) {
+                for _ in 0..check.failures_by(OnError::SuddenDeath) {
+                    check.streak.on_result(now, Outcome::Failure);
+                }
+            }
+            look = Some(Begun::Look(series, Arc::clone(&check.check)));
+            break;
+        }
         look.or_else(|| {
-            self.lines.begin(now).map(|(series, of)| Begun::Line(series, Arc::clone(&of.inquiry)))
+            let (series, _, asked) = self.lines.begin(now)?;
+            Some(Begun::Line(series, Arc::clone(&asked.inquiry)))
         })
     }
 
@@ -262,6 +291,29 @@ impl Rounds {
         self.looks.hasten(now, series, after_last);
         let why = Why::of(event);
         (failures > 0).then_some(Told { which, event, why, has_passed: false })
+    }
+
+    /// An operator knows better. Nothing is told where there is no check.
+    pub fn overrule(&mut self, now: Duration, which: Which, belief: Belief) -> Option<Told> {
+        let check = self.looks.known_mut(which)?;
+        match belief {
+            Belief::Up | Belief::NoLb => {
+                while check.streak.state() != State::Up || check.streak.is_in_doubt() {
+                    check.streak.on_result(now, Outcome::Success);
+                }
+            }
+            Belief::Down => {
+                for _ in 0..check.failures_by(OnError::MarkDown) {
+                    check.streak.on_result(now, Outcome::Failure);
+                }
+            }
+        }
+        let event = match belief {
+            Belief::Up | Belief::Down => check.event(),
+            Belief::NoLb => Event::Check { to: Checked::NoLb, progress: check.streak.progress() },
+        };
+        let why = Why { by: Source::Command, reason: "health", detail: String::new(), took: None };
+        Some(Told { which, event, why, has_passed: belief == Belief::Up })
     }
 
     /// `None` where nothing is asked of it.

@@ -1,5 +1,7 @@
 //! When servers are looked at, what counts, and what a reload leaves as it was.
 
+mod orders;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
@@ -15,6 +17,11 @@ use crate::backends::Checked;
 
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
+}
+
+/// Who is out of service.
+fn nobody(_: Which) -> bool {
+    false
 }
 
 fn some(count: u16) -> NonZeroU16 {
@@ -81,7 +88,7 @@ fn wait(rounds: &mut Rounds, now: &mut Duration) {
 /// The next look, and when it began.
 fn next_look(rounds: &mut Rounds, now: &mut Duration) -> Series {
     wait(rounds, now);
-    match rounds.begin(*now) {
+    match rounds.begin(*now, nobody) {
         Some(Begun::Look(series, _)) => series,
         other => panic!("{other:?}"),
     }
@@ -187,7 +194,7 @@ fn first_looks_are_spread() {
 fn who_has_no_check_is_not_looked_at() {
     let mut rounds = rounds(&[Wanted { check: None, ..wanted(0) }]);
     assert_eq!(rounds.next_wakeup(), None);
-    assert!(rounds.begin(ms(60_000)).is_none());
+    assert!(rounds.begin(ms(60_000), nobody).is_none());
     assert!(rounds.shown(which(0, 0)).is_none());
     assert_eq!(rounds.hear(ms(1), &wanted(0).name, OnError::MarkDown), None);
 }
@@ -213,7 +220,7 @@ fn work_that_broke_down_says_nothing_and_goes_on() {
     let (mut rounds, mut now) = (rounds(&[both]), Duration::ZERO);
     for _ in 0..4 {
         wait(&mut rounds, &mut now);
-        let (Begun::Look(series, _) | Begun::Line(series, _)) = rounds.begin(now).unwrap();
+        let (Begun::Look(series, _) | Begun::Line(series, _)) = rounds.begin(now, nobody).unwrap();
         rounds.failed(now, series);
     }
     let shown = rounds.shown(which(0, 0)).unwrap();
@@ -230,8 +237,8 @@ fn what_a_standstill_made_void_does_not_count_and_the_missed_are_spread() {
     // Stopped for a minute, and then every time-out ends at once.
     now = ms(60_000);
     rounds.turn(now, 0.0);
-    assert!(rounds.begin(now).is_some());
-    assert!(rounds.begin(now).is_none(), "the other has its which within the interval");
+    assert!(rounds.begin(now, nobody).is_some());
+    assert!(rounds.begin(now, nobody).is_none(), "the other has its which within the interval");
     assert_eq!(rounds.next_wakeup(), Some(ms(60_250)));
     assert_eq!(rounds.looked(now, first, seen(false)), None);
     let shown = rounds.shown(which(0, 0)).unwrap().check.unwrap();
@@ -245,14 +252,14 @@ fn no_more_are_under_way_than_may_be() {
     let mut rounds = rounds(&all);
     let now = ms(1000);
     let mut begun = vec![];
-    while let Some(Begun::Look(series, _)) = rounds.begin(now) {
+    while let Some(Begun::Look(series, _)) = rounds.begin(now, nobody) {
         begun.push(series);
     }
     assert_eq!(begun.len(), MOST_AT_ONCE);
     assert_eq!(rounds.next_wakeup(), None);
     rounds.looked(now, begun[0], seen(true)).unwrap();
-    assert!(matches!(rounds.begin(now), Some(Begun::Look(..))));
-    assert!(rounds.begin(now).is_none());
+    assert!(matches!(rounds.begin(now, nobody), Some(Begun::Look(..))));
+    assert!(rounds.begin(now, nobody).is_none());
 }
 
 #[test]
@@ -262,7 +269,7 @@ fn lines_have_an_interval_of_their_own_and_no_state() {
     let mut begins = vec![];
     for _ in 0..3 {
         wait(&mut rounds, &mut now);
-        let Some(Begun::Line(series, inquiry)) = rounds.begin(now) else { panic!() };
+        let Some(Begun::Line(series, inquiry)) = rounds.begin(now, nobody) else { panic!() };
         assert_eq!(inquiry.at, "192.0.2.1:9000".parse().unwrap());
         begins.push(now.as_millis());
         now += ms(100);
@@ -322,7 +329,7 @@ fn a_reload_keeps_who_is_looked_at_as_before() {
     let first = next_look(&mut rounds, &mut now);
     rounds.looked(now, first, seen(true)).unwrap();
     wait(&mut rounds, &mut now);
-    let Some(Begun::Line(line, _)) = rounds.begin(now) else { panic!() };
+    let Some(Begun::Line(line, _)) = rounds.begin(now, nobody) else { panic!() };
     let under_way = next_look(&mut rounds, &mut now);
     let due = rounds.next_wakeup();
     // Others came before them.
@@ -334,7 +341,7 @@ fn a_reload_keeps_who_is_looked_at_as_before() {
     assert_eq!((told.which, said(told.event)), (which(1, 2), "up 0/3".to_owned()));
     assert_eq!(rounds.answered(ms(620), line, Err(String::new())), Some(which(1, 2)));
     // Who is new is looked at at once, and the one from before when it would have been.
-    let Some(Begun::Look(new, _)) = rounds.begin(ms(620)) else { panic!() };
+    let Some(Begun::Look(new, _)) = rounds.begin(ms(620), nobody) else { panic!() };
     rounds.looked(ms(620), new, seen(true)).unwrap();
     assert_eq!(due, Some(ms(2000)));
     let wanted_next = [Some(ms(700)), due];
@@ -356,7 +363,7 @@ fn a_reload_ends_what_nobody_asks_for_any_more() {
         assert_eq!(rounds.looked(now, under_way, seen(false)), None, "and comes to nothing");
         let known = rounds.shown(which(0, 0)).map(|shown| shown.check.unwrap());
         assert_eq!(known.map(|known| known.state), after.first().map(|_| State::Unknown));
-        assert_eq!(rounds.begin(now).is_some(), !after.is_empty());
+        assert_eq!(rounds.begin(now, nobody).is_some(), !after.is_empty());
     }
 }
 
@@ -368,7 +375,7 @@ fn another_port_of_an_agent_is_another_agent() {
     };
     let (mut rounds, mut now) = (rounds(&with_agent(9000)), Duration::ZERO);
     let look = next_look(&mut rounds, &mut now);
-    let Some(Begun::Line(line, _)) = rounds.begin(now) else { panic!() };
+    let Some(Begun::Line(line, _)) = rounds.begin(now, nobody) else { panic!() };
     assert_eq!(rounds.adopt(now, &with_agent(9000), 0.0), []);
     assert_eq!(rounds.adopt(now, &with_agent(9001), 0.0), [line]);
     assert_eq!(rounds.answered(now, line, Err(String::new())), None);
@@ -465,7 +472,7 @@ proptest! {
                 }
             }
             rounds.turn(now, chance);
-            while let Some(Begun::Look(series, check)) = rounds.begin(now) {
+            while let Some(Begun::Look(series, check)) = rounds.begin(now, nobody) {
                 let of = usize::from(check.target.port);
                 prop_assert!(under_way.values().all(|(other, _)| *other != of), "twice at once");
                 prop_assert!(there.contains(&of));
