@@ -8,7 +8,8 @@
 //! log:    relay ─▶ access_log ─▶ log_file
 //! config: config ─▶ site ─▶ balancer ─▶ listen, tls, upstream, check, data
 //! told:   upstream ─▶ voice ─▶ report ─▶ (`common::telling`, a name server)
-//! shown:  balancer ─▶ metrics, status ─▶ admin; run is the shell
+//! ordered: runtime_socket ─▶ runtime ─▶ upstream: backends, check: rounds
+//! shown:  balancer ─▶ metrics, status ─▶ admin, runtime; run is the shell
 //!
 //! Without socket, clock, lock and dice is every room that decides: the list stands in `tests/tests/tidy.rs`.
 
@@ -38,6 +39,8 @@ pub mod rounds;
 pub mod route;
 pub mod rules;
 pub mod run;
+pub mod runtime;
+pub mod runtime_socket;
 pub mod site;
 pub mod slots;
 pub mod splice;

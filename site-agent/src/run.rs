@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use common::clock;
 use common::config::problems::Problems;
 use common::look::{Looker, Programs, Roots, RootsError, Who};
 use tokio::net::TcpListener;
@@ -20,6 +21,9 @@ use crate::balancer::{Balancer, Refused, Shown};
 use crate::config::{self, Config};
 use crate::metrics::Telling;
 use crate::report::{ReportError, Reporter};
+use crate::runtime::Process;
+use crate::runtime_socket::{self, BindError, Desk, RuntimeSocket};
+use crate::site::Runtime;
 
 /// Slow starts and ejections go on so often.
 const TURN: Duration = Duration::from_millis(100);
@@ -34,6 +38,8 @@ pub struct Agent {
     /// As the config has it, and as it is.
     asked_admin: Option<SocketAddr>,
     admin: Option<SocketAddr>,
+    /// As the config has it.
+    asked_runtime: Option<Runtime>,
     /// `None` where no name server is told.
     reporter: Option<Reporter>,
     tasks: JoinSet<()>,
@@ -51,6 +57,8 @@ pub enum StartError {
     Threads(#[source] io::Error),
     #[error("cannot listen on {address} for the admin door")]
     Admin { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Runtime(#[from] BindError),
 }
 
 impl Agent {
@@ -64,6 +72,8 @@ impl Agent {
                 Some(listener.map_err(|source| StartError::Admin { address, source })?)
             }
         };
+        let asked_runtime = site.runtime.clone();
+        let socket = asked_runtime.as_ref().map(RuntimeSocket::bind).transpose()?;
         let looker = Looker {
             who: Who::Balancer,
             roots: Roots::of_system()?,
@@ -93,7 +103,23 @@ impl Agent {
         if let Some(door) = door {
             tasks.spawn(admin::serve(door, sources.clone()));
         }
-        Ok(Agent { file, balancer, sources, asked_admin: address, admin, reporter, tasks })
+        if let Some(socket) = socket {
+            let desk = Desk {
+                process: Process {
+                    version: env!("CARGO_PKG_VERSION"),
+                    pid: std::process::id(),
+                    threads,
+                    node: agent.map(|agent| agent.name),
+                    started: clock::monotonic(),
+                    started_at: clock::unix_seconds(),
+                },
+                shown: Arc::clone(balancer.shown()),
+                checks: Arc::clone(balancer.checks()),
+            };
+            tasks.spawn(runtime_socket::serve(socket, desk));
+        }
+        let asked_admin = address;
+        Ok(Agent { file, balancer, sources, asked_admin, admin, asked_runtime, reporter, tasks })
     }
 
     pub fn admin(&self) -> Option<SocketAddr> {
@@ -133,6 +159,9 @@ impl Agent {
         }
         if config.site.admin != self.asked_admin {
             warn!("admin is another address: it is taken at the next start");
+        }
+        if config.site.runtime != self.asked_runtime {
+            warn!("runtime is another: it is taken at the next start");
         }
         let agent = config.site.agent.clone();
         self.balancer.adopt(config.site).map_err(|refused| refused.problems())?;

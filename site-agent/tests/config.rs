@@ -20,8 +20,8 @@ use site_agent::config::{self, Config};
 use site_agent::rules::Mode;
 use site_agent::site::{
     AccessLog, Action, Algorithm, Alpn, Balance, Breaker, Certificate, ClientTimeouts,
-    ClientVerify, DenyStatus, Frontend, HttpVersion, Limits, LogFormat, LogTarget, MinVersion,
-    Pool, PoolId, ProxyVersion, Queue, RedirectCode, Retry, RetryOn, ServerNameSource,
+    ClientVerify, DenyStatus, Frontend, HttpVersion, Level, Limits, LogFormat, LogTarget,
+    MinVersion, Pool, PoolId, ProxyVersion, Queue, RedirectCode, Retry, RetryOn, ServerNameSource,
     ServerTimeouts, Share, Weight,
 };
 use tempfile::TempDir;
@@ -84,6 +84,31 @@ fn bad_files_are_told_every_problem() {
     }
     assert!(count >= 20, "{count} files");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn the_runtime_api_is_its_owners_unless_it_says_otherwise() {
+    let of = |lines: &str| {
+        let text = format!(
+            "[runtime]\n{lines}\n[frontend.web]\nbind = [\"0.0.0.0:80\"]\npool = \"web\"\n{POOL}"
+        );
+        (good(&text).site.runtime.unwrap(), warnings(&text))
+    };
+    let (runtime, warned) = of("socket = \"/run/a.sock\"");
+    assert_eq!(
+        (runtime.socket.to_str().unwrap(), runtime.mode, runtime.level),
+        ("/run/a.sock", 0o600, Level::Admin)
+    );
+    assert_eq!(warned, "");
+    let (runtime, warned) = of("socket = \"/run/a.sock\"\nmode = \"660\"\nlevel = \"user\"");
+    assert_eq!((runtime.mode, runtime.level, &*warned), (0o660, Level::User, ""));
+    let (_, warned) = of("socket = \"/run/a.sock\"\nmode = \"0666\"");
+    assert!(
+        warned.contains("everybody on this machine may take servers out of service"),
+        "{warned}"
+    );
+    let longest = format!("/{}", "x".repeat(106));
+    assert_eq!(of(&format!("socket = \"{longest}\"")).0.socket.to_str().unwrap(), longest);
 }
 
 #[test]

@@ -146,11 +146,13 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("data", "hello log_file proxy_protocol relay site stream upstream worker"),
     ("balancer", "check data listen log_file site tls upstream worker"),
     ("metrics", "backends balancer upstream worker"),
+    ("runtime", "agent_check backends balance rounds site upstream worker"),
+    ("runtime_socket", "balancer check runtime site"),
     ("voice", "backends site"),
     ("report", "balancer metrics site upstream voice"),
     ("status", "backends balancer check rounds site upstream worker"),
     ("admin", "balancer check metrics report status"),
-    ("run", "admin balancer config metrics report"),
+    ("run", "admin balancer config metrics report runtime runtime_socket site"),
 ];
 /// The same of `site-agent/src`.
 const AGENT_PURE: &[&str] = &[
@@ -166,6 +168,7 @@ const AGENT_PURE: &[&str] = &[
     "retry",
     "agent_check",
     "rounds",
+    "runtime",
     "voice",
     "head",
     "hello",

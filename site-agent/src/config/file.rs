@@ -12,13 +12,14 @@ use common::config::report_to::ReportTo;
 use ipnet::IpNet;
 
 use super::words::{AlgorithmWord, ClientVerifyWord, LogWord};
-use crate::site::{Alpn, HttpVersion, MinVersion, Mode, ProxyVersion, RetryOn};
+use crate::site::{Alpn, HttpVersion, Level, MinVersion, Mode, ProxyVersion, RetryOn};
 
 table! {
     /// `site.toml`.
     Site {
         agent: Option<Agent>,
         admin: Option<Admin>,
+        runtime: Option<Runtime>,
         frontend: Option<Entries<At<Frontend>>>,
         pool: Option<Entries<At<Pool>>>,
     }
@@ -40,6 +41,14 @@ table! {
 table! {
     Admin {
         listen: At<SocketAddr>,
+    }
+}
+
+table! {
+    Runtime {
+        socket: At<String>,
+        mode: Option<At<String>>,
+        level: Option<At<Level>>,
     }
 }
 
@@ -320,6 +329,7 @@ mod tests {
         };
         check("[agent]", Agent::keys());
         check("[admin]", Admin::keys());
+        check("[runtime]", Runtime::keys());
         check("[frontend.NAME]", Frontend::keys());
         check("TLS of a frontend", Tls::keys());
         check("timeouts of a frontend", ClientTimeouts::keys());

@@ -2,7 +2,7 @@
 
 use common::config::read::{Word, choose};
 
-use crate::site::{Alpn, HttpVersion, LogFormat, MinVersion, Mode, ProxyVersion, RetryOn};
+use crate::site::{Alpn, HttpVersion, Level, LogFormat, MinVersion, Mode, ProxyVersion, RetryOn};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AlgorithmWord {
@@ -45,6 +45,17 @@ impl Word for Mode {
 
     fn word(text: &str) -> Result<Mode, String> {
         choose(text, &[Mode::Http, Mode::Tcp].map(|mode| (mode.as_str(), mode)))
+    }
+}
+
+impl Word for Level {
+    const EXPECTED: &'static str = "\"admin\" or \"user\"";
+
+    fn word(text: &str) -> Result<Level, String> {
+        match text {
+            "operator" => Err("\"operator\" is \"user\" here: orders need \"admin\"".to_owned()),
+            _ => choose(text, &[("admin", Level::Admin), ("user", Level::User)]),
+        }
     }
 }
 

@@ -40,10 +40,30 @@ pub struct Site {
     pub agent: Option<Agent>,
     /// Where the admin door is.
     pub admin: Option<SocketAddr>,
+    /// Where operators give orders.
+    pub runtime: Option<Runtime>,
     /// By name.
     pub frontends: Vec<Frontend>,
     /// By name.
     pub pools: Vec<Pool>,
+}
+
+/// The socket of the runtime API.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Runtime {
+    pub socket: PathBuf,
+    /// Permissions of the file.
+    pub mode: u32,
+    pub level: Level,
+}
+
+/// What one may do there (HAProxy's `level`).
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Level {
+    /// Look.
+    User,
+    /// Give orders.
+    Admin,
 }
 
 /// Who we are.

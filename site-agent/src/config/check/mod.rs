@@ -1,7 +1,7 @@
 //! Judges what `file` holds and turns it into a `Site`: names become ids, defaults are filled in, and every problem is
 //! told.
 //!
-//! agent · (health ─▶ server ─▶ pool) ─▶ (tls · rules ─▶ frontend) ─▶ site
+//! agent · runtime · (health ─▶ server ─▶ pool) ─▶ (tls · rules ─▶ frontend) ─▶ site
 
 mod agent;
 mod bounds;
@@ -10,6 +10,7 @@ mod health;
 mod names;
 mod pool;
 mod rules;
+mod runtime;
 mod server;
 mod tls;
 
@@ -39,13 +40,14 @@ pub fn site(
     problems: &mut Problems,
     warnings: &mut Problems,
 ) -> Option<Site> {
-    let file::Site { agent, admin, frontend, pool } = document.read(problems)?;
+    let file::Site { agent, admin, runtime, frontend, pool } = document.read(problems)?;
     // Paths in a file start from its folder.
     let dir = file.parent().unwrap_or(Path::new(""));
     let judge = &mut Judge { dir, problems, warnings };
     let report_to = agent.as_ref().and_then(told_whom);
     let agent = or(agent, None, |agent| agent::agent(agent, judge).map(Some));
     let admin = or(admin, None, |file::Admin { listen }| Some(Some(listen?)));
+    let runtime = or(runtime, None, |runtime| runtime::runtime(runtime, judge).map(Some));
     let pool = or(pool, None, |pools| Some(Some(pools)))?.unwrap_or_default();
     let frontend = or(frontend, None, |frontends| Some(Some(frontends)))?.unwrap_or_default();
     names::bounded(&pool, judge)?;
@@ -94,6 +96,7 @@ pub fn site(
     Some(Site {
         agent: agent?,
         admin: admin?.map(|admin| admin.value),
+        runtime: runtime?,
         frontends,
         pools: pools.into_iter().collect::<Option<_>>()?,
     })

@@ -1,0 +1,246 @@
+//! `show stat`: HAProxy's table of numbers. A column of which nothing is known here is empty.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::servers::Look;
+use super::view::FIRST_NUMBER;
+use super::{PoolView, StatFilter, View};
+use crate::agent_check::Health;
+use crate::backends::{Role, Serves};
+use crate::balance::Share;
+use crate::rounds::Shown;
+use crate::site::{Algorithm, Frontend};
+use crate::upstream::{Counts, Told};
+use crate::worker::Traffic;
+
+/// Those of HAProxy 2.6, in its order. Readers go by the names or by the order, so none is left out.
+#[rustfmt::skip]
+const COLUMNS: [&str; 128] = [
+    "pxname", "svname", "qcur", "qmax", "scur", "smax", "slim", "stot", "bin", "bout", "dreq", "dresp", "ereq",
+    "econ", "eresp", "wretr", "wredis", "status", "weight", "act", "bck", "chkfail", "chkdown", "lastchg",
+    "downtime", "qlimit", "pid", "iid", "sid", "throttle", "lbtot", "tracked", "type", "rate", "rate_lim",
+    "rate_max", "check_status", "check_code", "check_duration", "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx",
+    "hrsp_5xx", "hrsp_other", "hanafail", "req_rate", "req_rate_max", "req_tot", "cli_abrt", "srv_abrt", "comp_in",
+    "comp_out", "comp_byp", "comp_rsp", "lastsess", "last_chk", "last_agt", "qtime", "ctime", "rtime", "ttime",
+    "agent_status", "agent_code", "agent_duration", "check_desc", "agent_desc", "check_rise", "check_fall",
+    "check_health", "agent_rise", "agent_fall", "agent_health", "addr", "cookie", "mode", "algo", "conn_rate",
+    "conn_rate_max", "conn_tot", "intercepted", "dcon", "dses", "wrew", "connect", "reuse", "cache_lookups",
+    "cache_hits", "srv_icur", "src_ilim", "qtime_max", "ctime_max", "rtime_max", "ttime_max", "eint",
+    "idle_conn_cur", "safe_conn_cur", "used_conn_cur", "need_conn_est", "uweight", "agg_server_status",
+    "agg_server_check_status", "agg_check_status", "-", "ssl_sess", "ssl_reused_sess", "ssl_failed_handshake",
+    "h2_headers_rcvd", "h2_data_rcvd", "h2_settings_rcvd", "h2_rst_stream_rcvd", "h2_goaway_rcvd",
+    "h2_detected_conn_protocol_errors", "h2_detected_strm_protocol_errors", "h2_rst_stream_resp", "h2_goaway_resp",
+    "h2_open_connections", "h2_backend_open_streams", "h2_total_connections", "h2_backend_total_streams",
+    "h1_open_connections", "h1_open_streams", "h1_total_connections", "h1_total_streams", "h1_bytes_in",
+    "h1_bytes_out", "h1_spliced_bytes_in", "h1_spliced_bytes_out",
+];
+
+const FRONTEND: i64 = 0;
+const BACKEND: i64 = 1;
+const SERVER: i64 = 2;
+
+pub fn stat(view: &View<'_>, filter: &StatFilter) -> String {
+    let mut text = format!("# {},\n", COLUMNS.join(","));
+    for ((config, traffic), number) in view.frontends.iter().zip(FIRST_NUMBER..) {
+        if filter.wants(FRONTEND, number, &config.name, 0) {
+            frontend(config, traffic, number).write(&mut text);
+        }
+    }
+    for (number, pool) in view.numbered() {
+        for ((told, seen), server_number) in pool.servers.iter().zip(1..) {
+            if filter.wants(SERVER, number, &pool.config.name, server_number) {
+                let mut row = server(view, pool, told, seen.as_ref());
+                row.set("iid", number);
+                row.set("sid", server_number);
+                row.write(&mut text);
+            }
+        }
+        if filter.wants(BACKEND, number, &pool.config.name, 0) {
+            backend(pool, number).write(&mut text);
+        }
+    }
+    text
+}
+
+impl StatFilter {
+    fn wants(&self, kind: i64, number: usize, name: &str, server: usize) -> bool {
+        let is_of_kind = self.kinds & (1 << kind) != 0;
+        let is_of_proxy =
+            self.proxy.as_ref().is_none_or(|proxy| *proxy == name || *proxy == number.to_string());
+        is_of_kind && is_of_proxy && self.server.is_none_or(|wanted| wanted == server)
+    }
+}
+
+struct Row([Option<String>; COLUMNS.len()]);
+
+impl Row {
+    fn new(proxy: &str, name: &str, kind: i64) -> Row {
+        let mut row = Row([const { None }; COLUMNS.len()]);
+        row.set("pxname", proxy);
+        row.set("svname", name);
+        row.set("type", kind);
+        // Which of HAProxy's processes; what stands before the columns of its modules.
+        row.set("pid", 1);
+        row.set("-", "-");
+        row
+    }
+
+    fn set(&mut self, column: &str, value: impl ToString) {
+        let place = COLUMNS.iter().position(|known| *known == column).expect("it is a column");
+        self.0[place] = Some(value.to_string());
+    }
+
+    fn write(&self, text: &mut String) {
+        for value in &self.0 {
+            let value = value.as_deref().unwrap_or_default();
+            // What people are told has commas and quotes in it (RFC 4180), and never an end of line.
+            if value.contains([',', '"', '\n', '\r']) {
+                let value = value.replace('"', "\"\"").replace(['\n', '\r'], " ");
+                text.extend(["\"", &value, "\""]);
+            } else {
+                text.push_str(value);
+            }
+            text.push(',');
+        }
+        text.push('\n');
+    }
+}
+
+fn load(of: &AtomicU64) -> u64 {
+    of.load(Relaxed)
+}
+
+fn frontend(config: &Frontend, traffic: &Traffic, number: usize) -> Row {
+    let mut row = Row::new(&config.name, "FRONTEND", FRONTEND);
+    row.set("iid", number);
+    row.set("sid", 0);
+    row.set("status", "OPEN");
+    row.set("mode", config.mode);
+    row.set("slim", config.max_connections);
+    for (column, count) in [
+        ("scur", &traffic.current),
+        ("stot", &traffic.connections),
+        ("conn_tot", &traffic.connections),
+        ("bin", &traffic.received),
+        ("bout", &traffic.sent),
+        ("dreq", &traffic.denied),
+        ("ereq", &traffic.refused),
+        ("req_tot", &traffic.requests),
+        ("hrsp_1xx", &traffic.statuses[1]),
+        ("hrsp_2xx", &traffic.statuses[2]),
+        ("hrsp_3xx", &traffic.statuses[3]),
+        ("hrsp_4xx", &traffic.statuses[4]),
+        ("hrsp_5xx", &traffic.statuses[5]),
+        ("ssl_failed_handshake", &traffic.handshake_errors),
+    ] {
+        row.set(column, load(count));
+    }
+    row
+}
+
+fn server(view: &View<'_>, pool: &PoolView, told: &Told, seen: Option<&Shown>) -> Row {
+    let Told { server, known, status, .. } = told;
+    let configured = known.configured();
+    let slow_start = pool.config.slow_start.unwrap_or_default();
+    let mut row = Row::new(&pool.config.name, &server.name, SERVER);
+    row.set("mode", pool.config.mode);
+    row.set("addr", server.address());
+    row.set("status", status);
+    row.set("act", u8::from(configured.role == Role::Active));
+    row.set("bck", u8::from(configured.role == Role::Backup));
+    row.set("weight", known.weight(view.now, slow_start));
+    row.set("uweight", known.whole_weight());
+    row.set("lastchg", view.now.saturating_sub(told.since()).as_secs());
+    row.set("scur", server.in_flight());
+    row.set("qcur", server.load().saturating_sub(server.in_flight()));
+    if let Some(limit) = known.whole_limit() {
+        row.set("slim", limit);
+    }
+    let throttle = known.throttle(view.now, slow_start);
+    if throttle < 100 {
+        row.set("throttle", throttle);
+    }
+    for (column, count) in sums([&server.counts]) {
+        row.set(column, count);
+    }
+    if let Some(thresholds) = configured.check {
+        row.set("check_rise", thresholds.rise);
+        row.set("check_fall", thresholds.fall);
+        row.set("check_health", known.health().unwrap_or_default());
+    }
+    if configured.check.is_some() && !known.is_maint() {
+        let (code, about) = Look::of(&server.config, known, seen).status.words();
+        row.set("check_status", code);
+        row.set("check_desc", about);
+        if let Some(looked) = seen.and_then(|seen| seen.check.as_ref()?.last.as_ref()) {
+            row.set("check_duration", looked.took.as_millis());
+            if let Err(failure) = &looked.seen.outcome {
+                row.set("last_chk", &failure.detail);
+            }
+        }
+    }
+    if let Some(said) = seen.and_then(|seen| seen.line.as_ref()) {
+        row.set("agent_duration", said.took.as_millis());
+        match &said.line {
+            Ok(line) => {
+                let is_down = matches!(line.health, Some(Health::Down(_)));
+                row.set("agent_status", if is_down { "L7STS" } else { "L7OK" });
+                row.set("last_agt", line.text.as_deref().unwrap_or_default());
+            }
+            Err(why) => row.set("last_agt", why),
+        }
+    }
+    row
+}
+
+fn backend(pool: &PoolView, number: usize) -> Row {
+    let mut row = Row::new(&pool.config.name, "BACKEND", BACKEND);
+    let servers = || pool.servers.iter().map(|(told, _)| told);
+    row.set("iid", number);
+    row.set("sid", 0);
+    row.set("mode", pool.config.mode);
+    row.set("algo", algorithm(&pool.config.balance.algorithm));
+    row.set("status", if pool.standing.takers.is_empty() { "DOWN" } else { "UP" });
+    row.set("qcur", pool.waiting);
+    row.set("scur", servers().map(|told| u64::from(told.server.in_flight())).sum::<u64>());
+    let weights = pool.standing.takers.iter().map(|taker| u64::from(taker.share.get()));
+    row.set("weight", weights.sum::<u64>().div_ceil(u64::from(Share::UNIT)));
+    row.set("act", pool.standing.usable);
+    let is_backup =
+        |told: &&Told| told.known.configured().role == Role::Backup && told.serves == Serves::All;
+    row.set("bck", servers().filter(is_backup).count());
+    for (column, count) in sums(servers().map(|told| &told.server.counts)) {
+        row.set(column, count);
+    }
+    row
+}
+
+/// HAProxy counts what comes in from clients, and so goes to servers, as `bin`.
+fn sums<'c>(of: impl IntoIterator<Item = &'c Counts> + Clone) -> [(&'static str, u64); 8] {
+    let sum = |count: &dyn Fn(&Counts) -> &AtomicU64| -> u64 {
+        of.clone().into_iter().map(|counts| load(count(counts))).sum()
+    };
+    [
+        ("stot", sum(&|counts| &counts.requests)),
+        ("bin", sum(&|counts| &counts.sent)),
+        ("bout", sum(&|counts| &counts.received)),
+        ("econ", sum(&|counts| &counts.connect_errors)),
+        ("eresp", sum(&|counts| &counts.response_errors)),
+        ("wretr", sum(&|counts| &counts.retries)),
+        ("connect", sum(&|counts| &counts.connections)),
+        ("reuse", sum(&|counts| &counts.reused)),
+    ]
+}
+
+fn algorithm(algorithm: &Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::RoundRobin => "roundrobin",
+        Algorithm::LeastConnections => "leastconn",
+        Algorithm::RandomTwo => "random",
+        Algorithm::First => "first",
+        Algorithm::Source => "source",
+        Algorithm::Uri => "uri",
+        Algorithm::Header(_) => "hdr",
+    }
+}

@@ -1,0 +1,106 @@
+//! What can be asked, and what the answers are made of: frontends, pools and servers as they are at one moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Refusal, Whom, info, servers, stat};
+use crate::backends::Standing;
+use crate::rounds;
+use crate::site::{Frontend, Pool};
+use crate::upstream::Told;
+use crate::worker::Traffic;
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Question {
+    Version,
+    Info,
+    Backends,
+    /// Of one pool, or of all.
+    ServersState(Option<String>),
+    Stat(StatFilter),
+    Weight(Whom),
+}
+
+/// Which lines of `show stat`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StatFilter {
+    /// A frontend or pool, by its name or number.
+    pub proxy: Option<String>,
+    /// Bits: 1 for frontends, 2 for pools, 4 for servers.
+    pub kinds: i64,
+    /// By number.
+    pub server: Option<usize>,
+}
+
+impl StatFilter {
+    pub const ALL: StatFilter = StatFilter { proxy: None, kinds: -1, server: None };
+}
+
+/// This process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub version: &'static str,
+    pub pid: u32,
+    pub threads: usize,
+    /// Whose name is in the config.
+    pub node: Option<Arc<str>>,
+    /// On the clock of `View::now`, and in Unix seconds.
+    pub started: Duration,
+    pub started_at: u64,
+}
+
+/// All there is at one moment.
+#[derive(Debug)]
+pub struct View<'v> {
+    pub process: &'v Process,
+    pub now: Duration,
+    pub frontends: &'v [(Arc<Frontend>, Arc<Traffic>)],
+    pub pools: Vec<PoolView>,
+}
+
+#[derive(Debug)]
+pub struct PoolView {
+    pub config: Arc<Pool>,
+    pub standing: Standing,
+    /// Requests that wait for a server.
+    pub waiting: usize,
+    pub servers: Vec<(Told, Option<rounds::Shown>)>,
+}
+
+/// HAProxy numbers what it calls proxies in one row. Number 1 is this API itself.
+pub const FIRST_NUMBER: usize = 2;
+
+impl Question {
+    /// The answer, whose lines are ended.
+    pub fn answer(&self, view: &View<'_>) -> Result<String, Refusal> {
+        match self {
+            Question::Version => Ok(format!("{}\n", view.process.version)),
+            Question::Info => Ok(info::info(view)),
+            Question::Backends => {
+                let names = view.pools.iter().map(|pool| format!("{}\n", pool.config.name));
+                Ok(format!("# name\n{}", names.collect::<String>()))
+            }
+            Question::ServersState(pool) => servers::state(view, pool.as_deref()),
+            Question::Stat(filter) => Ok(stat::stat(view, filter)),
+            Question::Weight(Whom { pool, server }) => {
+                let pool = view.pool(pool).ok_or(Refusal::NoBackend)?;
+                let mut servers = pool.servers.iter();
+                let found = servers.find(|(told, _)| *told.server.name == **server);
+                let (told, _) = found.ok_or(Refusal::NoServer)?;
+                let initial = told.known.configured().weight.get();
+                Ok(format!("{} (initial {initial})\n", told.known.whole_weight()))
+            }
+        }
+    }
+}
+
+impl View<'_> {
+    pub fn pool(&self, name: &str) -> Option<&PoolView> {
+        self.pools.iter().find(|pool| *pool.config.name == *name)
+    }
+
+    /// Each pool with its number.
+    pub fn numbered(&self) -> impl Iterator<Item = (usize, &PoolView)> {
+        (FIRST_NUMBER + self.frontends.len()..).zip(&self.pools)
+    }
+}

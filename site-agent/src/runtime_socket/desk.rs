@@ -1,0 +1,66 @@
+//! Where orders are carried out and questions answered, on what runs now.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use common::clock;
+use tokio::net::unix::UCred;
+use tracing::info;
+
+use crate::balancer::Shown;
+use crate::check::Checks;
+use crate::runtime::{Order, PoolView, Process, Question, Refusal, Tell, View};
+use crate::site::{PoolId, ServerId};
+
+pub struct Desk {
+    pub process: Process,
+    pub shown: Arc<ArcSwap<Shown>>,
+    pub checks: Arc<Checks>,
+}
+
+impl Desk {
+    /// What is answered holds for one moment of each pool.
+    pub fn answer(&self, question: &Question) -> Result<String, Refusal> {
+        let shown = self.shown.load();
+        let pools = shown.upstreams.iter().enumerate().map(|(place, upstream)| {
+            let seen = |server| self.checks.seen(PoolId(place), ServerId(server));
+            let told = upstream.told().into_iter().enumerate();
+            PoolView {
+                config: Arc::clone(&upstream.config),
+                standing: upstream.shown().standing.clone(),
+                waiting: upstream.waiting(),
+                servers: told.map(|(server, told)| (told, seen(server))).collect(),
+            }
+        });
+        question.answer(&View {
+            process: &self.process,
+            now: clock::monotonic(),
+            frontends: &shown.frontends,
+            pools: pools.collect(),
+        })
+    }
+
+    /// Carries it out, if there is such a server. Holds once this returns.
+    pub fn order(&self, order: &Order, by: Option<&UCred>) -> Result<(), Refusal> {
+        // An order that came to a pool which a reload is replacing would be lost.
+        let mut held = self.checks.hold();
+        let shown = self.shown.load();
+        let mut pools = shown.upstreams.iter().enumerate();
+        let found = pools.find(|(_, upstream)| *upstream.config.name == *order.whom.pool);
+        let (pool, upstream) = found.ok_or(Refusal::NoBackend)?;
+        let mut servers = upstream.told().into_iter().enumerate();
+        let found = servers.find(|(_, told)| *told.server.name == *order.whom.server);
+        let (place, told) = found.ok_or(Refusal::NoServer)?;
+        let tell = order.asked.of(&told.known)?;
+        let (uid, pid) = (by.map(UCred::uid), by.and_then(UCred::pid));
+        // Before what follows from it.
+        info!(command = %order, uid, pid, "an operator orders");
+        match tell {
+            Tell::Backends(event) => {
+                upstream.on_event(clock::monotonic(), ServerId(place), event);
+            }
+            Tell::Rounds(belief) => held.overrule(PoolId(pool), ServerId(place), belief),
+        }
+        Ok(())
+    }
+}
