@@ -236,7 +236,7 @@ fn what_cannot_be_done_is_refused_in_haproxys_words() {
         // Some of HAProxy's errors leave out the empty line that ends an answer.
         assert_eq!(ours.trim_end_matches('\n'), theirs.trim_end_matches('\n'), "{line}");
     }
-    for line in ["reboot", "", "set table x", "help"] {
+    for line in ["reboot", "", "set boot x", "help"] {
         let titles = both.ask(line).map(|answer| answer.lines().next().unwrap().to_owned());
         // Which are alike is guessed in another way.
         let [ours, theirs] =

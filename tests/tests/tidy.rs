@@ -154,7 +154,6 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("admin", "balancer check metrics report status"),
     ("run", "admin balancer config metrics report runtime runtime_socket site"),
 ];
-/// The same of `site-agent/src`.
 const AGENT_PURE: &[&str] = &[
     "rules",
     "site",
@@ -175,9 +174,8 @@ const AGENT_PURE: &[&str] = &[
     "proxy_protocol",
     "client",
 ];
-/// The same of `probe/src`.
 const PROBE_PURE: &[&str] = &["asked", "due", "judge", "blind", "rounds"];
-/// Rooms that decide, and so neither ask the time nor act.
+/// Rooms that decide, and so neither ask the time nor act; as those above of the other two.
 const PURE: &[&str] = &[
     "name",
     "parked",

@@ -164,12 +164,10 @@ fn server(view: &View<'_>, pool: &PoolView, told: &Told, seen: Option<&Shown>) -
     for (column, count) in sums([&server.counts]) {
         row.set(column, count);
     }
-    if let Some(thresholds) = configured.check {
+    if let Some(thresholds) = configured.check.filter(|_| !known.is_maint()) {
         row.set("check_rise", thresholds.rise);
         row.set("check_fall", thresholds.fall);
         row.set("check_health", known.health().unwrap_or_default());
-    }
-    if configured.check.is_some() && !known.is_maint() {
         let (code, about) = Look::of(&server.config, known, seen).status.words();
         row.set("check_status", code);
         row.set("check_desc", about);

@@ -182,17 +182,17 @@ async fn a_limit_that_is_ordered_holds_while_only_those_bound_to_it_pass() {
             false => [order(Administrative::Drain), limit(2)],
         };
         events.into_iter().for_each(|event| upstream.on_event(START, ServerId(0), event));
-        let go = |upstream: &Upstream| match upstream.ask(START, bound) {
+        let go = |upstream: &Upstream| match upstream.ask(bound) {
             Asked::Go(lease) => lease,
             other => panic!("{other:?}"),
         };
         let _two = (go(&upstream), go(&upstream));
-        assert!(matches!(upstream.ask(START, bound), Asked::Wait(_)));
+        assert!(matches!(upstream.ask(bound), Asked::Wait(_)));
     }
     // Out of service after a drain, nobody waits for it any more: whoever did is sent to another.
     let upstream = Upstream::new(pool(&servers("a:1 b:1")), START);
     upstream.on_event(START, ServerId(0), order(Administrative::Drain));
-    let _one = match upstream.ask(START, bound) {
+    let _one = match upstream.ask(bound) {
         Asked::Go(lease) => lease,
         other => panic!("{other:?}"),
     };
