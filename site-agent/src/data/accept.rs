@@ -30,7 +30,7 @@ use crate::worker::{Asked, Front, Worker};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where a connection has come to, and what counts there. What a PROXY header says of it may be nobody's address here.
-type Place = (SocketAddr, Arc<Asked>);
+type Place = (SocketAddr, Option<Arc<Asked>>);
 
 /// What a connection is served with.
 struct Guest {

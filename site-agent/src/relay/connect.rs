@@ -25,8 +25,8 @@ pub struct Caller {
     pub client: SocketAddr,
     /// Where it came to.
     pub local: SocketAddr,
-    /// What counts there.
-    pub asked: Arc<Asked>,
+    /// What counts there, if anything does.
+    pub asked: Option<Arc<Asked>>,
     /// Whether TLS has ended here.
     pub is_tls: bool,
     /// The server name of its TLS handshake, whoever ends it.
@@ -41,6 +41,15 @@ pub enum Handshake {
     /// With what we say, which is one segment less (HAProxy's `option tcp-smart-connect`): for whoever says something at
     /// once, and calls `opened` behind it.
     WithWords,
+}
+
+impl Caller {
+    /// It asks for something.
+    pub fn asked(&self) {
+        if let Some(asked) = &self.asked {
+            asked.count();
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +110,8 @@ async fn reach(address: SocketAddr, handshake: Handshake) -> io::Result<TcpStrea
 
 async fn dial(server: &Server, caller: &Caller, handshake: Handshake) -> io::Result<Stream> {
     let config = &server.config;
+    // Behind TLS's hello a server says more than one thing.
+    let handshake = if config.tls.is_some() { Handshake::Plain } else { handshake };
     let mut stream = reach(server.address(), handshake).await?;
     if let Some(version) = config.send_proxy {
         let origin = Origin::Client { source: caller.client, destination: caller.local };

@@ -33,6 +33,8 @@ struct Record {
     server: Option<Arc<Server>>,
     queue: Option<Duration>,
     connect: Option<Duration>,
+    /// Whether a connection to a server has come to be.
+    is_reached: bool,
     retries: u8,
     is_redispatched: bool,
     ahead: Ahead,
@@ -46,7 +48,7 @@ pub async fn serve(
     front: &Rc<Front>,
     first: &mut Buffer,
 ) {
-    caller.asked.count();
+    caller.asked();
     let (at, began) = (clock::now(), clock::monotonic());
     let (mut record, flow) = (Record::default(), Flow::new());
     let carried = carry(worker, client, caller, front, first, (&mut record, &flow));
@@ -54,7 +56,7 @@ pub async fn serve(
     let end = carried.unwrap_or_else(|| {
         let phase = match record {
             Record { server: None, .. } => Phase::Queue,
-            Record { connect: None, .. } => Phase::Connect,
+            Record { is_reached: false, .. } => Phase::Connect,
             Record { .. } => Phase::Data,
         };
         End::Cut(Cause::Killed, phase)
@@ -120,18 +122,33 @@ async fn carry(
     };
     let local = Rc::clone(front.pool(pool));
     record.pool = Some(Arc::clone(&local.upstream));
-    // What it has said so far goes out with the first segment that a server gets. A buffer of its own is kept for as long
-    // as a server is looked for, no longer.
-    let mut room = first.is_empty().then(|| worker.room());
-    let early = room.as_mut().map_or(&mut *first, |room| &mut room.from_client);
-    if early.is_empty() && client.get_mut().try_read(early).is_err_and(is_gone) {
-        return End::Cut(Cause::ClientAbort, Phase::Connect);
+    // What it has said so far is for the first segment that a server gets. It has a buffer of its own until then; who has said
+    // nothing has none.
+    let mut room = None;
+    if first.is_empty() {
+        let mut own = worker.room();
+        match client.get_mut().try_read(&mut own.from_client) {
+            Ok(1..) => room = Some(own),
+            Ok(0) => worker.give_back(own),
+            Err(error) => {
+                worker.give_back(own);
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    return End::Cut(Cause::ClientAbort, Phase::Connect);
+                }
+            }
+        }
     }
+    let early = room.as_mut().map_or(&mut *first, |room| &mut room.from_client);
     let handshake = if early.is_empty() { Handshake::Plain } else { Handshake::WithWords };
-    let (lease, server) = match reach(worker, caller, &local, handshake, record).await {
+    let reached = reach(worker, caller, &local, handshake, record).await;
+    let (lease, server) = match reached {
         Ok(reached) => reached,
-        Err(end) => return end,
+        Err(end) => {
+            room.into_iter().for_each(|room| worker.give_back(room));
+            return end;
+        }
     };
+    record.is_reached = true;
     let timeouts = &local.upstream.config.timeouts;
     let half_closed = front.config.timeouts.client_fin.min(timeouts.server_fin);
     let patience = Patience { idle: timeouts.tunnel, half_closed };
@@ -142,17 +159,11 @@ async fn carry(
     if handshake == Handshake::WithWords {
         opened(server.get_mut());
     }
-    if let Some(room) = room {
-        worker.give_back(room);
-    }
+    room.into_iter().for_each(|room| worker.give_back(room));
     let (ends, mut last) = ((&mut client, &mut server), Buffer::default());
     let end = tunnel(ends, (first, &mut last), patience, &worker.carry, flow).await;
     drop(lease);
     end
-}
-
-fn is_gone(error: io::Error) -> bool {
-    error.kind() != io::ErrorKind::WouldBlock
 }
 
 /// A connection to a server that has a place for it.

@@ -8,13 +8,13 @@ use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Poll, ready};
 
-use rustix::net::{SendFlags, send};
 use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::carry::{BUFFER, Carry, Pipe};
+use crate::stream::send_last;
 
 /// Which end has failed.
 #[derive(Debug)]
@@ -106,9 +106,7 @@ async fn copy(
         let taken = match &next {
             _ if octets.is_empty() => Ok(0),
             Next::More | Next::Failed(_) => to.try_write(octets),
-            Next::Last => to.as_ref().try_io(Interest::WRITABLE, || {
-                Ok(send(to.as_ref(), octets, SendFlags::MORE | SendFlags::NOSIGNAL)?)
-            }),
+            Next::Last => send_last(to.as_ref(), octets),
         };
         let taken = match taken {
             Ok(taken) => taken,

@@ -14,8 +14,8 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
-use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
@@ -169,6 +169,32 @@ pub async fn write(
         }
     }
     timer.within(time, flush(stream)).await
+}
+
+/// The same before a close: the last octets may wait for that, and leave with it as one segment.
+pub async fn write_last(
+    stream: &RefCell<Stream>,
+    octets: &[u8],
+    time: Duration,
+    timer: &mut Timer,
+) -> Result<io::Result<()>, Late> {
+    let taken = match &*stream.borrow() {
+        Stream::Plain(stream) if !octets.is_empty() => send_last(stream, octets),
+        Stream::Plain(_) | Stream::Tls(_) => Ok(0),
+    };
+    match taken {
+        Ok(count) => write(stream, &octets[count..], time, timer).await,
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// As many octets as are taken now, which wait for what comes behind them.
+pub fn send_last(stream: &TcpStream, octets: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+    match stream.try_io(Interest::WRITABLE, || Ok(send(stream, octets, flags)?)) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        sent => sent,
+    }
 }
 
 /// Says that nothing more will be said.

@@ -107,9 +107,14 @@ impl Front {
     }
 
     /// What counts at this address of ours: all threads' lock is taken for the first connection there alone.
-    pub fn asked_at(&self, address: SocketAddr) -> Arc<Asked> {
+    pub fn asked_at(&self, address: SocketAddr) -> Option<Arc<Asked>> {
         let mut asked = self.asked.borrow_mut();
-        Arc::clone(asked.entry(address).or_insert_with(|| self.traffic.vips.at(address)))
+        if let Some(known) = asked.get(&address) {
+            return Some(Arc::clone(known));
+        }
+        let new = self.traffic.vips.at(address)?;
+        asked.insert(address, Arc::clone(&new));
+        Some(new)
     }
 
     pub fn is_gone(&self) -> bool {

@@ -19,13 +19,13 @@ pub struct Vips(Mutex<BTreeMap<SocketAddr, Arc<Asked>>>);
 pub struct Asked(AtomicU64);
 
 impl Vips {
-    /// That of an address; what nobody looks at where there are too many.
-    pub fn at(&self, address: SocketAddr) -> Arc<Asked> {
+    /// That of an address; nothing where there are too many.
+    pub fn at(&self, address: SocketAddr) -> Option<Arc<Asked>> {
         let mut all = self.0.lock();
         if all.len() >= MOST && !all.contains_key(&address) {
-            return Arc::default();
+            return None;
         }
-        Arc::clone(all.entry(address).or_default())
+        Some(Arc::clone(all.entry(address).or_default()))
     }
 
     /// All that were ever asked.
@@ -49,9 +49,9 @@ mod tests {
         let vips = Vips::default();
         let at =
             |host: usize| SocketAddr::from(([10, 0, (host / 256) as u8, (host % 256) as u8], 80));
-        (0..MOST).for_each(|host| vips.at(at(host)).count());
-        vips.at(at(0)).count();
-        vips.at(at(MOST)).count();
+        (0..MOST).for_each(|host| vips.at(at(host)).unwrap().count());
+        vips.at(at(0)).unwrap().count();
+        assert!(vips.at(at(MOST)).is_none());
         let counts = vips.counts();
         assert_eq!((counts.len(), counts[0], counts[1]), (MOST, (at(0), 2), (at(1), 1)));
     }

@@ -13,7 +13,7 @@ use super::carrier::Carrier;
 use super::fetch::Fetched;
 use super::forward::{Tries, outcome_of};
 use super::http2::Call;
-use super::record::Record;
+use super::record::{Record, Tunnel};
 use super::{Connection, Next};
 use crate::access_log::{Cause, End, Phase};
 use crate::head::{Peer, Scheme};
@@ -81,15 +81,13 @@ impl<C: Carrier> Connection<'_, C> {
                 let patience = Patience { idle: timeouts.tunnel, half_closed };
                 let Room { from_client, from_server, .. } = room;
                 let came_early = from_client.len() as u64;
-                let (early, flow) = ((from_client, from_server), Flow::new());
+                let tunnel_of = Tunnel { flow: Flow::new(), came_early };
+                let (early, flow) =
+                    ((from_client, from_server), &record.tunnel.insert(tunnel_of).flow);
                 let client = self.client.stream().expect("only HTTP/1 asks for another protocol");
                 let ends = (client, &mut server);
                 let _counted = Upgraded::new(&front.traffic);
-                record.end = tunnel(ends, early, patience, &self.worker.carry, &flow).await;
-                front.traffic.received.fetch_add(flow.up().saturating_sub(came_early), Relaxed);
-                Counts::add(&lease.server().counts.sent, flow.up());
-                Counts::add(&lease.server().counts.received, flow.down());
-                record.sent += flow.down();
+                record.end = tunnel(ends, early, patience, &self.worker.carry, flow).await;
                 Attempt::Done(Next::Close)
             }
             other => self.settle(local, lease, record, tries, other),

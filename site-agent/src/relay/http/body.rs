@@ -245,9 +245,14 @@ impl<C: Carrier, L: Leg> Down<'_, C, L> {
     }
 
     /// Writes the last of it.
-    async fn end(&mut self, octets: &[u8], trailers: &Trailers) -> Result<(), Cut> {
+    async fn end(
+        &mut self,
+        octets: &[u8],
+        trailers: &Trailers,
+        persistence: Persistence,
+    ) -> Result<(), Cut> {
         let Sides { client, client_time, .. } = *self.sides;
-        let written = client.end(octets, trailers, client_time, self.timer).await;
+        let written = client.end(octets, trailers, persistence, client_time, self.timer).await;
         self.written(written, octets)
     }
 
@@ -268,11 +273,12 @@ impl<C: Carrier, L: Leg> Down<'_, C, L> {
         Ok(())
     }
 
-    /// Passes on a body that comes as `body` and goes as `toward`, behind the head that stands in `out`.
+    /// Passes on a body that comes as `body` and goes as `toward`, behind the head that stands in `out`. What becomes of the
+    /// client's connection behind it is `persistence`.
     pub async fn body(
         &mut self,
-        body: Body,
-        toward: Body,
+        (body, toward): (Body, Body),
+        persistence: Persistence,
         buffer: &mut Buffer,
         out: &mut Vec<u8>,
     ) -> Result<(), Cut> {
@@ -293,7 +299,7 @@ impl<C: Carrier, L: Leg> Down<'_, C, L> {
                 } else {
                     outgoing.end(trailers_of(&incoming), out).map_err(mismatch)?;
                 }
-                return self.end(out, trailers_of(&incoming)).await;
+                return self.end(out, trailers_of(&incoming), persistence).await;
             }
             if !out.is_empty() {
                 self.flush(out).await?;

@@ -51,11 +51,13 @@ pub trait Carrier {
         timer: &mut Timer,
     ) -> Result<io::Result<()>, Late>;
 
-    /// Says the last octets, and that they are the last. The trailers are among them where they are framed.
+    /// Says the last octets, and that they are the last. The trailers are among them where they are framed. Before a close
+    /// some of them may wait for it.
     async fn end(
         &self,
         octets: &[u8],
         trailers: &Trailers,
+        persistence: Persistence,
         time: Duration,
         timer: &mut Timer,
     ) -> Result<io::Result<()>, Late>;

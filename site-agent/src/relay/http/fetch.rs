@@ -280,7 +280,9 @@ async fn fetch_body<C: Carrier, L: Leg>(
         return Fetched::Cut(cut);
     }
     let comes = down.sides.server.coming(body);
-    let passed = down.body(comes, goes, buffer, out).await;
+    // Behind an upgrade the connection goes on.
+    let then = if is_upgraded { Persistence::KeepAlive } else { persistence };
+    let passed = down.body((comes, goes), then, buffer, out).await;
     match passed {
         Err(cut) => Fetched::Cut(cut),
         Ok(()) if is_upgraded => Fetched::Upgraded,

@@ -117,6 +117,11 @@ impl Connection<'_, RefCell<Stream>> {
             return next;
         }
         record.head = Some(record.elapsed());
+        self.caller.asked();
+        // Who has asked us to close, and has sent all, sends nothing more that a close could cross (RFC 9112 §9.6).
+        let is_last = room.request.persistence() == Persistence::Close
+            && room.request.body() == Body::None
+            && matches!(*self.client.borrow(), Stream::Plain(_));
         let served = worker.unless_cut(pin!(self.respond(front, room, &mut record))).await;
         let next = served.unwrap_or_else(|| {
             record.end = End::Cut(Cause::Killed, record.phase());
@@ -124,6 +129,9 @@ impl Connection<'_, RefCell<Stream>> {
         });
         let protocol = self.client.protocol(room.request.version());
         record.close(front, self.caller, Some((&room.request, protocol)));
+        if next == Next::Linger && is_last && room.from_client.is_empty() {
+            return Next::Close;
+        }
         next
     }
 
@@ -258,10 +266,14 @@ impl Carrier for RefCell<Stream> {
         &self,
         octets: &[u8],
         _: &Trailers,
+        persistence: Persistence,
         time: Duration,
         timer: &mut Timer,
     ) -> Result<io::Result<()>, Late> {
-        stream::write(self, octets, time, timer).await
+        match persistence {
+            Persistence::KeepAlive => stream::write(self, octets, time, timer).await,
+            Persistence::Close => stream::write_last(self, octets, time, timer).await,
+        }
     }
 
     async fn answer(

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use crate::access_log::{Ahead, Counts, End, Entry, Phase, Protocol, RequestLine, Subject};
 use crate::head::{RequestHead, Scheme};
 use crate::relay::Caller;
-use crate::upstream::{Server, Upstream};
+use crate::splice::Flow;
+use crate::upstream::{self, Server, Upstream};
 use crate::worker::Front;
 
 #[derive(Debug)]
@@ -31,6 +32,16 @@ pub struct Record {
     pub is_redispatched: bool,
     pub ahead: Ahead,
     pub end: End,
+    /// What it has become, if that is no HTTP any more.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// What moves both ways behind an upgrade.
+#[derive(Debug)]
+pub struct Tunnel {
+    pub flow: Flow,
+    /// Octets of the client that came before, and are counted.
+    pub came_early: u64,
 }
 
 impl Record {
@@ -51,6 +62,7 @@ impl Record {
             is_redispatched: false,
             ahead: Ahead::default(),
             end: End::Complete,
+            tunnel: None,
         }
     }
 
@@ -59,7 +71,7 @@ impl Record {
         clock::monotonic().saturating_sub(self.began)
     }
 
-    /// What is under way, of a request that has come whole.
+    /// What is under way; an upload that goes on is a wait for the response.
     pub fn phase(&self) -> Phase {
         match self {
             Record { pool: None, .. } => Phase::Request,
@@ -71,11 +83,23 @@ impl Record {
     }
 
     /// It has ended.
-    pub fn close(self, front: &Front, caller: &Caller, request: Option<(&RequestHead, Protocol)>) {
+    pub fn close(
+        mut self,
+        front: &Front,
+        caller: &Caller,
+        request: Option<(&RequestHead, Protocol)>,
+    ) {
         let traffic = &front.traffic;
         traffic.requests.fetch_add(1, Relaxed);
-        caller.asked.count();
         traffic.answered(self.status);
+        if let Some(Tunnel { flow, came_early }) = &self.tunnel {
+            traffic.received.fetch_add(flow.up().saturating_sub(*came_early), Relaxed);
+            self.sent += flow.down();
+            if let Some(server) = &self.server {
+                upstream::Counts::add(&server.counts.sent, flow.up());
+                upstream::Counts::add(&server.counts.received, flow.down());
+            }
+        }
         traffic.sent.fetch_add(self.sent, Relaxed);
         if !front.logs() {
             return;

@@ -159,6 +159,7 @@ impl Carrier for &Exchange {
         &self,
         octets: &[u8],
         trailers: &Trailers,
+        _: Persistence,
         time: Duration,
         timer: &mut Timer,
     ) -> Result<io::Result<()>, Late> {
@@ -185,6 +186,6 @@ impl Carrier for &Exchange {
         if begun.is_err() {
             return Ok(begun.map(drop));
         }
-        self.end(content, &Trailers::NONE, time, timer).await
+        self.end(content, &Trailers::NONE, persistence, time, timer).await
     }
 }

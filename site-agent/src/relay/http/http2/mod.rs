@@ -117,6 +117,10 @@ pub async fn serve(
     let (mut streams, mut standing) = (JoinSet::new(), Standing::new());
     loop {
         let (changed, front) = (worker.changed(), fronts());
+        // Also where something else has happened in the same moment.
+        if worker.is_cut() {
+            break;
+        }
         if !standing.is_leaving && (worker.is_stopping() || front.is_gone()) {
             standing.leave(&mut wire);
         }
@@ -153,7 +157,6 @@ pub async fn serve(
                     standing.is_leaving = true;
                 }
             }
-            Event::Changed if worker.is_cut() => break,
             Event::Changed => {}
             Event::Idle if standing.goes_on(&front, &wire, written.get()) => {}
             Event::Idle if standing.is_leaving => break,
@@ -324,6 +327,7 @@ async fn answer(
             return connection.refuse(&front, &mut room, &mut record, refusal).await;
         }
         record.head = Some(record.elapsed());
+        caller.asked();
         connection.respond(&front, &mut room, &mut record).await
     };
     let next = tokio::select! {
