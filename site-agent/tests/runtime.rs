@@ -303,6 +303,31 @@ async fn lines_are_bounded_and_half_an_order_is_none() {
 }
 
 #[tokio::test]
+async fn an_answer_is_taken_before_the_next_command_is_carried_out() {
+    let a = Backend::named("a").await;
+    let world = World::start(&with_socket("", &[("a", a.address)])).await;
+    let socket = socket(&world);
+    // Answers of some megabytes, of which the kernel holds a few hundred kilobytes while nobody reads.
+    let stats = "show stat;".repeat(1500);
+    let line = format!("set weight app/a 2;{stats}set weight app/a 3");
+    assert!(line.len() <= LONGEST_LINE);
+    let mut operator = Operator::connect(&socket).await;
+    operator.say(format!("{line}\n")).await;
+    until_stat(&socket, "a", "weight", "2").await;
+    for _ in 0..20 {
+        assert_eq!(stat(&socket, "a", "weight").await, "2");
+    }
+    assert_eq!(operator.hears("").await.matches("# pxname").count(), 1500);
+    assert_eq!(stat(&socket, "a", "weight").await, "3");
+    // Who leaves has ordered all the same.
+    let mut operator = Operator::connect(&socket).await;
+    operator.say(format!("set weight app/a 4;{stats}set weight app/a 5\n")).await;
+    until_stat(&socket, "a", "weight", "4").await;
+    drop(operator);
+    until_stat(&socket, "a", "weight", "5").await;
+}
+
+#[tokio::test]
 async fn a_prompt_goes_on_until_somebody_leaves() {
     let a = Backend::named("a").await;
     let world = World::start(&with_socket("", &[("a", a.address)])).await;

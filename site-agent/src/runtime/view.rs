@@ -49,12 +49,13 @@ pub struct Process {
     pub started_at: u64,
 }
 
-/// All there is at one moment.
+/// All that a question reads, at one moment.
 #[derive(Debug)]
 pub struct View<'v> {
     pub process: &'v Process,
     pub now: Duration,
     pub frontends: &'v [(Arc<Frontend>, Arc<Traffic>)],
+    /// All, or those alone that the question reads.
     pub pools: Vec<PoolView>,
 }
 
@@ -71,6 +72,16 @@ pub struct PoolView {
 pub const FIRST_NUMBER: usize = 2;
 
 impl Question {
+    /// Whether it is about that pool, and so answered by a view that has it.
+    pub fn reads(&self, pool: &str) -> bool {
+        match self {
+            Question::Version | Question::Info => false,
+            Question::Weight(whom) => whom.pool == *pool,
+            // Of one pool, too: it is told with its number among all.
+            Question::Backends | Question::ServersState(_) | Question::Stat(_) => true,
+        }
+    }
+
     /// The answer, whose lines are ended.
     pub fn answer(&self, view: &View<'_>) -> Result<String, Refusal> {
         match self {

@@ -19,10 +19,12 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// What is answered holds for one moment of each pool.
+    /// What is answered holds for one moment of each pool. Nothing is gathered that is not asked for.
     pub fn answer(&self, question: &Question) -> Result<String, Refusal> {
         let shown = self.shown.load();
-        let pools = shown.upstreams.iter().enumerate().map(|(place, upstream)| {
+        let pools = shown.upstreams.iter().enumerate();
+        let asked = pools.filter(|(_, upstream)| question.reads(&upstream.config.name));
+        let pools = asked.map(|(place, upstream)| {
             let seen = |server| self.checks.seen(PoolId(place), ServerId(server));
             let told = upstream.told().into_iter().enumerate();
             PoolView {

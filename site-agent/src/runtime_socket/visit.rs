@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::UCred;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Desk;
@@ -42,53 +43,63 @@ impl Visit<'_> {
             let patience = if self.has_prompt { PROMPT_PATIENCE } else { PATIENCE };
             let line = timeout_at(Instant::now() + patience, next(&mut stream, &mut lines));
             let Some(line) = line.await?? else { return Ok(()) };
-            let answer = self.answer(line);
-            timeout(PATIENCE, stream.write_all(answer.as_bytes())).await??;
+            self.answer(&mut stream, line).await?;
             if self.is_over || !self.has_prompt && !lines.has_more() {
                 return Ok(());
             }
         }
     }
 
-    fn answer(&mut self, line: Result<String, TooLong>) -> String {
-        let mut answer = String::new();
+    /// Each answer is taken before the next command is carried out, so that what a line asks for is never all in
+    /// memory at once. What it orders is done to the end, though nobody reads any more: it was meant as a whole.
+    async fn answer(
+        &mut self,
+        stream: &mut UnixStream,
+        line: Result<String, TooLong>,
+    ) -> io::Result<()> {
         let commands = line.map(|line| commands(&line));
         let Ok(commands) = commands else {
-            self.add(&mut answer, Err(Refusal::TooLong));
-            return answer;
+            return self.write(stream, Err(Refusal::TooLong)).await;
         };
+        let mut heard = Ok(());
         for words in commands {
             let done = match Command::parse(&words, self.level) {
                 Ok(Command::Quit) => {
                     self.is_over = true;
-                    return answer;
+                    break;
                 }
                 Ok(Command::Prompt) => {
                     self.has_prompt = !self.has_prompt;
                     Ok(String::new())
                 }
-                Ok(Command::Help(text)) => Ok(text),
-                Ok(Command::Question(question)) => self.desk.answer(&question),
                 Ok(Command::Order(order)) => {
                     self.desk.order(&order, self.by.as_ref()).map(|()| String::new())
                 }
+                Ok(Command::Help(_) | Command::Question(_)) if heard.is_err() => continue,
+                Ok(Command::Help(text)) => Ok(text),
+                Ok(Command::Question(question)) => self.desk.answer(&question),
                 Err(refusal) => Err(refusal),
             };
-            self.add(&mut answer, done);
+            match heard {
+                Ok(()) => heard = self.write(stream, done).await,
+                Err(_) => yield_now().await,
+            }
         }
-        answer
+        heard
     }
 
     /// An empty line ends each answer, and then there is the prompt.
-    fn add(&self, answer: &mut String, done: Result<String, Refusal>) {
-        match done {
-            Ok(text) => *answer += &text,
-            Err(refusal) => answer.extend([refusal.to_string().as_str(), "\n"]),
-        }
+    async fn write(
+        &self,
+        stream: &mut UnixStream,
+        done: Result<String, Refusal>,
+    ) -> io::Result<()> {
+        let mut answer = done.unwrap_or_else(|refusal| format!("{refusal}\n"));
         answer.push('\n');
         if self.has_prompt {
             answer.push_str("> ");
         }
+        timeout(PATIENCE, stream.write_all(answer.as_bytes())).await?
     }
 }
 
