@@ -20,7 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::site::{Level, Runtime};
 
@@ -30,7 +30,6 @@ pub use self::desk::Desk;
 pub const MOST_CONNECTIONS: usize = 16;
 /// Connections that the kernel holds before they are accepted.
 const BACKLOG: i32 = 64;
-const FULL: &[u8] = b"Too many connections: 16 are there already. End one, or come again.\n\n";
 
 /// A socket that nobody is served at yet. Its file goes with it.
 #[derive(Debug)]
@@ -115,7 +114,7 @@ pub async fn serve(socket: RuntimeSocket, desk: Desk) {
     let listener = match UnixListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::warn!(%error, "the runtime API stays shut");
+            warn!(%error, "the runtime API stays shut");
             return;
         }
     };
@@ -145,5 +144,8 @@ pub async fn serve(socket: RuntimeSocket, desk: Desk) {
 
 fn refuse(stream: &UnixStream) {
     // It has just come, so there is room for so few octets.
-    let _ = stream.try_write(FULL);
+    let full = format!(
+        "Too many connections: {MOST_CONNECTIONS} are there already. End one, or come again.\n\n"
+    );
+    let _ = stream.try_write(full.as_bytes());
 }
