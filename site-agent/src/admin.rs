@@ -49,18 +49,19 @@ pub async fn serve(listener: TcpListener, sources: Sources) {
 }
 
 fn page(sources: &Sources, path: &str) -> Page {
-    let shown = sources.shown.load();
     match path {
         "/" => door::text(StatusCode::OK, INDEX),
         "/healthz" => door::text(StatusCode::OK, "ok\n"),
         "/metrics" => {
             let meters = sources.told.as_ref().map(|told| &told.meters);
-            door::metrics(metrics::text(&shown, &sources.reloads, meters))
+            door::metrics(metrics::text(&sources.shown.load(), &sources.reloads, meters))
         }
         "/v1/status" => {
             let told = sources.told.as_ref().map(|told| Arc::clone(&told.vips.borrow()));
             let vips = told.as_ref().map(|said| &*said.vips);
-            door::json(&Status::of(&shown, &sources.checks, vips, clock::monotonic()))
+            let held = sources.checks.hold();
+            let shown = sources.shown.load();
+            door::json(&Status::of(&shown, &held, vips, clock::monotonic()))
         }
         other => {
             door::text(StatusCode::NOT_FOUND, format!("no page {other}; there are:\n\n{INDEX}"))

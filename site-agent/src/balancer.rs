@@ -294,9 +294,9 @@ fn checks(looker: Looker, shown: &Arc<ArcSwap<Shown>>) -> Checks {
                 upstream.on_said(clock::monotonic(), server, event, why);
             }
         },
-        move |pool, server| {
+        move |pool, server, why| {
             if let Some(upstream) = of_passes.load().upstreams.get(pool.0) {
-                upstream.on_check_passed(clock::monotonic(), server);
+                upstream.on_check_passed(clock::monotonic(), server, why);
             }
         },
         move |pool, server| {

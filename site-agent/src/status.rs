@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::backends::{Administrative, Mode, Origin, Serves, State, Unit};
 use crate::balancer::Shown;
-use crate::check::Checks;
+use crate::check::Held;
 use crate::rounds::Looked;
 use crate::site::{PoolId, ServerId};
 use crate::upstream::{Told, Upstream};
@@ -91,7 +91,8 @@ pub struct LookStatus {
 }
 
 impl Status {
-    pub fn of(shown: &Shown, checks: &Checks, told: Option<&[Vip]>, now: Duration) -> Status {
+    /// `shown` has to be loaded while the checks were held already, so that both are of one site.
+    pub fn of(shown: &Shown, checks: &Held<'_>, told: Option<&[Vip]>, now: Duration) -> Status {
         let frontend = |(config, traffic): &(std::sync::Arc<crate::site::Frontend>, _)| {
             let traffic: &std::sync::Arc<crate::worker::Traffic> = traffic;
             FrontendStatus {
@@ -116,7 +117,7 @@ impl Status {
 }
 
 impl PoolStatus {
-    fn of(id: PoolId, upstream: &Upstream, checks: &Checks, now: Duration) -> PoolStatus {
+    fn of(id: PoolId, upstream: &Upstream, checks: &Held<'_>, now: Duration) -> PoolStatus {
         let server = |(place, told)| {
             let look = checks.seen(id, ServerId(place)).and_then(|shown| shown.check?.last);
             ServerStatus::of(told, look.map(|look| LookStatus::of(&look, now)))

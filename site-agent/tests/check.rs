@@ -61,7 +61,7 @@ impl World {
                 assert_eq!(server, FIRST);
                 let _ = tell.send(Heard { at: monotonic(), pool, event, why: why.clone() });
             },
-            move |_, _| {
+            move |_, _, _| {
                 counted.fetch_add(1, Relaxed);
             },
             |_, _| false,
@@ -188,7 +188,7 @@ async fn a_server_that_is_killed_goes_down_at_the_fast_interval_and_comes_back()
     assert_eq!((last.why.by, last.why.reason), (Source::Check, "refused"));
     assert!(last.why.took.is_some() && !last.why.detail.is_empty(), "{:?}", last.why);
     assert!(took < Duration::from_secs(3), "two looks after the first took {took:?}");
-    let shown = world.checks.seen(PoolId(0), FIRST).unwrap().check.unwrap();
+    let shown = world.checks.hold().seen(PoolId(0), FIRST).unwrap().check.unwrap();
     assert_eq!(shown.state, State::Down);
     assert_eq!(shown.last.unwrap().seen.reason(), Some(Reason::Refused));
     let passed = world.passed.load(Relaxed);
@@ -199,7 +199,7 @@ async fn a_server_that_is_killed_goes_down_at_the_fast_interval_and_comes_back()
     assert!(words.ends_with(&["down 1/2", "up 0/3"].map(str::to_owned)), "{words:?}");
     // The one before the last at least, as what is told is counted after it.
     assert!(world.passed.load(Relaxed) > passed);
-    let last = world.checks.seen(PoolId(0), FIRST).unwrap().check.unwrap().last.unwrap();
+    let last = world.checks.hold().seen(PoolId(0), FIRST).unwrap().check.unwrap().last.unwrap();
     assert_eq!(last.seen.outcome, Ok(()));
     assert!(last.seen.phases.connect.is_some() && last.seen.phases.first_byte.is_some());
     serving.abort();
@@ -236,7 +236,7 @@ async fn lines_of_agents_are_told_and_half_a_line_is_not() {
         assert_eq!((heard.why.by, &*heard.why.detail), (Source::Agent, detail));
         said.push(heard.event);
     }
-    let shown = world.checks.seen(PoolId(0), FIRST).unwrap();
+    let shown = world.checks.hold().seen(PoolId(0), FIRST).unwrap();
     assert!(shown.check.is_none());
     assert_eq!(shown.line.unwrap().line.unwrap().text.as_deref(), Some("for repairs"));
     for _ in 0..2 {
@@ -257,7 +257,7 @@ async fn lines_of_agents_are_told_and_half_a_line_is_not() {
     let unfinished = async {
         loop {
             ticks.tick().await;
-            let line = world.checks.seen(PoolId(0), FIRST).unwrap().line.unwrap().line;
+            let line = world.checks.hold().seen(PoolId(0), FIRST).unwrap().line.unwrap().line;
             if line.is_err_and(|why| why.starts_with("the line has not ended")) {
                 return;
             }
@@ -290,7 +290,7 @@ async fn nobody_waits_for_who_is_slow() {
     assert_eq!(said(of_slow.event), "unknown 1/3");
     let passed = of_quick.iter().filter(|heard| said(heard.event) == "up 0/3").count();
     assert!(passed >= 3, "{passed} looks at the quick one while the slow one was looked at");
-    let shown = world.checks.seen(PoolId(0), FIRST).unwrap();
+    let shown = world.checks.hold().seen(PoolId(0), FIRST).unwrap();
     let last = shown.check.unwrap().last.unwrap();
     assert_eq!(last.seen.reason(), Some(Reason::Timeout));
     assert!(last.took >= Duration::from_secs(2));
@@ -312,8 +312,9 @@ async fn a_reload_keeps_what_is_known_and_ends_what_nobody_asks_for() {
     world.adopt(&[pool("slow", slow, patient), web.clone()]);
     assert_eq!(timeout(DEADLINE, visits.recv()).await.unwrap(), Some("came"));
     world.until(|heard| heard.pool == PoolId(1)).await;
-    let since =
-        |world: &World, pool| world.checks.seen(PoolId(pool), FIRST).unwrap().check.unwrap().since;
+    let since = |world: &World, pool| {
+        world.checks.hold().seen(PoolId(pool), FIRST).unwrap().check.unwrap().since
+    };
     let up_since = since(&world, 1);
     // Held, nothing is told; then all of it is by the new ids.
     let held = world.checks.adopt(site(std::slice::from_ref(&web)));
@@ -324,7 +325,7 @@ async fn a_reload_keeps_what_is_known_and_ends_what_nobody_asks_for() {
         assert_eq!(world.next().await.pool, PoolId(0));
     }
     assert_eq!(since(&world, 0), up_since, "it is still the same run of results");
-    assert!(world.checks.seen(PoolId(1), FIRST).is_none());
+    assert!(world.checks.hold().seen(PoolId(1), FIRST).is_none());
     // Long before its own time is over.
     assert_eq!(timeout(DEADLINE, visits.recv()).await.unwrap(), Some("went"));
     // Another check of the same server begins anew.

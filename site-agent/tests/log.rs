@@ -133,9 +133,19 @@ fn the_log_says_who_took_a_server_out_and_why() {
         &|| upstream.on_outcome(START, &server, Outcome::Answered(503)),
         r#"WARN a server is in another state pool="app" server="a" from="UP" to="DOWN (ejected)" by="breaker" reason="errors" detail="the last in a row: status 503; out for 30s" serving=1"#,
     );
+    let passed = |by, reason| {
+        let why = Why { by, reason, detail: String::new(), took: None };
+        upstream.on_check_passed(START, ServerId(0), &why);
+    };
     check(
-        &|| upstream.on_check_passed(START, ServerId(0)),
+        &|| passed(Source::Check, "passed"),
         r#"INFO a server is in another state pool="app" server="a" from="DOWN (ejected)" to="UP" by="check" reason="passed" serving=2"#,
+    );
+    // Or who is believed to be well.
+    logged(|| upstream.on_outcome(START, &server, Outcome::Answered(503)));
+    check(
+        &|| passed(Source::Command, "health"),
+        r#"INFO a server is in another state pool="app" server="a" from="DOWN (ejected)" to="UP" by="command" reason="health" serving=2"#,
     );
 }
 

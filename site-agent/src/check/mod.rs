@@ -34,7 +34,7 @@ pub struct Checks {
     task: AbortHandle,
 }
 
-/// While it is held, nobody is told anything, and who calls `adopt` or `seen` waits.
+/// While it is held, nobody is told anything, and who calls `adopt` or `hold` waits.
 pub struct Adopting<'c>(#[expect(dead_code, reason = "held, not looked at")] MutexGuard<'c, State>);
 
 /// While it is held, ids are those of the newest site, and nobody else is told anything.
@@ -49,7 +49,7 @@ struct Shared {
     /// There may be something to begin.
     changed: Notify,
     told: Box<Tell>,
-    passed: Box<dyn Fn(PoolId, ServerId) + Send + Sync>,
+    passed: Box<Passed>,
     is_out: Box<dyn Fn(PoolId, ServerId) -> bool + Send + Sync>,
 }
 
@@ -61,20 +61,21 @@ struct State {
 }
 
 type Tell = dyn Fn(PoolId, ServerId, Event, &Why) + Send + Sync;
+type Passed = dyn Fn(PoolId, ServerId, &Why) + Send + Sync;
 type Believing = HashMap<PathBuf, Arc<Looker>>;
 
 impl Checks {
     /// Begins with nobody to look at, on that runtime, which should not be one that serves clients.
     ///
     /// `told` takes what is to be believed of a server and why, at each look that counts and each line; `passed` is called
-    /// after it for each look that passed, whatever the server's state (`Outliers::on_check_passed`); `is_out` is asked
-    /// whether a server is out of service, and so not to be looked at. All are called under the lock that `adopt` and
-    /// `seen` take: who holds a lock that they need calls neither of these.
+    /// after it for each look that passed, or is to count as one, whatever the server's state
+    /// (`Outliers::on_check_passed`); `is_out` is asked whether a server is out of service, and so not to be looked at.
+    /// All are called under the lock that `adopt` and `hold` take: who holds a lock that they need calls neither of these.
     pub fn start(
         runtime: &Handle,
         looker: Looker,
         told: impl Fn(PoolId, ServerId, Event, &Why) + Send + Sync + 'static,
-        passed: impl Fn(PoolId, ServerId) + Send + Sync + 'static,
+        passed: impl Fn(PoolId, ServerId, &Why) + Send + Sync + 'static,
         is_out: impl Fn(PoolId, ServerId) -> bool + Send + Sync + 'static,
     ) -> Checks {
         let state = State {
@@ -117,7 +118,8 @@ impl Checks {
         Adopting(state)
     }
 
-    /// For whoever orders something of a server: no reload comes in between.
+    /// For whoever orders something of a server, or asks what is known of one by the ids of the newest site: no reload
+    /// comes in between.
     pub fn hold(&self) -> Held<'_> {
         Held { shared: &self.shared, state: self.shared.state.lock() }
     }
@@ -127,14 +129,20 @@ impl Checks {
     pub fn hear(&self, name: Name, error: OnError) {
         let _ = self.errors.try_send((name, error));
     }
-
-    /// What is known of a server, for people; `None` where nothing is asked of it.
-    pub fn seen(&self, pool: PoolId, server: ServerId) -> Option<Shown> {
-        self.shared.state.lock().rounds.shown(Which { pool, server })
-    }
 }
 
 impl Held<'_> {
+    /// What is known of a server, for people; `None` where nothing is asked of it.
+    pub fn seen(&self, pool: PoolId, server: ServerId) -> Option<Shown> {
+        self.state.rounds.shown(Which { pool, server })
+    }
+
+    /// An operator's order.
+    pub fn order(&mut self, pool: PoolId, server: ServerId, event: Event) {
+        let which = Which { pool, server };
+        self.shared.say(&mut self.state.rounds, which, event, &Why::of(event));
+    }
+
     /// An operator's word in place of what looks have come to.
     pub fn overrule(&mut self, pool: PoolId, server: ServerId, belief: Belief) {
         let told = self.state.rounds.overrule(monotonic(), Which { pool, server }, belief);

@@ -13,8 +13,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{Shared, State, line};
 use crate::agent_check::Line;
-use crate::backends::Why;
-use crate::rounds::{Begun, Name, OnError, Series, Told, Which};
+use crate::backends::{Event, Why};
+use crate::rounds::{Begun, Name, OnError, Rounds, Series, Told, Which};
 
 /// The rounds turn at least so often.
 const BEAT: Duration = Duration::from_millis(500);
@@ -113,9 +113,9 @@ impl Shared {
                 let text =
                     line.as_ref().ok().and_then(|line| line.text.clone()).unwrap_or_default();
                 let whose = rounds.answered(now, series, line);
-                let Some(Which { pool, server }) = whose else { return };
+                let Some(which) = whose else { return };
                 for event in events {
-                    (self.told)(pool, server, event, &Why::of(event).because(&*text));
+                    self.say(rounds, which, event, &Why::of(event).because(&*text));
                 }
             }
         }
@@ -127,6 +127,17 @@ impl Shared {
         self.tell(told);
     }
 
+    /// Tells what did not come of looks. Whom it brings back into service is looked at.
+    pub(super) fn say(&self, rounds: &mut Rounds, which: Which, event: Event, why: &Why) {
+        let Which { pool, server } = which;
+        let was_out = (self.is_out)(pool, server);
+        (self.told)(pool, server, event, why);
+        if was_out && !(self.is_out)(pool, server) {
+            rounds.return_to_service(monotonic(), which);
+            self.changed.notify_one();
+        }
+    }
+
     /// Under the lock, so that ids are still those of the newest site.
     pub(super) fn tell(&self, told: Option<Told>) {
         let Some(Told { which: Which { pool, server }, event, why, has_passed }) = told else {
@@ -134,7 +145,7 @@ impl Shared {
         };
         (self.told)(pool, server, event, &why);
         if has_passed {
-            (self.passed)(pool, server);
+            (self.passed)(pool, server, &why);
         }
     }
 }

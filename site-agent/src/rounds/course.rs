@@ -119,8 +119,9 @@ impl<T: Task> Course<T> {
         Some((series, owned.which, &mut owned.task))
     }
 
-    pub fn known_mut(&mut self, which: Which) -> Option<&mut T> {
-        Some(&mut self.all.get_mut(self.at.get(&which)?)?.task)
+    pub fn known_mut(&mut self, which: Which) -> Option<(Series, &mut T)> {
+        let series = *self.at.get(&which)?;
+        Some((series, &mut self.all.get_mut(&series)?.task))
     }
 
     pub fn known(&self, which: Which) -> Option<&T> {

@@ -159,7 +159,7 @@ struct Check {
     check: Arc<ServerCheck>,
     streak: Streak,
     last: Option<Looked>,
-    /// Whether it was out of service when its turn last came.
+    /// Whether it was out of service since its last look began.
     was_out: bool,
 }
 
@@ -210,9 +210,8 @@ impl Rounds {
         self.looks.next_wakeup().into_iter().chain(self.lines.next_wakeup()).min()
     }
 
-    /// The next that is to begin, if one is and may. Who `is_out` of service is not looked at, and within a second of
-    /// coming back: the first look that fails then takes it down, as of HAProxy's servers after `maint`. Its agent is
-    /// asked all the same.
+    /// The next that is to begin, if one is and may. Who `is_out` of service is not looked at, and soon once it is back
+    /// (`return_to_service`). Its agent is asked all the same.
     pub fn begin(&mut self, now: Duration, is_out: impl Fn(Which) -> bool) -> Option<Begun> {
         let mut look = None;
         while let Some((series, which, check)) = self.looks.begin(now) {
@@ -252,7 +251,8 @@ impl Rounds {
         if !under_way.is_void {
             check.last = Some(Looked { seen, ended: now, took });
         }
-        let next = under_way.began + check.interval();
+        // A look that began before it was out is none since.
+        let next = if check.was_out { now } else { under_way.began + check.interval() };
         self.looks.plan(series, next.max(now));
         counts.then_some(Told { which, event, why, has_passed })
     }
@@ -295,7 +295,7 @@ impl Rounds {
 
     /// An operator knows better. Nothing is told where there is no check.
     pub fn overrule(&mut self, now: Duration, which: Which, belief: Belief) -> Option<Told> {
-        let check = self.looks.known_mut(which)?;
+        let (_, check) = self.looks.known_mut(which)?;
         match belief {
             Belief::Up | Belief::NoLb => {
                 while check.streak.state() != State::Up || check.streak.is_in_doubt() {
@@ -314,6 +314,14 @@ impl Rounds {
         };
         let why = Why { by: Source::Command, reason: "health", detail: String::new(), took: None };
         Some(Told { which, event, why, has_passed: belief == Belief::Up })
+    }
+
+    /// One that was out of service is back, however short it was out: it is looked at now, and if that look fails it is
+    /// down, as HAProxy's servers are after `maint`.
+    pub fn return_to_service(&mut self, now: Duration, which: Which) {
+        let Some((series, check)) = self.looks.known_mut(which) else { return };
+        check.was_out = true;
+        self.looks.hasten(now, series, Duration::ZERO);
     }
 
     /// `None` where nothing is asked of it.

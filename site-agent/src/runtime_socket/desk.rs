@@ -21,11 +21,13 @@ pub struct Desk {
 impl Desk {
     /// What is answered holds for one moment of each pool. Nothing is gathered that is not asked for.
     pub fn answer(&self, question: &Question) -> Result<String, Refusal> {
+        // The looks are those of the newest site, so the servers have to be.
+        let held = self.checks.hold();
         let shown = self.shown.load();
         let pools = shown.upstreams.iter().enumerate();
         let asked = pools.filter(|(_, upstream)| question.reads(&upstream.config.name));
         let pools = asked.map(|(place, upstream)| {
-            let seen = |server| self.checks.seen(PoolId(place), ServerId(server));
+            let seen = |server| held.seen(PoolId(place), ServerId(server));
             let told = upstream.told().into_iter().enumerate();
             PoolView {
                 config: Arc::clone(&upstream.config),
@@ -34,11 +36,13 @@ impl Desk {
                 servers: told.map(|(server, told)| (told, seen(server))).collect(),
             }
         });
+        let pools = pools.collect();
+        drop(held);
         question.answer(&View {
             process: &self.process,
             now: clock::monotonic(),
             frontends: &shown.frontends,
-            pools: pools.collect(),
+            pools,
         })
     }
 
@@ -58,9 +62,7 @@ impl Desk {
         // Before what follows from it.
         info!(command = %order, uid, pid, "an operator orders");
         match tell {
-            Tell::Backends(event) => {
-                upstream.on_event(clock::monotonic(), ServerId(place), event);
-            }
+            Tell::Backends(event) => held.order(PoolId(pool), ServerId(place), event),
             Tell::Rounds(belief) => held.overrule(PoolId(pool), ServerId(place), belief),
         }
         Ok(())

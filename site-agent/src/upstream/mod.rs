@@ -19,7 +19,7 @@ use arc_swap::{ArcSwap, Guard};
 use common::lock::Mutex;
 use tracing::{info, warn};
 
-use crate::backends::{self, Change, Event, Serves, Source, Standing, Status, Why};
+use crate::backends::{self, Change, Event, Serves, Standing, Status, Why};
 use crate::balance::{Algorithm, Table};
 use crate::ids::ServerId;
 use crate::outlier::{Outcome, Outliers};
@@ -153,8 +153,8 @@ impl Upstream {
         }
     }
 
-    /// A look has passed: who was ejected returns.
-    pub fn on_check_passed(&self, now: Duration, id: ServerId) {
+    /// A look has passed, or an operator has it that one would: who was ejected returns.
+    pub fn on_check_passed(&self, now: Duration, id: ServerId, why: &Why) {
         if self.config.breaker.is_none() {
             return;
         }
@@ -163,8 +163,7 @@ impl Upstream {
             return;
         };
         if outliers.on_check_passed(now, id) {
-            let why = Why { by: Source::Check, reason: "passed", ..Why::of(Event::Return) };
-            self.take(pool, now, id, Event::Return, &why);
+            self.take(pool, now, id, Event::Return, why);
             self.show(now, &mut health);
         }
     }
