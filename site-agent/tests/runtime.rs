@@ -241,14 +241,14 @@ async fn what_an_operator_ordered_no_agent_takes_back() {
 #[tokio::test]
 async fn who_is_in_maintenance_is_not_looked_at() {
     let (a, b) = (Backend::named("a").await, Backend::named("b").await);
-    let check = "check = { kind = \"http\", interval = \"100ms\", timeout = \"90ms\" }";
+    let check = "check = { kind = \"http\", interval = \"500ms\", timeout = \"490ms\" }";
     let servers = [("a", a.address), ("b", b.address)];
     let world = World::start(&with_socket(check, &servers)).await;
     let socket = socket(&world);
     until_stat(&socket, "BACKEND", "act", "2").await;
     is_done(&ask(&socket, "set server app/a state maint").await);
     let (looks_of_a, looks_of_b) = (a.requests(), b.requests());
-    until(|| b.requests() >= looks_of_b + 10).await;
+    until(|| b.requests() >= looks_of_b + 4).await;
     // One may have been under way.
     assert!(a.requests() <= looks_of_a + 1, "{looks_of_a} and then {}", a.requests());
     // What it had come to holds, and it is looked at again.
@@ -256,8 +256,32 @@ async fn who_is_in_maintenance_is_not_looked_at() {
     is_done(&ask(&socket, "set server app/a state ready").await);
     assert_eq!(stat(&socket, "a", "act").await, "1");
     assert!(stat(&socket, "a", "status").await.starts_with("UP"));
-    until(|| a.requests() > looks_of_a + 3).await;
+    until(|| a.requests() > looks_of_a + 1).await;
     until_stat(&socket, "a", "status", "UP").await;
+}
+
+#[tokio::test]
+async fn who_was_in_maintenance_for_a_moment_is_looked_at_at_once() {
+    let (a, b) = (Backend::named("a").await, Backend::named("b").await);
+    let line = Arc::new(Mutex::new("up ready\n".to_owned()));
+    let (port, _) = agent(&line).await;
+    // One look, and then none for long.
+    let pool = format!(
+        "check = {{ kind = \"http\", interval = \"1h\", timeout = \"5s\" }}
+         agent_check = {{ port = {port}, interval = \"100ms\" }}"
+    );
+    let world = World::start(&with_socket(&pool, &[("a", a.address), ("b", b.address)])).await;
+    let socket = socket(&world);
+    until_stat(&socket, "BACKEND", "act", "2").await;
+    let (looks_of_a, looks_of_b) = (a.requests(), b.requests());
+    is_done(&ask(&socket, "disable server app/a; enable server app/a").await);
+    until(|| a.requests() > looks_of_a).await;
+    assert_eq!(b.requests(), looks_of_b);
+    // And if it is the agent that says so.
+    "maint\n".clone_into(&mut line.lock());
+    until_stat(&socket, "b", "status", "MAINT").await;
+    "ready\n".clone_into(&mut line.lock());
+    until(|| b.requests() > looks_of_b).await;
 }
 
 #[tokio::test]

@@ -31,6 +31,50 @@ fn who_comes_back_from_maintenance_is_looked_at_soon_and_fails_at_once() {
 }
 
 #[test]
+fn however_short_a_maintenance_was_a_look_follows_that_counts_for_all() {
+    let mut check = server_check();
+    let thresholds = check.target.check.timing.thresholds();
+    check.target.check.timing = Timing::new(ms(60_000), ms(400), thresholds);
+    let begin = |rounds: &mut Rounds, at| match rounds.begin(ms(at), nobody) {
+        Some(Begun::Look(series, _)) => series,
+        other => panic!("{at}: {other:?}"),
+    };
+    let checks = |to, streak, need| Event::Check { to, progress: Progress { streak, need } };
+    let of = [Wanted { check: Some(check), ..wanted(0) }];
+    let up = |rounds: &mut Rounds| {
+        let series = begin(rounds, 0);
+        assert_eq!(
+            rounds.looked(ms(1), series, seen(true)).unwrap().event,
+            checks(Checked::Up, 0, 3)
+        );
+    };
+    // Between two looks, of which the next would be a minute later, and one failure of three.
+    let mut between = rounds(&of);
+    up(&mut between);
+    between.return_to_service(ms(30_000), which(0, 0));
+    let series = begin(&mut between, 30_000);
+    let down = between.looked(ms(30_001), series, seen(false)).unwrap().event;
+    assert_eq!(down, checks(Checked::Down, 0, 2));
+    // While a look was under way: what that comes to is of before, and the next begins when it has ended.
+    let mut during = rounds(&of);
+    up(&mut during);
+    let series = begin(&mut during, 60_000);
+    during.return_to_service(ms(60_100), which(0, 0));
+    let before = during.looked(ms(60_200), series, seen(true)).unwrap().event;
+    assert_eq!(before, checks(Checked::Up, 0, 3));
+    let series = begin(&mut during, 60_200);
+    let down = during.looked(ms(60_300), series, seen(false)).unwrap().event;
+    assert_eq!(down, checks(Checked::Down, 0, 2));
+    // Who passes it stays up.
+    let mut well = rounds(&of);
+    up(&mut well);
+    well.return_to_service(ms(30_000), which(0, 0));
+    let series = begin(&mut well, 30_000);
+    let up = well.looked(ms(30_001), series, seen(true)).unwrap().event;
+    assert!(matches!(up, Event::Check { to: Checked::Up, .. }), "{up:?}");
+}
+
+#[test]
 fn an_operator_knows_better_and_looks_go_on_from_there() {
     let which = which(0, 0);
     let mut rounds = Rounds::new(ms(0));
