@@ -128,8 +128,8 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("hello", ""),
     ("proxy_protocol", ""),
     ("client", "head"),
-    ("splice", ""),
     ("stream", ""),
+    ("splice", "stream"),
     ("link", "stream"),
     ("upstream", "access_log backends balance ids outlier retry site slots tls"),
     (
