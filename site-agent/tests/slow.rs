@@ -109,6 +109,6 @@ async fn five_thousand_that_are_slow_are_told_so_and_cost_nobody_else_anything()
     };
     timeout(LONG, free).await.expect("nobody holds a server");
     // Who waits for one of them waits so long.
-    witness.end_within(TIME / 2).await;
+    witness.end_within("slow clients", TIME / 2).await;
     drop(readers);
 }

@@ -42,9 +42,9 @@ impl Witness {
     }
 
     /// All was answered, and in less time than this.
-    pub async fn end_within(self, within: Duration) {
+    pub async fn end_within(self, what: &str, within: Duration) {
         self.stop.store(true, Relaxed);
         let (count, slowest) = timeout(LONG, self.task).await.unwrap().unwrap();
-        assert!(count > 0 && slowest < within, "{slowest:?} of {count}");
+        assert!(count > 0 && slowest < within, "{what}: {slowest:?} of {count}");
     }
 }
