@@ -18,7 +18,6 @@ use site_agent::backends::{
 };
 use site_agent::check::Checks;
 use site_agent::config;
-use site_agent::rounds::{Name, OnError};
 use site_agent::site::{PoolId, ServerId, Site};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -334,24 +333,5 @@ async fn a_reload_keeps_what_is_known_and_ends_what_nobody_asks_for() {
     world.next().await;
     assert!(since(&world, 0) > up_since);
     stalling.abort();
-    serving.abort();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_servers_answer_to_clients_is_heard() {
-    let (listening, at) = listener("127.0.0.1:0").await;
-    let serving = serve(listening, answers);
-    let mut world = World::start();
-    let keys = "check = { kind = \"http\", interval = \"1h\", fast_interval = \"300ms\", down_interval = \"1h\", \
-                timeout = \"250ms\" }";
-    world.adopt(&[pool("web", at, keys)]);
-    world.until_said("up 0/3").await;
-    let name = |pool: &str| Name { pool: pool.into(), server: "one".into() };
-    world.checks.hear(name("other"), OnError::MarkDown);
-    world.checks.hear(name("web"), OnError::MarkDown);
-    let heard = world.until_said("up 0/3").await;
-    let words: Vec<String> = heard.iter().map(|heard| said(heard.event)).collect();
-    // It is looked at without waiting for an hour.
-    assert_eq!(words, ["down 0/2", "down 1/2", "up 0/3"]);
     serving.abort();
 }

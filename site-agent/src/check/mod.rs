@@ -17,20 +17,16 @@ use common::entropy;
 use common::lock::Mutex;
 use common::look::{Looker, Programs, Roots, Who};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::backends::{Event, Why};
-use crate::rounds::{Belief, Name, OnError, Rounds, Series, Shown, Wanted, Which};
+use crate::rounds::{Belief, Rounds, Series, Shown, Wanted, Which};
 use crate::site::{PoolId, ServerId, Site};
-
-/// Errors of servers that wait for the task. More are left out: it hears enough that is bad.
-const MOST_HEARD: usize = 1024;
 
 /// The checks of all pools. Dropping it ends them at once.
 pub struct Checks {
     shared: Arc<Shared>,
-    errors: mpsc::Sender<(Name, OnError)>,
     task: AbortHandle,
 }
 
@@ -90,9 +86,8 @@ impl Checks {
             passed: Box::new(passed),
             is_out: Box::new(is_out),
         });
-        let (errors, heard) = mpsc::channel(MOST_HEARD);
-        let task = runtime.spawn(run::run(Arc::clone(&shared), looker, heard)).abort_handle();
-        Checks { shared, errors, task }
+        let task = runtime.spawn(run::run(Arc::clone(&shared), looker)).abort_handle();
+        Checks { shared, task }
     }
 
     /// Looks at this site's servers from now on. Those that are looked at as before keep what they have come to, and
@@ -122,12 +117,6 @@ impl Checks {
     /// comes in between.
     pub fn hold(&self) -> Held<'_> {
         Held { shared: &self.shared, state: self.shared.state.lock() }
-    }
-
-    /// Takes what is made of a server's errors to clients; what follows is told soon. Waits for nothing, so that
-    /// whoever serves clients may call it, whatever lock is held.
-    pub fn hear(&self, name: Name, error: OnError) {
-        let _ = self.errors.try_send((name, error));
     }
 }
 

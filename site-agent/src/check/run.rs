@@ -7,14 +7,13 @@ use common::clock::monotonic;
 use common::entropy;
 use common::look::{Look as _, Looker};
 use common::seen::Seen;
-use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::{Shared, State, line};
 use crate::agent_check::Line;
 use crate::backends::{Event, Why};
-use crate::rounds::{Begun, Name, OnError, Rounds, Series, Told, Which};
+use crate::rounds::{Begun, Rounds, Series, Told, Which};
 
 /// The rounds turn at least so often.
 const BEAT: Duration = Duration::from_millis(500);
@@ -29,7 +28,7 @@ enum Came {
     Line(Result<Line, String>),
 }
 
-pub async fn run(shared: Arc<Shared>, looker: Looker, mut errors: mpsc::Receiver<(Name, OnError)>) {
+pub async fn run(shared: Arc<Shared>, looker: Looker) {
     let looker = Arc::new(looker);
     let mut work = Work::new();
     loop {
@@ -37,7 +36,6 @@ pub async fn run(shared: Arc<Shared>, looker: Looker, mut errors: mpsc::Receiver
         tokio::select! {
             () = sleep(wake.min(BEAT)) => {}
             () = shared.changed.notified() => {}
-            Some((name, error)) = errors.recv() => shared.hear(&name, error),
             Some(came) = work.join_next_with_id() => {
                 shared.take(came);
                 // All that ended meanwhile, in one turn.
@@ -119,12 +117,6 @@ impl Shared {
                 }
             }
         }
-    }
-
-    fn hear(&self, name: &Name, error: OnError) {
-        let mut state = self.state.lock();
-        let told = state.rounds.hear(monotonic(), name, error);
-        self.tell(told);
     }
 
     /// Tells what did not come of looks. Whom it brings back into service is looked at.

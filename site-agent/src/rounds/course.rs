@@ -109,14 +109,8 @@ impl<T: Task> Course<T> {
         self.timetable.put(series, at);
     }
 
-    pub fn hasten(&mut self, now: Duration, series: Series, after_last: Duration) {
-        self.timetable.hasten(now, series, after_last);
-    }
-
-    pub fn of(&mut self, name: &Name) -> Option<(Series, Which, &mut T)> {
-        let series = *self.named.get(name)?;
-        let owned = self.all.get_mut(&series)?;
-        Some((series, owned.which, &mut owned.task))
+    pub fn hasten(&mut self, now: Duration, series: Series) {
+        self.timetable.hasten(now, series);
     }
 
     pub fn known_mut(&mut self, which: Which) -> Option<(Series, &mut T)> {

@@ -1,7 +1,6 @@
 //! Which server is looked at when, and what the looks come to; and when each is asked for its own line.
 //!
 //! site ─▶ `Wanted` ─▶ `Rounds` ─▶ `Begun` ─▶ check (looks, asks) ─▶ `Rounds` ─▶ `Told` ─▶ backends
-//! outlier ─▶ `OnError` ──────────────────────────────────┘
 //!
 //! A server is looked at every `interval` while it is up, every `fast_interval` on the way between up and down and
 //! until it is known, and every `down_interval` while it is down: HAProxy's `inter`, `fastinter` and `downinter`, from
@@ -76,7 +75,7 @@ pub struct Inquiry {
     pub agent: AgentCheck,
 }
 
-/// What a look, or an error of a server in its stead, came to.
+/// What a look, or an operator's word in its stead, came to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Told {
     pub which: Which,
@@ -84,19 +83,6 @@ pub struct Told {
     pub why: Why,
     /// That this very look passed, whatever the server's state.
     pub has_passed: bool,
-}
-
-/// What is made of a server's errors to clients (HAProxy's `on-error`).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OnError {
-    /// Look as soon as the fast interval lets us.
-    LookNow,
-    /// A look that failed, and look now.
-    FailCheck,
-    /// One more look that fails is down, and look now.
-    SuddenDeath,
-    /// Down at once, and look now.
-    MarkDown,
 }
 
 /// An operator's word in place of what looks have come to, which go on from there.
@@ -222,9 +208,7 @@ impl Rounds {
                 continue;
             }
             if std::mem::take(&mut check.was_out) {
-                for _ in 0..check.failures_by(OnError::SuddenDeath) {
-                    check.streak.on_result(now, Outcome::Failure);
-                }
+                check.fail_until(now, 1);
             }
             look = Some(Begun::Look(series, Arc::clone(&check.check)));
             break;
@@ -279,20 +263,6 @@ impl Rounds {
         self.answered(now, series, Err(why.to_owned()));
     }
 
-    /// Takes what a server answered to clients for what looks come to. Nothing is told where there is no check, or nothing is
-    /// counted. By name, as whoever says it may not have heard of a reload.
-    pub fn hear(&mut self, now: Duration, name: &Name, error: OnError) -> Option<Told> {
-        let (series, which, check) = self.looks.of(name)?;
-        let failures = check.failures_by(error);
-        for _ in 0..failures {
-            check.streak.on_result(now, Outcome::Failure);
-        }
-        let (event, after_last) = (check.event(), check.check.fast_interval);
-        self.looks.hasten(now, series, after_last);
-        let why = Why::of(event);
-        (failures > 0).then_some(Told { which, event, why, has_passed: false })
-    }
-
     /// An operator knows better. Nothing is told where there is no check.
     pub fn overrule(&mut self, now: Duration, which: Which, belief: Belief) -> Option<Told> {
         let (_, check) = self.looks.known_mut(which)?;
@@ -302,11 +272,7 @@ impl Rounds {
                     check.streak.on_result(now, Outcome::Success);
                 }
             }
-            Belief::Down => {
-                for _ in 0..check.failures_by(OnError::MarkDown) {
-                    check.streak.on_result(now, Outcome::Failure);
-                }
-            }
+            Belief::Down => check.fail_until(now, 0),
         }
         let event = match belief {
             Belief::Up | Belief::Down => check.event(),
@@ -321,7 +287,7 @@ impl Rounds {
     pub fn return_to_service(&mut self, now: Duration, which: Which) {
         let Some((series, check)) = self.looks.known_mut(which) else { return };
         check.was_out = true;
-        self.looks.hasten(now, series, Duration::ZERO);
+        self.looks.hasten(now, series);
     }
 
     /// `None` where nothing is asked of it.
@@ -353,16 +319,16 @@ impl Check {
         Event::Check { to: self.streak.state().into(), progress: self.streak.progress() }
     }
 
-    /// As how many looks that failed it counts.
-    fn failures_by(&self, error: OnError) -> u16 {
+    /// Counts as many looks that failed as leave so many to its being down. Of one that is down one takes back what
+    /// passed since.
+    fn fail_until(&mut self, now: Duration, left: u16) {
         let Progress { streak, need } = self.streak.progress();
-        match (error, self.streak.state()) {
-            (OnError::LookNow, State::Unknown | State::Up | State::Down) => 0,
-            // Of one that is down they take back what passed since.
-            (OnError::FailCheck, State::Unknown | State::Up | State::Down)
-            | (OnError::SuddenDeath | OnError::MarkDown, State::Down) => 1,
-            (OnError::SuddenDeath, State::Unknown | State::Up) => need.saturating_sub(streak + 1),
-            (OnError::MarkDown, State::Unknown | State::Up) => need.saturating_sub(streak),
+        let failures = match self.streak.state() {
+            State::Down => 1,
+            State::Unknown | State::Up => need.saturating_sub(streak + left),
+        };
+        for _ in 0..failures {
+            self.streak.on_result(now, Outcome::Failure);
         }
     }
 }

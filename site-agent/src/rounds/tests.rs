@@ -196,7 +196,6 @@ fn who_has_no_check_is_not_looked_at() {
     assert_eq!(rounds.next_wakeup(), None);
     assert!(rounds.begin(ms(60_000), nobody).is_none());
     assert!(rounds.shown(which(0, 0)).is_none());
-    assert_eq!(rounds.hear(ms(1), &wanted(0).name, OnError::MarkDown), None);
 }
 
 #[test]
@@ -283,40 +282,6 @@ fn lines_have_an_interval_of_their_own_and_no_state() {
     assert_eq!(shown.line.unwrap().line.unwrap_err(), "refused");
 }
 
-/// A server with these results; then its errors to clients, what is told for it, and when the next look is.
-fn on_error(results: &str, error: OnError, after: u64, expected: &str) {
-    let (mut rounds, mut now) = (rounds(&[wanted(0)]), Duration::ZERO);
-    for result in results.bytes() {
-        let series = next_look(&mut rounds, &mut now);
-        rounds.looked(now, series, seen(result == b'+')).unwrap();
-    }
-    let began = now;
-    now += ms(after);
-    let told = rounds.hear(now, &wanted(0).name, error);
-    let told = told.map_or("nothing".to_owned(), |told| said(told.event));
-    let next = rounds.next_wakeup().unwrap() - began;
-    assert_eq!(format!("{told}, {}", next.as_millis()), expected, "{results}: {error:?}");
-}
-
-#[test]
-fn what_servers_answer_to_clients_counts_as_looks() {
-    // Each has somebody look, but never sooner than the fast interval lets us.
-    on_error("+", OnError::LookNow, 100, "nothing, 500");
-    on_error("+", OnError::LookNow, 800, "nothing, 800");
-    on_error("+-", OnError::LookNow, 100, "nothing, 500");
-    on_error("+---", OnError::LookNow, 100, "nothing, 500");
-    on_error("+", OnError::FailCheck, 100, "up 1/3, 500");
-    on_error("+--", OnError::FailCheck, 100, "down 0/2, 500");
-    on_error("+---+", OnError::FailCheck, 100, "down 0/2, 500");
-    on_error("+", OnError::SuddenDeath, 100, "up 2/3, 500");
-    on_error("+-", OnError::SuddenDeath, 100, "up 2/3, 500");
-    on_error("+--", OnError::SuddenDeath, 100, "nothing, 500");
-    on_error("+---+", OnError::SuddenDeath, 100, "down 0/2, 500");
-    on_error("+", OnError::MarkDown, 100, "down 0/2, 500");
-    on_error("--", OnError::MarkDown, 100, "down 0/2, 500");
-    on_error("+---+", OnError::MarkDown, 700, "down 0/2, 500");
-}
-
 /// At the same server, under another id.
 fn moved(server: &Wanted, to: Which) -> Wanted {
     Wanted { which: to, ..server.clone() }
@@ -388,23 +353,19 @@ enum Step {
     /// The shell stands still.
     Stop(u64),
     Ends(prop::sample::Index, bool),
-    OnError(usize, OnError),
+    /// An operator's word.
+    Overrule(usize, Belief),
     /// Which of the servers there are, and which of those have another check than before.
     Adopt([bool; 4], [bool; 4]),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let error = prop::sample::select(&[
-        OnError::LookNow,
-        OnError::FailCheck,
-        OnError::SuddenDeath,
-        OnError::MarkDown,
-    ]);
+    let belief = prop::sample::select(&[Belief::Up, Belief::NoLb, Belief::Down]);
     prop_oneof![
         8 => (0..600_u64).prop_map(Step::Wait),
         1 => (3001..9000_u64).prop_map(Step::Stop),
         8 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(at, good)| Step::Ends(at, good)),
-        2 => (0..4_usize, error).prop_map(|(server, error)| Step::OnError(server, error)),
+        2 => (0..4_usize, belief).prop_map(|(server, belief)| Step::Overrule(server, belief)),
         1 => any::<([bool; 4], [bool; 4])>().prop_map(|(there, changed)| Step::Adopt(there, changed)),
     ]
 }
@@ -449,11 +410,16 @@ proptest! {
                         prop_assert_eq!(rounds.looked(now, series, seen(is_good)), None);
                     }
                 }
-                Step::OnError(of, error) => {
-                    let told = rounds.hear(now, &server(of, 0).name, error);
-                    prop_assert!(told.is_none() || there.contains(&of));
-                    if error == OnError::MarkDown && there.contains(&of) {
-                        prop_assert!(said(told.unwrap().event).starts_with("down "));
+                Step::Overrule(of, belief) => {
+                    let told = rounds.overrule(now, which(of, of), belief);
+                    prop_assert_eq!(told.is_some(), there.contains(&of));
+                    if let Some(told) = told {
+                        let to = match belief {
+                            Belief::Up => "up ",
+                            Belief::NoLb => "nolb ",
+                            Belief::Down => "down ",
+                        };
+                        prop_assert!(said(told.event).starts_with(to));
                     }
                 }
                 Step::Adopt(now_there, changed) => {

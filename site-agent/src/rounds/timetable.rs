@@ -17,7 +17,7 @@ pub struct Timetable {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    Waits { at: Duration, began_last: Option<Duration> },
+    Waits { at: Duration },
     UnderWay(UnderWay),
 }
 
@@ -36,7 +36,7 @@ impl Timetable {
     /// Whether it was under way.
     pub fn remove(&mut self, series: Series) -> bool {
         match self.all.remove(&series) {
-            Some(State::Waits { at, .. }) => {
+            Some(State::Waits { at }) => {
                 self.queue.remove(&(at, series));
                 false
             }
@@ -93,23 +93,16 @@ impl Timetable {
 
     /// Has it begin at that time, in place of any other.
     pub fn put(&mut self, series: Series, at: Duration) {
-        let began_last = match self.all.get(&series) {
-            Some(State::Waits { at, began_last }) => {
-                self.queue.remove(&(*at, series));
-                *began_last
-            }
-            Some(State::UnderWay(UnderWay { began, .. })) => Some(*began),
-            None => None,
-        };
-        self.all.insert(series, State::Waits { at, began_last });
+        if let Some(State::Waits { at: before }) = self.all.insert(series, State::Waits { at }) {
+            self.queue.remove(&(before, series));
+        }
         self.queue.insert((at, series));
     }
 
-    /// Has it begin as soon as it may, so long after it last did. One under way is soon enough.
-    pub fn hasten(&mut self, now: Duration, series: Series, after_last: Duration) {
-        if let Some(State::Waits { at, began_last }) = self.all.get(&series).copied() {
-            let soonest = began_last.map_or(now, |began| now.max(began + after_last));
-            self.put(series, at.min(soonest));
+    /// Has it begin now, unless it was due before. One under way stays so.
+    pub fn hasten(&mut self, now: Duration, series: Series) {
+        if let Some(State::Waits { at }) = self.all.get(&series).copied() {
+            self.put(series, at.min(now));
         }
     }
 }
