@@ -288,7 +288,7 @@ impl Server {
         order.of(self.configured.weight)
     }
 
-    /// Its weight by whoever ordered it last, before a slow start: whole units, so that only 0 is none.
+    /// Its weight by order or config, before a slow start: whole units, so that only 0 is none.
     pub fn whole_weight(&self) -> u32 {
         self.whole_share().div_ceil(Share::UNIT)
     }
@@ -298,7 +298,7 @@ impl Server {
         self.share(now, slow_start).map_or(0, |share| share.get().div_ceil(Share::UNIT))
     }
 
-    /// Its limit by whoever ordered it last, before a slow start.
+    /// Its limit by order or config, before a slow start: an operator's word goes before the agent's.
     pub fn whole_limit(&self) -> Limit {
         self.limit.iter().flatten().next().copied().unwrap_or(self.configured.limit)
     }

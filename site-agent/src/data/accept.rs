@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -125,34 +126,48 @@ fn is_want(error: &io::Error) -> bool {
 
 /// Serves one connection to its end. What it may become is boxed: its task is moved some times before it runs, and is kept
 /// for as long as the connection.
-async fn serve(guest: Guest, mut stream: TcpStream, peer: SocketAddr) {
+async fn serve(guest: Guest, stream: TcpStream, peer: SocketAddr) {
     guest.presence.listen().await;
     let front = guest.door.front();
     let asked = || stream.local_addr().ok().map(|address| place(&front, address));
     let Some(place) = guest.place.clone().or_else(asked) else { return };
-    let Some(mut caller) = caller_of(&mut stream, (peer, place), &front).await else { return };
-    let Some(stream) = shake_hands(stream, &mut caller, &front).await else { return };
-    let door = &guest.door;
+    let (worker, door) = (&guest.worker, &guest.door);
+    let come = worker.unless_cut(pin!(come_in(stream, (peer, place), &front))).await;
+    let Some(Some((stream, caller, mut first))) = come else { return };
     match front.config.mode {
         Mode::Http if stream.is_http2() => {
-            Box::pin(http2::serve(&guest.worker, stream, caller, || door.front())).await;
+            Box::pin(http2::serve(worker, stream, caller, || door.front())).await;
         }
         Mode::Http => {
             let (stream, is_idle) = (RefCell::new(stream), &guest.presence.is_idle);
-            let served = http1::serve(&guest.worker, stream, &caller, || door.front(), is_idle);
+            let served = http1::serve(worker, stream, &caller, || door.front(), is_idle);
             Box::pin(served).await;
         }
         Mode::Tcp => {
             let stream = RefCell::new(stream);
-            let mut first = Buffer::default();
-            if front.config.server_name_source() == ServerNameSource::Hello {
-                let named = Box::pin(server_name(&stream, &mut first, &front)).await;
-                let Some(name) = named else { return };
-                caller.server_name = name;
-            }
-            Box::pin(tcp::serve(&guest.worker, stream, &caller, &front, &mut first)).await;
+            Box::pin(tcp::serve(worker, stream, &caller, &front, &mut first)).await;
         }
     }
+}
+
+/// All that comes before the first request: whose connection it is, its TLS or the name in that of others. Told with it
+/// is what was read for that, and is to be passed on.
+async fn come_in(
+    mut stream: TcpStream,
+    whence: (SocketAddr, Place),
+    front: &Front,
+) -> Option<(Stream, Caller, Buffer)> {
+    let mut caller = caller_of(&mut stream, whence, front).await?;
+    let (mut stream, mut first) =
+        (shake_hands(stream, &mut caller, front).await?, Buffer::default());
+    if front.config.mode == Mode::Tcp
+        && front.config.server_name_source() == ServerNameSource::Hello
+    {
+        let asked = RefCell::new(stream);
+        caller.server_name = Box::pin(server_name(&asked, &mut first, front)).await?;
+        stream = asked.into_inner();
+    }
+    Some((stream, caller, first))
 }
 
 /// For whom a handshake is that is passed on: `None` inside where it names nobody, or is none. Nobody goes on with what

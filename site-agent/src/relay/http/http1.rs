@@ -55,9 +55,9 @@ pub async fn serve(
             return;
         }
         is_idle.set(!is_first);
-        let first = connection.first_octets(wait).await;
+        let first = worker.unless_cut(pin!(connection.first_octets(wait))).await;
         is_idle.set(false);
-        let Some(mut room) = first else { return };
+        let Some(Some(mut room)) = first else { return };
         front().traffic.received.fetch_add(room.from_client.len() as u64, Relaxed);
         let next = loop {
             let next = connection.exchange(&front(), &mut room).await;
@@ -198,8 +198,12 @@ impl Connection<'_, RefCell<Stream>> {
 }
 
 /// Says that nothing more comes, and reads what the client still sends: else our answer may be lost with it. Until it has
-/// nothing to say for a while, and for so long at most.
+/// nothing to say for a while, and for so long at most, but for a cut.
 pub async fn linger(worker: &Worker, client: &RefCell<Stream>, timer: &mut Timer, most: Duration) {
+    worker.unless_cut(pin!(hear_out(worker, client, timer, most))).await;
+}
+
+async fn hear_out(worker: &Worker, client: &RefCell<Stream>, timer: &mut Timer, most: Duration) {
     let ends = clock::monotonic() + most;
     let mut room = worker.room();
     let left = || LINGER.min(ends.saturating_sub(clock::monotonic()));
