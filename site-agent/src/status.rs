@@ -133,6 +133,7 @@ impl PoolStatus {
             },
             mode: match standing.mode {
                 Mode::Active => "active",
+                Mode::Starting => "starting",
                 Mode::Backup => "backup",
                 Mode::Panic => "panic",
                 Mode::Nobody => "nobody",

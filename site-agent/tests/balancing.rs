@@ -362,8 +362,9 @@ async fn a_backup_serves_only_where_nobody_else_can() {
     let lines = [first.line(""), second.line(""), backup.line(", backup = true")];
     let pool = "balance = \"round-robin\"\ncheck = { kind = \"tcp\", interval = \"200ms\", fast_interval = \"100ms\", rise = 1, fall = 1 }";
     let world = World::start(&config(pool, &lines)).await;
-    let takers = || world.agent.shown().upstreams[0].shown().standing.takers.len();
-    until(|| takers() == 2).await;
+    let standing = || world.agent.shown().upstreams[0].shown().standing.clone();
+    let takers = || standing().takers.len();
+    until(|| standing().usable == 2).await;
     ask(world.front, 8, MORE, 1).await;
     within(&[&first, &second].map(Counter::take), &[MORE / 2; 2], THREADS * 2);
     assert_eq!(backup.take(), 0);

@@ -494,14 +494,14 @@ async fn a_check_takes_a_server_out_before_a_request_meets_it() {
     let pool = "balance = \"round-robin\"\n\
                 check = { kind = \"http\", path = \"/healthz\", interval = \"200ms\", fast_interval = \"100ms\", rise = 2, fall = 2 }";
     let mut world = World::start(&config("", pool, &servers)).await;
-    let takers = |world: &World| world.agent.shown().upstreams[0].shown().standing.takers.len();
-    until(|| takers(&world) == 2).await;
+    let usable = |world: &World| world.agent.shown().upstreams[0].shown().standing.usable;
+    until(|| usable(&world) == 2).await;
     // A reload knows it still.
     world.reload(&config("", &format!("{pool}\nslow_start = \"1s\""), &servers));
-    assert_eq!(takers(&world), 2);
+    assert_eq!(usable(&world), 2);
     let address = dies.address;
     drop(dies);
-    until(|| takers(&world) == 1).await;
+    until(|| usable(&world) == 1).await;
     let mut client = world.client().await;
     for _ in 0..10 {
         assert_eq!(client.get("/").await.text(), "stays");
@@ -509,5 +509,5 @@ async fn a_check_takes_a_server_out_before_a_request_meets_it() {
     let told = world.agent.shown().upstreams[0].told();
     assert_eq!(told[1].server.counts.connect_errors.load(std::sync::atomic::Ordering::Relaxed), 0);
     let _again = Backend::start_at(address, |_| Some(ok("again"))).await;
-    until(|| takers(&world) == 2).await;
+    until(|| usable(&world) == 2).await;
 }

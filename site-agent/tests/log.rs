@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::lock::Mutex;
 use common::streak::Progress;
-use site_agent::backends::{Administrative, AgentDown, By, Checked, Event, Source, Why};
+use site_agent::backends::{Administrative, AgentDown, By, Checked, Event, Mode, Source, Why};
 use site_agent::config;
 use site_agent::ids::ServerId;
 use site_agent::outlier::Outcome;
@@ -131,7 +131,7 @@ fn the_log_says_who_took_a_server_out_and_why() {
     let server = Arc::clone(upstream.server(ServerId(0)));
     check(
         &|| upstream.on_outcome(START, &server, Outcome::Answered(503)),
-        r#"WARN a server is in another state pool="app" server="a" from="UP" to="DOWN (ejected)" by="breaker" reason="errors" detail="the last in a row: status 503; out for 30s" serving=1"#,
+        r#"WARN a server is in another state pool="app" server="a" from="UP" to="DOWN (ejected)" by="breaker" reason="errors" detail="the last in a row: status 503; out for 30s, or until a look passes" serving=1"#,
     );
     let passed = |by, reason| {
         let why = Why { by, reason, detail: String::new(), took: None };
@@ -147,6 +147,46 @@ fn the_log_says_who_took_a_server_out_and_why() {
         &|| passed(Source::Command, "health"),
         r#"INFO a server is in another state pool="app" server="a" from="DOWN (ejected)" to="UP" by="command" reason="health" serving=2"#,
     );
+}
+
+#[test]
+fn the_log_says_by_whom_a_pool_serves() {
+    let text =
+        |more: &str| format!("{}\ncheck = {{ kind = \"tcp\", rise = 1 }}\n{more}", servers("a b"));
+    let told = |act: &dyn Fn()| {
+        let is_of_pool = |line: &&str| !line.contains("a server is in another state");
+        let lines = logged(act);
+        lines.lines().filter(is_of_pool).map(str::trim_start).collect::<Vec<_>>().join("\n")
+    };
+    let fails = Some(("status", "answered 503, expected 200"));
+
+    let with_backup = text("").replace("\"b\", ", "\"b\", backup = true, ");
+    let upstream = Upstream::new(pool(&with_backup), START);
+    let check = |id, failure, expected: &str| {
+        assert_eq!(told(&|| look(&upstream, id, failure)), expected);
+    };
+    // Who was never looked at serves, and that is no news.
+    assert_eq!(upstream.shown().standing.mode, Mode::Starting);
+    check(1, None, "");
+    check(0, None, r#"INFO a pool serves pool="app""#);
+    let line = logged(|| look(&upstream, 0, fails));
+    assert!(line.contains(r#" serving=0 backups=1"#), "{line}");
+    assert!(line.contains(r#"WARN a pool serves by its backups alone pool="app""#), "{line}");
+    check(1, fails, r#"WARN no server of a pool can serve: its requests are refused pool="app""#);
+    check(1, None, r#"WARN a pool serves by its backups alone pool="app""#);
+    check(0, None, r#"INFO a pool serves by its own servers again pool="app""#);
+
+    let upstream = Upstream::new(pool(&text("panic = 0.6")), START);
+    let check = |id, failure, expected: &str| {
+        assert_eq!(told(&|| look(&upstream, id, failure)), expected);
+    };
+    check(0, None, r#"INFO a pool serves pool="app""#);
+    check(
+        1,
+        fails,
+        r#"WARN too few servers of a pool are up: it panics pool="app" usable=1 wanted=2"#,
+    );
+    check(1, None, r#"INFO a pool serves by its own servers again pool="app""#);
 }
 
 #[test]

@@ -93,12 +93,12 @@ pub struct Change {
 }
 
 impl Pool {
-    /// Servers that nothing is known of: those with a check are down until one pass.
+    /// Servers that nothing is known of: those with a check serve while nobody is known to, and else once one has passed.
     pub fn new(settings: Settings, servers: Vec<Configured>) -> Pool {
         Pool { settings, servers: servers.into_iter().map(Server::new).collect() }
     }
 
-    /// A new config. A server that was here by that name stays what it was; who is new is down until one pass; who is
+    /// A new config. A server that was here by that name stays what it was; who is new is as in `new`; who is
     /// not named any more is forgotten. Ids are those of the new config; told is which each server had before.
     pub fn reload(
         &mut self,
@@ -131,9 +131,13 @@ impl Pool {
         self.servers.iter().enumerate().map(|(place, server)| (ServerId(place), server))
     }
 
-    /// How many can take balanced requests now, whatever their role.
-    pub fn serving(&self) -> usize {
-        self.servers.iter().filter(|server| server.serves() == Serves::All).count()
+    /// How many can take balanced requests now: of the active ones, and of the backups, if there are any.
+    pub fn serving(&self) -> (usize, Option<usize>) {
+        let of_role =
+            |role| self.servers.iter().filter(move |server| server.configured().role == role);
+        let able = |role| of_role(role).filter(|server| server.serves() == Serves::All).count();
+        let has_backups = of_role(Role::Backup).next().is_some();
+        (able(Role::Active), has_backups.then(|| able(Role::Backup)))
     }
 
     pub fn server(&self, id: ServerId) -> Option<&Server> {

@@ -268,7 +268,8 @@ impl Server {
 
     /// Whether nothing is known of it yet.
     pub(super) fn is_starting(&self) -> bool {
-        self.is_wanted() && self.check == Check::Starting && !self.is_down()
+        let is_suspect = self.is_down() || self.is_ejected;
+        self.is_wanted() && self.check == Check::Starting && !is_suspect
     }
 
     /// Nobody has taken it out on purpose: not ordered out, and not weighed to nothing.

@@ -18,7 +18,8 @@ pub struct Standing {
     pub capacity: Capacity,
     /// Active servers that are usable.
     pub usable: usize,
-    /// Active servers that nobody has taken out on purpose: what the panic floor is a percentage of.
+    /// Active servers that nobody has taken out on purpose. The panic floor is a percentage of those of them of which
+    /// something is known.
     pub wanted: usize,
     /// Servers that nobody has taken out on purpose and of which no result has come yet.
     pub starting: usize,
@@ -37,6 +38,9 @@ pub struct Taker {
 pub enum Mode {
     /// The usable active servers.
     Active,
+    /// No active server is known to be usable, and of some nothing is known: those, as HAProxy's new servers are up
+    /// until a look says otherwise. So are backups where no better is.
+    Starting,
     /// No active server is usable; a backup is.
     Backup,
     /// Too few are usable for health to be believed: every active server that is wanted takes its share.
@@ -84,12 +88,20 @@ impl Standing {
         let active: Vec<_> = of_role(Role::Active).filter(is_usable).collect();
         let wanted: Vec<_> = of_role(Role::Active).filter(is_wanted).collect();
         let backup: Vec<_> = of_role(Role::Backup).filter(is_usable).collect();
+        let starting =
+            |role| -> Vec<_> { of_role(role).filter(|(_, server)| server.is_starting()).collect() };
+        let (starting_active, starting_backup) = (starting(Role::Active), starting(Role::Backup));
+        let first =
+            |backup: &[_]| if backups == Backups::All { backup.len() } else { backup.len().min(1) };
         let floor = panic.map_or(0, |percent| usize::from(percent.get()));
-        let (mode, taking) = if active.is_empty() && !backup.is_empty() {
-            let count = if backups == Backups::All { backup.len() } else { 1 };
-            (Mode::Backup, &backup[..count])
-        } else if active.len() * 100 < floor * wanted.len() {
+        let (mode, taking) = if active.is_empty() && !starting_active.is_empty() {
+            (Mode::Starting, &starting_active[..])
+        } else if active.is_empty() && !backup.is_empty() {
+            (Mode::Backup, &backup[..first(&backup)])
+        } else if active.len() * 100 < floor * (wanted.len() - starting_active.len()) {
             (Mode::Panic, &wanted[..])
+        } else if active.is_empty() && !starting_backup.is_empty() {
+            (Mode::Starting, &starting_backup[..first(&starting_backup)])
         } else if active.is_empty() {
             (Mode::Nobody, &[][..])
         } else {
@@ -107,10 +119,7 @@ impl Standing {
         } else {
             State::Empty
         };
-        let able = match mode {
-            Mode::Backup => taking,
-            Mode::Active | Mode::Panic | Mode::Nobody => &active[..],
-        };
+        let able = if active.is_empty() { &backup[..first(&backup)] } else { &active[..] };
         Standing {
             takers: taking.iter().filter_map(taker).collect(),
             mode,

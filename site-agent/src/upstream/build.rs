@@ -36,7 +36,7 @@ impl Upstream {
             config,
             servers,
             places,
-            Health { pool, outliers, is_past: false, serves: None },
+            Health { pool, outliers, is_past: false, told: None },
             now,
         )
     }

@@ -19,7 +19,7 @@ use arc_swap::{ArcSwap, Guard};
 use common::lock::Mutex;
 use tracing::{info, warn};
 
-use crate::backends::{self, Change, Event, Serves, Standing, Status, Why};
+use crate::backends::{self, Change, Event, Mode, Serves, Standing, Status, Why};
 use crate::balance::{Algorithm, Table};
 use crate::ids::ServerId;
 use crate::outlier::{Outcome, Outliers};
@@ -51,8 +51,8 @@ struct Health {
     outliers: Option<Outliers>,
     /// Another config has made another of it: what still comes to this one changes nothing.
     is_past: bool,
-    /// Whether people were told that it serves, or that it does not; `None` while that is not known.
-    serves: Option<bool>,
+    /// By what rule people were last told that it serves.
+    told: Option<Mode>,
 }
 
 /// What follows from all that is known.
@@ -188,7 +188,12 @@ impl Upstream {
         server.set_run(outliers.has_run(id));
         if let Some(until) = ejected {
             let out = until.saturating_sub(now);
-            let detail = format!("the last in a row: {outcome}; out for {out:?}");
+            let sooner = if self.config.servers[id.0].check.is_some() {
+                ", or until a look passes"
+            } else {
+                ""
+            };
+            let detail = format!("the last in a row: {outcome}; out for {out:?}{sooner}");
             let why = Why::of(Event::Eject).because(detail);
             self.take(pool, now, id, Event::Eject, &why);
             self.show(now, &mut health);
@@ -216,8 +221,14 @@ impl Upstream {
         self.places.ask(choice, &self.servers)
     }
 
-    /// For people: `serving` of the pool's servers can take requests now.
-    fn tell(&self, id: ServerId, change: Change, why: &Why, serving: usize) {
+    /// For people: `serving` of the pool's own servers can take requests now, and `backups` of the others, if it has any.
+    fn tell(
+        &self,
+        id: ServerId,
+        change: Change,
+        why: &Why,
+        (serving, backups): (usize, Option<usize>),
+    ) {
         let Change { from, to, stopped } = change;
         let Why { by, reason, detail, took } = why;
         let (pool, server) = (&*self.config.name, &*self.servers[id.0].name);
@@ -236,6 +247,7 @@ impl Upstream {
                 detail,
                 took_ms,
                 serving,
+                backups,
                 "a server is in another state"
             );
         } else {
@@ -249,24 +261,33 @@ impl Upstream {
                 detail,
                 took_ms,
                 serving,
+                backups,
                 "a server is in another state"
             );
         }
     }
 
-    /// Whether the pool serves, where that is news. While nobody was looked at it is not known.
+    /// By what rule the pool serves, where that is news. Before anything is known it is none.
     fn tell_pool(&self, health: &mut Health, standing: &Standing) {
         let pool = &*self.config.name;
-        match (health.serves, !standing.takers.is_empty()) {
-            (None, true) => info!(pool, "a pool serves"),
-            (None, false) if standing.starting > 0 => return,
-            (None | Some(true), false) => {
+        let Standing { mode, usable, wanted, .. } = standing;
+        if health.told == Some(*mode) {
+            return;
+        }
+        match (health.told, mode) {
+            (_, Mode::Starting) => return,
+            (None, Mode::Active) => info!(pool, "a pool serves"),
+            (Some(Mode::Nobody), Mode::Active) => info!(pool, "a pool serves again"),
+            (Some(_), Mode::Active) => info!(pool, "a pool serves by its own servers again"),
+            (_, Mode::Backup) => warn!(pool, "a pool serves by its backups alone"),
+            (_, Mode::Panic) => {
+                warn!(pool, usable, wanted, "too few servers of a pool are up: it panics");
+            }
+            (_, Mode::Nobody) => {
                 warn!(pool, "no server of a pool can serve: its requests are refused");
             }
-            (Some(false), true) => info!(pool, "a pool serves again"),
-            (Some(false), false) | (Some(true), true) => return,
         }
-        health.serves = Some(!standing.takers.is_empty());
+        health.told = Some(*mode);
     }
 
     /// Makes public what follows, if it is something else.

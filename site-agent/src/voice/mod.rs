@@ -84,7 +84,7 @@ impl PoolWord {
     pub fn of(standing: &Standing, servers: usize) -> PoolWord {
         let up = match standing.mode {
             // Those that take requests then are not known to be able to.
-            Mode::Panic => standing.usable,
+            Mode::Panic | Mode::Starting => standing.usable,
             Mode::Active | Mode::Backup | Mode::Nobody => standing.takers.len(),
         };
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);

@@ -43,9 +43,31 @@ fn backups_serve_when_no_active_server_does() {
     check("", "c backup: pass", "c Backup Serving 1000/1000");
     check("", "a: fail, c backup: fail", "Nobody Empty 0/1000");
     check("", "", "Nobody Empty 0/0");
-    // New servers wait for a pass.
-    check("", "a, b", "Nobody Empty 0/2000");
+}
+
+#[test]
+fn who_was_never_looked_at_serves_while_nobody_is_known_to() {
+    check("", "a, b", "ab Starting Empty 0/2000");
+    check("", "a: unknown, b: fail", "a Starting Empty 0/2000");
+    // Whoever has passed is better.
+    check("", "a: pass, b", "a Active Serving 1000/2000");
     check("", "a unchecked, b", "a Active Serving 1000/2000");
+    // A backup is for when those that it stands behind are known to be down.
+    check("", "a, c backup: pass", "a Starting Serving 1000/1000");
+    check("", "a: fail, c backup: pass, d backup", "c Backup Serving 1000/1000");
+    check("", "a: fail, c backup, d backup", "c Starting Empty 0/1000");
+    check("all-backups", "a: fail, c backup, d backup", "cd Starting Empty 0/1000");
+    // What nobody knows is better than what is known to fail, panic or not.
+    check("panic=50", "a: fail, b, c", "bc Starting Empty 0/3000");
+    check("panic=50", "a: fail, b: fail, c backup", "ab Panic Empty 0/2000");
+    // That too few are up is known of those alone that are known.
+    check("panic=100", "a: pass, b, c", "a Active Serving 1000/3000");
+    check("panic=51", "a: pass, b: fail, c", "abc Panic Serving 1000/3000");
+    // Who was taken out on purpose is out.
+    check("", "a: drain, b: maint, d: weight=0", "Nobody Drained 0/3000");
+    check("", "a: agent down, b", "b Starting Empty 0/2000");
+    // Of whom its answers speak, something is known.
+    check("", "a: eject, b", "b Starting Empty 0/2000");
 }
 
 #[test]
@@ -211,7 +233,8 @@ proptest! {
             for taker in &standing.takers {
                 let server = &pool.servers[taker.id.0];
                 prop_assert_eq!(server.administrative(), Administrative::Ready);
-                prop_assert!(server.serves() == Serves::All || standing.mode == Mode::Panic);
+                let is_able = server.serves() == Serves::All;
+                prop_assert!(is_able || matches!(standing.mode, Mode::Panic | Mode::Starting));
             }
             let usable = pool.servers.iter().filter(|server| server.serves() == Serves::All).count();
             prop_assert_eq!(usable > 0, standing.state == State::Serving);

@@ -223,6 +223,10 @@ fn numbers_stand_in_haproxys_columns() {
     world.at(0, "set server app/a state maint");
     assert_eq!(world.stat(4, "a", "status"), "MAINT");
     assert_eq!(world.stat(4, "a", "lastchg"), "4");
+    // Who was never looked at serves for want of others.
+    assert_eq!(world.stat(4, "BACKEND", "status"), "UP");
+    world.at(0, "set server app/b state maint");
+    world.at(0, "set server app/c state maint");
     assert_eq!(world.stat(4, "BACKEND", "status"), "DOWN");
     for (line, rows) in [
         ("show stat -1 -1 -1", 5),
