@@ -9,11 +9,12 @@ use common::look::{Look as _, Looker};
 use common::seen::Seen;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
 
 use super::{Shared, State, line};
 use crate::agent_check::Line;
 use crate::backends::{Event, Why};
-use crate::rounds::{Begun, Rounds, Series, Told, Which};
+use crate::rounds::{Answered, Begun, Name, Rounds, Series, Told, Which};
 
 /// The rounds turn at least so often.
 const BEAT: Duration = Duration::from_millis(500);
@@ -110,8 +111,28 @@ impl Shared {
                 let events: Vec<_> = line.iter().flat_map(Line::events).collect();
                 let text =
                     line.as_ref().ok().and_then(|line| line.text.clone()).unwrap_or_default();
-                let whose = rounds.answered(now, series, line);
-                let Some(which) = whose else { return };
+                let fault = match &line {
+                    Ok(line) => line.problems.first().map(ToString::to_string),
+                    Err(why) => Some(why.clone()),
+                };
+                let Some(Answered { which, turned }) = rounds.answered(now, series, line) else {
+                    return;
+                };
+                if let Some(Name { pool, server }) = turned {
+                    let (pool, server) = (&*pool, &*server);
+                    match fault {
+                        Some(why) => warn!(
+                            pool,
+                            server,
+                            why,
+                            "an agent-check gives no line that can be taken: what it said before holds"
+                        ),
+                        None => info!(
+                            pool,
+                            server, "an agent-check gives lines that can be taken again"
+                        ),
+                    }
+                }
                 for event in events {
                     self.say(rounds, which, event, &Why::of(event).because(&*text));
                 }

@@ -5,7 +5,7 @@
 //! A server is looked at every `interval` while it is up, every `fast_interval` on the way between up and down and
 //! until it is known, and every `down_interval` while it is down: HAProxy's `inter`, `fastinter` and `downinter`, from
 //! the beginning of one look to that of the next. The first looks are spread, so that not all of a site's are in
-//! step; a second apart at most, because who was never looked at serves nobody. Takes the time and the dice as
+//! step; a second apart at most, because who was never looked at serves for want of others alone. Takes the time and the dice as
 //! arguments.
 
 mod course;
@@ -147,13 +147,25 @@ struct Check {
     last: Option<Looked>,
     /// Whether it was out of service since its last look began.
     was_out: bool,
+    /// Whether its last look is the first after that.
+    is_on_trial: bool,
 }
 
 /// A server's agent.
 #[derive(Debug)]
 struct Asked {
+    name: Name,
     inquiry: Arc<Inquiry>,
     last: Option<Said>,
+}
+
+/// An agent has answered, or not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answered {
+    /// Whose it is.
+    pub which: Which,
+    /// Its server, where it was understood before and is not now, or the other way; at first where it is not.
+    pub turned: Option<Name>,
 }
 
 impl Rounds {
@@ -172,13 +184,14 @@ impl Rounds {
         let looks = wanted.iter().filter_map(|server| {
             let check = Arc::new(server.check.clone()?);
             let streak = Streak::new(check.target.check.timing.thresholds(), now);
-            Some((server, Check { check, streak, last: None, was_out: false }))
+            Some((server, Check { check, streak, last: None, was_out: false, is_on_trial: false }))
         });
         let mut ended = self.looks.adopt(now, looks.collect(), chance, &mut self.next);
         let lines = wanted.iter().filter_map(|server| {
             let agent = server.agent.clone()?;
             let at = SocketAddr::new(server.address.ip(), agent.port.get());
-            Some((server, Asked { inquiry: Arc::new(Inquiry { at, agent }), last: None }))
+            let (name, inquiry) = (server.name.clone(), Arc::new(Inquiry { at, agent }));
+            Some((server, Asked { name, inquiry, last: None }))
         });
         ended.extend(self.lines.adopt(now, lines.collect(), chance, &mut self.next));
         ended
@@ -207,7 +220,8 @@ impl Rounds {
                 self.looks.plan(series, now + wait);
                 continue;
             }
-            if std::mem::take(&mut check.was_out) {
+            check.is_on_trial = std::mem::take(&mut check.was_out);
+            if check.is_on_trial {
                 check.fail_until(now, 1);
             }
             look = Some(Begun::Look(series, Arc::clone(&check.check)));
@@ -228,6 +242,9 @@ impl Rounds {
         if counts {
             let outcome = if has_passed { Outcome::Success } else { Outcome::Failure };
             check.streak.on_result(now, outcome);
+            if has_passed && check.is_on_trial && check.streak.state() == State::Up {
+                check.trust(now);
+            }
         }
         let event = check.event();
         let took = now.saturating_sub(under_way.began);
@@ -241,19 +258,21 @@ impl Rounds {
         counts.then_some(Told { which, event, why, has_passed })
     }
 
-    /// An agent has answered, or not; whose it is.
+    /// An agent has answered, or not.
     pub fn answered(
         &mut self,
         now: Duration,
         series: Series,
         line: Result<Line, String>,
-    ) -> Option<Which> {
+    ) -> Option<Answered> {
         let (which, under_way, asked) = self.lines.end(series)?;
         let took = now.saturating_sub(under_way.began);
+        let was_understood = asked.last.as_ref().is_none_or(|said| is_understood(&said.line));
+        let turned = (was_understood != is_understood(&line)).then(|| asked.name.clone());
         asked.last = Some(Said { line, ended: now, took });
         let next = under_way.began + asked.interval();
         self.lines.plan(series, next.max(now));
-        Some(which)
+        Some(Answered { which, turned })
     }
 
     /// The work on it broke down, which says nothing of the server.
@@ -268,9 +287,7 @@ impl Rounds {
         let (_, check) = self.looks.known_mut(which)?;
         match belief {
             Belief::Up | Belief::NoLb => {
-                while check.streak.state() != State::Up || check.streak.is_in_doubt() {
-                    check.streak.on_result(now, Outcome::Success);
-                }
+                check.trust(now);
             }
             Belief::Down => check.fail_until(now, 0),
         }
@@ -305,6 +322,11 @@ impl Rounds {
     }
 }
 
+/// Whether all that an agent says is taken.
+fn is_understood(line: &Result<Line, String>) -> bool {
+    line.as_ref().is_ok_and(|line| line.problems.is_empty())
+}
+
 /// What a look saw, for people.
 fn why(seen: &Seen, took: Duration) -> Why {
     let (reason, detail) = match &seen.outcome {
@@ -317,6 +339,13 @@ fn why(seen: &Seen, took: Duration) -> Why {
 impl Check {
     fn event(&self) -> Event {
         Event::Check { to: self.streak.state().into(), progress: self.streak.progress() }
+    }
+
+    /// Has it be up without a doubt.
+    fn trust(&mut self, now: Duration) {
+        while self.streak.state() != State::Up || self.streak.is_in_doubt() {
+            self.streak.on_result(now, Outcome::Success);
+        }
     }
 
     /// Counts as many looks that failed as leave so many to its being down. Of one that is down one takes back what

@@ -273,13 +273,37 @@ fn lines_have_an_interval_of_their_own_and_no_state() {
         begins.push(now.as_millis());
         now += ms(100);
         let line = Err("refused".to_owned());
-        assert_eq!(rounds.answered(now, series, line), Some(which(0, 0)));
+        assert_eq!(rounds.answered(now, series, line).unwrap().which, which(0, 0));
         assert_eq!(rounds.answered(now, series, Err("again".to_owned())), None);
     }
     assert_eq!(begins, [0, 700, 1400]);
     let shown = rounds.shown(which(0, 0)).unwrap();
     assert!(shown.check.is_none());
     assert_eq!(shown.line.unwrap().line.unwrap_err(), "refused");
+}
+
+#[test]
+fn it_is_news_that_an_agent_is_not_understood_or_is_again() {
+    let with_agent = Wanted { agent: Some(agent()), check: None, ..wanted(0) };
+    let news = |lines: &[&str]| {
+        let (mut rounds, mut now) = (rounds(std::slice::from_ref(&with_agent)), Duration::ZERO);
+        let answer = |line: &&str| {
+            wait(&mut rounds, &mut now);
+            let Some(Begun::Line(series, _)) = rounds.begin(now, nobody) else { panic!() };
+            let line = match *line {
+                "refused" => Err("refused".to_owned()),
+                line => Ok(crate::agent_check::read(format!("{line}\n").as_bytes()).unwrap()),
+            };
+            let turned = rounds.answered(now, series, line).unwrap().turned;
+            assert!(turned.as_ref().is_none_or(|name| *name == with_agent.name));
+            turned.is_some()
+        };
+        lines.iter().map(answer).collect::<Vec<_>>()
+    };
+    assert_eq!(news(&["up", "refused", "refused", "drain", ""]), [false, true, false, true, false]);
+    assert_eq!(news(&["refused", "up"]), [true, true]);
+    // A word that nobody knows is as good as none, though the rest is taken.
+    assert_eq!(news(&["drain nonsense", "refused", "drain"]), [true, false, true]);
 }
 
 /// At the same server, under another id.
@@ -304,7 +328,7 @@ fn a_reload_keeps_who_is_looked_at_as_before() {
     assert!(rounds.shown(which(0, 1)).is_none());
     let told = rounds.looked(ms(610), under_way, seen(true)).unwrap();
     assert_eq!((told.which, said(told.event)), (which(1, 2), "up 0/3".to_owned()));
-    assert_eq!(rounds.answered(ms(620), line, Err(String::new())), Some(which(1, 2)));
+    assert_eq!(rounds.answered(ms(620), line, Err(String::new())).unwrap().which, which(1, 2));
     // Who is new is looked at at once, and the one from before when it would have been.
     let Some(Begun::Look(new, _)) = rounds.begin(ms(620), nobody) else { panic!() };
     rounds.looked(ms(620), new, seen(true)).unwrap();
