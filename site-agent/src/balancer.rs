@@ -15,7 +15,7 @@ use common::clock;
 use common::look::Looker;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::check::Checks;
 use crate::data::{FrontendPart, Part, Shared, Thread};
@@ -161,12 +161,17 @@ impl Balancer {
                 if self.bound.get(address) == Some(&frontend.name) {
                     continue;
                 }
+                // Not ours, which another frontend takes over.
+                let is_shared = !self.bound.contains_key(address) && listen::is_shared(*address);
                 let bound =
                     listen::bind(*address, self.threads.len()).map_err(|source| Refused::Bind {
                         frontend: Arc::clone(&frontend.name),
                         address: *address,
                         source,
                     })?;
+                if is_shared {
+                    warn!(frontend = &*frontend.name, %address, "another process listens there too, and takes a share");
+                }
                 sockets.insert(*address, bound);
             }
         }

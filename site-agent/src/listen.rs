@@ -37,11 +37,45 @@ pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>>
     Ok(sockets.into_iter().map(TcpListener::from).collect())
 }
 
+/// Whether others listen there, and share what comes with whoever does so too: the kernel lets processes of one user.
+pub fn is_shared(address: SocketAddr) -> bool {
+    let alone = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())
+    };
+    address.port() != 0 && alone().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
 
     use super::*;
+
+    #[test]
+    fn who_listens_beside_another_is_told_so() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = first[0].local_addr().unwrap();
+        assert!(is_shared(address));
+        // As before this was asked.
+        let second = bind(address, 2).unwrap();
+        drop(first);
+        assert!(is_shared(address));
+        drop(second);
+        assert!(!is_shared(address));
+        // What is left of connections is nobody.
+        let listener = bind(address, 1).unwrap().pop().unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        drop(listener.accept().unwrap());
+        drop((client, listener));
+        assert!(!is_shared(address));
+        assert!(!is_shared("127.0.0.1:0".parse().unwrap()));
+    }
 
     #[test]
     fn whoever_is_accepted_waits_for_no_full_segment() {

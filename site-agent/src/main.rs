@@ -108,7 +108,11 @@ fn run(
         }
         let service_manager = ServiceManager::from_environment();
         let mut agent = Agent::start(config, threads.get()).await?;
-        info!(threads, "balancing");
+        let (shown, version) = (agent.shown(), env!("CARGO_PKG_VERSION"));
+        let (frontends, pools) = (shown.frontends.len(), shown.upstreams.len());
+        let (config, admin) = (file.config.display(), agent.admin());
+        let admin = admin.map(tracing::field::display);
+        info!(version, %config, threads, frontends, pools, admin, "balancing");
         service_manager.ready("balancing");
         loop {
             tokio::select! {
@@ -121,7 +125,13 @@ fn run(
         }
         info!("asked to end");
         service_manager.stopping("waiting for connections to end");
-        agent.stop(grace).await;
+        let asked_again = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        agent.stop_unless(grace, asked_again).await;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -1,6 +1,7 @@
 //! The shell around the balancer: its start, reloads, time, and a stop that waits for those who are still there.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -157,14 +158,16 @@ impl Agent {
             let warning = warning.to_string();
             warn!(warning, "the config may not do what was meant");
         }
-        if config.site.admin != self.asked_admin {
-            warn!("admin is another address: it is taken at the next start");
-        }
-        if config.site.runtime != self.asked_runtime {
-            warn!("runtime is another: it is taken at the next start");
-        }
+        let is_other_admin = config.site.admin != self.asked_admin;
+        let is_other_runtime = config.site.runtime != self.asked_runtime;
         let agent = config.site.agent.clone();
         self.balancer.adopt(config.site).map_err(|refused| refused.problems())?;
+        if is_other_admin {
+            warn!("admin is another address: it is taken at the next start");
+        }
+        if is_other_runtime {
+            warn!("runtime is another: it is taken at the next start");
+        }
         let is_to_report = agent.as_ref().is_some_and(|agent| agent.reporting.is_some());
         match &mut self.reporter {
             Some(reporter) => reporter.adopt(agent.as_ref()),
@@ -199,13 +202,25 @@ impl Agent {
 
     /// Takes nobody new, and waits for who is there, for so long at most.
     pub async fn stop(self, within: Duration) {
+        self.stop_unless(within, pending()).await;
+    }
+
+    /// The same, and for no longer than until somebody has enough of it.
+    pub async fn stop_unless(self, within: Duration, enough: impl Future<Output = ()>) {
         let Agent { balancer, mut tasks, reporter, .. } = self;
         // Who asks for the site is sent elsewhere before the door is shut.
         if let Some(reporter) = reporter {
             reporter.leave(&balancer.shown().load_full()).await;
         }
         balancer.stop();
-        if timeout(within, gone(&balancer)).await.is_err() {
+        let connections = balancer.connections();
+        info!(connections, ?within, "nobody new is taken: connections may end");
+        let is_over = tokio::select! {
+            () = gone(&balancer) => false,
+            () = sleep(within) => true,
+            () = enough => true,
+        };
+        if is_over {
             let connections = balancer.connections();
             warn!(connections, "the time for stopping is over: connections are cut");
             // Each has its line in the access log.
@@ -214,6 +229,7 @@ impl Agent {
         }
         tasks.abort_all();
         balancer.end(LAST_LINES);
+        info!("stopped");
     }
 }
 
