@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 pub mod http2;
+pub mod segments;
 pub mod servers;
 pub mod witness;
 
