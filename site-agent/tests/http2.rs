@@ -313,7 +313,7 @@ async fn a_stream_that_is_reset_ends_its_exchange_with_the_server_and_no_other()
     secure.world.agent.stop(LONG).await;
     let lines = std::fs::read_to_string(log.path()).unwrap();
     for (path, end) in
-        [("asked", "CH--"), ("up", "CD--"), ("down", "CD--"), ("stays", "----"), ("lost", "CH--")]
+        [("asked", "CH--"), ("up", "CH--"), ("down", "CD--"), ("stays", "----"), ("lost", "CH--")]
     {
         let line = lines.lines().find(|line| line.contains(&format!("/{path} "))).unwrap();
         assert!(line.contains(&format!(" {end} ")), "{line}");

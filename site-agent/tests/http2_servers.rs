@@ -280,7 +280,7 @@ async fn a_client_that_leaves_ends_its_stream_and_no_other() {
     assert_eq!(app.connections(), 1);
     until(|| std::fs::read_to_string(log.path()).unwrap().lines().count() == 2).await;
     let lines = std::fs::read_to_string(log.path()).unwrap();
-    assert!(lines.lines().next().unwrap().contains(" CD-- "), "{lines}");
+    assert!(lines.lines().next().unwrap().contains(" CH-- "), "{lines}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

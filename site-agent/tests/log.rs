@@ -5,6 +5,7 @@
 
 mod world;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use common::lock::Mutex;
 use common::streak::Progress;
+use serde_json::Value;
 use site_agent::backends::{Administrative, AgentDown, By, Checked, Event, Mode, Source, Why};
 use site_agent::config;
 use site_agent::ids::ServerId;
@@ -268,6 +270,12 @@ async fn who_is_cut_at_the_end_has_its_line() {
     reads.until(b"half").await;
     let mut says = Client::connect(plain).await;
     says.say("GET /half").await;
+    // Half of a request's body is no more than the wait for an answer.
+    let upload = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf";
+    let mut uploads = Client::connect(plain).await;
+    uploads.say(upload).await;
+    let (mut five, _) = server.asked().await;
+    five.until(b"half").await;
     let mut opens = Client::connect(tcp).await;
     let mut three = server.accept().await;
     three.say("hello").await;
@@ -278,7 +286,8 @@ async fn who_is_cut_at_the_end_has_its_line() {
     let shown = secure.world.agent.shown();
     // What was said of half a request has been read.
     let (_, traffic) = shown.frontends.iter().find(|(config, _)| &*config.name == "plain").unwrap();
-    until(|| traffic.received.load(Relaxed) == 2 * get.len() as u64 + 9).await;
+    let said = 2 * get.len() + upload.len() + "GET /half".len();
+    until(|| traffic.received.load(Relaxed) == said as u64).await;
     secure.world.agent.stop(Duration::ZERO).await;
     let lines = std::fs::read_to_string(log.path()).unwrap();
     let mut ends: Vec<_> = lines
@@ -293,9 +302,48 @@ async fn who_is_cut_at_the_end_has_its_line() {
         })
         .collect();
     ends.sort();
-    let expected =
-        [("plain", "KD--"), ("plain", "KH--"), ("plain", "KR--"), ("tcp", "KD"), ("web", "KH--")];
-    assert_eq!(ends, expected, "{lines}");
-    assert!(response.await.is_err());
+    let plain = ["KD--", "KH--", "KH--", "KR--"].map(|end| ("plain", end));
+    assert_eq!(ends, [&plain[..], &[("tcp", "KD"), ("web", "KH--")]].concat(), "{lines}");
+    assert!(response.await.is_err() && uploads.is_closed().await);
     assert!(asks.is_closed().await && says.is_closed().await && opens.is_closed().await);
+}
+
+/// Lines of JSON, by what was asked for, or the frontend of tcp: how it ended, and how much the client was sent.
+fn told(lines: &str) -> BTreeMap<String, (String, u64)> {
+    let of = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let asked = line["target"].as_str().or(line["frontend"].as_str()).unwrap().to_owned();
+        (asked, (line["state"].as_str().unwrap().to_owned(), line["octets"].as_u64().unwrap()))
+    };
+    lines.lines().map(of).collect()
+}
+
+/// As over HTTP/2.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_fails_before_an_answer_has_waited_for_one() {
+    let (server, log) = (Server::new().await, NamedTempFile::new().unwrap());
+    let log_to = format!("access_log = {{ format = \"json\", target = {:?} }}", log.path());
+    let frontend = format!("{log_to}\ntimeouts = {{ client = \"1s\" }}");
+    let world = World::start(&world::config(&frontend, "", &server.at())).await;
+    let begin = async |path: &str| {
+        let mut client = world.client().await;
+        let chunked = "Host: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+        client.say(format!("POST /{path} HTTP/1.1\r\n{chunked}")).await;
+        let (mut side, _) = server.asked().await;
+        side.until(b"abc\r\n").await;
+        (client, side)
+    };
+    let (leaves, mut side) = begin("leaves").await;
+    drop(leaves);
+    assert!(side.is_closed().await);
+    let (mut junk, _side) = begin("junk").await;
+    junk.say("no chunk\r\n").await;
+    assert_eq!(junk.answer().await.status(), 400);
+    let (mut silent, _side) = begin("silent").await;
+    assert_eq!(silent.answer().await.status(), 408);
+    drop((junk, silent));
+    world.agent.stop(world::LONG).await;
+    let lines = std::fs::read_to_string(log.path()).unwrap();
+    let ends: Vec<_> = told(&lines).into_iter().map(|(path, (end, _))| path + " " + &end).collect();
+    assert_eq!(ends, ["/junk PH", "/leaves CH", "/silent cH"], "{lines}");
 }

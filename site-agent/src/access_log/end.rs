@@ -55,7 +55,7 @@ letters! {
     Request b'R' "request";
     Queue b'Q' "queue";
     Connect b'C' "connect";
-    /// The server was to send its response's head.
+    /// The server was to send its response's head, be the request still on its way.
     Response b'H' "response";
     Data b'D' "data";
     /// The server had sent all, the client was still to be told.

@@ -211,7 +211,7 @@ impl<C: Carrier> Connection<'_, C> {
                 if matches!(cut, Cut::ServerLate | Cut::ServerGone | Cut::Junk) {
                     Counts::count(&lease.server().counts.response_errors);
                 }
-                record.end = End::Cut(cause, Phase::Data);
+                record.end = End::Cut(cause, record.phase());
                 Attempt::Done(Next::Reset)
             }
             // Where the protocol cannot become another, a response that says so is junk before it gets here.
@@ -225,7 +225,7 @@ impl<C: Carrier> Connection<'_, C> {
                     Stuck::Refused(refusal) => (Cause::Proxy, Some(refusal.status(Peer::Client))),
                     Stuck::Server => (Cause::ServerAbort, Some(502)),
                 };
-                record.end = End::Cut(cause, Phase::Data);
+                record.end = End::Cut(cause, record.phase());
                 match status {
                     Some(status) => Attempt::Failed { status, again: None },
                     None => Attempt::Done(Next::Close),

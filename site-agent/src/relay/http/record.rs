@@ -71,7 +71,7 @@ impl Record {
         clock::monotonic().saturating_sub(self.began)
     }
 
-    /// What is under way; an upload that goes on is a wait for the response.
+    /// What is under way. Until a response's head has come that is waited for, be the request still on its way.
     pub fn phase(&self) -> Phase {
         match self {
             Record { pool: None, .. } => Phase::Request,

@@ -50,11 +50,6 @@ impl Exchange {
         .await;
     }
 
-    /// Whether there is no more of the request to come.
-    pub fn has_come(&self) -> bool {
-        self.coming.borrow().has_come()
-    }
-
     /// Ends it for the client, if it is not at its end.
     pub fn reset(&self, reason: Reason) {
         match &mut *self.said.borrow_mut() {

@@ -46,10 +46,6 @@ impl Coming {
         Coming { stream, left, part, taken: 0 }
     }
 
-    pub fn has_come(&self) -> bool {
-        self.part == Part::End
-    }
-
     pub fn poll(
         &mut self,
         context: &mut Context<'_>,

@@ -33,7 +33,7 @@ use self::halves::octets_of;
 use super::http1::linger;
 use super::record::Record;
 use super::{Connection, Next};
-use crate::access_log::{Cause, End, Phase, Protocol};
+use crate::access_log::{Cause, End, Protocol};
 use crate::head;
 use crate::relay::Caller;
 use crate::stream::{Stream, Timer};
@@ -339,7 +339,7 @@ async fn answer(
         Some(Next::Request | Next::Linger) => {}
         Some(Next::Close) => exchange.reset(Reason::CANCEL),
         Some(Next::Reset) => exchange.reset(Reason::INTERNAL_ERROR),
-        None => record.end = End::Cut(Cause::ClientAbort, phase(&record, &exchange)),
+        None => record.end = End::Cut(Cause::ClientAbort, record.phase()),
     }
     // To a stream it is the same who has cut the connection.
     if let (true, End::Cut(Cause::ClientAbort, phase)) = (worker.is_cut(), record.end) {
@@ -350,14 +350,6 @@ async fn answer(
     record.close(&front, &caller, protocol.map(|protocol| (&room.request, protocol)));
     worker.give_back(room);
     if is_taken_back { Ended::TakenBack } else { Ended::Answered }
-}
-
-/// What was under way.
-fn phase(record: &Record, exchange: &Exchange) -> Phase {
-    match record.phase() {
-        Phase::Response if !exchange.has_come() => Phase::Data,
-        phase => phase,
-    }
 }
 
 /// Octets of a request's head, as HTTP/1.1 would write it.
