@@ -24,7 +24,7 @@ use site_agent::upstream::Upstream;
 use tempfile::NamedTempFile;
 use tracing::subscriber::with_default;
 use world::http2::{self, Secure};
-use world::{Client, Server, World, until};
+use world::{Client, Server, World, ok, until};
 
 const START: Duration = Duration::from_secs(100);
 
@@ -316,6 +316,92 @@ fn told(lines: &str) -> BTreeMap<String, (String, u64)> {
         (asked, (line["state"].as_str().unwrap().to_owned(), line["octets"].as_u64().unwrap()))
     };
     lines.lines().map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_that_is_cut_tells_what_has_passed() {
+    // More than goes through a buffer at a time.
+    const MUCH: usize = 1 << 20;
+    let (server, tcp, log) = (Server::new().await, world::address(), NamedTempFile::new().unwrap());
+    let log_to = format!("access_log = {{ format = \"json\", target = {:?} }}", log.path());
+    let text = world::config(&log_to, "", &server.at())
+        + &format!(
+            "[frontend.tcp]\nmode = \"tcp\"\nbind = [\"{tcp}\"]\npool = \"tcp\"\n{log_to}\n\
+             [pool.tcp]\nmode = \"tcp\"\nservers = [{{ name = \"a\", address = \"{}\" }}]\n",
+            server.at()[0].1
+        );
+    let world = World::start(&text).await;
+    let asks = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nearly";
+    let mut client = world.client().await;
+    client.say(asks).await;
+    let (mut side, _) = server.asked().await;
+    side.say("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nsoon")
+        .await;
+    let head = client.head().await.len();
+    let mut opens = Client::connect(tcp).await;
+    opens.say("early").await;
+    let mut opened = server.accept().await;
+    opened.say("soon").await;
+    for (client, side) in [(&mut client, &mut side), (&mut opens, &mut opened)] {
+        assert_eq!(
+            (client.octets(4).await, side.octets(5).await),
+            (b"soon".into(), b"early".into())
+        );
+        client.say("later").await;
+        side.octets(5).await;
+        tokio::join!(side.say(vec![7; MUCH]), client.octets(MUCH));
+    }
+    let shown = world.agent.shown();
+    world.agent.stop(Duration::ZERO).await;
+    let (passed, upgraded) = (4 + MUCH as u64, (head + 4 + MUCH) as u64);
+    let lines = told(&std::fs::read_to_string(log.path()).unwrap());
+    let cut = |octets| ("KD".to_owned(), octets);
+    let expected = [("/chat".to_owned(), cut(upgraded)), ("tcp".to_owned(), cut(passed))];
+    assert_eq!(lines, expected.into());
+    for (config, traffic) in &shown.frontends {
+        let (received, sent) =
+            if &*config.name == "tcp" { (10, passed) } else { (asks.len() + 5, upgraded) };
+        let counted = (traffic.received.load(Relaxed), traffic.sent.load(Relaxed));
+        assert_eq!(counted, (received as u64, sent), "{}", config.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_of_http2_that_is_cut_has_a_line_for_each_stream() {
+    let (server, log) = (Server::new().await, NamedTempFile::new().unwrap());
+    let log_to = format!("access_log = {{ format = \"json\", target = {:?} }}", log.path());
+    let secure = Secure::start(&log_to, "", &server.at()).await;
+    let mut client = secure.client().await;
+    let ask = |path| http2::request("GET", path);
+    let whole = client.ask(ask("/whole"));
+    let (mut side, _) = server.asked().await;
+    side.say(ok("whole")).await;
+    assert_eq!(http2::whole(whole).await.unwrap().text(), "whole");
+    drop(side);
+    let one = client.ask(ask("/one"));
+    let _one = server.asked().await;
+    let other = client.ask(ask("/other"));
+    let _other = server.asked().await;
+    let (upload, _stream) = client.begin(http2::request("POST", "/upload"));
+    let _upload = server.asked().await;
+    let half = client.ask(ask("/half"));
+    let (mut side, _) = server.asked().await;
+    side.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
+    let mut half = http2::head(half).await.unwrap().into_body();
+    assert_eq!(half.data().await.unwrap().unwrap(), "half");
+    secure.world.agent.stop(Duration::ZERO).await;
+    let lines = std::fs::read_to_string(log.path()).unwrap();
+    let ends: Vec<_> = told(&lines)
+        .into_iter()
+        .map(|(asked, (end, _))| (asked.rsplit_once('/').unwrap().1.to_owned(), end))
+        .collect();
+    let expected =
+        [("half", "KD"), ("one", "KH"), ("other", "KH"), ("upload", "KH"), ("whole", "--")];
+    assert_eq!(ends, expected.map(|(path, end)| (path.to_owned(), end.to_owned())), "{lines}");
+    for response in [one, other, upload] {
+        assert!(response.await.is_err());
+    }
+    assert!(half.data().await.unwrap().is_err());
 }
 
 /// As over HTTP/2.
