@@ -149,3 +149,6 @@ fn refuse(stream: &UnixStream) {
     );
     let _ = stream.try_write(full.as_bytes());
 }
+
+#[cfg(test)]
+mod tests;
