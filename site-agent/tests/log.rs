@@ -22,7 +22,10 @@ use site_agent::outlier::Outcome;
 use site_agent::site;
 use site_agent::upstream::Upstream;
 use tempfile::NamedTempFile;
-use tracing::subscriber::with_default;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tracing::Subscriber;
+use tracing::subscriber::{set_default, with_default};
 use world::http2::{self, Secure};
 use world::{Client, Server, World, ok, until};
 
@@ -52,7 +55,8 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().write(octets)
+        self.0.lock().extend_from_slice(octets);
+        Ok(octets.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -60,14 +64,25 @@ impl Write for Log {
     }
 }
 
-/// What is logged meanwhile, a line each: its level, its message and its fields.
+impl Log {
+    /// Writes here: a line each, its level, its message and its fields.
+    fn lines(&self) -> impl Subscriber + use<> {
+        let writer = self.clone();
+        let lines = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+        lines.with_writer(move || writer.clone()).finish()
+    }
+
+    /// What has come since that was asked last.
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap()
+    }
+}
+
+/// What is logged meanwhile.
 fn logged(act: impl FnOnce()) -> String {
     let log = Log::default();
-    let writer = log.clone();
-    let lines = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
-    with_default(lines.with_writer(move || writer.clone()).finish(), act);
-    let octets = std::mem::take(&mut *log.0.lock());
-    String::from_utf8(octets).unwrap()
+    with_default(log.lines(), act);
+    log.take()
 }
 
 /// A look at a server has ended, and speaks for the third time in a row against it if it failed.
@@ -432,4 +447,38 @@ async fn an_upload_that_fails_before_an_answer_has_waited_for_one() {
     let lines = std::fs::read_to_string(log.path()).unwrap();
     let ends: Vec<_> = told(&lines).into_iter().map(|(path, (end, _))| path + " " + &end).collect();
     assert_eq!(ends, ["/junk PH", "/leaves CH", "/silent cH"], "{lines}");
+}
+
+#[tokio::test]
+async fn an_order_has_its_line_before_those_of_what_follows() {
+    let log = Log::default();
+    let text = world::config("access_log = { format = \"off\" }", "", &Server::new().await.at());
+    let world = World::start(&format!("[runtime]\nsocket = \"admin.sock\"\n{text}")).await;
+    // What is ordered there is done on this thread.
+    let _logs = set_default(log.lines());
+    let mut operator = UnixStream::connect(world.dir.path().join("admin.sock")).await.unwrap();
+    let (uid, pid) = (rustix::process::getuid().as_raw(), std::process::id());
+    operator
+        .write_all(
+            b"disable server app/a; set weight app/a 075%; show stat; set server app/z state maint; \
+              set server app/a health up\n",
+        )
+        .await
+        .unwrap();
+    operator.read_to_end(&mut vec![]).await.unwrap();
+    let text = log.take();
+    let lines: Vec<_> = text.lines().map(str::trim_start).collect();
+    assert_eq!(
+        lines,
+        [
+            &*format!(
+                "INFO an operator orders command=set server app/a state maint uid={uid} pid={pid}"
+            ),
+            r#"WARN a server is in another state pool="app" server="a" from="no check" to="MAINT" by="command" reason="maint" serving=0"#,
+            r#"WARN no server of a pool can serve: its requests are refused pool="app""#,
+            &format!(
+                "INFO an operator orders command=set server app/a weight 75% uid={uid} pid={pid}"
+            ),
+        ]
+    );
 }
