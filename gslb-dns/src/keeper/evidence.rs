@@ -146,7 +146,7 @@ impl Evidence {
         let before = self.judge.judgement().vantages.clone();
         let news = self.judge.judge(now, world, &self.inbox, self.insiders.said());
         self.tell_vantages(world, &before);
-        self.alarms.follow(world, self.judge.judgement());
+        self.alarms.follow(now.monotonic, world, self.judge.judgement());
         news
     }
 
@@ -189,7 +189,8 @@ impl Evidence {
     /// Whether time alone may have changed something, or agents have said what is not judged yet.
     pub fn is_due(&self, now: Duration) -> bool {
         let is_said_anew = self.judge.has_heard() != Some(self.insiders.said().number);
-        is_said_anew || self.judge.next_change().is_some_and(|next| next <= now)
+        let changes = [self.judge.next_change(), self.alarms.next_change()];
+        is_said_anew || changes.into_iter().flatten().any(|next| next <= now)
     }
 
     /// Where somebody should look at how the words from within and from outside fit together.
