@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 
-use world::{Backend, World, config, ok, until};
+use world::{Backend, Server, World, config, ok, until};
 
 const QUIET: &str = "access_log = { target = \"LOG\" }";
 
@@ -460,6 +460,25 @@ async fn a_stop_waits_for_requests_and_not_for_idle_clients() {
     let answer = busy.answer().await;
     assert_eq!((answer.status(), answer.header("connection")), (200, Some("close")));
     tokio::time::timeout(world::LONG, stopped).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_twice_for_the_end_has_it_at_once() {
+    let server = Server::new().await;
+    let world = World::start(&config("", "", &server.at())).await;
+    let mut busy = world.client().await;
+    busy.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let _asked = server.asked().await;
+    let (again, asked) = tokio::sync::oneshot::channel::<()>();
+    let enough = async { asked.await.unwrap() };
+    let far_longer = world::LONG * 10;
+    let stopped = tokio::spawn(world.agent.stop_unless(far_longer, enough));
+    // Nobody new is taken any more, so it stops.
+    until(|| std::net::TcpStream::connect(world.front).is_err()).await;
+    assert!(!stopped.is_finished());
+    again.send(()).unwrap();
+    tokio::time::timeout(world::LONG, stopped).await.unwrap().unwrap();
+    assert!(busy.is_closed().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
