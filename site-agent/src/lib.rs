@@ -6,7 +6,7 @@
 //!         relay ─▶ outlier ─▶ backends
 //! again:  relay ─▶ retry ─▶ balance
 //! log:    relay ─▶ access_log ─▶ log_file
-//! config: config ─▶ site ─▶ balancer ─▶ listen, tls, upstream, check, data
+//! config: config ─▶ site ─▶ balancer ─▶ listen, tls, upstream, check, data; changes (what a reload does, for people)
 //! told:   upstream ─▶ voice ─▶ report ─▶ (`common::telling`, a name server)
 //! ordered: runtime_socket ─▶ runtime ─▶ upstream: backends, check: rounds
 //! shown:  balancer ─▶ metrics, status ─▶ admin, runtime; run is the shell
@@ -19,6 +19,7 @@ pub mod agent_check;
 pub mod backends;
 pub mod balance;
 pub mod balancer;
+pub mod changes;
 pub mod check;
 pub mod client;
 pub mod config;

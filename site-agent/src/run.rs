@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, Sources, Told};
 use crate::balancer::{Balancer, Refused, Shown};
+use crate::changes::{Change, Parts, changes};
 use crate::config::{self, Config};
 use crate::metrics::Telling;
 use crate::report::{ReportError, Reporter};
@@ -30,6 +31,8 @@ use crate::site::Runtime;
 const TURN: Duration = Duration::from_millis(100);
 /// For so long the last lines of access logs may take.
 const LAST_LINES: Duration = Duration::from_secs(2);
+/// Changes of a config of which people are told one by one.
+const MOST_TOLD: usize = 100;
 
 /// A running agent. Dropped, it takes nobody new.
 pub struct Agent {
@@ -160,8 +163,9 @@ impl Agent {
         }
         let is_other_admin = config.site.admin != self.asked_admin;
         let is_other_runtime = config.site.runtime != self.asked_runtime;
-        let agent = config.site.agent.clone();
+        let (agent, before) = (config.site.agent.clone(), self.shown());
         self.balancer.adopt(config.site).map_err(|refused| refused.problems())?;
+        tell_changes(&before, &self.shown());
         if is_other_admin {
             warn!("admin is another address: it is taken at the next start");
         }
@@ -230,6 +234,26 @@ impl Agent {
         tasks.abort_all();
         balancer.end(LAST_LINES);
         info!("stopped");
+    }
+}
+
+/// Tells what is otherwise than before.
+fn tell_changes(before: &Shown, after: &Shown) {
+    let frontends = |shown: &Shown| -> Vec<_> {
+        shown.frontends.iter().map(|(config, _)| Arc::clone(config)).collect()
+    };
+    let pools = |shown: &Shown| -> Vec<_> {
+        shown.upstreams.iter().map(|upstream| Arc::clone(&upstream.config)).collect()
+    };
+    let (frontends, pools) = ([before, after].map(frontends), [before, after].map(pools));
+    let [before, after] = [0, 1].map(|at| Parts { frontends: &frontends[at], pools: &pools[at] });
+    let all = changes(before, after);
+    for Change { what, name, how } in all.iter().take(MOST_TOLD) {
+        let (what, name, how) = (what.to_string(), &**name, how.to_string());
+        info!(what, name, how, "the config has it otherwise");
+    }
+    if let Some(more @ 1..) = all.len().checked_sub(MOST_TOLD) {
+        info!(more, "the config has more otherwise");
     }
 }
 

@@ -260,6 +260,53 @@ async fn each_problem_of_a_config_is_a_line() {
     assert_eq!(lines.lines().count(), 2, "{lines}");
 }
 
+#[tokio::test]
+async fn a_reload_says_what_it_changes() {
+    let at = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let config = |servers: &[(&str, _)], rest: &str| world::config("", "", servers) + rest;
+    let two = config(&[("a", at(1)), ("b", at(2))], "");
+    let mut world = World::start(&two).await;
+    let mut told = |text: &str| {
+        let lines = logged(|| world.reload(text));
+        let fields = |line: &str| {
+            let (_, fields) = line.split_once("INFO the config has ")?;
+            Some(fields.replace("it otherwise ", "").replace('"', ""))
+        };
+        assert!(lines.trim_end().ends_with("INFO the config is taken"), "{lines}");
+        lines.lines().filter_map(fields).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&two), [""; 0]);
+    assert_eq!(
+        told(&config(&[("b", at(4)), ("c", at(3))], "")),
+        [
+            "what=server name=app/a how=gone",
+            "what=server name=app/b how=changed",
+            "what=server name=app/c how=new"
+        ]
+    );
+    let more = "[pool.b]\nservers = [{ name = \"z\", address = \"127.0.0.1:9\" }]\n";
+    let more = config(&[("b", at(4)), ("c", at(3))], more)
+        .replace("[pool.app]", "[pool.app]\npanic = 0.5");
+    assert_eq!(told(&more), ["what=pool name=app how=changed", "what=pool name=b how=new"]);
+    let web = more.replace("[frontend.web]", "[frontend.web]\nmax_connections = 7");
+    assert_eq!(told(&web), ["what=frontend name=web how=changed"]);
+    // A pool's id is not what is compared.
+    let first = web.replace("[pool.b]", "[pool.a]");
+    assert_eq!(told(&first), ["what=pool name=a how=new", "what=pool name=b how=gone"]);
+    let many: Vec<String> = (0..120).map(|number| format!("s{number}")).collect();
+    let many: Vec<_> = many
+        .iter()
+        .zip(100..)
+        .map(|(name, port)| (&**name, at(port)))
+        .chain([("b", at(4)), ("c", at(3))])
+        .collect();
+    let many = config(&many, "").replace("[pool.app]", "[pool.app]\npanic = 0.5");
+    let many = many.replace("[frontend.web]", "[frontend.web]\nmax_connections = 7");
+    let lines = told(&many);
+    assert_eq!((lines.len(), &*lines[0]), (101, "what=pool name=a how=gone"));
+    assert_eq!(lines[100], "more otherwise more=21");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_cut_at_the_end_has_its_line() {
     let (server, tcp, log) = (Server::new().await, world::address(), NamedTempFile::new().unwrap());

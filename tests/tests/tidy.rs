@@ -113,6 +113,7 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("ids", ""),
     ("rules", ""),
     ("site", "ids rules"),
+    ("changes", "site"),
     ("route", "rules site"),
     ("config", "rules site"),
     ("tls", "site"),
@@ -152,11 +153,12 @@ const AGENT_ARROWS: &[(&str, &str)] = &[
     ("report", "balancer metrics site upstream voice"),
     ("status", "backends balancer check rounds site upstream worker"),
     ("admin", "balancer check metrics report status"),
-    ("run", "admin balancer config metrics report runtime runtime_socket site"),
+    ("run", "admin balancer changes config metrics report runtime runtime_socket site"),
 ];
 const AGENT_PURE: &[&str] = &[
     "rules",
     "site",
+    "changes",
     "route",
     "access_log",
     "ids",
