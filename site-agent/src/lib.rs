@@ -11,7 +11,7 @@
 //! ordered: runtime_socket ─▶ runtime ─▶ upstream: backends, check: rounds
 //! shown:  balancer ─▶ metrics, status ─▶ admin, runtime; run is the shell
 //!
-//! Without socket, clock, lock and dice is every room that decides: the list stands in `tests/tests/tidy.rs`.
+//! Without socket, clock, lock and dice is every room that decides: the list stands in `tests/tests/tidy/main.rs`.
 
 pub mod access_log;
 pub mod admin;
