@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use crate::admin::{self, Sources, Told};
 use crate::balancer::{Balancer, Refused, Shown};
 use crate::changes::{Change, Parts, changes};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Good};
 use crate::metrics::Telling;
 use crate::report::{ReportError, Reporter};
 use crate::runtime::Process;
@@ -37,6 +37,8 @@ const MOST_TOLD: usize = 100;
 /// A running agent. Dropped, it takes nobody new.
 pub struct Agent {
     file: PathBuf,
+    /// Of the config that runs.
+    good: Good,
     balancer: Balancer,
     sources: Sources,
     /// As the config has it, and as it is.
@@ -76,7 +78,7 @@ impl Agent {
                 Some(listener.map_err(|source| StartError::Admin { address, source })?)
             }
         };
-        let asked_runtime = site.runtime.clone();
+        let (asked_runtime, good) = (site.runtime.clone(), Good::of(&site));
         let socket = asked_runtime.as_ref().map(RuntimeSocket::bind).transpose()?;
         let looker = Looker {
             who: Who::Balancer,
@@ -123,7 +125,17 @@ impl Agent {
             tasks.spawn(runtime_socket::serve(socket, desk));
         }
         let asked_admin = address;
-        Ok(Agent { file, balancer, sources, asked_admin, admin, asked_runtime, reporter, tasks })
+        Ok(Agent {
+            file,
+            good,
+            balancer,
+            sources,
+            asked_admin,
+            admin,
+            asked_runtime,
+            reporter,
+            tasks,
+        })
     }
 
     pub fn admin(&self) -> Option<SocketAddr> {
@@ -156,15 +168,17 @@ impl Agent {
     fn read_again(&mut self) -> Result<(), Vec<String>> {
         let told =
             |problems: Problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let config = config::load(&self.file).map_err(told)?;
+        let config = config::reload(&self.file, &self.good).map_err(told)?;
         for warning in config.warnings.iter() {
             let warning = warning.to_string();
             warn!(warning, "the config may not do what was meant");
         }
         let is_other_admin = config.site.admin != self.asked_admin;
         let is_other_runtime = config.site.runtime != self.asked_runtime;
-        let (agent, before) = (config.site.agent.clone(), self.shown());
+        let (agent, good) = (config.site.agent.clone(), Good::of(&config.site));
+        let before = self.shown();
         self.balancer.adopt(config.site).map_err(|refused| refused.problems())?;
+        self.good = good;
         tell_changes(&before, &self.shown());
         if is_other_admin {
             warn!("admin is another address: it is taken at the next start");

@@ -16,7 +16,7 @@ use common::check::{Kind, Verify};
 use common::config::Colour;
 use common::target::Address;
 use credentials::Ca;
-use site_agent::config::{self, Config};
+use site_agent::config::{self, Config, Good};
 use site_agent::rules::Mode;
 use site_agent::site::{
     AccessLog, Action, Algorithm, Alpn, Balance, Breaker, Certificate, ClientTimeouts,
@@ -408,6 +408,21 @@ fn an_agent_is_who_its_certificate_says() {
         "site.toml:6: agent.certificate: is of gslb://test/probe/fra-b, expected that of an agent: \
          gslb://test/agent/NAME"
     );
+    // A reload goes on with what was good, as whoever tells name servers does; of other files nothing is known.
+    let (site, key) = (dir.path().join("site.toml"), dir.path().join("fra-a.key"));
+    fs::write(&site, text("fra-a", "fra-a")).unwrap();
+    let good = Good::of(&config::load(&site).unwrap().site);
+    let whole = fs::read(&key).unwrap();
+    fs::write(&key, "").unwrap();
+    let again = config::reload(&site, &good).unwrap().site.agent.unwrap().reporting.unwrap();
+    assert_eq!(again.principal, reporting.principal);
+    assert!(
+        config::load(&site).unwrap_err().to_string().contains("fra-a.key holds no private key")
+    );
+    fs::copy(dir.path().join("fra-a.pem"), dir.path().join("other.pem")).unwrap();
+    fs::write(&site, text("fra-a", "fra-a").replace("fra-a.pem", "other.pem")).unwrap();
+    assert!(config::reload(&site, &good).is_err());
+    fs::write(&key, whole).unwrap();
     // Name servers take so many VIPs and ports of one agent, and no more.
     let many = |count: usize| {
         let address = |index: usize| format!("\"127.1.{}.{}:80\"", index / 256, index % 256);

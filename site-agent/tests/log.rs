@@ -26,6 +26,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tracing::Subscriber;
 use tracing::subscriber::{set_default, with_default};
+use world::http2::made::{Ca, Folder, LEAF, Leaf};
 use world::http2::{self, Secure};
 use world::{Client, Server, World, ok, until};
 
@@ -305,6 +306,79 @@ async fn a_reload_says_what_it_changes() {
     let lines = told(&many);
     assert_eq!((lines.len(), &*lines[0]), (101, "what=pool name=a how=gone"));
     assert_eq!(lines[100], "more otherwise more=21");
+}
+
+/// A file that somebody is still writing keeps nobody from taking a server out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_file_of_tls_leaves_the_last_good_one() {
+    let (folder, ca) = (Folder::new(), Ca::new("ca"));
+    let dir = folder.path().to_owned();
+    std::fs::create_dir(dir.join("certs")).unwrap();
+    folder.certify(&ca, "certs/www", Leaf { names: &["www.example.com"], ..LEAF });
+    let (certificate, key) = ca.issue(Leaf { names: &["api.example.com"], ..LEAF });
+    let (_, foreign) = ca.issue(LEAF);
+    folder.write("certs/api.pem", &certificate);
+    folder.write("certs/api.key", &key);
+    folder.write("clients.pem", &ca.pem);
+    folder.write("revoked.pem", &ca.revoke(&[9]));
+    folder.write("servers.pem", &ca.pem);
+    let backend = world::Backend::named("a").await;
+    let with = |servers: &[&str]| {
+        let servers: Vec<_> = servers.iter().map(|name| (*name, backend.address)).collect();
+        let tls = format!(
+            "tls = {{ certificates = [{:?}], client_ca = {:?}, crl = {:?}, client_verify = \"optional\" }}",
+            dir.join("certs"),
+            dir.join("clients.pem"),
+            dir.join("revoked.pem")
+        );
+        let far = format!(
+            "[frontend.far]\nbind = [\"127.0.0.1:0\"]\npool = \"far\"\n[pool.far]\nservers = [{{ name = \"a\", \
+             address = \"127.0.0.1:1\", tls = {{ ca = {:?} }} }}]\n",
+            dir.join("servers.pem")
+        );
+        world::config(&tls, "", &servers) + &far
+    };
+    let mut secure = Secure::over(World::start(&with(&["a"])).await, &ca, folder);
+    let site = secure.world.dir.path().join("site.toml");
+    let broken = [
+        ("certs/www.pem", Some("junk")),
+        ("certs/www.pem", Some("")),
+        ("certs/api.pem", Some("-----BEGIN CERTIFICATE-----\nMIIB")),
+        ("certs/api.key", Some(&*foreign)),
+        ("certs/api.key", None),
+        ("clients.pem", Some("junk")),
+        ("revoked.pem", Some("")),
+        ("servers.pem", None),
+    ];
+    for (file, octets) in broken {
+        let path = dir.join(file);
+        let good = std::fs::read(&path).unwrap();
+        match octets {
+            Some(octets) => std::fs::write(&path, octets).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        // Whoever would start with it is told.
+        let told = config::load(&site).unwrap_err().to_string();
+        assert!(told.contains(file.trim_end_matches(".key")), "{file}: {told}");
+        for name in ["b", "a"] {
+            let lines = logged(|| secure.world.reload(&with(&[name])));
+            let [broken, taken] = lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };
+            let fault = "ERROR a file of TLS is broken: the last good one is used fault=";
+            assert!(broken.trim_start().starts_with(fault) && broken.contains(file), "{lines}");
+            assert_eq!(taken.trim_start(), "INFO the config is taken");
+            let shown = secure.world.agent.shown();
+            assert_eq!(&*shown.upstreams[0].servers()[0].name, name);
+        }
+        let response = secure.client().await.ask(http2::request("GET", "/")).await.unwrap();
+        assert_eq!(response.status(), 200, "{file}");
+        std::fs::write(&path, good).unwrap();
+    }
+    // What was never good has nothing to fall back on.
+    std::fs::write(dir.join("certs/new.pem"), "junk").unwrap();
+    let lines = logged(|| secure.world.reload(&with(&["b"])));
+    assert!(lines.contains("certs/new.pem holds no certificate"), "{lines}");
+    assert!(lines.contains("the config is refused"), "{lines}");
+    assert_eq!(&*secure.world.agent.shown().upstreams[0].servers()[0].name, "a");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,10 +2,12 @@
 //!
 //! text ─▶ `common::config::read` ─▶ file ─▶ check ─▶ `site`     (problems from every step, all of them)
 //!
-//! Reads files when asked and nothing else: no socket, no clock.
+//! Reads files when asked and nothing else: no socket, no clock. At a reload a broken file of TLS that was good is no problem:
+//! who has read it goes on with what it was.
 
 mod check;
 mod file;
+mod good;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use common::config::problems::{Problem, Problems, Source};
 use common::config::read::Document;
 use common::mtls::Credentials;
 
+pub use self::good::Good;
 use crate::site::Site;
 
 /// Addresses of one frontend, servers of one pool, rules of one frontend: far more than anybody writes.
@@ -40,8 +43,13 @@ pub struct Config {
 
 /// Reads `site.toml` and the files that it names. Reports every problem.
 pub fn load(file: &Path) -> Result<Config, Problems> {
+    reload(file, &Good::default())
+}
+
+/// Reads the one that follows on a running config, of which this was good.
+pub fn reload(file: &Path, good: &Good) -> Result<Config, Problems> {
     match Source::read(file) {
-        Ok(source) => read(&source, file),
+        Ok(source) => read(&source, file, good),
         Err(message) => {
             let mut problems = Problems::default();
             problems.add(Problem::of_file(file, message));
@@ -53,13 +61,13 @@ pub fn load(file: &Path) -> Result<Config, Problems> {
 /// Reads a site from text as if it stood in `dir` as `site.toml`.
 pub fn from_str(text: &str, dir: &Path) -> Result<Config, Problems> {
     let file = dir.join("site.toml");
-    read(&Arc::new(Source::new(&file, text.to_owned())), &file)
+    read(&Arc::new(Source::new(&file, text.to_owned())), &file, &Good::default())
 }
 
-fn read(source: &Arc<Source>, file: &Path) -> Result<Config, Problems> {
+fn read(source: &Arc<Source>, file: &Path, good: &Good) -> Result<Config, Problems> {
     let (mut problems, mut warnings) = (Problems::default(), Problems::default());
     let document = Document::parse(source, &mut problems);
-    let site = check::site(&document, file, &mut problems, &mut warnings);
+    let site = check::site(&document, file, good, &mut problems, &mut warnings);
     problems.sort();
     warnings.sort();
     problems.or(site.map(|site| Config { file: file.to_owned(), site, warnings }))

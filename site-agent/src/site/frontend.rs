@@ -1,7 +1,7 @@
 //! Where clients come in, and what becomes of what they ask.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,6 +144,18 @@ pub enum ClientVerify {
         ca: PathBuf,
         crl: Option<PathBuf>,
     },
+}
+
+impl ClientVerify {
+    /// Whose certificates are believed, and which of them are not any more.
+    pub fn files(&self) -> Option<(&Path, Option<&Path>)> {
+        match self {
+            ClientVerify::Nobody => None,
+            ClientVerify::Optional { ca, crl } | ClientVerify::Required { ca, crl } => {
+                Some((ca, crl.as_deref()))
+            }
+        }
+    }
 }
 
 /// For how long a client may take its time.

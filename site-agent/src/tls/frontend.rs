@@ -3,6 +3,7 @@
 //! Clients resume by tickets, and nothing is remembered of them. Where they show certificates nobody resumes: whoever
 //! is revoked, or has expired, is refused by the next handshake. Nothing is early data, which others could send again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::authority::Authority;
@@ -31,15 +32,15 @@ pub struct Kept {
 /// Whom of the clients to believe.
 #[derive(Debug)]
 struct Clients {
-    authority: Authority,
+    authority: Arc<Authority>,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
-/// `None` if a file is broken that was not good before; broken ones are told.
+/// `None` if a file is broken that was not good before, at whichever frontend; broken ones are told.
 pub fn keep(
     name: &str,
     tls: &Tls,
-    last: Option<&Kept>,
+    before: &BTreeMap<Arc<str>, Kept>,
     tickets: &Tickets,
     faults: &mut Vec<Fault>,
 ) -> Option<Kept> {
@@ -53,17 +54,17 @@ pub fn keep(
             Ok(key) => Some(key),
             Err(why) => {
                 fault("certificates", why);
-                last.and_then(|last| last.key_of(certificate))
+                before.values().find_map(|kept| kept.key_of(certificate))
             }
         })
         .collect();
-    let clients = Clients::read(&tls.client_verify).map(|read| read.map(Arc::new)).or_else(|why| {
+    let clients = Clients::read(&tls.client_verify).or_else(|why| {
         fault("client_ca", why);
-        let good = last.filter(|last| last.tls.client_verify == tls.client_verify);
-        good.map(|last| last.clients.clone()).ok_or(())
+        Clients::kept(&tls.client_verify, before).map(Some).ok_or(())
     });
-    let (keys, clients) = (keys.into_iter().collect::<Option<Vec<_>>>()?, clients.ok()?);
-    let same = last.filter(|last| {
+    let keys = keys.into_iter().collect::<Option<Vec<_>>>()?;
+    let clients = clients.ok()?.map(Arc::new);
+    let same = before.get(name).filter(|last| {
         let shows_same = last.keys.iter().map(|key| &key.cert).eq(keys.iter().map(|key| &key.cert));
         last.tls == *tls && shows_same && is_same(last.clients.as_deref(), clients.as_deref())
     });
@@ -84,17 +85,26 @@ impl Kept {
 impl Clients {
     /// `None` where they are not asked.
     fn read(verify: &ClientVerify) -> Result<Option<Clients>, String> {
-        let (ca, crl) = match verify {
-            ClientVerify::Nobody => return Ok(None),
-            ClientVerify::Optional { ca, crl } | ClientVerify::Required { ca, crl } => (ca, crl),
-        };
-        let authority = Authority::read(ca, crl.as_deref()).map_err(|unfit| unfit.to_string())?;
+        let Some((ca, crl)) = verify.files() else { return Ok(None) };
+        let authority = Authority::read(ca, crl).map_err(|unfit| unfit.to_string())?;
+        let clients = Clients::of(Arc::new(authority), verify);
+        clients.map(Some).map_err(|why| format!("{} {why}", ca.display()))
+    }
+
+    /// By the same files as they were last good.
+    fn kept(verify: &ClientVerify, before: &BTreeMap<Arc<str>, Kept>) -> Option<Clients> {
+        let mut same =
+            before.values().filter(|kept| kept.tls.client_verify.files() == verify.files());
+        let authority = same.find_map(|kept| Some(Arc::clone(&kept.clients.as_ref()?.authority)));
+        Clients::of(authority?, verify).ok()
+    }
+
+    fn of(authority: Arc<Authority>, verify: &ClientVerify) -> Result<Clients, String> {
         let verifier = match verify {
             ClientVerify::Optional { .. } => authority.clients_or_strangers(),
             ClientVerify::Nobody | ClientVerify::Required { .. } => authority.clients(),
         };
-        let verifier = verifier.map_err(|why| format!("{} {why}", ca.display()))?;
-        Ok(Some(Clients { authority, verifier }))
+        Ok(Clients { authority, verifier: verifier? })
     }
 }
 

@@ -84,8 +84,8 @@ impl Tls {
                 frontends.push(None);
                 continue;
             };
-            let before = last.frontends.get(&frontend.name);
-            let kept = frontend::keep(&frontend.name, tls, before, &self.tickets, &mut faults);
+            let kept =
+                frontend::keep(&frontend.name, tls, &last.frontends, &self.tickets, &mut faults);
             is_whole &= kept.is_some();
             frontends.push(kept.as_ref().map(|kept| Arc::clone(&kept.config)));
             next.frontends.extend(kept.map(|kept| (Arc::clone(&frontend.name), kept)));

@@ -49,6 +49,12 @@ impl Secure {
         Secure { world, ca, _folder: folder }
     }
 
+    /// One whose certificates a test has made itself.
+    pub fn over(world: World, ca: &Ca, folder: Folder) -> Secure {
+        let ca = CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap();
+        Secure { world, ca, _folder: folder }
+    }
+
     /// A connection on which TLS has agreed on one of these.
     pub async fn shake_hands(&self, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.world.front).await.unwrap();

@@ -107,14 +107,16 @@ fn shown(
     };
     let files =
         Files { ca: ca_path?, certificate: certificate_path?, key: key_path?, crl: crl_path };
-    let read = Credentials::read(&files).map_err(|error| {
+    let read = Credentials::read(&files).map(|read| read.principal().clone());
+    let read = read.or_else(|error| judge.good.principal(&files).ok_or(error));
+    let read = read.map_err(|error| {
         let of_keys = all.iter().find(|(_, path)| path.as_ref() == Some(&error.file));
         let of_crl = crl.filter(|_| files.crl.as_ref() == Some(&error.file));
         let found =
             of_keys.map(|(written, _)| &written.spot).or(of_crl.map(|written| &written.spot));
         found.unwrap_or(&certificate.spot).problem(error.to_string())
     });
-    let principal = judge.one(read)?.principal().clone();
+    let principal = judge.one(read)?;
     if principal.kind != principal::Kind::Agent {
         return judge.wrong(
             &certificate.spot,

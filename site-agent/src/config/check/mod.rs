@@ -23,12 +23,13 @@ use common::config::settle::{self, or};
 use common::report::agent::MOST_VIPS;
 
 use self::names::Names;
-use super::file;
+use super::{Good, file};
 use crate::site::{Frontend, Mode, Site};
 
 /// What every judgement needs: where paths start from, and whom to tell.
 struct Judge<'j> {
     dir: &'j Path,
+    good: &'j Good,
     problems: &'j mut Problems,
     warnings: &'j mut Problems,
 }
@@ -37,13 +38,14 @@ struct Judge<'j> {
 pub fn site(
     document: &Document<'_>,
     file: &Path,
+    good: &Good,
     problems: &mut Problems,
     warnings: &mut Problems,
 ) -> Option<Site> {
     let file::Site { agent, admin, runtime, frontend, pool } = document.read(problems)?;
     // Paths in a file start from its folder.
     let dir = file.parent().unwrap_or(Path::new(""));
-    let judge = &mut Judge { dir, problems, warnings };
+    let judge = &mut Judge { dir, good, problems, warnings };
     let report_to = agent.as_ref().and_then(told_whom);
     let agent = or(agent, None, |agent| agent::agent(agent, judge).map(Some));
     let admin = or(admin, None, |file::Admin { listen }| Some(Some(listen?)));

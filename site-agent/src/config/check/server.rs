@@ -133,8 +133,11 @@ fn tls(raw: file::ServerTls, of: &Of<'_>, judge: &mut Judge<'_>) -> Option<Serve
     let ca = match ca {
         Some(written) => {
             let path = judge.path(&written)?;
-            let judged = Authority::read(&path, None);
-            judge.one(judged.map_err(|unfit| written.spot.problem(unfit.to_string())))?;
+            if let Err(unfit) = Authority::read(&path, None)
+                && !judge.good.has_servers(&path)
+            {
+                return judge.wrong(&written.spot, unfit.to_string());
+            }
             Some(path)
         }
         None => None,
