@@ -22,7 +22,7 @@ use crate::data::{FrontendPart, Part, Shared, Thread};
 use crate::listen;
 use crate::log_file::LogFile;
 use crate::site::{self, Alpn, FrontendId, HttpVersion, LogTarget, PoolId, ServerId, Site};
-use crate::tls::{Adopted, Fault, Tls};
+use crate::tls::{self, Adopted, Fault, Tls};
 use crate::upstream::Upstream;
 use crate::worker::Traffic;
 
@@ -43,6 +43,7 @@ pub struct Balancer {
 pub struct Shown {
     pub frontends: Vec<(Arc<site::Frontend>, Arc<Traffic>)>,
     pub upstreams: Vec<Arc<Upstream>>,
+    pub certificates: Vec<tls::Shown>,
 }
 
 /// Why a config is not taken.
@@ -98,7 +99,8 @@ impl Balancer {
         offer_what_is_spoken(&mut site);
         let mut sockets = self.bind(&site)?;
         let (new_logs, mut lines) = self.open_logs(&site)?;
-        let Adopted { handshakes, stale } = self.tls.adopt(&site).map_err(Refused::Tls)?;
+        let Adopted { handshakes, stale, certificates } =
+            self.tls.adopt(&site).map_err(Refused::Tls)?;
         // From here on nothing fails.
         for fault in stale {
             error!(%fault, "a file of TLS is broken: the last good one is used");
@@ -145,7 +147,7 @@ impl Balancer {
         self.logs.retain(|target, _| is_used(target));
         let traffic = shared.iter().map(|shared| Arc::clone(&shared.traffic));
         let frontends = frontends.into_iter().zip(traffic).collect();
-        self.shown.store(Arc::new(Shown { frontends, upstreams }));
+        self.shown.store(Arc::new(Shown { frontends, upstreams, certificates }));
         drop(adopting);
         Ok(())
     }

@@ -103,9 +103,7 @@ fn run(
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let Some(config) = load(file) else { return Ok(ExitCode::FAILURE) };
-        if !config.warnings.is_empty() {
-            eprintln!("{}", config.warnings.render(Colour::Never));
-        }
+        warn(&config);
         let service_manager = ServiceManager::from_environment();
         let mut agent = Agent::start(config, threads.get()).await?;
         let (shown, version) = (agent.shown(), env!("CARGO_PKG_VERSION"));
@@ -138,10 +136,8 @@ fn run(
 
 fn check(file: &ConfigFile) -> ExitCode {
     let Some(config) = load(file) else { return ExitCode::FAILURE };
-    if !config.warnings.is_empty() {
-        eprintln!("{}", config.warnings.render(Colour::Never));
-    }
-    for doubt in config.doubts(i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX)) {
+    warn(&config);
+    for doubt in config.doubts(now()) {
         eprintln!("warning: {doubt}");
     }
     let site = &config.site;
@@ -153,6 +149,18 @@ fn check(file: &ConfigFile) -> ExitCode {
         site.pools.iter().map(|pool| pool.servers.len()).sum::<usize>()
     );
     ExitCode::SUCCESS
+}
+
+fn warn(config: &Config) {
+    let warnings = config.warnings_at(now());
+    if !warnings.is_empty() {
+        eprintln!("{}", warnings.render(Colour::Never));
+    }
+}
+
+/// Unix time, in seconds.
+fn now() -> i64 {
+    i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX)
 }
 
 /// Shows every problem, if there is one.

@@ -217,6 +217,14 @@ fn frontends(page: &Page, shown: &Shown) {
         LABELS,
         of(&|traffic| &traffic.sent),
     );
+    let each = shown.certificates.iter();
+    page.gauge(
+        "site_agent_frontend_certificate_expiry_timestamp_seconds",
+        "When the certificate ends that clients are shown, in Unix seconds",
+        &["frontend", "file"],
+        each.map(|of| (vec![&*of.frontend, &*of.file], u64::try_from(of.ends).unwrap_or(0)))
+            .collect(),
+    );
     const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
     let mut statuses = vec![];
     for (config, traffic) in &shown.frontends {

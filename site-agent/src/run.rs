@@ -69,7 +69,7 @@ pub enum StartError {
 
 impl Agent {
     pub async fn start(config: Config, threads: usize) -> Result<Agent, StartError> {
-        let Config { file, site, warnings: _ } = config;
+        let Config { file, site, .. } = config;
         let (address, agent) = (site.admin, site.agent.clone());
         let door = match address {
             None => None,
@@ -169,7 +169,8 @@ impl Agent {
         let told =
             |problems: Problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let config = config::reload(&self.file, &self.good).map_err(told)?;
-        for warning in config.warnings.iter() {
+        let now = i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX);
+        for warning in config.warnings_at(now).iter() {
             let warning = warning.to_string();
             warn!(warning, "the config may not do what was meant");
         }

@@ -18,6 +18,7 @@ use serde_json::Value;
 use site_agent::backends::{Administrative, AgentDown, By, Checked, Event, Mode, Source, Why};
 use site_agent::config;
 use site_agent::ids::ServerId;
+use site_agent::metrics::{self, Reloads};
 use site_agent::outlier::Outcome;
 use site_agent::site;
 use site_agent::upstream::Upstream;
@@ -372,6 +373,15 @@ async fn a_broken_file_of_tls_leaves_the_last_good_one() {
         let response = secure.client().await.ask(http2::request("GET", "/")).await.unwrap();
         assert_eq!(response.status(), 200, "{file}");
         std::fs::write(&path, good).unwrap();
+    }
+    // Whoever looks ahead is told of each, by its file.
+    let page = metrics::text(&secure.world.agent.shown(), &Reloads::default(), None);
+    for file in ["www.pem", "api.pem"] {
+        let line = format!(
+            "site_agent_frontend_certificate_expiry_timestamp_seconds{{file=\"{}/certs/{file}\",frontend=\"web\"}} 3786912000\n",
+            dir.display()
+        );
+        assert!(page.contains(&line), "{line}\n{page}");
     }
     // What was never good has nothing to fall back on.
     std::fs::write(dir.join("certs/new.pem"), "junk").unwrap();

@@ -6,6 +6,7 @@
 //! who has read it goes on with what it was.
 
 mod check;
+mod dated;
 mod file;
 mod good;
 mod words;
@@ -18,6 +19,7 @@ use common::config::problems::{Problem, Problems, Source};
 use common::config::read::Document;
 use common::mtls::Credentials;
 
+use self::dated::Dated;
 pub use self::good::Good;
 use crate::site::Site;
 
@@ -37,8 +39,10 @@ pub const LARGEST_PAGE: u64 = 64 << 10;
 pub struct Config {
     pub file: PathBuf,
     pub site: Site,
-    /// What is to be told of it though it is sound.
+    /// What is to be told of it though it is sound, whatever the time: see `warnings_at`.
     pub warnings: Problems,
+    /// What frontends show clients.
+    dated: Vec<Dated>,
 }
 
 /// Reads `site.toml` and the files that it names. Reports every problem.
@@ -67,13 +71,25 @@ pub fn from_str(text: &str, dir: &Path) -> Result<Config, Problems> {
 fn read(source: &Arc<Source>, file: &Path, good: &Good) -> Result<Config, Problems> {
     let (mut problems, mut warnings) = (Problems::default(), Problems::default());
     let document = Document::parse(source, &mut problems);
-    let site = check::site(&document, file, good, &mut problems, &mut warnings);
+    let mut dated = vec![];
+    let site = check::site(&document, file, good, &mut problems, &mut warnings, &mut dated);
     problems.sort();
     warnings.sort();
-    problems.or(site.map(|site| Config { file: file.to_owned(), site, warnings }))
+    problems.or(site.map(|site| Config { file: file.to_owned(), site, warnings, dated }))
 }
 
 impl Config {
+    /// What is to be told of it at that Unix time, in seconds: of certificates, too, that clients do not believe then.
+    pub fn warnings_at(&self, now: i64) -> Problems {
+        let mut warnings = self.warnings.clone();
+        self.dated
+            .iter()
+            .filter_map(|dated| dated.warning(now))
+            .for_each(|told| warnings.add(told));
+        warnings.sort();
+        warnings
+    }
+
     /// What keeps name servers from believing us at that Unix time, in seconds.
     pub fn doubts(&self, now: i64) -> Vec<String> {
         let reporting = self.site.agent.iter().flat_map(|agent| &agent.reporting);

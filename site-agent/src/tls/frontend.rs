@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use common::authority::Authority;
 use common::identity::{Fault as Broken, Identity, provider};
+use common::validity::Validity;
 use rustls::ServerConfig;
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
-use super::Fault;
 use super::names::Names;
 use super::tickets::Tickets;
+use super::{Fault, Shown};
 use crate::site::{Certificate, ClientVerify, MinVersion, Tls};
 
 /// What was read, and what it has become.
@@ -76,6 +77,16 @@ pub fn keep(
 }
 
 impl Kept {
+    /// What clients are shown, be its file good now or not.
+    pub fn shown(&self, name: &Arc<str>) -> impl Iterator<Item = Shown> {
+        let known = self.tls.certificates.iter().zip(&self.keys);
+        known.filter_map(|(certificate, key)| {
+            let Validity { not_after: ends, .. } = Validity::of(key.cert.first()?)?;
+            let file = certificate.chain.display().to_string();
+            Some(Shown { frontend: Arc::clone(name), file, ends })
+        })
+    }
+
     fn key_of(&self, certificate: &Certificate) -> Option<Arc<CertifiedKey>> {
         let mut known = self.tls.certificates.iter().zip(&self.keys);
         known.find(|(known, _)| *known == certificate).map(|(_, key)| Arc::clone(key))

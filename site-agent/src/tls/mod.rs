@@ -49,6 +49,16 @@ pub struct Adopted {
     pub handshakes: Handshakes,
     /// Files that are broken: the last good ones are still used.
     pub stale: Vec<Fault>,
+    pub certificates: Vec<Shown>,
+}
+
+/// A certificate that clients are shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Shown {
+    pub frontend: Arc<str>,
+    pub file: String,
+    /// Unix time, in seconds.
+    pub ends: i64,
 }
 
 /// Something that cannot be used, with its key in the config and what to do.
@@ -90,6 +100,8 @@ impl Tls {
             frontends.push(kept.as_ref().map(|kept| Arc::clone(&kept.config)));
             next.frontends.extend(kept.map(|kept| (Arc::clone(&frontend.name), kept)));
         }
+        let certificates =
+            next.frontends.iter().flat_map(|(name, kept)| kept.shown(name)).collect();
         let mut pools = vec![];
         for pool in &site.pools {
             let mut dials = vec![];
@@ -117,7 +129,7 @@ impl Tls {
             return Err(faults);
         }
         self.kept = next;
-        Ok(Adopted { handshakes: Handshakes { frontends, pools }, stale: faults })
+        Ok(Adopted { handshakes: Handshakes { frontends, pools }, stale: faults, certificates })
     }
 }
 

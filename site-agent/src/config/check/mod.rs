@@ -23,6 +23,7 @@ use common::config::settle::{self, or};
 use common::report::agent::MOST_VIPS;
 
 use self::names::Names;
+use super::dated::Dated;
 use super::{Good, file};
 use crate::site::{Frontend, Mode, Site};
 
@@ -32,6 +33,7 @@ struct Judge<'j> {
     good: &'j Good,
     problems: &'j mut Problems,
     warnings: &'j mut Problems,
+    dated: &'j mut Vec<Dated>,
 }
 
 /// Turns `site.toml` and the files it names into what runs. `None` if anything is wrong.
@@ -41,11 +43,12 @@ pub fn site(
     good: &Good,
     problems: &mut Problems,
     warnings: &mut Problems,
+    dated: &mut Vec<Dated>,
 ) -> Option<Site> {
     let file::Site { agent, admin, runtime, frontend, pool } = document.read(problems)?;
     // Paths in a file start from its folder.
     let dir = file.parent().unwrap_or(Path::new(""));
-    let judge = &mut Judge { dir, good, problems, warnings };
+    let judge = &mut Judge { dir, good, problems, warnings, dated };
     let report_to = agent.as_ref().and_then(told_whom);
     let agent = or(agent, None, |agent| agent::agent(agent, judge).map(Some));
     let admin = or(admin, None, |file::Admin { listen }| Some(Some(listen?)));

@@ -10,6 +10,7 @@ use common::config::settle::or;
 use common::identity::{Fault, Identity};
 
 use super::Judge;
+use crate::config::dated::Dated;
 use crate::config::words::ClientVerifyWord;
 use crate::config::{MOST_CERTIFICATES, file};
 use crate::site::{Alpn, Certificate, ClientVerify, MinVersion, Mode, Tls};
@@ -77,12 +78,15 @@ fn found(list: At<file::Certificates>, judge: &mut Judge<'_>) -> Option<Vec<Cert
     }
     let mut all = vec![];
     for (file, spot) in files {
-        let read = judge.one(
-            certificate(&file, spot)
-                .or_else(|problem| judge.good.certificate(&file).ok_or(problem)),
-        );
-        is_sound &= read.is_some();
-        all.extend(read);
+        let read = certificate(&file, spot).map(|(read, dated)| (read, Some(dated)));
+        let good = || judge.good.certificate(&file).map(|good| (good, None));
+        let read = read.or_else(|problem| good().ok_or(problem));
+        let Some((read, dated)) = judge.one(read) else {
+            is_sound = false;
+            continue;
+        };
+        judge.dated.extend(dated);
+        all.push(read);
     }
     is_sound.then_some(all)
 }
@@ -110,11 +114,15 @@ fn in_folder(folder: &Path, spot: &Spot) -> Result<Vec<PathBuf>, Problem> {
 }
 
 /// A chain whose key is in the same file, or beside it.
-fn certificate(chain: &Path, spot: &Spot) -> Result<Certificate, Problem> {
+fn certificate(chain: &Path, spot: &Spot) -> Result<(Certificate, Dated), Problem> {
     let beside = chain.with_extension("key");
     let key = if beside.is_file() { beside.clone() } else { chain.to_owned() };
     match Identity::read(chain, &key) {
-        Ok(_) => Ok(Certificate { chain: chain.to_owned(), key }),
+        Ok(read) => {
+            let file = chain.to_owned();
+            let dated = Dated { file: file.clone(), spot: spot.clone(), validity: read.validity };
+            Ok((Certificate { chain: file, key }, dated))
+        }
         Err(Fault::Certificate(why)) => Err(spot.problem(format!("{} {why}", chain.display()))),
         Err(Fault::Key(why)) if key == chain => Err(spot.problem(format!(
             "{} {why}; put the key into the same file, or beside it as {}",
