@@ -6,9 +6,6 @@
 
 #[path = "../../probe/tests/world/credentials.rs"]
 mod credentials;
-#[path = "../src/tls/tests/made.rs"]
-#[expect(dead_code, reason = "the test of TLS alone needs more of it")]
-mod made;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -384,50 +381,6 @@ fn certificates_are_found_with_their_keys() {
     );
 }
 
-/// Of what clients are shown; the moment is whoever asks's.
-#[test]
-fn a_certificate_that_ends_is_warned_of() {
-    const DAY: i64 = 86_400;
-    // It holds from 2020 on.
-    let (begin, end) = (1_577_836_800, 1_609_459_200);
-    let (dir, folder) = (tempfile::tempdir().unwrap(), made::Folder::new());
-    folder.certify(&made::Ca::new("ca"), "www", made::Leaf { until: 2021, ..made::LEAF });
-    let file = folder.path().join("www.pem");
-    let text = format!(
-        "[frontend.web]\nbind = [\"0.0.0.0:443\"]\npool = \"web\"\ntls = {{ certificates = [{file:?}] }}\n{POOL}"
-    );
-    let config = read(&dir, &text).unwrap();
-    let check = |now, expected: &str| {
-        let told = config.warnings_at(now).to_string();
-        match expected {
-            "" => assert_eq!(told, ""),
-            _ => {
-                let at = "site.toml:4: frontend.web.tls.certificates[0]: ";
-                let told = told.split_once(at).unwrap_or_else(|| panic!("{told}")).1;
-                assert_eq!(told, format!("{} {expected}", file.display()));
-            }
-        }
-    };
-    check(
-        begin - 1,
-        "holds from 2020-01-01T00:00:00Z on: until then clients refuse it; is the clock right?",
-    );
-    check(begin, "");
-    check(end - 7 * DAY, "");
-    let soon = "ends at 2021-01-01T00:00:00Z, and nobody has renewed it";
-    check(end - 7 * DAY + 1, soon);
-    check(end, soon);
-    let over = "has ended at 2021-01-01T00:00:00Z: clients refuse it; put the next one there";
-    check(end + 1, over);
-    // It is served all the same, and the program tells of it by today's clock.
-    let site = dir.path().join("site.toml");
-    fs::write(&site, &text).unwrap();
-    let (code, _, err) = checked(&site);
-    assert_eq!(code, Some(0), "{err}");
-    assert!(err.contains(&format!("warning: {} {over}", file.display())), "{err}");
-    assert!(err.contains("^ frontend.web.tls.certificates[0]"), "{err}");
-}
-
 #[test]
 fn an_agent_is_who_its_certificate_says() {
     let dir = tempfile::tempdir().unwrap();
@@ -520,6 +473,7 @@ fn the_example_is_good() {
         assert!(all.contains(&format!("# {commented}")), "{commented}");
         all = all.replace(&format!("# {commented}"), commented);
     }
+    let all = all.replace("/var/log/site-agent/", "");
     let config = read(&dir, &all).unwrap();
     assert_eq!(config.site.frontends[1].trusted.len(), 1);
 

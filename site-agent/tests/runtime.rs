@@ -414,11 +414,13 @@ async fn a_socket_is_one_processs_and_goes_with_it() {
         with_socket("", &[("a", a.address)]).replace("[runtime]\n", "[runtime]\nmode = \"0660\"\n");
     let dir = tempfile::tempdir().unwrap();
     let (file, path) = (dir.path().join("site.toml"), dir.path().join("admin.sock"));
+    let write = |text: &str| {
+        fs::write(&file, text.replace("FRONT", &world::address().to_string())).unwrap();
+    };
+    let load = || site_agent::config::load(&file).unwrap_or_else(|why| panic!("{why}"));
     let start = async || {
-        let front = world::address().to_string();
-        fs::write(&file, text.replace("FRONT", &front)).unwrap();
-        let read = site_agent::config::load(&file).unwrap_or_else(|why| panic!("{why}"));
-        Agent::start(read, 1).await
+        write(&text);
+        Agent::start(load(), 1).await
     };
     // What a dead process has left is in nobody's way.
     drop(UnixListener::bind(&path).unwrap());
@@ -429,10 +431,16 @@ async fn a_socket_is_one_processs_and_goes_with_it() {
     assert_eq!(ask(&path, "show backend").await, "# name\napp\n\n");
     agent.stop(LONG).await;
     until(|| !path.exists()).await;
+    let read = load();
     fs::write(&path, "somebody's").unwrap();
-    let refused = start().await.err().unwrap().to_string();
+    let refused = Agent::start(read, 1).await.err().unwrap().to_string();
     assert!(refused.contains("is a file that is no socket"), "{refused}");
     assert_eq!(fs::read(&path).unwrap(), b"somebody's");
+    // Whose a folder would be is not ours to say.
+    write(&text.replace("admin.sock", "run/admin.sock"));
+    let refused = Agent::start(load(), 1).await.err().unwrap().to_string();
+    assert!(refused.contains("its folder is not there"), "{refused}");
+    assert!(!dir.path().join("run").exists());
 }
 
 #[tokio::test]

@@ -56,6 +56,8 @@ pub enum BindError {
     NoSocket(PathBuf),
     #[error("runtime.socket {}: another process listens there; end it, or name another path", .0.display())]
     InUse(PathBuf),
+    #[error("runtime.socket {}: its folder is not there; make it (systemd: RuntimeDirectory), or name another path", .0.display())]
+    NoFolder(PathBuf),
     #[error("cannot listen on runtime.socket {}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -65,11 +67,11 @@ impl RuntimeSocket {
     pub fn bind(runtime: &Runtime) -> Result<RuntimeSocket, BindError> {
         let Runtime { socket: path, mode, level } = runtime;
         make_way(path)?;
-        let failed = |source| BindError::Io { path: path.clone(), source };
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).map_err(failed)?;
-        }
-        let (listener, file) = listen(path, *mode).map_err(failed)?;
+        let (listener, file) = listen(path, *mode).map_err(|error| match error.kind() {
+            // Whose it would be and who may enter it is the service manager's to say, not ours.
+            ErrorKind::NotFound => BindError::NoFolder(path.clone()),
+            _ => BindError::Io { path: path.clone(), source: error },
+        })?;
         Ok(RuntimeSocket { listener, level: *level, _file: file })
     }
 }

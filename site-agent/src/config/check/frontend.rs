@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::config::problems::Spot;
@@ -13,7 +14,7 @@ use ipnet::IpNet;
 use super::bounds::{NEVER, not_longer, time_or, time_within};
 use super::names::Names;
 use super::rules::{Of, Rules, redirect, rules};
-use super::{Judge, tls};
+use super::{Judge, place, tls};
 use crate::config::words::LogWord;
 use crate::config::{MOST_BINDS, file};
 use crate::site::{
@@ -256,9 +257,26 @@ fn access_log(raw: file::AccessLog, judge: &mut Judge<'_>) -> Option<Option<Acce
         (LogWord::As(format), Some(target)) => {
             let target = match &*target.value {
                 "stdout" => LogTarget::Stdout,
-                _ => LogTarget::File(judge.path(&target)?),
+                _ => LogTarget::File(log_file(&target, judge)?),
             };
             Some(Some(AccessLog { format, target }))
+        }
+    }
+}
+
+/// One that can be opened, as far as can be seen without doing so.
+fn log_file(target: &At<String>, judge: &mut Judge<'_>) -> Option<PathBuf> {
+    let path = judge.path(target)?;
+    if judge.good.has_log(&path) {
+        return Some(path);
+    }
+    match place::file(&path) {
+        Ok(()) => Some(path),
+        Err(place::Unfit::Taken(why)) => judge.wrong(&target.spot, why),
+        Err(place::Unfit::NoFolder(folder)) => {
+            let message =
+                format!("there is no folder {}: make it, or name another file", folder.display());
+            judge.wrong(&target.spot, message)
         }
     }
 }

@@ -8,6 +8,7 @@ mod bounds;
 mod frontend;
 mod health;
 mod names;
+mod place;
 mod pool;
 mod rules;
 mod runtime;

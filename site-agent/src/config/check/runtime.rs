@@ -4,7 +4,7 @@ use common::config::problems::Problem;
 use common::config::read::At;
 use common::config::settle::or;
 
-use super::Judge;
+use super::{Judge, place};
 use crate::config::file;
 use crate::site::{Level, Runtime};
 
@@ -33,6 +33,22 @@ pub fn runtime(raw: file::Runtime, judge: &mut Judge<'_>) -> Option<Runtime> {
     }
     if path.as_os_str().as_encoded_bytes().contains(&0) {
         return judge.wrong(&socket.spot, "a path has no NUL in it");
+    }
+    if !judge.good.has_socket(&path) {
+        match place::socket(&path) {
+            Ok(()) => {}
+            Err(place::Unfit::Taken(why)) => return judge.wrong(&socket.spot, why),
+            // A service manager makes that one, at each start.
+            Err(place::Unfit::NoFolder(folder)) if folder.starts_with("/run") => {}
+            Err(place::Unfit::NoFolder(folder)) => judge.warn(
+                &socket.spot,
+                format!(
+                    "there is no folder {}, which a start needs: make it, or name a path in /run, where systemd makes it \
+                     (RuntimeDirectory)",
+                    folder.display()
+                ),
+            ),
+        }
     }
     let (mode, level) = (mode?, level?);
     if let (Some(spot), true, Level::Admin) = (mode_given, mode & OTHERS != 0, level) {
