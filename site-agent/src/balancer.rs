@@ -49,9 +49,9 @@ pub struct Shown {
 /// Why a config is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    #[error("frontend {frontend} cannot listen on {address}: {source}")]
+    #[error("frontend {frontend} cannot listen on {address}")]
     Bind { frontend: Arc<str>, address: SocketAddr, source: io::Error },
-    #[error("the access log {} cannot be opened: {source}", file.display())]
+    #[error("the access log {} cannot be opened", file.display())]
     Log { file: PathBuf, source: io::Error },
     #[error("TLS cannot be spoken: {}", list(.0))]
     Tls(Vec<Fault>),
@@ -61,7 +61,9 @@ impl Refused {
     /// Each in a line of its own.
     pub fn problems(&self) -> Vec<String> {
         match self {
-            Refused::Bind { .. } | Refused::Log { .. } => vec![self.to_string()],
+            Refused::Bind { source, .. } | Refused::Log { source, .. } => {
+                vec![format!("{self}: {source}")]
+            }
             Refused::Tls(faults) => faults.iter().map(ToString::to_string).collect(),
         }
     }

@@ -20,6 +20,7 @@ use site_agent::config;
 use site_agent::ids::ServerId;
 use site_agent::metrics::{self, Reloads};
 use site_agent::outlier::Outcome;
+use site_agent::run::Agent;
 use site_agent::site;
 use site_agent::upstream::Upstream;
 use tempfile::NamedTempFile;
@@ -260,6 +261,14 @@ async fn each_problem_of_a_config_is_a_line() {
     let problem = format!("problem=\"frontend web cannot listen on {taken}: ");
     assert!(lines.contains(&problem) && lines.trim_end().ends_with("problems=1"), "{lines}");
     assert_eq!(lines.lines().count(), 2, "{lines}");
+    // And at a start, its cause once.
+    let file = world.dir.path().join("other.toml");
+    std::fs::write(&file, good.replace("FRONT", &taken.to_string())).unwrap();
+    let refused = Agent::start(config::load(&file).unwrap(), 1).await.err().unwrap();
+    let refused = format!("{:#}", anyhow::Error::from(refused));
+    let expected =
+        format!("frontend web cannot listen on {taken}: Address already in use (os error 98)");
+    assert_eq!(refused, expected);
 }
 
 #[tokio::test]
