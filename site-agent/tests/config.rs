@@ -320,6 +320,64 @@ fn what_serves_nobody_well_is_warned_of() {
 }
 
 #[test]
+fn what_is_likely_not_meant_is_warned_of() {
+    let told = |admin: &str, pool: &str| {
+        let admin = match admin {
+            "" => String::new(),
+            address => format!("[admin]\nlisten = \"{address}\"\n"),
+        };
+        let text =
+            format!("{admin}[frontend.web]\nbind = [\"0.0.0.0:80\"]\npool = \"web\"\n{POOL}{pool}");
+        let text = match pool.starts_with("servers") {
+            true => text.replace(POOL, "[pool.web]\n"),
+            false => text,
+        };
+        let told = warnings(&text);
+        told.split_once(' ').map_or(String::new(), |(_, told)| told.to_owned())
+    };
+    for (admin, is_told) in [
+        ("127.0.0.1", false),
+        ("[::1]", false),
+        ("10.0.0.1", false),
+        ("100.64.0.1", false),
+        ("[fd00::1]", false),
+        ("0.0.0.0", true),
+        ("[::]", true),
+        ("203.0.113.1", true),
+        ("100.128.0.1", true),
+        ("[::ffff:203.0.113.1]", true),
+        ("[2001:db8::1]", true),
+    ] {
+        let said = told(&format!("{admin}:8404"), "");
+        assert_eq!(!said.is_empty(), is_told, "{admin}: {said}");
+    }
+    assert_eq!(
+        told("0.0.0.0:8404", ""),
+        "admin.listen: everybody who can reach 0.0.0.0 may read how things are, without a password; \"127.0.0.1:8404\" \
+         is this machine's alone"
+    );
+    let slow = "slow_start = \"30s\"\n";
+    assert_eq!(
+        told("", slow),
+        "pool.web.slow_start: nobody looks at these servers, so none ever comes up again by itself; add check"
+    );
+    for looked in ["check = { kind = \"tcp\" }", "agent_check = { port = 1 }", "breaker = {}"] {
+        assert_eq!(told("", &format!("{slow}{looked}")), "", "{looked}");
+    }
+    let servers = |weight: u32| {
+        format!(
+            "servers = [{{ name = \"a\", address = \"10.0.0.1:80\", weight = {weight} }}, {{ name = \"b\", address = \
+             \"10.0.0.2:80\", backup = true }}]"
+        )
+    };
+    assert_eq!(
+        told("", &servers(0)),
+        "pool.web.servers: all servers that are no backups have weight 0, so the backups serve"
+    );
+    assert_eq!(told("", &servers(1)), "");
+}
+
+#[test]
 fn certificates_are_found_with_their_keys() {
     let dir = tempfile::tempdir().unwrap();
     let certs = dir.path().join("certs");

@@ -101,6 +101,12 @@ impl Word for StatusRange {
     const EXPECTED: &'static str = "statuses such as \"200-299\" or \"204\"";
 
     fn word(text: &str) -> Result<StatusRange, String> {
-        text.parse().map_err(|_| format!("{text:?} is not {}", Self::EXPECTED))
+        text.parse().map_err(|_| match text.as_bytes() {
+            [class @ b'1'..=b'5', b'x' | b'X', b'x' | b'X'] => {
+                let class = class - b'0';
+                format!("{text:?} is written \"{class}00-{class}99\" here")
+            }
+            _ => format!("{text:?} is not {}", Self::EXPECTED),
+        })
     }
 }

@@ -70,6 +70,11 @@ pub trait Read: Sized {
         None
     }
 
+    /// What a key of this table is that others call so: a name, or what to do instead.
+    fn known_as(_key: &str) -> Option<&'static str> {
+        None
+    }
+
     /// What stands for a key that is not in its table.
     fn absent(key: &str, table: &Spot, problems: &mut Problems) -> Option<Self> {
         problems.add(table.problem(format!("{key} is missing (expected {})", Self::expected())));
@@ -87,10 +92,10 @@ pub trait Word: Sized {
 
 /// Declares what a table may hold and how it is read. Every key is a field; what may be left out
 /// is an `Option`. A field is `None` when its value could not be read. The two tables that are whole files name
-/// each other.
+/// each other; what others call its keys a table may have from a function.
 #[macro_export]
 macro_rules! table {
-    ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty,)* } $(else $other:ident in $file:literal)?) => {
+    ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty,)* } $(else $other:ident in $file:literal)? $(known_as $known:path)?) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
@@ -110,6 +115,10 @@ macro_rules! table {
                 const KEYS: &[&str] = &[$($crate::config::read::bare(stringify!($key))),*];
                 KEYS
             }
+
+            $(fn known_as(key: &str) -> Option<&'static str> {
+                $known(key)
+            })?
 
             $(fn home_of(key: &str) -> Option<&'static str> {
                 <$other as $crate::config::read::Read>::keys().contains(&key).then_some($file)
@@ -205,15 +214,19 @@ pub fn open<'v, 't, T: Read>(
     for (key, _) in table.iter() {
         let name: &str = key.get_ref();
         if !known.contains(&name) {
-            let guess = match T::home_of(name) {
-                Some(file) => format!("; it belongs in {file}"),
-                None => closest(name, known.iter().copied())
+            let guess = match (T::home_of(name), T::known_as(name)) {
+                (Some(file), _) => format!("; it belongs in {file}"),
+                (None, Some(ours)) if known.contains(&ours) => {
+                    format!("; it is called {ours} here")
+                }
+                (None, Some(instead)) => format!("; {instead}"),
+                (None, None) => closest(name, known.iter().copied())
                     .map(|guess| format!("; did you mean {guess}?"))
                     .unwrap_or_default(),
             };
-            let keys = listed("known keys", known.iter().copied());
             let unknown = spot.key(name, key.span());
-            problems.add(unknown.problem(format!("unknown key{guess} ({keys})")));
+            let keys = known.join(", ");
+            problems.add(unknown.problem(format!("unknown key{guess} (known keys: {keys})")));
         }
     }
     Some(table)
@@ -258,7 +271,14 @@ fn table_of<'v, 't, T: Read>(
 /// A value by itself, or a table under its own heading, where a list of them belongs.
 fn no_list<T: Read>(value: &DeValue<'_>, spot: &Spot) -> Problem {
     let hint = match value {
-        DeValue::String(text) => format!("; write [{text:?}]"),
+        DeValue::String(text) => {
+            // Not what would be refused as soon as it is written so.
+            let mut problems = Problems::default();
+            match T::read(value, spot, &mut problems) {
+                Some(_) => format!("; write [{text:?}]"),
+                None => String::new(),
+            }
+        }
         DeValue::Table(_) if !T::keys().is_empty() => {
             format!("; write [[{spot}]], with two pairs of brackets, or [{{ ... }}]")
         }

@@ -2,16 +2,18 @@
 //!
 //! Mirrors the file key by key. Nothing is resolved or judged here: that is `check`'s.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::check::{KindWord, Method, StatusRange, Verify, Version};
+use common::check::{Method, StatusRange, Verify, Version};
 use common::config::problems::{Problems, Spot};
 use common::config::read::{At, DeValue, Entries, List, NameOr, Read, table};
 use common::config::report_to::ReportTo;
 use ipnet::IpNet;
 
-use super::words::{AlgorithmWord, ClientVerifyWord, LogWord};
+use super::elsewhere;
+use super::words::{
+    AlgorithmWord, CheckKind, ClientVerifyWord, ListenAddress, LogWord, ServerAddress,
+};
 use crate::site::{Alpn, HttpVersion, Level, MinVersion, Mode, ProxyVersion, RetryOn};
 
 table! {
@@ -22,7 +24,7 @@ table! {
         runtime: Option<Runtime>,
         frontend: Option<Entries<At<Frontend>>>,
         pool: Option<Entries<At<Pool>>>,
-    }
+    } known_as elsewhere::site
 }
 
 table! {
@@ -40,7 +42,7 @@ table! {
 
 table! {
     Admin {
-        listen: At<SocketAddr>,
+        listen: At<ListenAddress>,
     }
 }
 
@@ -54,7 +56,7 @@ table! {
 
 table! {
     Frontend {
-        bind: At<List<At<SocketAddr>>>,
+        bind: At<List<At<ListenAddress>>>,
         mode: Option<At<Mode>>,
         tls: Option<At<Tls>>,
         accept_proxy: Option<At<List<At<IpNet>>>>,
@@ -67,7 +69,7 @@ table! {
         redirect_https: Option<At<i64>>,
         hsts: Option<At<Hsts>>,
         access_log: Option<AccessLog>,
-    }
+    } known_as elsewhere::frontend
 }
 
 table! {
@@ -78,7 +80,7 @@ table! {
         client_ca: Option<At<String>>,
         crl: Option<At<String>>,
         client_verify: Option<At<ClientVerifyWord>>,
-    }
+    } known_as elsewhere::tls
 }
 
 /// A folder or file, or several.
@@ -91,7 +93,7 @@ table! {
         http_request: Option<At<Duration>>,
         keep_alive: Option<At<Duration>>,
         client_fin: Option<At<Duration>>,
-    }
+    } known_as elsewhere::client_timeouts
 }
 
 table! {
@@ -149,7 +151,7 @@ table! {
         http: Option<At<HttpVersion>>,
         timeouts: Option<ServerTimeouts>,
         error_pages: Option<At<Entries<At<String>>>>,
-    }
+    } known_as elsewhere::pool
 }
 
 table! {
@@ -164,7 +166,7 @@ table! {
 table! {
     Server {
         name: At<String>,
-        address: At<SocketAddr>,
+        address: At<ServerAddress>,
         weight: Option<At<i64>>,
         max_connections: Option<At<i64>>,
         capacity: Option<At<i64>>,
@@ -172,7 +174,7 @@ table! {
         tls: Option<ServerTls>,
         send_proxy: Option<At<ProxyVersion>>,
         check: Option<At<Check>>,
-    }
+    } known_as elsewhere::server
 }
 
 table! {
@@ -181,13 +183,13 @@ table! {
         ca: Option<At<String>>,
         sni: Option<At<String>>,
         alpn: Option<At<List<At<Alpn>>>>,
-    }
+    } known_as elsewhere::server_tls
 }
 
 table! {
     /// A way of looking. Which keys go with which kind is `check`'s to say.
     Check {
-        kind: At<KindWord>,
+        kind: At<CheckKind>,
         port: Option<At<i64>>,
         host: Option<At<String>>,
         path: Option<At<String>>,
@@ -206,7 +208,7 @@ table! {
         timeout: Option<At<Duration>>,
         rise: Option<At<i64>>,
         fall: Option<At<i64>>,
-    }
+    } known_as elsewhere::check
 }
 
 table! {
@@ -226,14 +228,14 @@ table! {
         interval: Option<At<Duration>>,
         timeout: Option<At<Duration>>,
         send: Option<At<String>>,
-    }
+    } known_as elsewhere::agent_check
 }
 
 table! {
     Queue {
         timeout: Option<At<Duration>>,
         length: Option<At<i64>>,
-    }
+    } known_as elsewhere::queue
 }
 
 table! {
@@ -241,7 +243,7 @@ table! {
         attempts: Option<At<i64>>,
         on: Option<At<List<At<RetryOn>>>>,
         budget: Option<At<f64>>,
-    }
+    } known_as elsewhere::retry
 }
 
 table! {
@@ -260,7 +262,7 @@ table! {
         server: Option<At<Duration>>,
         tunnel: Option<At<Duration>>,
         server_fin: Option<At<Duration>>,
-    }
+    } known_as elsewhere::server_timeouts
 }
 
 impl Read for Certificates {

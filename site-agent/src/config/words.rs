@@ -1,5 +1,8 @@
 //! Words of `site.toml`, and what they stand for.
 
+use std::net::{IpAddr, SocketAddr};
+
+use common::check::KindWord;
 use common::config::read::{Word, choose};
 
 use crate::site::{Alpn, HttpVersion, Level, LogFormat, MinVersion, Mode, ProxyVersion, RetryOn};
@@ -28,6 +31,18 @@ pub enum LogWord {
     Off,
 }
 
+/// A kind of check that a balancer can do: it runs no programs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CheckKind(pub KindWord);
+
+/// Where a server is: never a name, which somebody would have to look up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ServerAddress(pub SocketAddr);
+
+/// Where clients or people come in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ListenAddress(pub SocketAddr);
+
 impl AlgorithmWord {
     pub fn hashes(self) -> bool {
         match self {
@@ -44,7 +59,15 @@ impl Word for Mode {
     const EXPECTED: &'static str = "\"http\" or \"tcp\"";
 
     fn word(text: &str) -> Result<Mode, String> {
-        choose(text, &[Mode::Http, Mode::Tcp].map(|mode| (mode.as_str(), mode)))
+        let known = match text {
+            "https" | "http1" | "http2" | "h1" | "h2" | "l7" | "layer7" => Some("http"),
+            "stream" | "l4" | "layer4" | "tls" | "ssl" => Some("tcp"),
+            _ => None,
+        };
+        match known {
+            Some(known) => Err(format!("{text:?} is of mode {known:?} here")),
+            None => choose(text, &[Mode::Http, Mode::Tcp].map(|mode| (mode.as_str(), mode))),
+        }
     }
 }
 
@@ -97,7 +120,84 @@ impl Word for LogWord {
             ("json", LogWord::As(LogFormat::Json)),
             ("off", LogWord::Off),
         ];
+        match text {
+            "httplog" | "tcplog" => Err(format!("{text:?} is called \"haproxy\" here")),
+            "none" | "false" => Err(format!("{text:?} is called \"off\" here")),
+            _ => choose(text, &choices),
+        }
+    }
+}
+
+impl Word for CheckKind {
+    const EXPECTED: &'static str =
+        "\"tcp\", \"tls\", \"http\", \"https\", \"dns\", \"icmp\", \"grpc\" or \"grpcs\"";
+
+    fn word(text: &str) -> Result<CheckKind, String> {
+        let known = match text {
+            "external" | "external-check" => {
+                return Err(
+                    "a balancer runs no programs; have the server answer agent_check, or http"
+                        .to_owned(),
+                );
+            }
+            "httpchk" | "http-check" => Some("http"),
+            "tcp-check" | "connect" => Some("tcp"),
+            "ssl" | "ssl-hello-chk" => Some("tls"),
+            "ping" => Some("icmp"),
+            "grpc_health_check" => Some("grpc"),
+            _ => None,
+        };
+        if let Some(known) = known {
+            return Err(format!("{text:?} is called {known:?} here"));
+        }
+        let kinds = KindWord::ALL.into_iter().filter(|kind| *kind != KindWord::External);
+        let choices: Vec<_> = kinds.map(|kind| (kind.as_str(), CheckKind(kind))).collect();
         choose(text, &choices)
+    }
+}
+
+impl Word for ServerAddress {
+    const EXPECTED: &'static str =
+        "an address and port such as \"192.0.2.1:8080\" or \"[2001:db8::1]:8080\"";
+
+    fn word(text: &str) -> Result<ServerAddress, String> {
+        text.parse().map(ServerAddress).map_err(|_| no_address(text, Self::EXPECTED, 8080))
+    }
+}
+
+impl Word for ListenAddress {
+    const EXPECTED: &'static str = "an address and port such as \"192.0.2.1:80\" or \"[::]:80\"";
+
+    fn word(text: &str) -> Result<ListenAddress, String> {
+        let every = text.strip_prefix('*').unwrap_or(text).strip_prefix(':');
+        if let Some(port) = every.and_then(|port| port.parse::<u16>().ok()) {
+            let every = "every address is";
+            return Err(format!("{text:?}: {every} \"0.0.0.0:{port}\" and \"[::]:{port}\" here"));
+        }
+        text.parse().map(ListenAddress).map_err(|_| no_address(text, Self::EXPECTED, 80))
+    }
+}
+
+/// Why a text is none, and what to write.
+fn no_address(text: &str, expected: &str, port: u16) -> String {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        let whole = SocketAddr::new(ip, port).to_string();
+        return format!("{text:?} has no port; write it behind, as in {whole:?}");
+    }
+    if let Some((address, rest)) = text.split_once(char::is_whitespace)
+        && address.parse::<SocketAddr>().is_ok()
+    {
+        let rest = rest.trim();
+        return format!(
+            "{rest:?} behind the address means nothing: a key of its own says it, as in weight = 2"
+        );
+    }
+    let is_of_name = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
+    let (host, digits) = text.rsplit_once(':').unwrap_or((text, "0"));
+    let is_name = host.bytes().all(is_of_name) && host.bytes().any(|o| o.is_ascii_alphabetic());
+    match is_name && digits.parse::<u16>().is_ok() {
+        true => format!("{text:?}: names are never looked up; write {expected}"),
+        false => format!("{text:?} is not {expected}"),
     }
 }
 

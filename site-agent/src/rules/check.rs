@@ -112,6 +112,10 @@ impl Checker {
         let names = || functions::known(self.mode).map(|function| function.name);
         let name_span = span.start..span.start + name.len();
         let Some(function) = functions::ALL.iter().find(|function| function.name == name) else {
+            let known_as = functions::known_as(name);
+            if let Some(ours) = known_as.filter(|ours| names().any(|name| name == *ours)) {
+                return self.wrong(&name_span, format!("{name} is called {ours} here"));
+            }
             let guess = advice(name, names()).replace('"', "");
             let known = listed("names", names().collect::<Vec<_>>().into_iter());
             return self.wrong(&name_span, format!("there is no {name} here{guess} ({known})"));

@@ -182,6 +182,27 @@ pub fn known(mode: Mode) -> impl Iterator<Item = &'static Function> {
     ALL.iter().filter(move |function| function.is_of(mode))
 }
 
+/// What is called otherwise elsewhere, in HAProxy and nginx.
+pub fn known_as(theirs: &str) -> Option<&'static str> {
+    Some(match theirs {
+        "path_beg" | "url_beg" | "path_dir" => "path_prefix",
+        "path_reg" | "url_reg" | "path_end" => "path_regex",
+        "url" | "uri" | "request_uri" => "path",
+        "hdr" | "hdr_beg" | "hdr_sub" | "hdr_reg" => "header",
+        "hdr_cnt" | "hdr_exists" => "has_header",
+        "hdr_dom" | "hdr_end" => "host_suffix",
+        "http_host" | "server_name" => "host",
+        "meth" | "request_method" => "method",
+        "cook" | "req_cook" => "cookie",
+        "urlp" | "url_param" | "args" => "query",
+        "src_ip" | "remote_addr" => "src",
+        "dst_port" | "server_port" => "port",
+        "ssl_fc" | "scheme" => "is_tls",
+        "ssl_fc_sni" | "req_ssl_sni" | "ssl_sni" | "ssl_preread_server_name" => "sni",
+        _ => return None,
+    })
+}
+
 impl Function {
     pub fn is_of(&self, mode: Mode) -> bool {
         !self.of_http || mode == Mode::Http

@@ -122,7 +122,7 @@ impl Parser<'_> {
             Token::Open => {
                 self.at += 1;
                 let within = self.or()?;
-                self.close("&&, || or )")?;
+                self.close("\"&&\", \"||\" or \")\"")?;
                 return Ok(within);
             }
             Token::Name(name) => match name.as_str() {
@@ -160,7 +160,7 @@ impl Parser<'_> {
         loop {
             list.push(self.or()?);
             if !self.take(&Token::Comma) {
-                self.close(", or )")?;
+                self.close("\",\" or \")\"")?;
                 return Ok(list);
             }
         }

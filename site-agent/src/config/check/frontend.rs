@@ -15,7 +15,7 @@ use super::bounds::{NEVER, not_longer, time_or, time_within};
 use super::names::Names;
 use super::rules::{Of, Rules, redirect, rules};
 use super::{Judge, place, tls};
-use crate::config::words::LogWord;
+use crate::config::words::{ListenAddress, LogWord};
 use crate::config::{MOST_BINDS, file};
 use crate::site::{
     AccessLog, ClientTimeouts, Frontend, Hsts, Limits, LogFormat, LogTarget, Mode, PoolId, Routing,
@@ -148,7 +148,7 @@ pub fn frontend(
 
 /// Addresses that nobody has.
 fn addresses(
-    list: &At<List<At<SocketAddr>>>,
+    list: &At<List<At<ListenAddress>>>,
     known: &mut Known<'_>,
     judge: &mut Judge<'_>,
 ) -> Option<Vec<SocketAddr>> {
@@ -159,7 +159,7 @@ fn addresses(
         return judge.wrong(&list.spot, message);
     }
     let mut addresses = vec![];
-    for At { value, spot } in list.value.iter().flatten() {
+    for At { value: ListenAddress(value), spot } in list.value.iter().flatten() {
         // Port 0 is whichever is free, so two of them are two addresses.
         match known.taken.get(value).filter(|_| value.port() != 0) {
             Some(by) => judge.problems.add(spot.problem(format!("{value} is taken by {by}"))),
@@ -248,19 +248,30 @@ fn access_log(raw: file::AccessLog, judge: &mut Judge<'_>) -> Option<Option<Acce
     let file::AccessLog { format, target } = raw;
     let format = or(format, LogWord::As(STDOUT.format), |at| Some(at.value));
     let target = target?;
+    let judged = match &target {
+        Some(target) => log_target(target, judge),
+        None => Some(STDOUT.target),
+    };
     match (format?, target) {
         (LogWord::Off, Some(target)) => {
             judge.wrong(&target.spot, "means nothing where format is \"off\"; remove it")
         }
         (LogWord::Off, None) => Some(None),
-        (LogWord::As(format), None) => Some(Some(AccessLog { format, ..STDOUT })),
-        (LogWord::As(format), Some(target)) => {
-            let target = match &*target.value {
-                "stdout" => LogTarget::Stdout,
-                _ => LogTarget::File(log_file(&target, judge)?),
-            };
-            Some(Some(AccessLog { format, target }))
+        (LogWord::As(format), _) => Some(Some(AccessLog { format, target: judged? })),
+    }
+}
+
+fn log_target(target: &At<String>, judge: &mut Judge<'_>) -> Option<LogTarget> {
+    match &*target.value {
+        "stdout" => Some(LogTarget::Stdout),
+        word @ ("stderr" | "syslog") => {
+            let message = format!(
+                "{word:?} is no target: expected \"stdout\", which a service manager keeps, or a file (one of that name as \
+                 \"./{word}\")"
+            );
+            judge.wrong(&target.spot, message)
         }
+        _ => log_file(target, judge).map(LogTarget::File),
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use common::check::{
     Check, Dns, Grpc, Grpcs, HeaderExpect, Http, Https, Kind, KindWord, LONGEST_INTERVAL,
-    SHORTEST_INTERVAL, Statuses, Tcp, Text, Timing, Tls, UsualPort, Version,
+    SHORTEST_INTERVAL, Statuses, Tcp, Text, Timing, Tls, Unfit, UsualPort, Version,
 };
-use common::config::problems::Spot;
+use common::config::problems::{Problem, Spot};
 use common::config::read::{At, Entries};
 use common::config::settle::{or, within};
 use common::duration;
@@ -18,6 +18,7 @@ use common::target::{Address, Target};
 use super::Judge;
 use super::bounds::{Given as Maybe, time_within};
 use crate::config::file;
+use crate::config::words::CheckKind;
 use crate::site::{HttpVersion, Server, ServerCheck};
 
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -62,6 +63,7 @@ impl Look {
 /// `None` if anything is wrong with it. `spoken` is what requests are sent in: who is looked at where they go is spoken to alike.
 pub fn look(raw: At<file::Check>, spoken: HttpVersion, judge: &mut Judge<'_>) -> Option<Look> {
     let At { value: raw, spot } = raw;
+    let spots = Spots::of(&raw, &spot);
     let file::Check {
         kind,
         port,
@@ -89,12 +91,8 @@ pub fn look(raw: At<file::Check>, spoken: HttpVersion, judge: &mut Judge<'_>) ->
         NonZeroU16::new(u16::try_from(count).ok()?)
     };
     let (rise, fall) = (results(rise, RISE), results(fall, FALL));
-    let kind = kind?;
-    if kind.value == KindWord::External {
-        let message = "a balancer runs no programs; have the server answer agent_check, or http";
-        return judge.wrong(&kind.spot, message);
-    }
-    let mut given = Given { kind: kind.value, judge, spot: &spot };
+    let CheckKind(kind) = kind?.value;
+    let mut given = Given { kind, judge, spot: &spot };
     let port = given.port(port);
     let host = or(host, None, |host| Some(Some(host.value)));
     let path = given.of("path", HTTP, path);
@@ -124,7 +122,7 @@ pub fn look(raw: At<file::Check>, spoken: HttpVersion, judge: &mut Judge<'_>) ->
         expect_headers,
         expect_body: text.clone(),
     };
-    let kind = match kind.value {
+    let kind = match kind {
         KindWord::Tcp | KindWord::External => Kind::Tcp(Tcp { send, expect: text }),
         KindWord::Tls => Kind::Tls(tls),
         KindWord::Http => Kind::Http(http),
@@ -143,13 +141,13 @@ pub fn look(raw: At<file::Check>, spoken: HttpVersion, judge: &mut Judge<'_>) ->
     let check = Check { kind, timing: Timing::new(interval, timeout, thresholds) };
     let (port, host) = (port?, host?);
     let look = Look { port, host, check, fast_interval, down_interval };
-    let is_sound = look.is_sound(&spot, judge);
+    let is_sound = look.is_sound(&spots, judge);
     is_sound.then_some(look)
 }
 
 impl Look {
     /// What is wrong with it is wrong with all servers alike, so it is asked of one that is nobody's.
-    fn is_sound(&self, spot: &Spot, judge: &mut Judge<'_>) -> bool {
+    fn is_sound(&self, spots: &Spots, judge: &mut Judge<'_>) -> bool {
         let target = Target {
             address: Address::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             port: self.port.unwrap_or(1),
@@ -158,9 +156,54 @@ impl Look {
         };
         let faults = target.faults();
         for fault in &faults {
-            judge.problems.add(spot.problem(fault.to_string()));
+            judge.problems.add(spots.problem(fault));
         }
         faults.is_empty()
+    }
+}
+
+/// Where the keys of a check stand whose values the check itself judges.
+struct Spots {
+    /// By the names that it has for them.
+    keys: Vec<(&'static str, Option<Spot>)>,
+    whole: Spot,
+}
+
+impl Spots {
+    fn of(raw: &file::Check, whole: &Spot) -> Spots {
+        fn spot<T>(given: &Maybe<T>) -> Option<Spot> {
+            Some(given.as_ref()?.as_ref()?.spot.clone())
+        }
+        let mut keys = vec![
+            ("interval", spot(&raw.interval)),
+            ("timeout", spot(&raw.timeout)),
+            ("port", spot(&raw.port)),
+            ("host", spot(&raw.host)),
+            ("path", spot(&raw.path)),
+            ("headers", spot(&raw.headers)),
+            ("send", spot(&raw.send)),
+            ("name", spot(&raw.name)),
+            ("type", spot(&raw.r#type)),
+            ("service", spot(&raw.service)),
+        ];
+        if let Some(Some(At { value: expect, .. })) = &raw.expect {
+            let text = || spot(&expect.contains).or(spot(&expect.matches));
+            keys.extend([
+                ("expect.status", spot(&expect.status)),
+                ("expect.headers", spot(&expect.headers)),
+                ("expect.body", text()),
+                ("expect", text().or(spot(&expect.answer))),
+            ]);
+        }
+        Spots { keys, whole: whole.clone() }
+    }
+
+    fn problem(&self, fault: &Unfit) -> Problem {
+        let spot = self.keys.iter().find(|(key, _)| *key == fault.key);
+        match spot.and_then(|(_, spot)| spot.as_ref()) {
+            Some(spot) => spot.problem(&*fault.fault),
+            None => self.whole.problem(fault.to_string()),
+        }
     }
 }
 
@@ -277,7 +320,10 @@ impl Given<'_, '_> {
             return self.judge.wrong(&spot, "has contains and matches; keep one of them");
         }
         let text = contains.map(Text::Contains).or(matches.map(Text::Matches));
-        let status = status?.map(|list| list.into_iter().flatten().map(|at| at.value).collect());
+        let status = match status? {
+            Some(list) => Some(list.into_iter().map(|at| Some(at?.value)).collect::<Option<_>>()?),
+            None => None,
+        };
         let headers = headers?.map(pairs).unwrap_or_default();
         let headers = headers.into_iter().map(|(name, value)| {
             // Without a word of it, the header only has to be there.

@@ -16,6 +16,7 @@ mod server;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use common::config::problems::{Problem, Problems, Severity, Spot};
@@ -25,6 +26,7 @@ use common::report::agent::MOST_VIPS;
 
 use self::names::Names;
 use super::dated::Dated;
+use super::words::ListenAddress;
 use super::{Good, file};
 use crate::site::{Frontend, Mode, Site};
 
@@ -52,7 +54,7 @@ pub fn site(
     let judge = &mut Judge { dir, good, problems, warnings, dated };
     let report_to = agent.as_ref().and_then(told_whom);
     let agent = or(agent, None, |agent| agent::agent(agent, judge).map(Some));
-    let admin = or(admin, None, |file::Admin { listen }| Some(Some(listen?)));
+    let admin = or(admin, None, |raw| self::admin(raw, judge).map(Some));
     let runtime = or(runtime, None, |runtime| runtime::runtime(runtime, judge).map(Some));
     let pool = or(pool, None, |pools| Some(Some(pools)))?.unwrap_or_default();
     let frontend = or(frontend, None, |frontends| Some(Some(frontends)))?.unwrap_or_default();
@@ -75,7 +77,7 @@ pub fn site(
         taken: BTreeMap::new(),
     };
     if let Some(Some(admin)) = &admin {
-        known.taken.insert(admin.value, admin.spot.clone());
+        known.taken.insert(admin.value.0, admin.spot.clone());
     }
     let mut frontends = vec![];
     if frontend.0.is_empty() {
@@ -101,11 +103,38 @@ pub fn site(
     }
     Some(Site {
         agent: agent?,
-        admin: admin?.map(|admin| admin.value),
+        admin: admin?.map(|admin| admin.value.0),
         runtime: runtime?,
         frontends,
         pools: pools.into_iter().collect::<Option<_>>()?,
     })
+}
+
+/// Where people and scrapers come in: nobody is asked who they are.
+fn admin(raw: file::Admin, judge: &mut Judge<'_>) -> Option<At<ListenAddress>> {
+    let listen = raw.listen?;
+    let ip = listen.value.0.ip();
+    if is_for_anybody(ip) {
+        let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listen.value.0.port());
+        let message = format!(
+            "everybody who can reach {ip} may read how things are, without a password; \"{loopback}\" is this machine's \
+             alone"
+        );
+        judge.warn(&listen.spot, message);
+    }
+    Some(listen)
+}
+
+/// Whether an address is every one, or one that is no network's own (RFC 1918, 4193, 6598).
+fn is_for_anybody(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    match ip {
+        IpAddr::V4(v4) => {
+            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
+            !(v4.is_loopback() || v4.is_private() || v4.is_link_local() || shared)
+        }
+        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()),
+    }
 }
 
 /// Where it is said whom we tell, if we tell anybody.

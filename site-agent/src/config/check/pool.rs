@@ -62,6 +62,14 @@ pub fn pool(name: &At<String>, raw: At<file::Pool>, judge: &mut Judge<'_>) -> Op
         Of { mode, http: http.unwrap_or_default(), look: look.as_ref().and_then(Option::as_ref) };
     let servers = servers.and_then(|list| self::servers(list, &of, judge));
     let agent_check = or(agent_check, None, |raw| self::agent_check(raw, judge).map(Some));
+    if let (Some(Some(at)), Some(servers), Some(None), Some(None)) =
+        (&slow_start, &servers, &agent_check, &breaker)
+        && servers.iter().all(|server| server.check.is_none())
+    {
+        let message =
+            "nobody looks at these servers, so none ever comes up again by itself; add check";
+        judge.warn(&at.spot, message);
+    }
     let slow_start = or(slow_start, None, |at| judge.one(time(&at)).map(Some));
     let panic = share_or(panic, Share::NONE, judge);
     if let (Some(Some(queue)), Some(servers)) = (&queue, &servers)

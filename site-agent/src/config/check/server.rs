@@ -50,9 +50,9 @@ pub fn servers(
             judge.problems.add(name.spot.twice(&first, format!("{:?}", name.value)));
         }
         if let Some(address) = &raw.address
-            && let Some(first) = addresses.insert(address.value, address.spot.clone())
+            && let Some(first) = addresses.insert(address.value.0, address.spot.clone())
         {
-            judge.problems.add(address.spot.twice(&first, address.value));
+            judge.problems.add(address.spot.twice(&first, address.value.0));
         }
         servers.extend(server(raw, of, judge));
     }
@@ -70,6 +70,9 @@ fn warn_of_idle(servers: &[Server], spot: &Spot, judge: &mut Judge<'_>) {
     }
     if servers.iter().all(|server| server.weight.get() == 0) {
         judge.warn(spot, "all servers have weight 0, so none is given anything");
+    } else if servers.iter().all(|server| server.backup || server.weight.get() == 0) {
+        let message = "all servers that are no backups have weight 0, so the backups serve";
+        judge.warn(spot, message);
     }
 }
 
@@ -85,6 +88,7 @@ fn server(raw: file::Server, of: &Of<'_>, judge: &mut Judge<'_>) -> Option<Serve
         send_proxy,
         check,
     } = raw;
+    let address = address.map(|at| At { value: at.value.0, spot: at.spot });
     if let Some(address) = address.as_ref().filter(|address| address.value.port() == 0) {
         judge.problems.add(address.spot.problem("0 is no port of a server"));
     }

@@ -342,9 +342,12 @@ fn what_is_no_condition_is_told_by_its_first_slip() {
         "is_tls || or",
         "          ^^ there is no or here (names: src, port, is_tls, sni, method, host, host_suffix, path, path_prefix, path_regex, header, has_header, query, cookie)",
     );
-    refused("(is_tls", "       ^ found the end, expected &&, || or )");
+    refused("(is_tls", "       ^ found the end, expected \"&&\", \"||\" or \")\"");
+    refused("src('10.0.0.1'", "              ^ found the end, expected \",\" or \")\"");
+    refused("path_beg('/a')", "^^^^^^^^ path_beg is called path_prefix here");
+    refused("hdr_dom('/a')", "^^^^^^^ hdr_dom is called host_suffix here");
     refused("is_tls)", "      ^ found ), which nothing opened");
-    refused("src('a' 'b')", "        ^^^ found 'b', expected , or )");
+    refused("src('a' 'b')", "        ^^^ found 'b', expected \",\" or \")\"");
     refused("src(,)", "    ^ found ,, expected a test such as path_prefix('/admin')");
     refused(
         "host in 'a'",
