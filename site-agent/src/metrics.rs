@@ -2,6 +2,7 @@
 //!
 //! What the threads of the data path count is read when somebody asks: they know nothing of metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use common::renewal::State as Renewal;
@@ -10,6 +11,8 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncod
 
 use crate::backends::State;
 use crate::balancer::Shown;
+use crate::site::Mode;
+use crate::upstream::{CLASSES, Upstream};
 
 /// What is counted beside the data path.
 #[derive(Debug, Default)]
@@ -225,11 +228,10 @@ fn frontends(page: &Page, shown: &Shown) {
         each.map(|of| (vec![&*of.frontend, &*of.file], u64::try_from(of.ends).unwrap_or(0)))
             .collect(),
     );
-    const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
     let mut statuses = vec![];
     for (config, traffic) in &shown.frontends {
-        for (class, count) in CLASSES.iter().zip(&traffic.statuses) {
-            statuses.push((vec![&*config.name, *class], count.load(Relaxed)));
+        for (class, count) in CLASSES.iter().zip(traffic.answers.load()) {
+            statuses.push((vec![&*config.name, *class], count));
         }
     }
     page.counter(
@@ -263,6 +265,23 @@ fn pools(page: &Page, shown: &Shown) {
     let help = "What all servers could take, in the same unit";
     page.gauge("site_agent_pool_capacity", help, LABELS, whole);
     page.gauge("site_agent_pool_waiting", "Requests that wait for a server", LABELS, waiting);
+    let mut answers = vec![];
+    for upstream in speaking_http(shown) {
+        for (class, count) in CLASSES.iter().zip(upstream.answers()) {
+            answers.push((vec![&*upstream.config.name, *class], count));
+        }
+    }
+    page.counter(
+        "site_agent_pool_responses_total",
+        "Answers to its requests by the class of their status, ours included; none where there was none",
+        &["pool", "class"],
+        answers,
+    );
+}
+
+/// What TCP carries has no status.
+fn speaking_http(shown: &Shown) -> impl Iterator<Item = &Arc<Upstream>> {
+    shown.upstreams.iter().filter(|upstream| upstream.config.mode == Mode::Http)
 }
 
 fn servers(page: &Page, shown: &Shown) {
@@ -328,6 +347,21 @@ fn servers(page: &Page, shown: &Shown) {
     ] {
         page.counter(name, help, LABELS, value);
     }
+    let mut answers = vec![];
+    for upstream in speaking_http(shown) {
+        for server in upstream.servers() {
+            // That it said nothing is an error of its own.
+            for (class, count) in CLASSES.iter().zip(server.counts.answers.load()).skip(1) {
+                answers.push((vec![&*upstream.config.name, &*server.name, *class], count));
+            }
+        }
+    }
+    page.counter(
+        "site_agent_server_responses_total",
+        "Its answers that went to clients, by the class of their status",
+        &["pool", "server", "class"],
+        answers,
+    );
     let mut up = vec![];
     for upstream in &shown.upstreams {
         let takers = &upstream.shown().standing.takers;

@@ -1,5 +1,6 @@
 //! What the balancer does now, for people and their tools: `/v1/status`.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use crate::backends::{Administrative, Mode, Origin, Serves, State, Unit};
 use crate::balancer::Shown;
 use crate::check::Held;
 use crate::rounds::Looked;
-use crate::site::{PoolId, ServerId};
-use crate::upstream::{Told, Upstream};
+use crate::site::{Mode as Spoken, PoolId, ServerId};
+use crate::upstream::{CLASSES, Told, Upstream};
 
 #[derive(Debug, Serialize)]
 pub struct Status {
@@ -44,8 +45,14 @@ pub struct PoolStatus {
     /// Of what all servers could take, what the usable ones can.
     pub capacity: CapacityStatus,
     pub waiting: usize,
+    /// What its requests were answered, by servers and by us; absent of tcp.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responses_total: Option<Responses>,
     pub servers: Vec<ServerStatus>,
 }
+
+/// By the class of the status: `5xx`; `none` where nothing was answered.
+type Responses = BTreeMap<&'static str, u64>;
 
 #[derive(Debug, Serialize)]
 pub struct CapacityStatus {
@@ -73,6 +80,9 @@ pub struct ServerStatus {
     pub last_look: Option<LookStatus>,
     pub in_flight: u32,
     pub requests_total: u64,
+    /// Its answers that went to clients; absent of tcp.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responses_total: Option<Responses>,
     pub connections_total: u64,
     pub connect_errors_total: u64,
     pub response_errors_total: u64,
@@ -120,7 +130,8 @@ impl PoolStatus {
     fn of(id: PoolId, upstream: &Upstream, checks: &Held<'_>, now: Duration) -> PoolStatus {
         let server = |(place, told)| {
             let look = checks.seen(id, ServerId(place)).and_then(|shown| shown.check?.last);
-            ServerStatus::of(told, look.map(|look| LookStatus::of(&look, now)))
+            let look = look.map(|look| LookStatus::of(&look, now));
+            ServerStatus::of(told, look, upstream.config.mode)
         };
         let shown = upstream.shown();
         let standing = &shown.standing;
@@ -147,13 +158,15 @@ impl PoolStatus {
                 },
             },
             waiting: upstream.waiting(),
+            responses_total: (upstream.config.mode == Spoken::Http)
+                .then(|| CLASSES.into_iter().zip(upstream.answers()).collect()),
             servers: upstream.told().iter().enumerate().map(server).collect(),
         }
     }
 }
 
 impl ServerStatus {
-    fn of(told: &Told, last_look: Option<LookStatus>) -> ServerStatus {
+    fn of(told: &Told, last_look: Option<LookStatus>, spoken: Spoken) -> ServerStatus {
         let Told { server, status, serves, known } = told;
         let counts = &server.counts;
         ServerStatus {
@@ -180,6 +193,8 @@ impl ServerStatus {
             last_look,
             in_flight: server.in_flight(),
             requests_total: counts.requests.load(Relaxed),
+            responses_total: (spoken == Spoken::Http)
+                .then(|| CLASSES.into_iter().zip(counts.answers.load()).skip(1).collect()),
             connections_total: counts.connections.load(Relaxed),
             connect_errors_total: counts.connect_errors.load(Relaxed),
             response_errors_total: counts.response_errors.load(Relaxed),

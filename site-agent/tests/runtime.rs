@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::lock::Mutex;
+use site_agent::metrics::{self, Reloads};
 use site_agent::run::Agent;
 use site_agent::runtime::LONGEST_LINE;
 use site_agent::runtime_socket::MOST_CONNECTIONS;
@@ -479,4 +480,70 @@ async fn who_may_only_look_changes_nothing() {
     assert!(answer.starts_with("Permission denied"), "{answer}");
     assert!(answer.ends_with("\n\n1 (initial 1)\n\n"), "{answer}");
     assert_eq!(answers(&world, 1).await, ["a"]);
+}
+
+/// A server that gives everybody this answer.
+async fn answering(status: &'static str) -> Backend {
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes();
+    Backend::start(move |_| Some(answer.clone())).await
+}
+
+#[tokio::test]
+async fn answers_are_counted_of_whoever_gave_them() {
+    let (a, b) = (answering("404 Not Found").await, answering("502 Bad Gateway").await);
+    let servers = [("a", a.address), ("b", b.address)];
+    let text = with_socket("balance = \"round-robin\"", &servers);
+    let mut world = World::start(&text).await;
+    let socket = socket(&world);
+    let mut client = world.client().await;
+    for _ in 0..4 {
+        client.get("/").await;
+    }
+    for (name, column, count) in [
+        ("a", "hrsp_4xx", "2"),
+        ("a", "hrsp_5xx", "0"),
+        ("a", "req_tot", "2"),
+        ("b", "hrsp_4xx", "0"),
+        ("b", "hrsp_5xx", "2"),
+        ("BACKEND", "hrsp_4xx", "2"),
+        ("BACKEND", "hrsp_5xx", "2"),
+        ("BACKEND", "hrsp_other", "0"),
+    ] {
+        assert_eq!(stat(&socket, name, column).await, count, "{column} of {name}");
+    }
+    let metrics = metrics::text(&world.agent.shown(), &Reloads::default(), None);
+    for line in [
+        r#"site_agent_server_responses_total{class="4xx",pool="app",server="a"} 2"#,
+        r#"site_agent_server_responses_total{class="5xx",pool="app",server="b"} 2"#,
+        r#"site_agent_pool_responses_total{class="5xx",pool="app"} 2"#,
+    ] {
+        assert!(metrics.lines().any(|told| told == line), "no {line} in {metrics}");
+    }
+    // What we answer ourselves is the pool's, and no server's.
+    is_done(&ask(&socket, "disable server app/a; disable server app/b").await);
+    assert_eq!(client.get("/").await.status(), 503);
+    until_stat(&socket, "BACKEND", "hrsp_5xx", "3").await;
+    assert_eq!(stat(&socket, "b", "hrsp_5xx").await, "2");
+    // A pool has answered what a server of it had answered that is there no more.
+    world.reload(&with_socket("balance = \"round-robin\"", &servers[..1]));
+    assert_eq!(stat(&socket, "BACKEND", "hrsp_5xx").await, "3");
+    assert_eq!(stat(&socket, "a", "hrsp_4xx").await, "2");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_was_given_is_a_retry() {
+    let (a, b) = (answering("502 Bad Gateway").await, answering("200 OK").await);
+    let servers = [("a", a.address), ("b", b.address)];
+    let pool = "balance = \"first\"\nretry = { attempts = 2, on = [\"502\"] }";
+    let world = World::start(&with_socket(pool, &servers)).await;
+    let socket = socket(&world);
+    assert_eq!(world.client().await.get("/").await.status(), 200);
+    for (name, column, count) in [
+        ("a", "hrsp_5xx", "0"),
+        ("a", "wretr", "1"),
+        ("b", "hrsp_2xx", "1"),
+        ("BACKEND", "req_tot", "1"),
+    ] {
+        assert_eq!(stat(&socket, name, column).await, count, "{column} of {name}");
+    }
 }

@@ -10,7 +10,7 @@ use crate::agent_check::Health;
 use crate::backends::{Role, Serves};
 use crate::balance::Share;
 use crate::rounds::Shown;
-use crate::site::{Algorithm, Frontend};
+use crate::site::{Algorithm, Frontend, Mode};
 use crate::upstream::{Counts, Told};
 use crate::worker::Traffic;
 
@@ -91,6 +91,14 @@ impl Row {
         self.0[place] = Some(value.to_string());
     }
 
+    fn set_answers(&mut self, answers: [u64; 6]) {
+        const COLUMNS: [&str; 6] =
+            ["hrsp_other", "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx"];
+        for (column, count) in COLUMNS.iter().zip(answers) {
+            self.set(column, count);
+        }
+    }
+
     fn write(&self, text: &mut String) {
         for value in &self.0 {
             let value = value.as_deref().unwrap_or_default();
@@ -127,14 +135,12 @@ fn frontend(config: &Frontend, traffic: &Traffic, number: usize) -> Row {
         ("dreq", &traffic.denied),
         ("ereq", &traffic.refused),
         ("req_tot", &traffic.requests),
-        ("hrsp_1xx", &traffic.statuses[1]),
-        ("hrsp_2xx", &traffic.statuses[2]),
-        ("hrsp_3xx", &traffic.statuses[3]),
-        ("hrsp_4xx", &traffic.statuses[4]),
-        ("hrsp_5xx", &traffic.statuses[5]),
         ("ssl_failed_handshake", &traffic.handshake_errors),
     ] {
         row.set(column, load(count));
+    }
+    if config.mode == Mode::Http {
+        row.set_answers(traffic.answers.load());
     }
     row
 }
@@ -163,6 +169,11 @@ fn server(view: &View<'_>, pool: &PoolView, told: &Told, seen: Option<&Shown>) -
     }
     for (column, count) in sums([&server.counts]) {
         row.set(column, count);
+    }
+    if pool.config.mode == Mode::Http {
+        let answers = server.counts.answers.load();
+        row.set_answers(answers);
+        row.set("req_tot", answers.iter().sum::<u64>());
     }
     if let Some(thresholds) = configured.check.filter(|_| !known.is_maint()) {
         row.set("check_rise", thresholds.rise);
@@ -210,6 +221,10 @@ fn backend(pool: &PoolView, number: usize) -> Row {
     row.set("bck", servers().filter(is_backup).count());
     for (column, count) in sums(servers().map(|told| &told.server.counts)) {
         row.set(column, count);
+    }
+    if pool.config.mode == Mode::Http {
+        row.set_answers(pool.answers);
+        row.set("req_tot", pool.answers.iter().sum::<u64>());
     }
     row
 }

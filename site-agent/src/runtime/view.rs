@@ -65,6 +65,8 @@ pub struct PoolView {
     pub standing: Standing,
     /// Requests that wait for a server.
     pub waiting: usize,
+    /// What its requests were answered, as `Statuses` counts it.
+    pub answers: [u64; 6],
     pub servers: Vec<(Told, Option<rounds::Shown>)>,
 }
 

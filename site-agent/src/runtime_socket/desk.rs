@@ -33,6 +33,7 @@ impl Desk {
                 config: Arc::clone(&upstream.config),
                 standing: upstream.shown().standing.clone(),
                 waiting: upstream.waiting(),
+                answers: upstream.answers(),
                 servers: told.map(|(server, told)| (told, seen(server))).collect(),
             }
         });

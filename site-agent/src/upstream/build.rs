@@ -9,7 +9,8 @@ use common::lock::Mutex;
 
 use super::places::Places;
 use super::server::Server;
-use super::{Health, Shown, Upstream};
+use super::statuses;
+use super::{Health, Shown, Statuses, Upstream};
 use crate::backends::{self, Administrative, Backups, Configured, Role};
 use crate::balance::{Algorithm, Factor};
 use crate::ids::ServerId;
@@ -32,13 +33,9 @@ impl Upstream {
         let outliers = config
             .breaker
             .map(|breaker| Outliers::new(watched(&config, breaker), servers.len(), now));
-        Upstream::of(
-            config,
-            servers,
-            places,
-            Health { pool, outliers, is_past: false, told: None },
-            now,
-        )
+        let health = Health { pool, outliers, is_past: false, told: None };
+        let answers = (Arc::default(), [0; 6]);
+        Upstream::of(config, servers, places, answers, health, now)
     }
 
     /// The same pool by another config. Servers that are written as before are the same; one that is not is forgotten, but
@@ -54,11 +51,14 @@ impl Upstream {
             )
         };
         let servers: Vec<_> = config.servers.iter().map(take).collect();
-        for gone in &self.servers {
-            if !servers.iter().any(|server| Arc::ptr_eq(server, gone)) {
-                places.set(gone, None, slots::Takes::Nobody);
-            }
+        let is_gone =
+            |server: &&Arc<Server>| !servers.iter().any(|stays| Arc::ptr_eq(stays, server));
+        for gone in self.servers.iter().filter(is_gone) {
+            places.set(gone, None, slots::Takes::Nobody);
         }
+        // A count that fell would be read as one that began anew.
+        let gone = self.servers.iter().filter(is_gone).map(|gone| gone.counts.answers.load());
+        let answers = (Arc::clone(&self.own), statuses::sum(gone.chain([self.gone])));
         let mut known = self.health.lock();
         let mut health = known.clone();
         known.is_past = true;
@@ -85,13 +85,14 @@ impl Upstream {
                 None
             }
         };
-        Upstream::of(config, servers, places, health, now)
+        Upstream::of(config, servers, places, answers, health, now)
     }
 
     fn of(
         config: Arc<site::Pool>,
         servers: Vec<Arc<Server>>,
         places: Arc<Places>,
+        (own, gone): (Arc<Statuses>, [u64; 6]),
         health: Health,
         now: Duration,
     ) -> Upstream {
@@ -104,6 +105,8 @@ impl Upstream {
             algorithm,
             servers,
             places,
+            own,
+            gone,
             shown: ArcSwap::from_pointee(Shown { standing, table }),
             health: Mutex::new(health),
         };

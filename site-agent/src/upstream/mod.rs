@@ -9,6 +9,7 @@
 mod build;
 mod places;
 mod server;
+mod statuses;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use crate::slots::Takes;
 
 pub use self::places::{Asked, Places, Waiting};
 pub use self::server::{Counts, Lease, Server};
+pub use self::statuses::{CLASSES, Statuses};
 
 /// A pool of one config.
 #[derive(Debug)]
@@ -39,6 +41,10 @@ pub struct Upstream {
     /// By id.
     servers: Vec<Arc<Server>>,
     places: Arc<Places>,
+    /// What its clients were told that no server said, for as long as its name is in the config.
+    own: Arc<Statuses>,
+    /// What servers answered that a reload has taken out.
+    gone: [u64; 6],
     health: Mutex<Health>,
     shown: ArcSwap<Shown>,
 }
@@ -95,6 +101,17 @@ impl Upstream {
 
     pub fn shown(&self) -> Guard<Arc<Shown>> {
         self.shown.load()
+    }
+
+    /// A request was answered by us, or by nobody.
+    pub fn answered(&self, status: Option<u16>) {
+        self.own.count(status);
+    }
+
+    /// All that its requests were answered, by the class of the status.
+    pub fn answers(&self) -> [u64; 6] {
+        let servers = self.servers.iter().map(|server| server.counts.answers.load());
+        statuses::sum(servers.chain([self.own.load(), self.gone]))
     }
 
     /// Requests that wait for any server, and all that wait for one of their own.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use super::places::Places;
+use super::statuses::Statuses;
 use crate::ids::ServerId;
 use crate::site;
 use crate::tls::Dial;
@@ -37,6 +38,8 @@ pub struct Server {
 pub struct Counts {
     /// Requests that had a place, or connections of TCP.
     pub requests: AtomicU64,
+    /// Its answers that went to clients. One after which a request was tried again is among `retries`.
+    pub answers: Statuses,
     /// Connections made, and how often none came to be.
     pub connections: AtomicU64,
     pub connect_errors: AtomicU64,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 
 use rustls::ServerConfig;
 
@@ -17,6 +17,7 @@ use crate::head;
 use crate::log_file::Lines;
 use crate::route::hsts_value;
 use crate::site::{self, PoolId};
+use crate::upstream::Statuses;
 
 /// Of one config. Requests that came under it are judged by it to their end.
 #[derive(Debug)]
@@ -53,8 +54,7 @@ pub struct Traffic {
     pub current: AtomicU64,
     pub connections: AtomicU64,
     pub requests: AtomicU64,
-    /// Answers by the hundreds of their status; the first is for whoever was not answered.
-    pub statuses: [AtomicU64; 6],
+    pub answers: Statuses,
     /// Requests that were no requests, and those that rules denied.
     pub refused: AtomicU64,
     pub denied: AtomicU64,
@@ -66,13 +66,6 @@ pub struct Traffic {
     /// Connections of now that have become something else than HTTP.
     pub upgraded: AtomicU64,
     pub vips: Vips,
-}
-
-impl Traffic {
-    pub fn answered(&self, status: Option<u16>) {
-        let hundreds = status.map_or(0, |status| usize::from(status / 100).min(5));
-        self.statuses[hundreds].fetch_add(1, Relaxed);
-    }
 }
 
 impl Front {

@@ -134,7 +134,7 @@ pub const AGENT_ARROWS: &[(&str, &str)] = &[
     ("listen", ""),
     ("data", "hello log_file proxy_protocol relay site stream upstream worker"),
     ("balancer", "check data listen log_file site tls upstream worker"),
-    ("metrics", "backends balancer upstream worker"),
+    ("metrics", "backends balancer site upstream worker"),
     ("runtime", "agent_check backends balance rounds site upstream worker"),
     ("runtime_socket", "balancer check runtime site"),
     ("voice", "backends site"),

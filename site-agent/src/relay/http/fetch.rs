@@ -91,7 +91,7 @@ impl<C: Carrier> Connection<'_, C> {
             Upload::None | Upload::Whole(_) => std::mem::take(from_client),
         };
         let (dice, sent_at) = (self.worker.dice(), clock::monotonic());
-        let Record { sent, response: answered, status, .. } = record;
+        let Record { sent, response: answered, status, is_servers, .. } = record;
         let again = |cause| {
             local
                 .upstream
@@ -138,7 +138,8 @@ impl<C: Carrier> Connection<'_, C> {
             {
                 return Fetched::Again { status: found, wait };
             }
-            *status = Some(found);
+            (*status, *is_servers) = (Some(found), true);
+            lease.server().counts.answers.count(Some(found));
             fetch_body(&mut down, &toward, response, body, from_server, out).await
         };
         let fetched = if upload == Upload::Streamed {

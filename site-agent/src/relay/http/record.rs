@@ -26,6 +26,8 @@ pub struct Record {
     pub pool: Option<Arc<Upstream>>,
     pub server: Option<Arc<Server>>,
     pub status: Option<u16>,
+    /// Whether that is a server's, which counts it.
+    pub is_servers: bool,
     /// To the client, heads included.
     pub sent: u64,
     pub retries: u32,
@@ -57,6 +59,7 @@ impl Record {
             pool: None,
             server: None,
             status: None,
+            is_servers: false,
             sent: 0,
             retries: 0,
             is_redispatched: false,
@@ -91,7 +94,12 @@ impl Record {
     ) {
         let traffic = &front.traffic;
         traffic.requests.fetch_add(1, Relaxed);
-        traffic.answered(self.status);
+        traffic.answers.count(self.status);
+        if let Some(pool) = &self.pool
+            && !self.is_servers
+        {
+            pool.answered(self.status);
+        }
         if let Some(Tunnel { flow, came_early }) = &self.tunnel {
             traffic.received.fetch_add(flow.up().saturating_sub(*came_early), Relaxed);
             self.sent += flow.down();

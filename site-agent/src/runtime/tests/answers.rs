@@ -73,6 +73,7 @@ impl World {
             config: Arc::clone(&upstream.config),
             standing: upstream.shown().standing.clone(),
             waiting: upstream.waiting(),
+            answers: upstream.answers(),
             servers: upstream.told().into_iter().map(|told| (told, None)).collect(),
         };
         let frontends: Vec<_> = self
