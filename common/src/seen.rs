@@ -10,6 +10,8 @@ pub struct Seen {
     pub phases: Phases,
     /// When the server's certificate ends, in Unix seconds, whether or not it is a good one.
     pub not_after: Option<i64>,
+    /// Of HTTP's answer, whether or not it is a good one.
+    pub status: Option<u16>,
 }
 
 /// Why a look failed.
@@ -29,7 +31,7 @@ impl Seen {
     /// That the probe itself could not look, which says nothing of the target.
     pub fn unseen(detail: impl Into<String>) -> Seen {
         let failure = Failure::new(Reason::Probe, detail);
-        Seen { outcome: Err(failure), phases: Phases::default(), not_after: None }
+        Seen { outcome: Err(failure), phases: Phases::default(), not_after: None, status: None }
     }
 
     /// Why, if it failed.

@@ -32,7 +32,7 @@ impl Look for Switch {
     async fn look(&self, target: &Target) -> Seen {
         if self.is_cut.load(Relaxed) {
             let outcome = Err(Failure::new(Reason::Timeout, "the cable is out"));
-            return Seen { outcome, phases: Phases::default(), not_after: None };
+            return Seen { outcome, phases: Phases::default(), not_after: None, status: None };
         }
         self.looker.look(target).await
     }

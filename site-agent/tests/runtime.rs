@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::lock::Mutex;
@@ -546,4 +546,61 @@ async fn an_answer_that_nobody_was_given_is_a_retry() {
     ] {
         assert_eq!(stat(&socket, name, column).await, count, "{column} of {name}");
     }
+}
+
+#[tokio::test]
+async fn looks_are_told_with_what_they_came_to() {
+    let is_well = Arc::new(AtomicBool::new(true));
+    let well = Arc::clone(&is_well);
+    let a = Backend::start(move |_| {
+        let status = if well.load(SeqCst) { "200 OK" } else { "503 Service Unavailable" };
+        Some(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes())
+    })
+    .await;
+    let check = "check = { kind = \"http\", interval = \"100ms\", timeout = \"90ms\", fall = 2 }";
+    let world = World::start(&with_socket(check, &[("a", a.address)])).await;
+    let socket = socket(&world);
+    until_stat(&socket, "a", "status", "UP").await;
+    assert_eq!(stat(&socket, "a", "check_code").await, "200");
+    is_well.store(false, SeqCst);
+    until_stat(&socket, "a", "status", "DOWN").await;
+    let looks = a.requests();
+    until(|| a.requests() >= looks + 3).await;
+    // Of those that find it down already nobody needs to hear.
+    for (name, column, value) in [
+        ("a", "check_code", "503"),
+        ("a", "chkfail", "2"),
+        ("a", "chkdown", "1"),
+        ("a", "lastsess", "-1"),
+        ("BACKEND", "chkdown", "1"),
+    ] {
+        assert_eq!(stat(&socket, name, column).await, value, "{column} of {name}");
+    }
+}
+
+#[tokio::test]
+async fn who_breaks_off_is_told() {
+    let a = Server::new().await;
+    let world = World::start(&with_socket("", &a.at())).await;
+    let socket = socket(&world);
+    let get = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let mut client = world.client().await;
+    client.say(get).await;
+    let (mut server, _) = a.asked().await;
+    assert_eq!(stat(&socket, "a", "lastsess").await, "0");
+    server.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
+    client.until(b"half").await;
+    drop(server);
+    until_stat(&socket, "a", "srv_abrt", "1").await;
+    let mut client = world.client().await;
+    client.say(get).await;
+    let (mut server, _) = a.asked().await;
+    server.say("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhalf").await;
+    client.until(b"half").await;
+    drop(client);
+    // More than what lies between the two holds.
+    while server.stream.write_all(&[b'x'; 65536]).await.is_ok() {}
+    until_stat(&socket, "a", "cli_abrt", "1").await;
+    assert_eq!(stat(&socket, "BACKEND", "cli_abrt").await, "1");
+    assert_eq!(stat(&socket, "a", "srv_abrt").await, "1");
 }

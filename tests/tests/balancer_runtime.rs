@@ -182,12 +182,37 @@ fn orders_and_answers_are_haproxys() {
                 "check_fall",
                 "addr",
                 "uweight",
+                "check_code",
+                "chkfail",
+                "chkdown",
+                "lastsess",
+                "cli_abrt",
+                "srv_abrt",
+                "hrsp_5xx",
+                "hrsp_other",
+                "req_tot",
             ];
             let [ours, theirs] =
                 both.ask("show stat").map(|answer| columns(&answer, server, &wanted));
             assert_eq!(ours, theirs, "{server} after {order}");
         }
-        let wanted = ["pxname", "status", "weight", "act", "bck", "iid", "type", "algo"];
+        let wanted = [
+            "pxname",
+            "status",
+            "weight",
+            "act",
+            "bck",
+            "iid",
+            "type",
+            "algo",
+            "chkdown",
+            "lastsess",
+            "cli_abrt",
+            "srv_abrt",
+            "hrsp_5xx",
+            "hrsp_other",
+            "req_tot",
+        ];
         let [ours, theirs] =
             both.ask("show stat").map(|answer| columns(&answer, "BACKEND", &wanted));
         assert_eq!(ours, theirs, "after {order}");

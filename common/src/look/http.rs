@@ -149,7 +149,7 @@ where
         Err(error) => return Err(driver.why(error).await),
     };
     notes.phases.first_byte = since(began);
-    judge(answer, check).await
+    judge(answer, check, notes).await
 }
 
 async fn ask_http2<S>(
@@ -175,7 +175,7 @@ where
         Err(error) => return Err(driver.why(error).await),
     };
     notes.phases.first_byte = since(began);
-    judge(answer, check).await
+    judge(answer, check, notes).await
 }
 
 fn request(check: &Http, uri: Uri, who: Who) -> Result<Request<Empty<Bytes>>, Failure> {
@@ -206,8 +206,9 @@ fn header_value(text: &str) -> Result<HeaderValue, Failure> {
     HeaderValue::from_str(text).map_err(|error| unaskable(&error))
 }
 
-async fn judge(answer: Response<Incoming>, check: &Http) -> Result<(), Failure> {
+async fn judge(answer: Response<Incoming>, check: &Http, notes: &mut Notes) -> Result<(), Failure> {
     let status = answer.status().as_u16();
+    notes.status = Some(status);
     if !check.status.include(status) {
         let detail = format!("answered {status}, expected {}", check.status);
         return Err(Failure::new(Reason::Status, detail));

@@ -58,6 +58,8 @@ pub enum Who {
 struct Notes {
     phases: Phases,
     not_after: Option<i64>,
+    /// Of HTTP's answer.
+    status: Option<u16>,
 }
 
 impl Look for Looker {
@@ -71,7 +73,8 @@ impl Look for Looker {
                 Err(Failure::new(Reason::Timeout, detail))
             }
         };
-        Seen { outcome, phases: notes.phases, not_after: notes.not_after }
+        let Notes { phases, not_after, status } = notes;
+        Seen { outcome, phases, not_after, status }
     }
 }
 

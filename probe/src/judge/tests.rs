@@ -20,12 +20,12 @@ fn judge() -> Judge {
 
 fn took(milliseconds: u32) -> Seen {
     let phases = Phases { connect: Some(milliseconds), ..Phases::default() };
-    Seen { outcome: Ok(()), phases, not_after: None }
+    Seen { outcome: Ok(()), phases, not_after: None, status: None }
 }
 
 fn failed(reason: Reason, detail: &str) -> Seen {
     let outcome = Err(Failure::new(reason, detail));
-    Seen { outcome, phases: Phases::default(), not_after: None }
+    Seen { outcome, phases: Phases::default(), not_after: None, status: None }
 }
 
 /// Looks five seconds apart: `+` 20 ms, `s` 200 ms, `-` refused, `p` the probe could not look. The state after each, as

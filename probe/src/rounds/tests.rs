@@ -85,12 +85,12 @@ impl World {
 
 fn up(_: &Target) -> Seen {
     let phases = Phases { connect: Some(20), ..Phases::default() };
-    Seen { outcome: Ok(()), phases, not_after: None }
+    Seen { outcome: Ok(()), phases, not_after: None, status: None }
 }
 
 fn down(_: &Target) -> Seen {
     let outcome = Err(Failure::new(Reason::Timeout, "connecting took longer than 2s"));
-    Seen { outcome, phases: Phases::default(), not_after: None }
+    Seen { outcome, phases: Phases::default(), not_after: None, status: None }
 }
 
 #[test]

@@ -39,7 +39,10 @@ pub async fn place(
     let at_once = |lease| Placed { lease, waited: Duration::ZERO, ahead: Ahead::default() };
     let choice = local.pick(key, tried, worker.dice());
     let mut waiting = match local.upstream.ask(choice) {
-        Asked::Go(lease) => return at_once(Ok(lease)),
+        Asked::Go(lease) => {
+            lease.server().counts.used(began);
+            return at_once(Ok(lease));
+        }
         Asked::Full => return at_once(Err(NoPlace::Full)),
         Asked::Nobody => return at_once(Err(NoPlace::Nobody)),
         Asked::Wait(waiting) => waiting,
@@ -47,7 +50,11 @@ pub async fn place(
     let ahead = waiting.ahead();
     let within = local.upstream.config.queue.timeout;
     let lease = timer.within(within, waiting.lease()).await.map_err(|Late| NoPlace::Late);
-    Placed { lease, waited: clock::monotonic().saturating_sub(began), ahead }
+    let now = clock::monotonic();
+    if let Ok(lease) = &lease {
+        lease.server().counts.used(now);
+    }
+    Placed { lease, waited: now.saturating_sub(began), ahead }
 }
 
 impl NoPlace {

@@ -67,6 +67,7 @@ pub async fn serve(
     if let Some(server) = &record.server {
         upstream::Counts::add(&server.counts.sent, received);
         upstream::Counts::add(&server.counts.received, flow.down());
+        server.counts.ended(end);
     }
     let in_flight = |server: &Arc<Server>| u64::from(server.in_flight());
     let current = front.traffic.current.load(Relaxed);

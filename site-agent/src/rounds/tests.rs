@@ -67,7 +67,7 @@ fn wanted(server: usize) -> Wanted {
 
 fn seen(is_good: bool) -> Seen {
     let outcome = if is_good { Ok(()) } else { Err(Failure::new(Reason::Refused, "nobody there")) };
-    Seen { outcome, phases: Phases::default(), not_after: None }
+    Seen { outcome, phases: Phases::default(), not_after: None, status: None }
 }
 
 fn rounds(wanted: &[Wanted]) -> Rounds {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::servers::Look;
 use super::view::FIRST_NUMBER;
@@ -57,7 +58,7 @@ pub fn stat(view: &View<'_>, filter: &StatFilter) -> String {
             }
         }
         if filter.wants(BACKEND, number, &pool.config.name, 0) {
-            backend(pool, number).write(&mut text);
+            backend(view, pool, number).write(&mut text);
         }
     }
     text
@@ -175,6 +176,11 @@ fn server(view: &View<'_>, pool: &PoolView, told: &Told, seen: Option<&Shown>) -
         row.set_answers(answers);
         row.set("req_tot", answers.iter().sum::<u64>());
     }
+    row.set("lastsess", idle([&server.counts], view.now));
+    if configured.check.is_some() {
+        row.set("chkfail", load(&server.counts.failed_looks));
+        row.set("chkdown", load(&server.counts.falls));
+    }
     if let Some(thresholds) = configured.check.filter(|_| !known.is_maint()) {
         row.set("check_rise", thresholds.rise);
         row.set("check_fall", thresholds.fall);
@@ -184,6 +190,9 @@ fn server(view: &View<'_>, pool: &PoolView, told: &Told, seen: Option<&Shown>) -
         row.set("check_desc", about);
         if let Some(looked) = seen.and_then(|seen| seen.check.as_ref()?.last.as_ref()) {
             row.set("check_duration", looked.took.as_millis());
+            if let Some(status) = looked.seen.status {
+                row.set("check_code", status);
+            }
             if let Err(failure) = &looked.seen.outcome {
                 row.set("last_chk", &failure.detail);
             }
@@ -203,7 +212,7 @@ fn server(view: &View<'_>, pool: &PoolView, told: &Told, seen: Option<&Shown>) -
     row
 }
 
-fn backend(pool: &PoolView, number: usize) -> Row {
+fn backend(view: &View<'_>, pool: &PoolView, number: usize) -> Row {
     let mut row = Row::new(&pool.config.name, "BACKEND", BACKEND);
     let servers = || pool.servers.iter().map(|(told, _)| told);
     row.set("iid", number);
@@ -211,6 +220,9 @@ fn backend(pool: &PoolView, number: usize) -> Row {
     row.set("mode", pool.config.mode);
     row.set("algo", algorithm(&pool.config.balance.algorithm));
     row.set("status", if pool.standing.takers.is_empty() { "DOWN" } else { "UP" });
+    row.set("lastchg", view.now.saturating_sub(pool.turns.since).as_secs());
+    row.set("chkdown", pool.turns.falls);
+    row.set("lastsess", idle(servers().map(|told| &told.server.counts), view.now));
     row.set("qcur", pool.waiting);
     row.set("scur", servers().map(|told| u64::from(told.server.in_flight())).sum::<u64>());
     let weights = pool.standing.takers.iter().map(|taker| u64::from(taker.share.get()));
@@ -230,7 +242,7 @@ fn backend(pool: &PoolView, number: usize) -> Row {
 }
 
 /// HAProxy counts what comes in from clients, and so goes to servers, as `bin`.
-fn sums<'c>(of: impl IntoIterator<Item = &'c Counts> + Clone) -> [(&'static str, u64); 8] {
+fn sums<'c>(of: impl IntoIterator<Item = &'c Counts> + Clone) -> [(&'static str, u64); 10] {
     let sum = |count: &dyn Fn(&Counts) -> &AtomicU64| -> u64 {
         of.clone().into_iter().map(|counts| load(count(counts))).sum()
     };
@@ -243,7 +255,16 @@ fn sums<'c>(of: impl IntoIterator<Item = &'c Counts> + Clone) -> [(&'static str,
         ("wretr", sum(&|counts| &counts.retries)),
         ("connect", sum(&|counts| &counts.connections)),
         ("reuse", sum(&|counts| &counts.reused)),
+        ("cli_abrt", sum(&|counts| &counts.client_aborts)),
+        ("srv_abrt", sum(&|counts| &counts.server_aborts)),
     ]
+}
+
+/// Seconds since any of them was last given a place; -1 if none ever was.
+fn idle<'c>(of: impl IntoIterator<Item = &'c Counts>, now: Duration) -> i64 {
+    let last = of.into_iter().filter_map(Counts::last_used).max();
+    let seconds = |last| i64::try_from(now.saturating_sub(last).as_secs()).unwrap_or(i64::MAX);
+    last.map_or(-1, seconds)
 }
 
 fn algorithm(algorithm: &Algorithm) -> &'static str {

@@ -7,7 +7,7 @@ use super::{Refusal, Whom, info, servers, stat};
 use crate::backends::Standing;
 use crate::rounds;
 use crate::site::{Frontend, Pool};
-use crate::upstream::Told;
+use crate::upstream::{Told, Turns};
 use crate::worker::Traffic;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,6 +63,7 @@ pub struct View<'v> {
 pub struct PoolView {
     pub config: Arc<Pool>,
     pub standing: Standing,
+    pub turns: Turns,
     /// Requests that wait for a server.
     pub waiting: usize,
     /// What its requests were answered, as `Statuses` counts it.

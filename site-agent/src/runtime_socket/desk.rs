@@ -29,9 +29,11 @@ impl Desk {
         let pools = asked.map(|(place, upstream)| {
             let seen = |server| held.seen(PoolId(place), ServerId(server));
             let told = upstream.told().into_iter().enumerate();
+            let shown = upstream.shown();
             PoolView {
                 config: Arc::clone(&upstream.config),
-                standing: upstream.shown().standing.clone(),
+                standing: shown.standing.clone(),
+                turns: shown.turns,
                 waiting: upstream.waiting(),
                 answers: upstream.answers(),
                 servers: told.map(|(server, told)| (told, seen(server))).collect(),

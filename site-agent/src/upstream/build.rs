@@ -10,7 +10,7 @@ use common::lock::Mutex;
 use super::places::Places;
 use super::server::Server;
 use super::statuses;
-use super::{Health, Shown, Statuses, Upstream};
+use super::{Health, Shown, Statuses, Turns, Upstream};
 use crate::backends::{self, Administrative, Backups, Configured, Role};
 use crate::balance::{Algorithm, Factor};
 use crate::ids::ServerId;
@@ -35,7 +35,7 @@ impl Upstream {
             .map(|breaker| Outliers::new(watched(&config, breaker), servers.len(), now));
         let health = Health { pool, outliers, is_past: false, told: None };
         let answers = (Arc::default(), [0; 6]);
-        Upstream::of(config, servers, places, answers, health, now)
+        Upstream::of(config, servers, places, answers, health, None, now)
     }
 
     /// The same pool by another config. Servers that are written as before are the same; one that is not is forgotten, but
@@ -85,7 +85,8 @@ impl Upstream {
                 None
             }
         };
-        Upstream::of(config, servers, places, answers, health, now)
+        let shown = self.shown.load();
+        Upstream::of(config, servers, places, answers, health, Some(&shown), now)
     }
 
     fn of(
@@ -94,11 +95,16 @@ impl Upstream {
         places: Arc<Places>,
         (own, gone): (Arc<Statuses>, [u64; 6]),
         health: Health,
+        before: Option<&Shown>,
         now: Duration,
     ) -> Upstream {
         let algorithm = algorithm(&config.balance);
         let standing = health.pool.standing(now);
         let table = Arc::new(standing.table(&health.pool, algorithm));
+        let turns = match before {
+            Some(before) => before.turns.then(now, &before.standing, &standing),
+            None => Turns { since: now, falls: 0 },
+        };
         let upstream = Upstream {
             policy: policy(&config),
             config,
@@ -107,7 +113,7 @@ impl Upstream {
             places,
             own,
             gone,
-            shown: ArcSwap::from_pointee(Shown { standing, table }),
+            shown: ArcSwap::from_pointee(Shown { standing, table, turns }),
             health: Mutex::new(health),
         };
         let mut health = upstream.health.lock();

@@ -20,7 +20,7 @@ use arc_swap::{ArcSwap, Guard};
 use common::lock::Mutex;
 use tracing::{info, warn};
 
-use crate::backends::{self, Change, Event, Mode, Serves, Standing, Status, Why};
+use crate::backends::{self, Change, Event, Mode, Serves, Source, Standing, Status, Why};
 use crate::balance::{Algorithm, Table};
 use crate::ids::ServerId;
 use crate::outlier::{Outcome, Outliers};
@@ -66,6 +66,25 @@ struct Health {
 pub struct Shown {
     pub standing: Standing,
     pub table: Arc<Table>,
+    pub turns: Turns,
+}
+
+/// When anybody last began to take requests, or nobody any more; and how often it came to that.
+#[derive(Clone, Copy, Debug)]
+pub struct Turns {
+    pub since: Duration,
+    pub falls: u64,
+}
+
+impl Turns {
+    /// What is before it goes over to what is now.
+    fn then(self, now: Duration, before: &Standing, standing: &Standing) -> Turns {
+        match (before.takers.is_empty(), standing.takers.is_empty()) {
+            (false, true) => Turns { since: now, falls: self.falls + 1 },
+            (true, false) => Turns { since: now, ..self },
+            (true, true) | (false, false) => self,
+        }
+    }
 }
 
 /// One server as people are told of it.
@@ -142,6 +161,11 @@ impl Upstream {
         if health.is_past {
             return;
         }
+        let is_failure = why.by == Source::Check && why.reason != "passed";
+        let had_health = |known: &backends::Server| known.health().is_some_and(|left| left > 0);
+        if is_failure && health.pool.server(id).is_some_and(had_health) {
+            Counts::count(&self.servers[id.0].counts.failed_looks);
+        }
         self.take(&mut health.pool, now, id, event, why);
         self.show(now, &mut health);
         // Of one that takes nobody by balance the standing says nothing: not its limit, nor whether those bound to it pass.
@@ -166,6 +190,9 @@ impl Upstream {
         why: &Why,
     ) {
         if let Some(change) = pool.on_event(now, id, event) {
+            if !is_down(change.from) && is_down(change.to) {
+                Counts::count(&self.servers[id.0].counts.falls);
+            }
             self.tell(id, change, why, pool.serving());
         }
     }
@@ -321,7 +348,8 @@ impl Upstream {
             Arc::new(standing.table(&health.pool, self.algorithm))
         };
         self.limit(&standing, &health.pool);
-        self.shown.store(Arc::new(Shown { standing, table }));
+        let turns = before.turns.then(now, &before.standing, &standing);
+        self.shown.store(Arc::new(Shown { standing, table, turns }));
     }
 
     /// Tells the queues whom each server takes.
@@ -339,5 +367,24 @@ impl Upstream {
             (None, Serves::All | Serves::Nothing) => (known.whole_limit(), Takes::Nobody),
         };
         self.places.set(&self.servers[id.0], limit, takes);
+    }
+}
+
+/// As HAProxy counts it, to which maintenance is a way down, too.
+fn is_down(status: Status) -> bool {
+    match status {
+        Status::Maint
+        | Status::DownByAgent
+        | Status::Down
+        | Status::Rising { .. }
+        | Status::Ejected => true,
+        Status::NoLb
+        | Status::NoLbFalling { .. }
+        | Status::DrainByAgent
+        | Status::Drain
+        | Status::DrainFalling { .. }
+        | Status::Up
+        | Status::Falling { .. }
+        | Status::NoCheck => false,
     }
 }

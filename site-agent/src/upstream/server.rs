@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 
 use super::places::Places;
 use super::statuses::Statuses;
+use crate::access_log::{Cause, End, Phase};
 use crate::ids::ServerId;
 use crate::site;
 use crate::tls::Dial;
@@ -52,6 +53,14 @@ pub struct Counts {
     /// Octets to it and from it.
     pub sent: AtomicU64,
     pub received: AtomicU64,
+    /// What the client, and what the server broke off.
+    pub client_aborts: AtomicU64,
+    pub server_aborts: AtomicU64,
+    /// Looks that failed while it was not down for them, and how often it has gone down.
+    pub failed_looks: AtomicU64,
+    pub falls: AtomicU64,
+    /// When it was last given a place, in milliseconds on the monotonic clock; 0 is never.
+    last_ms: AtomicU64,
 }
 
 impl Counts {
@@ -61,6 +70,26 @@ impl Counts {
 
     pub fn add(of: &AtomicU64, more: u64) {
         of.fetch_add(more, Relaxed);
+    }
+
+    /// So a request, or a connection of TCP, has ended here.
+    pub fn ended(&self, end: End) {
+        match end {
+            End::Cut(Cause::ClientAbort, _) => Counts::count(&self.client_aborts),
+            // One that fails before it has answered is an error of another kind.
+            End::Cut(Cause::ServerAbort, Phase::Data) => Counts::count(&self.server_aborts),
+            End::Complete | End::Cut(..) => {}
+        }
+    }
+
+    pub fn used(&self, now: Duration) {
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(now.max(1), Relaxed);
+    }
+
+    pub fn last_used(&self) -> Option<Duration> {
+        let last = self.last_ms.load(Relaxed);
+        (last > 0).then(|| Duration::from_millis(last))
     }
 }
 

@@ -108,6 +108,9 @@ impl Record {
                 upstream::Counts::add(&server.counts.received, flow.down());
             }
         }
+        if let Some(server) = &self.server {
+            server.counts.ended(self.end);
+        }
         traffic.sent.fetch_add(self.sent, Relaxed);
         if !front.logs() {
             return;

@@ -72,6 +72,7 @@ impl World {
         let pool = |upstream: &Upstream| PoolView {
             config: Arc::clone(&upstream.config),
             standing: upstream.shown().standing.clone(),
+            turns: upstream.shown().turns,
             waiting: upstream.waiting(),
             answers: upstream.answers(),
             servers: upstream.told().into_iter().map(|told| (told, None)).collect(),
@@ -229,6 +230,13 @@ fn numbers_stand_in_haproxys_columns() {
     world.at(0, "set server app/b state maint");
     world.at(0, "set server app/c state maint");
     assert_eq!(world.stat(4, "BACKEND", "status"), "DOWN");
+    for (column, value) in [("lastchg", "4"), ("chkdown", "1"), ("lastsess", "-1")] {
+        assert_eq!(world.stat(4, "BACKEND", column), value, "{column}");
+    }
+    world.at(10, "set server app/a state ready");
+    for (column, value) in [("lastchg", "2"), ("chkdown", "1")] {
+        assert_eq!(world.stat(12, "BACKEND", column), value, "{column}");
+    }
     for (line, rows) in [
         ("show stat -1 -1 -1", 5),
         ("show stat app -1 -1", 4),
