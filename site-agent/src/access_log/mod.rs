@@ -81,13 +81,13 @@ pub enum Protocol {
     Http2,
 }
 
-/// What was there at a time, this one included, when it ended; and how often it was tried again.
+/// What was there at a time when it ended, and how often it was tried again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// Connections of clients: of all frontends, and of this one.
+    /// Connections of clients, this one included: of all frontends, and of this one.
     pub process: u64,
     pub frontend: u64,
-    /// Requests, or connections of tcp, on servers: of the pool, and of this one.
+    /// Requests, or connections of tcp, on servers, without this one, which has left: of the pool, and of this server.
     pub pool: u64,
     pub server: u64,
     pub retries: u32,

@@ -13,7 +13,8 @@ use crate::worker::{Local, Worker};
 
 pub struct Placed {
     pub lease: Result<Lease, NoPlace>,
-    pub waited: Duration,
+    /// `None` where nobody was there to wait for.
+    pub waited: Option<Duration>,
     pub ahead: Ahead,
 }
 
@@ -36,7 +37,10 @@ pub async fn place(
     timer: &mut Timer,
 ) -> Placed {
     let began = clock::monotonic();
-    let at_once = |lease| Placed { lease, waited: Duration::ZERO, ahead: Ahead::default() };
+    let at_once = |lease: Result<Lease, NoPlace>| {
+        let waited = lease.is_ok().then_some(Duration::ZERO);
+        Placed { lease, waited, ahead: Ahead::default() }
+    };
     let choice = local.pick(key, tried, worker.dice());
     let mut waiting = match local.upstream.ask(choice) {
         Asked::Go(lease) => {
@@ -54,7 +58,7 @@ pub async fn place(
     if let Ok(lease) = &lease {
         lease.server().counts.used(now);
     }
-    Placed { lease, waited: now.saturating_sub(began), ahead }
+    Placed { lease, waited: Some(now.saturating_sub(began)), ahead }
 }
 
 impl NoPlace {

@@ -32,9 +32,8 @@ struct Record {
     pool: Option<Arc<Upstream>>,
     server: Option<Arc<Server>>,
     queue: Option<Duration>,
+    /// Once there is a connection to a server: how long that took, with those that came to nothing.
     connect: Option<Duration>,
-    /// Whether a connection to a server has come to be.
-    is_reached: bool,
     retries: u8,
     is_redispatched: bool,
     ahead: Ahead,
@@ -56,7 +55,7 @@ pub async fn serve(
     let end = carried.unwrap_or_else(|| {
         let phase = match record {
             Record { server: None, .. } => Phase::Queue,
-            Record { is_reached: false, .. } => Phase::Connect,
+            Record { connect: None, .. } => Phase::Connect,
             Record { .. } => Phase::Data,
         };
         End::Cut(Cause::Killed, phase)
@@ -149,7 +148,6 @@ async fn carry(
             return end;
         }
     };
-    record.is_reached = true;
     let timeouts = &local.upstream.config.timeouts;
     let half_closed = front.config.timeouts.client_fin.min(timeouts.server_fin);
     let patience = Patience { idle: timeouts.tunnel, half_closed };
@@ -177,12 +175,14 @@ async fn reach(
 ) -> Result<(upstream::Lease, Stream), End> {
     let key = (local.upstream.config.balance.algorithm == Algorithm::Source)
         .then(|| Key::source(caller.client.ip()));
-    let (mut tried, mut timer) = (vec![], Timer::default());
+    let (mut tried, mut timer, mut connecting) = (vec![], Timer::default(), Duration::ZERO);
     local.budget.borrow_mut().deposit(clock::monotonic());
     loop {
         let placed = place(worker, local, key, &tried, &mut timer).await;
         record.ahead = placed.ahead;
-        record.queue = Some(record.queue.unwrap_or_default() + placed.waited);
+        if let Some(waited) = placed.waited {
+            record.queue = Some(waited + record.queue.unwrap_or_default());
+        }
         let lease = placed.lease.map_err(|why| why.end())?;
         let server = Arc::clone(lease.server());
         record.is_redispatched |=
@@ -191,10 +191,11 @@ async fn reach(
         let began = clock::monotonic();
         let within = local.upstream.config.timeouts.connect;
         let made = connect(&server, caller, handshake, within, &mut timer).await;
-        let (now, before) = (clock::monotonic(), record.connect.unwrap_or_default());
-        record.connect = Some(before + now.saturating_sub(began));
+        let now = clock::monotonic();
+        connecting += now.saturating_sub(began);
         let why = match made {
             Ok(stream) => {
+                record.connect = Some(connecting);
                 local.upstream.on_outcome(now, &server, Outcome::Connected);
                 return Ok((lease, stream));
             }

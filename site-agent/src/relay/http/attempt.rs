@@ -55,6 +55,7 @@ impl<C: Carrier> Connection<'_, C> {
         upload: &Upload,
     ) -> Attempt {
         tries.write(Written::Nothing, upload.kept());
+        record.try_anew();
         if local.upstream.config.http == HttpVersion::V2 {
             // What that takes is not for every request to have room for.
             let call = self.attempt_over_http2(front, local, lease, room, record, tries, *upload);
@@ -243,13 +244,14 @@ impl<C: Carrier> Connection<'_, C> {
     ) -> Result<(Seat, Written), NoConnection> {
         let (server, began) = (lease.server(), clock::monotonic());
         let found = seat(server, local, self.caller, &mut self.timer).await;
-        let (now, before) = (clock::monotonic(), record.connect.unwrap_or_default());
-        let took = match found {
-            Ok(Seated::Before(_)) => Duration::ZERO,
-            Ok(Seated::Anew(_)) | Err(_) => now.saturating_sub(began),
-        };
-        record.connect = Some(before + took);
-        match found? {
+        let now = clock::monotonic();
+        match found {
+            Ok(Seated::Before(_)) => {}
+            Ok(Seated::Anew(_)) | Err(_) => record.connecting += now.saturating_sub(began),
+        }
+        let found = found?;
+        record.connected();
+        match found {
             Seated::Before(seat) => {
                 Counts::count(&server.counts.reused);
                 let written = if seat.was_idle { Written::OnIdle } else { Written::OnNew };
@@ -278,17 +280,17 @@ impl<C: Carrier> Connection<'_, C> {
             && server.config.send_proxy.is_none();
         if may_reuse && let Some(stream) = local.unpark(server, clock::monotonic()) {
             Counts::count(&server.counts.reused);
-            record.connect.get_or_insert(Duration::ZERO);
+            record.connected();
             return Ok((stream, Written::OnIdle));
         }
         let (began, within) = (clock::monotonic(), local.upstream.config.timeouts.connect);
         let made = connect(server, self.caller, Handshake::Plain, within, &mut self.timer).await;
-        let (now, before) = (clock::monotonic(), record.connect.unwrap_or_default());
-        record.connect = Some(before + now.saturating_sub(began));
-        if made.is_ok() {
-            local.upstream.on_outcome(now, server, Outcome::Connected);
-        }
-        Ok((made?, Written::OnNew))
+        let now = clock::monotonic();
+        record.connecting += now.saturating_sub(began);
+        let made = made?;
+        record.connected();
+        local.upstream.on_outcome(now, server, Outcome::Connected);
+        Ok((made, Written::OnNew))
     }
 
     /// Nothing came of it that could be passed on: after how long it is sent again, if it is.

@@ -101,8 +101,10 @@ impl<C: Carrier> Connection<'_, C> {
         record: &mut Record,
     ) -> Result<Lease, u16> {
         let placed = place(self.worker, local, key, &tries.tried, &mut self.timer).await;
-        let waited = placed.waited + record.queue.unwrap_or_default();
-        (record.ahead, record.queue) = (placed.ahead, Some(waited));
+        record.ahead = placed.ahead;
+        if let Some(waited) = placed.waited {
+            record.queue = Some(waited + record.queue.unwrap_or_default());
+        }
         placed.lease.map_err(|why| {
             record.end = why.end();
             503

@@ -21,7 +21,10 @@ pub struct Record {
     pub began: Duration,
     pub head: Option<Duration>,
     pub queue: Option<Duration>,
+    /// `None` until the last server that was tried is connected to.
     pub connect: Option<Duration>,
+    /// Spent on connecting so far, whether or not it came to anything.
+    pub connecting: Duration,
     pub response: Option<Duration>,
     pub pool: Option<Arc<Upstream>>,
     pub server: Option<Arc<Server>>,
@@ -55,6 +58,7 @@ impl Record {
             head: None,
             queue: None,
             connect: None,
+            connecting: Duration::ZERO,
             response: None,
             pool: None,
             server: None,
@@ -67,6 +71,16 @@ impl Record {
             end: End::Complete,
             tunnel: None,
         }
+    }
+
+    /// It is sent once more, if it was sent before: what that came to is nothing that the log has.
+    pub fn try_anew(&mut self) {
+        (self.connect, self.response) = (None, None);
+    }
+
+    /// There is a connection to the server.
+    pub fn connected(&mut self) {
+        self.connect = Some(self.connecting);
     }
 
     /// Since the request's first octet.
