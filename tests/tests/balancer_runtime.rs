@@ -108,6 +108,12 @@ fn columns(answer: &str, name: &str, wanted: &[&str]) -> Vec<String> {
     wanted.iter().map(|column| row[place(column)].to_owned()).collect()
 }
 
+/// Who has a line of `show stat`.
+fn rows(text: &str) -> Vec<String> {
+    let named = |line: &str| line.split(',').take(2).collect::<Vec<_>>().join("/");
+    text.lines().skip(1).map(named).filter(|name| !name.is_empty()).collect()
+}
+
 /// All but addresses and times, and for a server without a check what its checks would be: by name, then by number.
 const COMPARED: [usize; 13] = [0, 1, 2, 3, 5, 6, 7, 8, 14, 15, 16, 20, 21];
 /// Of the one that is looked at: status, result, health and state of its checks.
@@ -122,10 +128,6 @@ fn orders_and_answers_are_haproxys() {
     // What is shown is laid out alike.
     let [ours, theirs] = both.ask("show stat");
     assert_eq!(ours.lines().next(), theirs.lines().next());
-    let rows = |text: &str| {
-        let named = |line: &str| line.split(',').take(2).collect::<Vec<_>>().join("/");
-        text.lines().skip(1).map(named).filter(|name| !name.is_empty()).collect::<Vec<_>>()
-    };
     assert_eq!(rows(&ours), rows(&theirs));
     let [ours, theirs] = both.ask("show servers state app");
     assert_eq!(
@@ -220,6 +222,27 @@ fn orders_and_answers_are_haproxys() {
 }
 
 #[test]
+fn lines_are_left_out_as_haproxy_does() {
+    if peers::missing(missing()) {
+        return;
+    }
+    let both = Both::start();
+    both.ask("disable server app/c");
+    for line in [
+        "show stat no-maint",
+        "show stat up",
+        "show stat up no-maint",
+        "show stat app 4 -1 no-maint",
+        "show stat app -1 3 up",
+        "show stat 99 -1 -1 up",
+        "show stat # all",
+    ] {
+        let [ours, theirs] = both.ask(line).map(|answer| rows(&answer));
+        assert_eq!(ours, theirs, "{line}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_in_haproxys_words() {
     if peers::missing(missing()) {
         return;
@@ -253,6 +276,10 @@ fn what_cannot_be_done_is_refused_in_haproxys_words() {
         "show backend",
         "get weight app/a;get weight app/x",
         "  get   weight   app\\/b",
+        "get weight app/a # as it is",
+        "get weight app/a #;get weight app/b # and so on",
+        "show stat x 4 1",
+        "show stat 0 4 1",
         "prompt;get weight app/a;quit",
         "prompt;prompt;get weight app/a",
         "quit",

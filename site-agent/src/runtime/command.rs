@@ -41,7 +41,13 @@ impl Command {
     /// Of one command's words, given at a socket of that level.
     pub fn parse(words: &[String], level: Level) -> Result<Command, Refusal> {
         let texts: Vec<&str> = words.iter().map(String::as_str).collect();
-        let (command, rest) = match &texts[..] {
+        // What stands behind a command as a remark is none of it. HAProxy has no remarks, and hears what is more than it
+        // takes for nothing.
+        let texts = match texts.iter().skip(1).position(|word| word.starts_with('#')) {
+            Some(before) => &texts[..=before],
+            None => &texts[..],
+        };
+        let (command, rest) = match texts {
             ["help", ..] => return Ok(Command::Help(help::help(&words[1..], level))),
             ["prompt", rest @ ..] => (Command::Prompt, rest),
             ["quit", rest @ ..] => (Command::Quit, rest),
@@ -86,7 +92,7 @@ impl Command {
         };
         match rest {
             [] => Ok(command),
-            [format @ ("typed" | "json" | "desc" | "float" | "up" | "no-maint"), ..]
+            [format @ ("typed" | "json" | "desc" | "float"), ..]
                 if matches!(command, Command::Question(Question::Info | Question::Stat(_))) =>
             {
                 Err(Refusal::Format((*format).to_owned()))
@@ -202,18 +208,35 @@ fn limit<'w>(words: Rest<'w>) -> Result<(Limit, Rest<'w>), Refusal> {
     Ok((NonZeroU32::new(to), rest))
 }
 
-/// `show stat`'s three words: of which proxy, of which of frontends (1), backends (2) and servers (4), of which server.
+/// Which lines `show stat` is to have.
 fn filter<'w>(words: Rest<'w>) -> Result<(StatFilter, Rest<'w>), Refusal> {
-    let [proxy, kinds, server, rest @ ..] = words else {
-        return match words {
-            [] | ["typed" | "json" | "desc" | "up" | "no-maint", ..] => {
-                Ok((StatFilter::ALL, words))
+    let (mut filter, mut rest) = bounds(words)?;
+    loop {
+        rest = match rest {
+            ["no-maint", rest @ ..] => {
+                filter.hides_maint = true;
+                rest
             }
-            _ => Err(Refusal::Stat),
+            ["up", rest @ ..] => {
+                filter.hides_down = true;
+                rest
+            }
+            _ => return Ok((filter, rest)),
         };
-    };
+    }
+}
+
+/// Three words: of which proxy, of which of frontends (1), backends (2) and servers (4), of which server.
+fn bounds<'w>(words: Rest<'w>) -> Result<(StatFilter, Rest<'w>), Refusal> {
     let whole = |text: &str| text.parse::<i64>().map_err(|_| Refusal::Stat);
     let some = |number: i64| usize::try_from(number).ok();
+    let (proxy, kinds, server, rest) = match words {
+        [proxy, kinds, server, rest @ ..] if whole(kinds).is_ok() => (proxy, kinds, server, rest),
+        [] | ["typed" | "json" | "desc" | "up" | "no-maint", ..] => {
+            return Ok((StatFilter::ALL, words));
+        }
+        _ => return Err(Refusal::Stat),
+    };
     let filter = StatFilter {
         proxy: match proxy.parse::<i64>() {
             Ok(number) => some(number).map(|id| id.to_string()),
@@ -221,6 +244,7 @@ fn filter<'w>(words: Rest<'w>) -> Result<(StatFilter, Rest<'w>), Refusal> {
         },
         kinds: whole(kinds)?,
         server: some(whole(server)?),
+        ..StatFilter::ALL
     };
     Ok((filter, rest))
 }

@@ -68,7 +68,7 @@ const ALL: [Entry; 14] = [
     entry(
         User,
         &["show", "stat"],
-        "show stat [<id> <type> <sid>]",
+        "show stat [<id> <type> <sid>] [up|no-maint]",
         "report counters for each proxy and server",
     ),
     entry(User, &["show", "version"], "show version", "report the version of this process"),

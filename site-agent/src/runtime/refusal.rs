@@ -9,6 +9,8 @@ pub enum Refusal {
     NoBackend,
     #[error("No such server.")]
     NoServer,
+    #[error("No such proxy.")]
+    NoProxy,
     #[error("Can't find backend.")]
     NotFound,
     #[error("usage: set server <backend>/<server> agent | health | state | weight")]
@@ -46,7 +48,7 @@ pub enum Refusal {
     LimitGarbage,
     #[error("Trailing garbage in maxconn string")]
     LimitTrailing,
-    #[error("usage: show stat [<backend>|<id>|-1 <type> <sid>]")]
+    #[error("usage: show stat [<backend>|<id>|-1 <type> <sid>] [up] [no-maint]")]
     Stat,
     #[error(
         "{0:?} is a format that is not spoken here: leave it out, or scrape /metrics at the admin door."

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::servers::Look;
 use super::view::FIRST_NUMBER;
-use super::{PoolView, StatFilter, View};
+use super::{PoolView, Refusal, StatFilter, View};
 use crate::agent_check::Health;
-use crate::backends::{Role, Serves};
+use crate::backends::{Role, Serves, Status};
 use crate::balance::Share;
 use crate::rounds::Shown;
 use crate::site::{Algorithm, Frontend, Mode};
@@ -41,7 +41,10 @@ const FRONTEND: i64 = 0;
 const BACKEND: i64 = 1;
 const SERVER: i64 = 2;
 
-pub fn stat(view: &View<'_>, filter: &StatFilter) -> String {
+pub fn stat(view: &View<'_>, filter: &StatFilter) -> Result<String, Refusal> {
+    if filter.proxy.as_ref().is_some_and(|proxy| !view.has_proxy(proxy)) {
+        return Err(Refusal::NoProxy);
+    }
     let mut text = format!("# {},\n", COLUMNS.join(","));
     for ((config, traffic), number) in view.frontends.iter().zip(FIRST_NUMBER..) {
         if filter.wants(FRONTEND, number, &config.name, 0) {
@@ -50,7 +53,8 @@ pub fn stat(view: &View<'_>, filter: &StatFilter) -> String {
     }
     for (number, pool) in view.numbered() {
         for ((told, seen), server_number) in pool.servers.iter().zip(1..) {
-            if filter.wants(SERVER, number, &pool.config.name, server_number) {
+            let is_wanted = filter.wants(SERVER, number, &pool.config.name, server_number);
+            if is_wanted && !filter.hides(told.status) {
                 let mut row = server(view, pool, told, seen.as_ref());
                 row.set("iid", number);
                 row.set("sid", server_number);
@@ -61,7 +65,17 @@ pub fn stat(view: &View<'_>, filter: &StatFilter) -> String {
             backend(view, pool, number).write(&mut text);
         }
     }
-    text
+    Ok(text)
+}
+
+impl View<'_> {
+    /// Whether anything could have that name. A number may be nobody's, but 0 is none.
+    fn has_proxy(&self, wanted: &str) -> bool {
+        let mut frontends = self.frontends.iter().map(|(config, _)| &*config.name);
+        wanted.parse::<usize>().is_ok_and(|number| number > 0)
+            || self.pool(wanted).is_some()
+            || frontends.any(|name| name == wanted)
+    }
 }
 
 impl StatFilter {
@@ -69,7 +83,25 @@ impl StatFilter {
         let is_of_kind = self.kinds & (1 << kind) != 0;
         let is_of_proxy =
             self.proxy.as_ref().is_none_or(|proxy| *proxy == name || *proxy == number.to_string());
-        is_of_kind && is_of_proxy && self.server.is_none_or(|wanted| wanted == server)
+        // A server's number says nothing of what is none.
+        let is_of_number = kind != SERVER || self.server.is_none_or(|wanted| wanted == server);
+        is_of_kind && is_of_proxy && is_of_number
+    }
+
+    fn hides(&self, status: Status) -> bool {
+        match status {
+            Status::Maint => self.hides_maint || self.hides_down,
+            Status::DownByAgent | Status::Down | Status::Ejected => self.hides_down,
+            Status::Rising { .. }
+            | Status::NoLb
+            | Status::NoLbFalling { .. }
+            | Status::DrainByAgent
+            | Status::Drain
+            | Status::DrainFalling { .. }
+            | Status::Up
+            | Status::Falling { .. }
+            | Status::NoCheck => false,
+        }
     }
 }
 

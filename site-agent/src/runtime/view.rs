@@ -30,10 +30,14 @@ pub struct StatFilter {
     pub kinds: i64,
     /// By number.
     pub server: Option<usize>,
+    /// Servers that are out of service, or that are down and not on their way up either.
+    pub hides_maint: bool,
+    pub hides_down: bool,
 }
 
 impl StatFilter {
-    pub const ALL: StatFilter = StatFilter { proxy: None, kinds: -1, server: None };
+    pub const ALL: StatFilter =
+        StatFilter { proxy: None, kinds: -1, server: None, hides_maint: false, hides_down: false };
 }
 
 /// This process.
@@ -95,7 +99,7 @@ impl Question {
                 Ok(format!("# name\n{}", names.collect::<String>()))
             }
             Question::ServersState(pool) => servers::state(view, pool.as_deref()),
-            Question::Stat(filter) => Ok(stat::stat(view, filter)),
+            Question::Stat(filter) => stat::stat(view, filter),
             Question::Weight(Whom { pool, server }) => {
                 let pool = view.pool(pool).ok_or(Refusal::NoBackend)?;
                 let mut servers = pool.servers.iter();

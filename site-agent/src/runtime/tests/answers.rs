@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backends::Event;
+use common::streak::Progress;
+
+use crate::backends::{Checked, Event};
 use crate::config;
 use crate::ids::ServerId;
 use crate::runtime::{Command, PoolView, Process, Tell, View, commands};
@@ -237,15 +239,30 @@ fn numbers_stand_in_haproxys_columns() {
     for (column, value) in [("lastchg", "2"), ("chkdown", "1")] {
         assert_eq!(world.stat(12, "BACKEND", column), value, "{column}");
     }
+    world.at(20, "set server app/a state maint");
     for (line, rows) in [
         ("show stat -1 -1 -1", 5),
         ("show stat app -1 -1", 4),
         ("show stat 3 4 -1", 3),
         ("show stat app 4 2", 1),
+        ("show stat app 6 2", 2),
         ("show stat web 7 -1", 1),
-        ("show stat x 7 -1", 0),
+        ("show stat 99 7 -1", 0),
+        // `a` is in maintenance, `b` and `c` are on their way up.
+        ("show stat no-maint", 4),
+        ("show stat up", 4),
+        ("show stat app 4 -1 up no-maint", 2),
+        ("show stat app 4 1 no-maint # and no more", 0),
     ] {
         assert_eq!(world.at(0, line).lines().count(), rows + 1, "{line}");
+    }
+    let progress = Progress { streak: 0, need: 2 };
+    world.upstreams[0].on_event(START, ServerId(1), Event::Check { to: Checked::Down, progress });
+    for (line, rows) in [("show stat no-maint", 4), ("show stat up", 3)] {
+        assert_eq!(world.at(0, line).lines().count(), rows + 1, "{line}");
+    }
+    for line in ["show stat x 7 -1", "show stat 0 7 -1"] {
+        assert_eq!(world.at(0, line), "No such proxy.", "{line}");
     }
 }
 

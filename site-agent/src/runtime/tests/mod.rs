@@ -38,6 +38,8 @@ fn orders_are_read_as_haproxy_reads_them() {
         ("set server app/a agent down", "set server app/a agent down"),
         ("set maxconn server app/a 10", "set maxconn server app/a 10"),
         ("set maxconn server app/a 0", "set maxconn server app/a 0"),
+        ("set server app/a state maint # until noon", "set server app/a state maint"),
+        ("set server app/a state ready #back", "set server app/a state ready"),
         ("  set\t server  app\\/a state ready \r", "set server app/a state ready"),
     ] {
         assert_eq!(parse(line), order, "{line}");
@@ -77,6 +79,7 @@ fn a_bad_order_is_refused_in_haproxys_words() {
         ("set server app/a agent x", "'set server <srv> agent' expects 'up' or 'down'."),
         ("set server app/a weight", "Require <weight> or <weight%>."),
         ("set weight app/a", "Require <weight> or <weight%>."),
+        ("set weight app/a # 5", "Require <weight> or <weight%>."),
         ("set weight app/a 257", "Absolute weight can only be between 0 and 256 inclusive."),
         ("set weight app/a 65537", "Absolute weight can only be between 0 and 256 inclusive."),
         (
@@ -114,7 +117,16 @@ fn a_bad_order_is_refused_in_haproxys_words() {
             "show info json",
             "\"json\" is a format that is not spoken here: leave it out, or scrape /metrics at the admin door.",
         ),
-        ("show stat 1 2", "usage: show stat [<backend>|<id>|-1 <type> <sid>]"),
+        (
+            "show stat up no-maint json",
+            "\"json\" is a format that is not spoken here: leave it out, or scrape /metrics at the admin door.",
+        ),
+        ("show info up", "\"up\" is more than this command takes: nothing is done."),
+        ("show stat 1 2", "usage: show stat [<backend>|<id>|-1 <type> <sid>] [up] [no-maint]"),
+        (
+            "show stat app servers 1",
+            "usage: show stat [<backend>|<id>|-1 <type> <sid>] [up] [no-maint]",
+        ),
     ] {
         assert_eq!(parse(line), refusal, "{line}");
     }
@@ -158,7 +170,7 @@ fn what_is_no_command_is_answered_with_those_there_are() {
             "show backend",
             "show info",
             "show servers state [<backend>]",
-            "show stat [<id> <type> <sid>]",
+            "show stat [<id> <type> <sid>] [up|no-maint]",
             "show version"
         ]
     );
