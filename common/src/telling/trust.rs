@@ -50,7 +50,7 @@ pub async fn follow(credentials: Arc<Kept>, meters: impl Meters) {
         meters.certificate_ends(current.not_after());
         let doubts = current.doubts(now());
         for doubt in doubts.iter().filter(|doubt| !told.contains(doubt)) {
-            warn!(why = %doubt, "name servers may not believe us");
+            warn!(why = doubt.to_string(), "name servers may not believe us");
         }
         told = doubts;
     }

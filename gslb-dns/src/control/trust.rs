@@ -158,7 +158,7 @@ impl Trust {
         let doubts = current.doubts(now);
         let mut told = self.told.lock();
         for doubt in doubts.iter().filter(|doubt| !told.contains(doubt)) {
-            warn!(why = %doubt, "control credentials are in doubt");
+            warn!(why = doubt.to_string(), "control credentials are in doubt");
         }
         *told = doubts;
     }

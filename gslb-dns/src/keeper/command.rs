@@ -142,7 +142,8 @@ impl Keeper {
             error!(%error, dir = %self.beliefs.state_dir.display(), "an order is in force and could not be written: a restart would not know it; trying again");
         }
         let Override { site, service, order, who, why, since, until } = said;
-        info!(id = %stamp, %order, %site, %service, %who, %why, %since, until = until.map(tracing::field::display), "ordered");
+        let order = order.to_string();
+        info!(id = %stamp, order, %site, %service, who, why, %since, until = until.map(tracing::field::display), "ordered");
         self.phases = self.beliefs.phases(self.moment(now));
         self.rebuild(Because::Orders, now);
         let board = &self.published.load().board;

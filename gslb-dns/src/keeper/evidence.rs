@@ -212,7 +212,11 @@ impl Evidence {
                     warn!(vantage, "a vantage is silent: what it saw counts no more");
                 }
                 Standing::Distrusted(why) => {
-                    warn!(vantage, %why, "a vantage is not believed: what it sees counts no more");
+                    warn!(
+                        vantage,
+                        why = why.to_string(),
+                        "a vantage is not believed: what it sees counts no more"
+                    );
                 }
             }
         }

@@ -65,7 +65,7 @@ const WORDS_PAUSE: Duration = Duration::from_secs(2);
 /// Logs what `check` warns of; its notes are for who asks.
 pub fn tell_findings(findings: &Problems) {
     for why in findings.of(Severity::Warning) {
-        warn!(%why, "the world is hardly meant so");
+        warn!(why = why.to_string(), "the world is hardly meant so");
     }
 }
 
@@ -73,9 +73,14 @@ pub fn tell_findings(findings: &Problems) {
 fn tell_flaws(flaws: &[Flaw]) {
     for why in flaws {
         match why {
-            Flaw::Torn(..) => info!(%why, "history goes on after what a power cut left"),
+            Flaw::Torn(..) => {
+                info!(why = why.to_string(), "history goes on after what a power cut left")
+            }
             Flaw::Unreadable(_) => {
-                warn!(%why, "some of the history cannot be read: it goes on in a new file");
+                warn!(
+                    why = why.to_string(),
+                    "some of the history cannot be read: it goes on in a new file"
+                );
             }
         }
     }

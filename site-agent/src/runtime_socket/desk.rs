@@ -63,7 +63,8 @@ impl Desk {
         let tell = order.asked.of(&told.known)?;
         let (uid, pid) = (by.map(UCred::uid), by.and_then(UCred::pid));
         // Before what follows from it.
-        info!(command = %order, uid, pid, "an operator orders");
+        let command = order.to_string();
+        info!(command, uid, pid, "an operator orders");
         match tell {
             Tell::Backends(event) => held.order(PoolId(pool), ServerId(place), event),
             Tell::Rounds(belief) => held.overrule(PoolId(pool), ServerId(place), belief),
