@@ -7,87 +7,19 @@ mod world;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::lock::Mutex;
-use site_agent::metrics::{self, Reloads};
 use site_agent::run::Agent;
 use site_agent::runtime::LONGEST_LINE;
 use site_agent::runtime_socket::MOST_CONNECTIONS;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
-use world::{Backend, LONG, Server, World, config, ok, until};
-
-const RUNTIME: &str = "[runtime]\nsocket = \"admin.sock\"\n";
-
-fn with_socket(pool: &str, servers: &[(&str, std::net::SocketAddr)]) -> String {
-    format!("{RUNTIME}{}", config("access_log = { format = \"off\" }", pool, servers))
-}
-
-fn socket(world: &World) -> PathBuf {
-    world.dir.path().join("admin.sock")
-}
-
-/// A connection of an operator.
-struct Operator(UnixStream);
-
-impl Operator {
-    async fn connect(to: &Path) -> Operator {
-        Operator(UnixStream::connect(to).await.unwrap())
-    }
-
-    async fn say(&mut self, octets: impl AsRef<[u8]>) {
-        self.0.write_all(octets.as_ref()).await.unwrap();
-    }
-
-    /// All that comes until this does, or until the end.
-    async fn hears(&mut self, end: &str) -> String {
-        let mut heard = vec![];
-        let hear = async {
-            while !heard.ends_with(end.as_bytes()) || end.is_empty() {
-                if self.0.read_buf(&mut heard).await.unwrap_or(0) == 0 {
-                    break;
-                }
-            }
-        };
-        timeout(LONG, hear).await.expect("something comes");
-        String::from_utf8(heard).unwrap()
-    }
-}
-
-/// One line, and all of its answer.
-async fn ask(to: &Path, line: &str) -> String {
-    let mut operator = Operator::connect(to).await;
-    operator.say(format!("{line}\n")).await;
-    operator.hears("").await
-}
-
-#[track_caller]
-fn is_done(answer: &str) {
-    assert_eq!(answer.trim_end_matches('\n'), "");
-}
-
-/// A field of a server in `show stat`.
-async fn stat(to: &Path, server: &str, column: &str) -> String {
-    let text = ask(to, "show stat").await;
-    let mut rows = text.lines().map(|line| line.trim_start_matches("# ").split(','));
-    let place = rows.next().unwrap().position(|known| known == column).unwrap();
-    let mut row = rows.find(|row| row.clone().nth(1) == Some(server)).unwrap();
-    row.nth(place).unwrap().to_owned()
-}
-
-async fn until_stat(to: &Path, server: &str, column: &str, value: &str) {
-    let wait = async {
-        while stat(to, server, column).await != value {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(LONG, wait).await.unwrap_or_else(|_| panic!("{column} of {server} is never {value}"));
-}
+use world::operator::{Operator, ask, is_done, socket, stat, until_stat, with_socket};
+use world::{Backend, LONG, Server, World, ok, until};
 
 /// Who answers each of so many requests.
 async fn answers(world: &World, count: usize) -> Vec<String> {
@@ -480,127 +412,4 @@ async fn who_may_only_look_changes_nothing() {
     assert!(answer.starts_with("Permission denied"), "{answer}");
     assert!(answer.ends_with("\n\n1 (initial 1)\n\n"), "{answer}");
     assert_eq!(answers(&world, 1).await, ["a"]);
-}
-
-/// A server that gives everybody this answer.
-async fn answering(status: &'static str) -> Backend {
-    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes();
-    Backend::start(move |_| Some(answer.clone())).await
-}
-
-#[tokio::test]
-async fn answers_are_counted_of_whoever_gave_them() {
-    let (a, b) = (answering("404 Not Found").await, answering("502 Bad Gateway").await);
-    let servers = [("a", a.address), ("b", b.address)];
-    let text = with_socket("balance = \"round-robin\"", &servers);
-    let mut world = World::start(&text).await;
-    let socket = socket(&world);
-    let mut client = world.client().await;
-    for _ in 0..4 {
-        client.get("/").await;
-    }
-    for (name, column, count) in [
-        ("a", "hrsp_4xx", "2"),
-        ("a", "hrsp_5xx", "0"),
-        ("a", "req_tot", "2"),
-        ("b", "hrsp_4xx", "0"),
-        ("b", "hrsp_5xx", "2"),
-        ("BACKEND", "hrsp_4xx", "2"),
-        ("BACKEND", "hrsp_5xx", "2"),
-        ("BACKEND", "hrsp_other", "0"),
-    ] {
-        assert_eq!(stat(&socket, name, column).await, count, "{column} of {name}");
-    }
-    let metrics = metrics::text(&world.agent.shown(), &Reloads::default(), None);
-    for line in [
-        r#"site_agent_server_responses_total{class="4xx",pool="app",server="a"} 2"#,
-        r#"site_agent_server_responses_total{class="5xx",pool="app",server="b"} 2"#,
-        r#"site_agent_pool_responses_total{class="5xx",pool="app"} 2"#,
-    ] {
-        assert!(metrics.lines().any(|told| told == line), "no {line} in {metrics}");
-    }
-    // What we answer ourselves is the pool's, and no server's.
-    is_done(&ask(&socket, "disable server app/a; disable server app/b").await);
-    assert_eq!(client.get("/").await.status(), 503);
-    until_stat(&socket, "BACKEND", "hrsp_5xx", "3").await;
-    assert_eq!(stat(&socket, "b", "hrsp_5xx").await, "2");
-    // A pool has answered what a server of it had answered that is there no more.
-    world.reload(&with_socket("balance = \"round-robin\"", &servers[..1]));
-    assert_eq!(stat(&socket, "BACKEND", "hrsp_5xx").await, "3");
-    assert_eq!(stat(&socket, "a", "hrsp_4xx").await, "2");
-}
-
-#[tokio::test]
-async fn an_answer_that_nobody_was_given_is_a_retry() {
-    let (a, b) = (answering("502 Bad Gateway").await, answering("200 OK").await);
-    let servers = [("a", a.address), ("b", b.address)];
-    let pool = "balance = \"first\"\nretry = { attempts = 2, on = [\"502\"] }";
-    let world = World::start(&with_socket(pool, &servers)).await;
-    let socket = socket(&world);
-    assert_eq!(world.client().await.get("/").await.status(), 200);
-    for (name, column, count) in [
-        ("a", "hrsp_5xx", "0"),
-        ("a", "wretr", "1"),
-        ("b", "hrsp_2xx", "1"),
-        ("BACKEND", "req_tot", "1"),
-    ] {
-        assert_eq!(stat(&socket, name, column).await, count, "{column} of {name}");
-    }
-}
-
-#[tokio::test]
-async fn looks_are_told_with_what_they_came_to() {
-    let is_well = Arc::new(AtomicBool::new(true));
-    let well = Arc::clone(&is_well);
-    let a = Backend::start(move |_| {
-        let status = if well.load(SeqCst) { "200 OK" } else { "503 Service Unavailable" };
-        Some(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes())
-    })
-    .await;
-    let check = "check = { kind = \"http\", interval = \"100ms\", timeout = \"90ms\", fall = 2 }";
-    let world = World::start(&with_socket(check, &[("a", a.address)])).await;
-    let socket = socket(&world);
-    until_stat(&socket, "a", "status", "UP").await;
-    assert_eq!(stat(&socket, "a", "check_code").await, "200");
-    is_well.store(false, SeqCst);
-    until_stat(&socket, "a", "status", "DOWN").await;
-    let looks = a.requests();
-    until(|| a.requests() >= looks + 3).await;
-    // Of those that find it down already nobody needs to hear.
-    for (name, column, value) in [
-        ("a", "check_code", "503"),
-        ("a", "chkfail", "2"),
-        ("a", "chkdown", "1"),
-        ("a", "lastsess", "-1"),
-        ("BACKEND", "chkdown", "1"),
-    ] {
-        assert_eq!(stat(&socket, name, column).await, value, "{column} of {name}");
-    }
-}
-
-#[tokio::test]
-async fn who_breaks_off_is_told() {
-    let a = Server::new().await;
-    let world = World::start(&with_socket("", &a.at())).await;
-    let socket = socket(&world);
-    let get = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-    let mut client = world.client().await;
-    client.say(get).await;
-    let (mut server, _) = a.asked().await;
-    assert_eq!(stat(&socket, "a", "lastsess").await, "0");
-    server.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
-    client.until(b"half").await;
-    drop(server);
-    until_stat(&socket, "a", "srv_abrt", "1").await;
-    let mut client = world.client().await;
-    client.say(get).await;
-    let (mut server, _) = a.asked().await;
-    server.say("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhalf").await;
-    client.until(b"half").await;
-    drop(client);
-    // More than what lies between the two holds.
-    while server.stream.write_all(&[b'x'; 65536]).await.is_ok() {}
-    until_stat(&socket, "a", "cli_abrt", "1").await;
-    assert_eq!(stat(&socket, "BACKEND", "cli_abrt").await, "1");
-    assert_eq!(stat(&socket, "a", "srv_abrt").await, "1");
 }

@@ -40,7 +40,7 @@ fn site(text: &str) -> Site {
 fn shown(site: &Site) -> Arc<Shown> {
     let pools = site.pools.iter().cloned();
     let upstreams = pools.map(|pool| Arc::new(Upstream::new(Arc::new(pool), monotonic())));
-    Arc::new(Shown { frontends: vec![], upstreams: upstreams.collect() })
+    Arc::new(Shown { frontends: vec![], upstreams: upstreams.collect(), certificates: vec![] })
 }
 
 /// A desk before this site.

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 pub mod http2;
+pub mod logged;
+pub mod operator;
 pub mod segments;
 pub mod servers;
 pub mod witness;

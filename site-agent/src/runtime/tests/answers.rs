@@ -239,6 +239,8 @@ fn numbers_stand_in_haproxys_columns() {
     for (column, value) in [("lastchg", "2"), ("chkdown", "1")] {
         assert_eq!(world.stat(12, "BACKEND", column), value, "{column}");
     }
+    world.at(20, "set server app/b state ready");
+    world.at(20, "set server app/c state ready");
     world.at(20, "set server app/a state maint");
     for (line, rows) in [
         ("show stat -1 -1 -1", 5),
