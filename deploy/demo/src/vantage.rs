@@ -51,9 +51,12 @@ struct Eyes {
 impl Look for Eyes {
     async fn look(&self, target: &Target) -> Seen {
         match self.fault(&target.address) {
-            Some(failure) => {
-                Seen { outcome: Err(failure), phases: Phases::default(), not_after: None }
-            }
+            Some(failure) => Seen {
+                outcome: Err(failure),
+                phases: Phases::default(),
+                status: None,
+                not_after: None,
+            },
             None => self.looker.look(target).await,
         }
     }
