@@ -51,7 +51,7 @@ pub struct Reader<R> {
 pub struct Asked<'r> {
     pub query: Query<'r>,
     pub outcome: &'r Outcome,
-    pub state: &'r State,
+    pub state: State,
 }
 
 /// The present block, and what it has said so far.
@@ -73,6 +73,7 @@ struct Block {
 struct Found {
     question: usize,
     outcome: usize,
+    state: State,
     /// All but the name.
     query: Query<'static>,
 }
@@ -114,6 +115,7 @@ impl<R: Read> Reader<R> {
     pub fn next(&mut self) -> Result<Option<Asked<'_>>, ReadError> {
         while self.block.left == 0 {
             if self.block.next < self.block.items.len() {
+                self.block.begin(0);
                 let what = "there is more in its block than the block says";
                 return Err(ReadError::Damaged { at: self.at, what });
             }
@@ -123,11 +125,10 @@ impl<R: Read> Reader<R> {
         }
         let found = self.block.query();
         let found = found.map_err(|what| ReadError::Damaged { at: self.at, what })?;
-        let Block { items, questions, outcomes, state, .. } = &self.block;
+        let Block { items, questions, outcomes, .. } = &self.block;
         let (name, qtype) = &questions[found.question];
         let query = Query { name: &items[name.clone()], qtype: *qtype, ..found.query };
-        let state = state.as_ref().ok_or(ReadError::Damaged { at: self.at, what: NO_STATE })?;
-        Ok(Some(Asked { query, outcome: &outcomes[found.outcome], state }))
+        Ok(Some(Asked { query, outcome: &outcomes[found.outcome], state: found.state }))
     }
 
     /// False at the end, be it one that is cut.
@@ -231,10 +232,11 @@ impl Block {
                 let outcome = number(rest)?;
                 let outcome = usize::try_from(outcome).ok().filter(|at| *at < self.outcomes.len());
                 let outcome = outcome.ok_or(UNSAID)?;
+                let state = self.state.ok_or(NO_STATE)?;
                 let (name, qtype) = (&[][..], RecordType(0));
                 let at = self.last;
                 let query = Query { at, transport, edns, sent, name, qtype, resolver, subnet };
-                Ok(Some(Found { question, outcome, query }))
+                Ok(Some(Found { question, outcome, state, query }))
             }
         }
     }

@@ -33,7 +33,7 @@ impl Told {
 
     fn of(asked: &Asked<'_>) -> Told {
         let Query { at, transport, edns, sent, name, qtype, resolver, subnet } = asked.query;
-        let (name, outcome, state) = (name.to_vec(), asked.outcome.clone(), *asked.state);
+        let (name, outcome, state) = (name.to_vec(), asked.outcome.clone(), asked.state);
         Told { at, transport, edns, sent, name, qtype, resolver, subnet, outcome, state }
     }
 }
@@ -324,11 +324,20 @@ fn a_block_that_lies_is_refused() {
         let items = items.concat();
         let head = [items.len() as u32, queries, crc32(&items)].map(u32::to_be_bytes).concat();
         let file = [&header().to_octets()[..], &head, &crc32(&head).to_be_bytes(), &items].concat();
-        let error = read(&file).2.map_or("nothing".into(), |error| error.to_string());
+        let mut reader = Reader::open(&file[..]).unwrap();
+        let error = loop {
+            match reader.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => break "nothing".to_owned(),
+                Err(error) => break error.to_string(),
+            }
+        };
         assert!(error.contains(what), "{error}");
+        assert!(matches!(reader.next(), Ok(None) | Err(_)), "read on after {error}");
     };
     check(1, &[&state, outcome, query], "nothing");
     check(1, &[outcome, query], NO_STATE);
+    check(2, &[outcome, query, &state, query], NO_STATE);
     check(1, &[&state, query], UNSAID);
     check(1, &[&state, outcome, query, query], "more in its block");
     check(2, &[&state, outcome, query], CUT);

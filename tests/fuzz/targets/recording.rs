@@ -62,7 +62,7 @@ impl Told {
             subnet: query.subnet,
         };
         let (name, outcome) = (asked.query.name.to_vec(), asked.outcome.clone());
-        Told { query, name, outcome, state: *asked.state }
+        Told { query, name, outcome, state: asked.state }
     }
 
     fn query(&self) -> Query<'_> {
