@@ -266,7 +266,12 @@ impl Server {
         }
     }
 
-    /// Whether nothing is known of it yet.
+    /// Whether nothing speaks for or against it yet: no look has passed or failed.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.is_starting() && self.progress.streak == 0
+    }
+
+    /// Whether too little is known of it yet to say anything.
     pub(super) fn is_starting(&self) -> bool {
         let is_suspect = self.is_down() || self.is_ejected;
         self.is_wanted() && self.check == Check::Starting && !is_suspect

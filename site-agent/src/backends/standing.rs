@@ -18,8 +18,8 @@ pub struct Standing {
     pub capacity: Capacity,
     /// Active servers that are usable.
     pub usable: usize,
-    /// Active servers that nobody has taken out on purpose. The panic floor is a percentage of those of them of which
-    /// something is known.
+    /// Active servers that nobody has taken out on purpose and of which something is known: what the panic floor is a
+    /// percentage of.
     pub wanted: usize,
     /// Servers that nobody has taken out on purpose and of which no result has come yet.
     pub starting: usize,
@@ -38,7 +38,7 @@ pub struct Taker {
 pub enum Mode {
     /// The usable active servers.
     Active,
-    /// No active server is known to be usable, and of some nothing is known: those, as HAProxy's new servers are up
+    /// No active server is known to be usable, and some were never looked at: those, as HAProxy's new servers are up
     /// until a look says otherwise. So are backups where no better is.
     Starting,
     /// No active server is usable; a backup is.
@@ -88,20 +88,21 @@ impl Standing {
         let active: Vec<_> = of_role(Role::Active).filter(is_usable).collect();
         let wanted: Vec<_> = of_role(Role::Active).filter(is_wanted).collect();
         let backup: Vec<_> = of_role(Role::Backup).filter(is_usable).collect();
-        let starting =
-            |role| -> Vec<_> { of_role(role).filter(|(_, server)| server.is_starting()).collect() };
-        let (starting_active, starting_backup) = (starting(Role::Active), starting(Role::Backup));
+        let unseen =
+            |role| -> Vec<_> { of_role(role).filter(|(_, server)| server.is_unseen()).collect() };
+        let (unseen_active, unseen_backup) = (unseen(Role::Active), unseen(Role::Backup));
+        let known = wanted.iter().filter(|(_, server)| !server.is_starting()).count();
         let first =
             |backup: &[_]| if backups == Backups::All { backup.len() } else { backup.len().min(1) };
         let floor = panic.map_or(0, |percent| usize::from(percent.get()));
-        let (mode, taking) = if active.is_empty() && !starting_active.is_empty() {
-            (Mode::Starting, &starting_active[..])
+        let (mode, taking) = if active.is_empty() && !unseen_active.is_empty() {
+            (Mode::Starting, &unseen_active[..])
         } else if active.is_empty() && !backup.is_empty() {
             (Mode::Backup, &backup[..first(&backup)])
-        } else if active.len() * 100 < floor * (wanted.len() - starting_active.len()) {
+        } else if active.len() * 100 < floor * known {
             (Mode::Panic, &wanted[..])
-        } else if active.is_empty() && !starting_backup.is_empty() {
-            (Mode::Starting, &starting_backup[..first(&starting_backup)])
+        } else if active.is_empty() && !unseen_backup.is_empty() {
+            (Mode::Starting, &unseen_backup[..first(&unseen_backup)])
         } else if active.is_empty() {
             (Mode::Nobody, &[][..])
         } else {
@@ -126,7 +127,7 @@ impl Standing {
             state,
             capacity: Capacity::of(settings, servers, able, now),
             usable: active.len(),
-            wanted: wanted.len(),
+            wanted: known,
             starting: servers.iter().filter(|server| server.is_starting()).count(),
         }
     }

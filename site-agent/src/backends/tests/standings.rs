@@ -48,7 +48,10 @@ fn backups_serve_when_no_active_server_does() {
 #[test]
 fn who_was_never_looked_at_serves_while_nobody_is_known_to() {
     check("", "a, b", "ab Starting Empty 0/2000");
-    check("", "a: unknown, b: fail", "a Starting Empty 0/2000");
+    // One look that failed is enough to know of somebody better, as HAProxy's new server is down by it.
+    check("", "a: unknown, b: fail", "Nobody Empty 0/2000");
+    check("", "a: unknown, b", "b Starting Empty 0/2000");
+    check("", "a: unknown, c backup: pass", "c Backup Serving 1000/1000");
     // Whoever has passed is better.
     check("", "a: pass, b", "a Active Serving 1000/2000");
     check("", "a unchecked, b", "a Active Serving 1000/2000");
