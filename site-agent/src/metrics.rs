@@ -267,7 +267,7 @@ fn pools(page: &Page, shown: &Shown) {
     page.gauge("site_agent_pool_waiting", "Requests that wait for a server", LABELS, waiting);
     let mut answers = vec![];
     for upstream in speaking_http(shown) {
-        for (class, count) in CLASSES.iter().zip(upstream.answers()) {
+        for (class, count) in CLASSES.iter().zip(upstream.answers.load()) {
             answers.push((vec![&*upstream.config.name, *class], count));
         }
     }

@@ -159,7 +159,7 @@ impl PoolStatus {
             },
             waiting: upstream.waiting(),
             responses_total: (upstream.config.mode == Spoken::Http)
-                .then(|| CLASSES.into_iter().zip(upstream.answers()).collect()),
+                .then(|| CLASSES.into_iter().zip(upstream.answers.load()).collect()),
             servers: upstream.told().iter().enumerate().map(server).collect(),
         }
     }

@@ -16,6 +16,9 @@ pub struct Why {
     pub took: Option<Duration>,
 }
 
+/// What a look says that did not fail.
+const PASSED: &str = "passed";
+
 /// Who can say something of a server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
@@ -29,6 +32,16 @@ pub enum Source {
 }
 
 impl Why {
+    /// What a look has seen: why it failed, and what was found, if it did.
+    pub fn of_look(failed: Option<(&'static str, &str)>, took: Duration) -> Why {
+        let (reason, detail) = failed.unwrap_or((PASSED, ""));
+        Why { by: Source::Check, reason, detail: detail.to_owned(), took: Some(took) }
+    }
+
+    pub fn is_failed_look(&self) -> bool {
+        self.by == Source::Check && self.reason != PASSED
+    }
+
     /// What an event says by itself.
     pub fn of(event: Event) -> Why {
         let order = |to| match to {

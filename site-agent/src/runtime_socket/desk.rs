@@ -35,7 +35,7 @@ impl Desk {
                 standing: shown.standing.clone(),
                 turns: shown.turns,
                 waiting: upstream.waiting(),
-                answers: upstream.answers(),
+                answers: upstream.answers.load(),
                 servers: told.map(|(server, told)| (told, seen(server))).collect(),
             }
         });

@@ -9,7 +9,6 @@ use common::lock::Mutex;
 
 use super::places::Places;
 use super::server::Server;
-use super::statuses;
 use super::{Health, Shown, Statuses, Turns, Upstream};
 use crate::backends::{self, Administrative, Backups, Configured, Role};
 use crate::balance::{Algorithm, Factor};
@@ -34,8 +33,7 @@ impl Upstream {
             .breaker
             .map(|breaker| Outliers::new(watched(&config, breaker), servers.len(), now));
         let health = Health { pool, outliers, is_past: false, told: None };
-        let answers = (Arc::default(), [0; 6]);
-        Upstream::of(config, servers, places, answers, health, None, now)
+        Upstream::of(config, servers, places, Arc::default(), health, None, now)
     }
 
     /// The same pool by another config. Servers that are written as before are the same; one that is not is forgotten, but
@@ -56,9 +54,7 @@ impl Upstream {
         for gone in self.servers.iter().filter(is_gone) {
             places.set(gone, None, slots::Takes::Nobody);
         }
-        // A count that fell would be read as one that began anew.
-        let gone = self.servers.iter().filter(is_gone).map(|gone| gone.counts.answers.load());
-        let answers = (Arc::clone(&self.own), statuses::sum(gone.chain([self.gone])));
+        let answers = Arc::clone(&self.answers);
         let mut known = self.health.lock();
         let mut health = known.clone();
         known.is_past = true;
@@ -93,7 +89,7 @@ impl Upstream {
         config: Arc<site::Pool>,
         servers: Vec<Arc<Server>>,
         places: Arc<Places>,
-        (own, gone): (Arc<Statuses>, [u64; 6]),
+        answers: Arc<Statuses>,
         health: Health,
         before: Option<&Shown>,
         now: Duration,
@@ -111,8 +107,7 @@ impl Upstream {
             algorithm,
             servers,
             places,
-            own,
-            gone,
+            answers,
             shown: ArcSwap::from_pointee(Shown { standing, table, turns }),
             health: Mutex::new(health),
         };

@@ -20,7 +20,7 @@ use arc_swap::{ArcSwap, Guard};
 use common::lock::Mutex;
 use tracing::{info, warn};
 
-use crate::backends::{self, Change, Event, Mode, Serves, Source, Standing, Status, Why};
+use crate::backends::{self, Change, Event, Mode, Serves, Standing, Status, Why};
 use crate::balance::{Algorithm, Table};
 use crate::ids::ServerId;
 use crate::outlier::{Outcome, Outliers};
@@ -41,10 +41,8 @@ pub struct Upstream {
     /// By id.
     servers: Vec<Arc<Server>>,
     places: Arc<Places>,
-    /// What its clients were told that no server said, for as long as its name is in the config.
-    own: Arc<Statuses>,
-    /// What servers answered that a reload has taken out.
-    gone: [u64; 6],
+    /// What its requests were answered, by servers and by us, for as long as its name is in the config.
+    pub answers: Arc<Statuses>,
     health: Mutex<Health>,
     shown: ArcSwap<Shown>,
 }
@@ -122,17 +120,6 @@ impl Upstream {
         self.shown.load()
     }
 
-    /// A request was answered by us, or by nobody.
-    pub fn answered(&self, status: Option<u16>) {
-        self.own.count(status);
-    }
-
-    /// All that its requests were answered, by the class of the status.
-    pub fn answers(&self) -> [u64; 6] {
-        let servers = self.servers.iter().map(|server| server.counts.answers.load());
-        statuses::sum(servers.chain([self.own.load(), self.gone]))
-    }
-
     /// Requests that wait for any server, and all that wait for one of their own.
     pub fn waiting(&self) -> usize {
         self.places.waiting()
@@ -161,9 +148,8 @@ impl Upstream {
         if health.is_past {
             return;
         }
-        let is_failure = why.by == Source::Check && why.reason != "passed";
         let had_health = |known: &backends::Server| known.health().is_some_and(|left| left > 0);
-        if is_failure && health.pool.server(id).is_some_and(had_health) {
+        if why.is_failed_look() && health.pool.server(id).is_some_and(had_health) {
             Counts::count(&self.servers[id.0].counts.failed_looks);
         }
         self.take(&mut health.pool, now, id, event, why);
@@ -320,6 +306,8 @@ impl Upstream {
         }
         match (health.told, mode) {
             (_, Mode::Starting) => return,
+            // Who is neither up nor down yet may still come up.
+            (None, Mode::Nobody) if standing.starting > 0 => return,
             (None, Mode::Active) => info!(pool, "a pool serves"),
             (Some(Mode::Nobody), Mode::Active) => info!(pool, "a pool serves again"),
             (Some(_), Mode::Active) => info!(pool, "a pool serves by its own servers again"),

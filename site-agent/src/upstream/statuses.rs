@@ -21,8 +21,3 @@ impl Statuses {
         array::from_fn(|class| self.0[class].load(Relaxed))
     }
 }
-
-pub fn sum(of: impl IntoIterator<Item = [u64; 6]>) -> [u64; 6] {
-    let add = |sum: [u64; 6], more: [u64; 6]| array::from_fn(|class| sum[class] + more[class]);
-    of.into_iter().fold([0; 6], add)
-}

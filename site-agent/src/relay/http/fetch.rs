@@ -139,7 +139,9 @@ impl<C: Carrier> Connection<'_, C> {
                 return Fetched::Again { status: found, wait };
             }
             (*status, *is_servers) = (Some(found), true);
-            lease.server().counts.answers.count(Some(found));
+            for answers in [&lease.server().counts.answers, &*local.upstream.answers] {
+                answers.count(Some(found));
+            }
             fetch_body(&mut down, &toward, response, body, from_server, out).await
         };
         let fetched = if upload == Upload::Streamed {

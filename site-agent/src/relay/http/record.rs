@@ -29,7 +29,7 @@ pub struct Record {
     pub pool: Option<Arc<Upstream>>,
     pub server: Option<Arc<Server>>,
     pub status: Option<u16>,
-    /// Whether that is a server's, which counts it.
+    /// Whether that is a server's, and counted.
     pub is_servers: bool,
     /// To the client, heads included.
     pub sent: u64,
@@ -112,7 +112,7 @@ impl Record {
         if let Some(pool) = &self.pool
             && !self.is_servers
         {
-            pool.answered(self.status);
+            pool.answers.count(self.status);
         }
         if let Some(Tunnel { flow, came_early }) = &self.tunnel {
             traffic.received.fetch_add(flow.up().saturating_sub(*came_early), Relaxed);

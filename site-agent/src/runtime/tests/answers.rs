@@ -76,7 +76,7 @@ impl World {
             standing: upstream.shown().standing.clone(),
             turns: upstream.shown().turns,
             waiting: upstream.waiting(),
-            answers: upstream.answers(),
+            answers: upstream.answers.load(),
             servers: upstream.told().into_iter().map(|told| (told, None)).collect(),
         };
         let frontends: Vec<_> = self
