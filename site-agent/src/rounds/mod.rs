@@ -147,7 +147,7 @@ struct Check {
     last: Option<Looked>,
     /// Whether it was out of service since its last look began.
     was_out: bool,
-    /// Whether its last look is the first after that.
+    /// Whether no look since then has counted.
     is_on_trial: bool,
 }
 
@@ -220,8 +220,8 @@ impl Rounds {
                 self.looks.plan(series, now + wait);
                 continue;
             }
-            check.is_on_trial = std::mem::take(&mut check.was_out);
-            if check.is_on_trial {
+            if std::mem::take(&mut check.was_out) {
+                check.is_on_trial = true;
                 check.fail_until(now, 1);
             }
             look = Some(Begun::Look(series, Arc::clone(&check.check)));
@@ -242,7 +242,8 @@ impl Rounds {
         if counts {
             let outcome = if has_passed { Outcome::Success } else { Outcome::Failure };
             check.streak.on_result(now, outcome);
-            if has_passed && check.is_on_trial && check.streak.state() == State::Up {
+            let was_on_trial = std::mem::take(&mut check.is_on_trial);
+            if has_passed && was_on_trial && check.streak.state() == State::Up {
                 check.trust(now);
             }
         }
@@ -279,7 +280,10 @@ impl Rounds {
     pub fn failed(&mut self, now: Duration, series: Series) {
         let why = "the look panicked: a defect, please report it";
         self.looked(now, series, Seen::unseen(why));
-        self.answered(now, series, Err(why.to_owned()));
+        if let Some((_, under_way, asked)) = self.lines.end(series) {
+            let next = under_way.began + asked.interval();
+            self.lines.plan(series, next.max(now));
+        }
     }
 
     /// An operator knows better. Nothing is told where there is no check.
@@ -329,11 +333,8 @@ fn is_understood(line: &Result<Line, String>) -> bool {
 
 /// What a look saw, for people.
 fn why(seen: &Seen, took: Duration) -> Why {
-    let (reason, detail) = match &seen.outcome {
-        Ok(()) => ("passed", String::new()),
-        Err(failure) => (failure.reason.as_str(), failure.detail.clone()),
-    };
-    Why { by: Source::Check, reason, detail, took: Some(took) }
+    let failed = seen.outcome.as_ref().err();
+    Why::of_look(failed.map(|failure| (failure.reason.as_str(), &*failure.detail)), took)
 }
 
 impl Check {

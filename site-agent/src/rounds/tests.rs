@@ -224,7 +224,7 @@ fn work_that_broke_down_says_nothing_and_goes_on() {
     }
     let shown = rounds.shown(which(0, 0)).unwrap();
     assert_eq!(shown.check.unwrap().progress.streak, 0);
-    assert!(shown.line.unwrap().line.is_err());
+    assert!(shown.line.is_none(), "a defect of ours is no word of the agent's");
     assert!(rounds.next_wakeup().is_some_and(|at| at > now));
 }
 
