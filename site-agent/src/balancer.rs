@@ -165,8 +165,10 @@ impl Balancer {
                 if self.bound.get(address) == Some(&frontend.name) {
                     continue;
                 }
-                // Not ours, which another frontend takes over.
-                let is_shared = !self.bound.contains_key(address) && listen::is_shared(*address);
+                // Not with ourselves: another frontend, or one that is left by this config.
+                let mut ours = self.bound.keys().chain(sockets.keys());
+                let is_ours = ours.any(|ours| listen::overlap(*ours, *address));
+                let is_shared = !is_ours && listen::is_shared(*address);
                 let bound =
                     listen::bind(*address, self.threads.len()).map_err(|source| Refused::Bind {
                         frontend: Arc::clone(&frontend.name),

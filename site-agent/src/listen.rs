@@ -37,6 +37,13 @@ pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>>
     Ok(sockets.into_iter().map(TcpListener::from).collect())
 }
 
+/// Whether what comes to one may come to the other, so that without being shared they cannot be bound both.
+pub fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let is_same_family = one.is_ipv4() == other.is_ipv4();
+    one.port() == other.port() && is_same_family && (is_any || one.ip() == other.ip())
+}
+
 /// Whether others listen there, and share what comes with whoever does so too: the kernel lets processes of one user.
 pub fn is_shared(address: SocketAddr) -> bool {
     let alone = || {
@@ -55,6 +62,28 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+
+    #[test]
+    fn addresses_overlap_by_port_and_family() {
+        let check = |one: &str, other: &str, expected| {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(overlap(one, other), expected, "{one} {other}");
+            assert_eq!(overlap(other, one), expected, "{other} {one}");
+            // The kernel is of the same mind.
+            let first = std::net::TcpListener::bind(one);
+            if let Ok(_holder) = first
+                && one.port() != 0
+            {
+                assert_eq!(is_shared(other), expected, "{one} {other}");
+            }
+        };
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        check(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{port}"), true);
+        check(&format!("0.0.0.0:{port}"), &format!("127.0.0.1:{port}"), true);
+        check(&format!("127.0.0.1:{port}"), &format!("127.0.0.2:{port}"), false);
+        check("127.0.0.1:80", "127.0.0.1:81", false);
+        check("0.0.0.0:80", "[::1]:80", false);
+    }
 
     #[test]
     fn who_listens_beside_another_is_told_so() {
