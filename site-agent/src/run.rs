@@ -235,6 +235,7 @@ impl Agent {
         let connections = balancer.connections();
         info!(connections, ?within, "nobody new is taken: connections may end");
         let is_over = tokio::select! {
+            biased;
             () = gone(&balancer) => false,
             () = sleep(within) => true,
             () = enough => true,
