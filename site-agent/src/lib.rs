@@ -10,6 +10,7 @@
 //! told:   upstream ─▶ voice ─▶ report ─▶ (`common::telling`, a name server)
 //! ordered: runtime_socket ─▶ runtime ─▶ upstream: backends, check: rounds
 //! shown:  balancer ─▶ metrics, status ─▶ admin, runtime; run is the shell
+//! vrrp:   which box of a pair has the VIPs; it names no other room, and none names it yet
 //!
 //! Without socket, clock, lock and dice is every room that decides: the list stands in `tests/tests/tidy/main.rs`.
 
@@ -50,4 +51,5 @@ pub mod stream;
 pub mod tls;
 pub mod upstream;
 pub mod voice;
+pub mod vrrp;
 pub mod worker;
