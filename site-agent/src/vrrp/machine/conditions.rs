@@ -1,0 +1,99 @@
+//! Whether this box is fit to be Active, and how much: what was last heard of its link, its proxy and its tracks.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::event::{Lease, Link, TrackResult};
+use super::settings::{FOUGHT, Proxy, Settings, TrackId, Weight};
+
+/// Why a router is unfit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    LinkDown,
+    LeaseLost,
+    Track(TrackId),
+    /// Somebody took our addresses from the interface twice within [`FOUGHT`].
+    AddressesFought,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::LinkDown => out.write_str("link down"),
+            Fault::LeaseLost => out.write_str("no lease of the proxy"),
+            Fault::Track(TrackId(track)) => write!(out, "track {track} does not pass"),
+            Fault::AddressesFought => out.write_str("somebody takes our addresses away"),
+        }
+    }
+}
+
+/// What was last heard. Nothing is taken for granted: a link that nobody spoke of is down.
+#[derive(Clone, Debug)]
+pub(super) struct Conditions {
+    link: Link,
+    lease: Lease,
+    tracks: Box<[Option<TrackResult>]>,
+    fought_until: Option<Duration>,
+}
+
+impl Conditions {
+    pub(super) fn new(settings: &Settings) -> Conditions {
+        let tracks = vec![None; settings.tracks.len()].into();
+        Conditions { link: Link::Down, lease: Lease::Lost, tracks, fought_until: None }
+    }
+
+    pub(super) fn link(&mut self, link: Link) {
+        self.link = link;
+    }
+
+    pub(super) fn lease(&mut self, lease: Lease) {
+        self.lease = lease;
+    }
+
+    /// Of a track that was configured; of others nothing is kept.
+    pub(super) fn track(&mut self, TrackId(track): TrackId, result: TrackResult) {
+        if let Some(known) = self.tracks.get_mut(track) {
+            *known = Some(result);
+        }
+    }
+
+    pub(super) fn fought(&mut self, now: Duration) {
+        self.fought_until = Some(now + FOUGHT);
+    }
+
+    /// When a fault ends by itself.
+    pub(super) fn ends_at(&self) -> Option<Duration> {
+        self.fought_until
+    }
+
+    /// The first of them.
+    pub(super) fn fault(&mut self, settings: &Settings, now: Duration) -> Option<Fault> {
+        self.fought_until = self.fought_until.filter(|until| now < *until);
+        if self.link == Link::Down {
+            return Some(Fault::LinkDown);
+        }
+        if settings.proxy == Proxy::Leased && self.lease == Lease::Lost {
+            return Some(Fault::LeaseLost);
+        }
+        let passes = |result: &Option<TrackResult>| *result == Some(TrackResult::Passes);
+        let mut tracks = settings.tracks.iter().zip(&self.tracks);
+        let failing =
+            tracks.position(|(weight, result)| *weight == Weight::Fault && !passes(result));
+        if let Some(track) = failing {
+            return Some(Fault::Track(TrackId(track)));
+        }
+        self.fought_until.map(|_| Fault::AddressesFought)
+    }
+
+    /// What tracks add to the priority, or take from it.
+    pub(super) fn change(&self, settings: &Settings) -> i32 {
+        let of = |(weight, result): (&Weight, &Option<TrackResult>)| match (weight, result) {
+            (Weight::Adds(weight), Some(TrackResult::Passes)) => i32::from(*weight),
+            (Weight::Takes(weight), Some(TrackResult::Fails)) => -i32::from(*weight),
+            (Weight::Adds(_), None | Some(TrackResult::Fails))
+            | (Weight::Takes(_), None | Some(TrackResult::Passes))
+            | (Weight::Fault, _) => 0,
+        };
+        settings.tracks.iter().zip(&self.tracks).map(of).sum()
+    }
+}
