@@ -9,3 +9,5 @@
 pub mod advert;
 pub mod machine;
 pub mod packet;
+#[cfg(test)]
+mod tests;
