@@ -97,12 +97,13 @@ pub fn judge(
     if !is_spoken {
         return Err(Refusal::OtherVersion { got: advert.version.number() });
     }
-    let proof = prove(&expected.asked, envelope, advert, utc, marks)?;
     let timing = Agreement::of(advert.interval == expected.interval);
     if advert.version == Version::V2 && timing == Agreement::Differs {
         let (got, expected) = (advert.interval.centiseconds(), expected.interval.centiseconds());
         return Err(Refusal::Interval { got: got / 100, expected });
     }
+    // Last, as who is refused leaves no mark.
+    let proof = prove(&expected.asked, envelope, advert, utc, marks)?;
     Ok(Heard {
         from,
         version: advert.version,

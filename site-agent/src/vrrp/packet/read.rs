@@ -156,19 +156,18 @@ pub fn read<'p>(ends: &Ends, octets: &'p [u8]) -> Result<Advert<'p>, Refusal> {
 fn form(version: Version, ends: &Ends, message: &[u8], octets: &[u8]) -> Result<Form, Refusal> {
     let got = u16::from_be_bytes([message[6], message[7]]);
     let alone = Sum::of(message);
-    let is_right = |sum: Sum| sum.is_right();
     match (version, ends) {
         // Of IPv6 the kernel sums all that there is, a trailer as well; of IPv4 a trailer is not summed.
         (Version::V3, Ends::V6 { .. }) => {
             let sum = Sum::of(octets).with_pseudo_header(ends, octets.len());
-            is_right(sum).then_some(Form::PseudoHeader)
+            sum.is_right().then_some(Form::PseudoHeader)
         }
-        (Version::V3, Ends::V4 { .. }) if is_right(alone) => Some(Form::Message),
+        (Version::V3, Ends::V4 { .. }) if alone.is_right() => Some(Form::Message),
         (Version::V3, Ends::V4 { .. }) => {
             let sum = alone.with_pseudo_header(ends, message.len());
-            is_right(sum).then_some(Form::PseudoHeader)
+            sum.is_right().then_some(Form::PseudoHeader)
         }
-        (Version::V2, _) => is_right(alone).then_some(Form::Message),
+        (Version::V2, _) => alone.is_right().then_some(Form::Message),
     }
     .ok_or(Refusal::Checksum { got })
 }

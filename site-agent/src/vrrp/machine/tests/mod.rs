@@ -1,6 +1,8 @@
 //! Machines by table and by story. What happens and what is done about it are written as short words, here alone.
 
-mod stories;
+mod active;
+mod backup;
+mod fitness;
 mod table;
 
 use std::fmt::Write;
@@ -29,6 +31,18 @@ fn settings() -> Settings {
         lifetime: Duration::from_secs(2),
         refresh: Refresh::Every(Duration::from_secs(60)),
     }
+}
+
+fn owner() -> Settings {
+    Settings { priority: Priority::OWNER, ..settings() }
+}
+
+fn preempting(delay: u64) -> Settings {
+    Settings { preempt: Preempt::After(millis(delay)), ..settings() }
+}
+
+fn asking() -> Settings {
+    Settings { witness: Witness::Seen(millis(2000)), ..settings() }
 }
 
 fn address(text: &str) -> IpAddr {

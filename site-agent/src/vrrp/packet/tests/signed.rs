@@ -204,6 +204,22 @@ fn a_forged_advert_moves_no_mark() {
 }
 
 #[test]
+fn who_is_refused_for_something_else_leaves_no_mark() {
+    let keys = keys();
+    let expected = Expected {
+        accepted: Accepted::Only(Version::V2),
+        interval: interval(200),
+        ..asking(&keys, Mode::Enforce, WINDOW)
+    };
+    let (envelope, packet) = (from("192.0.2.10"), octets(V2));
+    let advert = read(&envelope.ends, &packet).unwrap();
+    let mut marks = Marks::default();
+    let refusal = judge(&expected, &envelope, &advert, UTC, &mut marks);
+    assert_eq!(refusal, Err(Refusal::Interval { got: 1, expected: 200 }));
+    assert_eq!(marks, Marks::default());
+}
+
+#[test]
 fn same_seq_to_two_unicast_peers_ok() {
     let stamp = Stamp::of_utc(UTC);
     Receiver::new(WINDOW).hears(stamp, UTC, A).unwrap();
