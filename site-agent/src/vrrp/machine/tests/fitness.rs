@@ -103,6 +103,13 @@ fn who_hands_over_yields_until_nobody_else_leads() {
     }
     assert_eq!(story.machine.role(), Role::Active);
 
+    // And yields no more, whoever comes and goes.
+    story.hears("heard 250 from 1");
+    for at in (15_500..20_000).step_by(1000) {
+        story.runs(at).hears("heard 100 from 9");
+    }
+    assert_eq!(story.machine.role(), Role::Active);
+
     // Or when it is taken back, by the rules that are configured.
     assert_eq!(taken_back.hears("take back"), "yields no more");
     assert_eq!(taken_back.hears("take back"), "");
