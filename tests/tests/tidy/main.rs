@@ -1,5 +1,4 @@
-//! The shape of the source: sizes, headers, names, which room may name which, and metrics and logs that
-//! are written up.
+//! The shape of the source: sizes, headers, names, arrows between rooms, and metrics and logs written up.
 
 mod arrows;
 
@@ -312,8 +311,7 @@ fn alert_rules_select_what_there_is() {
     report(&wrong);
 }
 
-/// Whoever is woken by a line of the log finds it in the guide, word for word, and nothing there that is logged
-/// no more.
+/// Whoever is woken by a line of the log finds it in the guide, word for word, and none that is not logged.
 #[test]
 fn every_warning_of_the_log_is_written_up() {
     let guide = fs::read_to_string(top().join("docs/operators-guide.md")).unwrap();

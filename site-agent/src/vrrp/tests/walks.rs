@@ -348,6 +348,7 @@ fn three_routers_on_a_bad_link_come_to_one_that_leads() {
 
 #[test]
 fn three_router_failover_order() {
+    const NOBODY: [usize; 0] = [];
     let settings = |(last, priority): (u8, u8)| Settings {
         version: Version::V3,
         address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
@@ -375,16 +376,16 @@ fn three_router_failover_order() {
         world.start(node);
     }
     // Three intervals and the skew of 200, which is 87.5 ms.
-    assert_eq!(leads(&mut world, 1287), []);
+    assert_eq!(leads(&mut world, 1287), NOBODY);
     assert_eq!(leads(&mut world, 1300), [1]);
     // The best is killed: the next best follows within 1,365.6 ms of its last advert, the others let it.
     world.kill(1);
-    assert_eq!(leads(&mut world, 2600), []);
+    assert_eq!(leads(&mut world, 2600), NOBODY);
     assert_eq!(leads(&mut world, 2680), [2]);
     // That one shuts down: the last follows after its skew, 243.75 ms.
     assert_eq!(leads(&mut world, 4000), [2]);
     world.event(2, Event::Shutdown);
-    assert_eq!(leads(&mut world, 4243), []);
+    assert_eq!(leads(&mut world, 4243), NOBODY);
     assert_eq!(leads(&mut world, 4250), [0]);
     // The best comes back and lets it be.
     world.start(1);
