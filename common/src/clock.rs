@@ -24,7 +24,16 @@ pub fn unix_time() -> Duration {
 
 /// Since some moment of the past that is the same for all threads; never goes back. For limits.
 pub fn monotonic() -> Duration {
-    let now = clock_gettime(ClockId::Monotonic);
+    read(ClockId::Monotonic)
+}
+
+/// Since boot. As [`monotonic`], and it goes on while the machine sleeps: for what others reckon with meanwhile.
+pub fn since_boot() -> Duration {
+    read(ClockId::Boottime)
+}
+
+fn read(clock: ClockId) -> Duration {
+    let now = clock_gettime(clock);
     // Neither is ever negative, nor are the nanoseconds a second.
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }

@@ -27,6 +27,7 @@ mod state;
 mod tests;
 pub mod timers;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use self::action::{Action, News, Role, What, Why};
@@ -83,6 +84,11 @@ impl Machine {
     /// Since when it has its role.
     pub fn since(&self) -> Duration {
         self.since
+    }
+
+    /// What adverts are sent from, from now on: it may not have been known, or the interface has another one.
+    pub fn speaks_from(&mut self, address: IpAddr) {
+        self.settings.address = address;
     }
 
     /// What it says of itself: what was configured, and what trackers make of it.

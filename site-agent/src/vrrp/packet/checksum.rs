@@ -44,11 +44,15 @@ impl Sum {
 
     /// Of so many octets between these two (RFC 8200 §8.1; RFC 793's for IPv4, which has the same sum).
     pub(super) fn with_pseudo_header(self, ends: &Ends, length: usize) -> Sum {
+        self.with_header_of(ends, PROTOCOL, length)
+    }
+
+    pub(super) fn with_header_of(self, ends: &Ends, protocol: u8, length: usize) -> Sum {
         let ends = match ends {
             Ends::V4 { from, to } => Sum::of(&from.octets()).and(&to.octets()),
             Ends::V6 { from, to } => Sum::of(&from.octets()).and(&to.octets()),
         };
-        Sum(self.0 + ends.0 + u64::from(PROTOCOL) + length as u64)
+        Sum(self.0 + ends.0 + u64::from(protocol) + length as u64)
     }
 
     fn folded(self) -> u16 {

@@ -1,8 +1,13 @@
-//! The IPv4 header in front of an advert, which a raw socket delivers with it. IPv6's is told beside (RFC 3542).
+//! IP headers. IPv4's is in front of an advert that a raw socket delivers, IPv6's is told beside (RFC 3542); of what is
+//! sent we write both, so that source and hop limit are ours to say.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Ends, Envelope, PROTOCOL, Refusal};
+use super::checksum::Sum;
+use super::{Ends, Envelope, HOP_LIMIT, PROTOCOL, Refusal};
+
+/// Internetwork Control (RFC 791 §3.1), as keepalived has it.
+const TRAFFIC_CLASS: u8 = 0xc0;
 
 /// Without options.
 const SHORTEST: usize = 20;
@@ -37,4 +42,36 @@ pub fn open_ipv4(octets: &[u8]) -> Result<(Envelope, &[u8]), Refusal> {
         |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
     let ends = Ends::V4 { from: address(12), to: address(16) };
     Ok((Envelope { ends, hop_limit: header[8] }, message))
+}
+
+/// The header of an advert that has so many octets. What is left at zero, identification and checksum, the kernel
+/// fills in (raw(7)).
+pub fn ipv4_header(from: Ipv4Addr, to: Ipv4Addr, length: usize) -> [u8; SHORTEST] {
+    let mut header = [0; SHORTEST];
+    let total = u16::try_from(SHORTEST + length).expect("an advert fits a packet");
+    (header[0], header[1]) = (0x45, TRAFFIC_CLASS);
+    header[2..4].copy_from_slice(&total.to_be_bytes());
+    (header[8], header[9]) = (HOP_LIMIT, PROTOCOL);
+    header[12..16].copy_from_slice(&from.octets());
+    header[16..].copy_from_slice(&to.octets());
+    header
+}
+
+/// That of a packet of `protocol` with so many octets behind it.
+pub fn ipv6_header(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, length: usize) -> [u8; 40] {
+    let mut header = [0; 40];
+    let length = u16::try_from(length).expect("it fits a packet");
+    // The traffic class lies across two octets.
+    (header[0], header[1]) = (0x60 | TRAFFIC_CLASS >> 4, TRAFFIC_CLASS << 4);
+    header[4..6].copy_from_slice(&length.to_be_bytes());
+    (header[6], header[7]) = (protocol, HOP_LIMIT);
+    header[8..24].copy_from_slice(&from.octets());
+    header[24..].copy_from_slice(&to.octets());
+    header
+}
+
+/// Of a message of ICMPv6 with zeros in the place of its checksum (RFC 4443 §2.3).
+pub fn icmpv6_checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
+    const ICMPV6: u8 = 58;
+    Sum::of(message).with_header_of(&Ends::V6 { from, to }, ICMPV6, message.len()).checksum()
 }

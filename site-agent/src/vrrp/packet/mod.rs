@@ -21,7 +21,7 @@ mod write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use self::checksum::Form;
-pub use self::ip::open_ipv4;
+pub use self::ip::{icmpv6_checksum, ipv4_header, ipv6_header, open_ipv4};
 pub use self::judge::{Accepted, Agreement, Expected, Heard, Reach, judge};
 pub use self::read::{Advert, Password, read};
 pub use self::refusal::{Refusal, Unwritable};
