@@ -30,6 +30,7 @@ pub mod hello;
 pub mod ids;
 pub mod link;
 pub mod listen;
+pub mod local_socket;
 pub mod log_file;
 pub mod metrics;
 pub mod outlier;

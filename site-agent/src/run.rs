@@ -21,10 +21,11 @@ use crate::admin::{self, Sources, Told};
 use crate::balancer::{Balancer, Refused, Shown};
 use crate::changes::{Change, Parts, changes};
 use crate::config::{self, Config, Good};
+use crate::local_socket::BindError;
 use crate::metrics::Telling;
 use crate::report::{ReportError, Reporter};
 use crate::runtime::Process;
-use crate::runtime_socket::{self, BindError, Desk, RuntimeSocket};
+use crate::runtime_socket::{self, Desk, RuntimeSocket};
 use crate::site::Runtime;
 
 /// Slow starts and ejections go on so often.

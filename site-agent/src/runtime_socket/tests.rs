@@ -1,5 +1,6 @@
 //! How long a visit lasts, on a clock that jumps; and an order that comes in the middle of a reload.
 
+use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;

@@ -1,5 +1,7 @@
 //! Names of frontends, pools and servers, and the ids that pools' names become.
 
+use std::path::Path;
+
 use common::config::closest::{advice, listed};
 use common::config::problems::Problem;
 use common::config::read::{At, Entries};
@@ -9,6 +11,8 @@ use crate::config::MOST_NAMES;
 use crate::site::PoolId;
 
 const LONGEST_NAME: usize = 64;
+/// Octets of a socket's path: what the kernel's address holds beside the NUL at its end (unix(7)).
+const LONGEST_PATH: usize = 107;
 
 /// The pools' names, by id: tables are read in the order of their keys.
 pub struct Names(Vec<String>);
@@ -47,5 +51,21 @@ pub fn label(name: &At<String>) -> Result<(), Problem> {
         false => Err(name.spot.problem(format!(
             "{text:?} is no name here: 1 to {LONGEST_NAME} letters, digits, -, . and _"
         ))),
+    }
+}
+
+/// What can be the path of a Unix socket.
+pub fn socket_path(written: &At<String>, path: &Path) -> Result<(), Problem> {
+    let octets = path.as_os_str().as_encoded_bytes();
+    if octets.len() > LONGEST_PATH {
+        return Err(written.spot.problem(format!(
+            "{} has {} octets; a socket's path has {LONGEST_PATH} at most",
+            path.display(),
+            octets.len()
+        )));
+    }
+    match octets.contains(&0) {
+        true => Err(written.spot.problem("a path has no NUL in it")),
+        false => Ok(()),
     }
 }

@@ -4,12 +4,10 @@ use common::config::problems::Problem;
 use common::config::read::At;
 use common::config::settle::or;
 
-use super::{Judge, place};
+use super::{Judge, names, place};
 use crate::config::file;
 use crate::site::{Level, Runtime};
 
-/// Octets of a socket's path: what the kernel's address holds beside the NUL at its end (unix(7)).
-const LONGEST_PATH: usize = 107;
 /// Its owner alone.
 const USUAL_MODE: u32 = 0o600;
 /// Who may write to a socket may connect to it.
@@ -19,21 +17,9 @@ pub fn runtime(raw: file::Runtime, judge: &mut Judge<'_>) -> Option<Runtime> {
     let file::Runtime { socket, mode, level } = raw;
     let (socket, mode_given) = (socket?, mode.as_ref()?.as_ref().map(|mode| mode.spot.clone()));
     let path = judge.path(&socket)?;
-    let octets = path.as_os_str().len();
     let mode = or(mode, USUAL_MODE, |mode| judge.one(permissions(&mode)));
     let level = or(level, Level::Admin, |level| Some(level.value));
-    if octets > LONGEST_PATH {
-        return judge.wrong(
-            &socket.spot,
-            format!(
-                "{} has {octets} octets; a socket's path has {LONGEST_PATH} at most",
-                path.display()
-            ),
-        );
-    }
-    if path.as_os_str().as_encoded_bytes().contains(&0) {
-        return judge.wrong(&socket.spot, "a path has no NUL in it");
-    }
+    judge.one(names::socket_path(&socket, &path))?;
     if !judge.good.has_socket(&path) {
         match place::socket(&path) {
             Ok(()) => {}
