@@ -33,6 +33,7 @@ pub mod listen;
 pub mod local_socket;
 pub mod log_file;
 pub mod metrics;
+pub mod netlink;
 pub mod outlier;
 pub mod proxy_protocol;
 pub mod relay;

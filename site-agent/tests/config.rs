@@ -6,6 +6,8 @@
 
 #[path = "../../probe/tests/world/credentials.rs"]
 mod credentials;
+#[path = "config/virtual_routers.rs"]
+mod virtual_routers;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 //!
 //! Mirrors the file key by key. Nothing is resolved or judged here: that is `check`'s.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::check::{Method, StatusRange, Verify, Version};
@@ -12,9 +13,10 @@ use ipnet::IpNet;
 
 use super::elsewhere;
 use super::words::{
-    AlgorithmWord, CheckKind, ClientVerifyWord, ListenAddress, LogWord, ServerAddress,
+    AlgorithmWord, CheckKind, ClientVerifyWord, ListenAddress, LogWord, ProfileWord, ServerAddress,
+    SignatureWord,
 };
-use crate::site::{Alpn, HttpVersion, Level, MinVersion, Mode, ProxyVersion, RetryOn};
+use crate::site::{Alpn, Checksum, HttpVersion, Level, MinVersion, Mode, ProxyVersion, RetryOn};
 
 table! {
     /// `site.toml`.
@@ -22,10 +24,29 @@ table! {
         agent: Option<Agent>,
         admin: Option<Admin>,
         runtime: Option<Runtime>,
+        vrrp: Option<Entries<At<Vrrp>>>,
+        vrrp_service: Option<VrrpService>,
         frontend: Option<Entries<At<Frontend>>>,
         pool: Option<Entries<At<Pool>>>,
     } known_as elsewhere::site
 }
+
+table! {
+    /// The same file, as the virtual routers' service sees it.
+    Redundancy {
+        agent: Option<Skipped>,
+        admin: Option<Skipped>,
+        runtime: Option<Skipped>,
+        vrrp: Option<Entries<At<Vrrp>>>,
+        vrrp_service: Option<VrrpService>,
+        frontend: Option<Skipped>,
+        pool: Option<Skipped>,
+    }
+}
+
+/// What somebody else reads.
+#[derive(Debug)]
+pub struct Skipped;
 
 table! {
     Agent {
@@ -51,6 +72,57 @@ table! {
         socket: At<String>,
         mode: Option<At<String>>,
         level: Option<At<Level>>,
+    }
+}
+
+table! {
+    VrrpService {
+        socket: Option<At<String>>,
+        listen: Option<At<ListenAddress>>,
+    }
+}
+
+table! {
+    Vrrp {
+        interface: At<String>,
+        vrid: At<i64>,
+        priority: Option<At<i64>>,
+        vips: At<List<At<String>>>,
+        profile: Option<At<ProfileWord>>,
+        version: Option<At<i64>>,
+        interval: Option<At<Duration>>,
+        peers: Option<At<List<At<IpAddr>>>>,
+        max_hops: Option<At<i64>>,
+        source: Option<At<IpAddr>>,
+        preempt: Option<At<NeverOr>>,
+        refresh: Option<At<NeverOr>>,
+        witnesses: Option<At<List<At<IpAddr>>>>,
+        checksum: Option<At<Checksum>>,
+        password: Option<At<String>>,
+        signature: Option<At<Signature>>,
+    }
+}
+
+/// `"never"`, or a time.
+#[derive(Clone, Copy, Debug)]
+pub enum NeverOr {
+    Never,
+    Time(Duration),
+}
+
+table! {
+    Signature {
+        keys: At<List<At<Key>>>,
+        sign_with: Option<At<i64>>,
+        mode: Option<At<SignatureWord>>,
+        window: Option<At<NeverOr>>,
+    }
+}
+
+table! {
+    Key {
+        id: At<i64>,
+        file: At<String>,
     }
 }
 
@@ -302,6 +374,33 @@ impl Read for Deny {
     }
 }
 
+impl Read for Skipped {
+    fn expected() -> String {
+        "anything".to_owned()
+    }
+
+    fn read(_: &DeValue<'_>, _: &Spot, _: &mut Problems) -> Option<Skipped> {
+        Some(Skipped)
+    }
+}
+
+impl Read for NeverOr {
+    fn expected() -> String {
+        "\"never\", or a time such as \"30s\"".to_owned()
+    }
+
+    fn read(value: &DeValue<'_>, spot: &Spot, problems: &mut Problems) -> Option<NeverOr> {
+        match value {
+            DeValue::String(text) if text == "never" => Some(NeverOr::Never),
+            DeValue::String(_) => Duration::read(value, spot, problems).map(NeverOr::Time),
+            _ => {
+                problems.add(spot.problem(format!("expected {}", NeverOr::expected())));
+                None
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,6 +431,10 @@ mod tests {
         check("[agent]", Agent::keys());
         check("[admin]", Admin::keys());
         check("[runtime]", Runtime::keys());
+        check("[vrrp.NAME]", Vrrp::keys());
+        check("signature", Signature::keys());
+        check("keys", Key::keys());
+        check("[vrrp_service]", VrrpService::keys());
         check("[frontend.NAME]", Frontend::keys());
         check("TLS of a frontend", Tls::keys());
         check("timeouts of a frontend", ClientTimeouts::keys());
@@ -349,6 +452,8 @@ mod tests {
         check("retry", Retry::keys());
         check("breaker", Breaker::keys());
         check("timeouts of a pool", ServerTimeouts::keys());
-        assert!(checked > 90, "{checked} keys");
+        // Nothing of the file is unknown to whoever reads a part of it.
+        assert_eq!(Site::keys(), Redundancy::keys());
+        assert!(checked > 110, "{checked} keys");
     }
 }

@@ -22,7 +22,7 @@ use common::mtls::Credentials;
 
 use self::dated::Dated;
 pub use self::good::Good;
-use crate::site::Site;
+use crate::site::{Redundancy, Site};
 
 /// Addresses of one frontend, servers of one pool, rules of one frontend: far more than anybody writes.
 pub const MOST_BINDS: usize = 64;
@@ -34,6 +34,12 @@ pub const MOST_NAMES: usize = 1024;
 pub const MOST_CERTIFICATES: usize = 10_000;
 /// Octets of an error page: it is held for as long as we run.
 pub const LARGEST_PAGE: u64 = 64 << 10;
+
+/// Of one virtual router: an advert has room for 255, and a frame of Ethernet for some 90 of IPv6.
+pub const MOST_VIPS_OF_A_ROUTER: usize = 64;
+/// Of one virtual router, which is two or three boxes.
+pub const MOST_PEERS: usize = 8;
+pub const MOST_WITNESSES: usize = 4;
 
 /// All that a site's balancer is told.
 #[derive(Clone, Debug)]
@@ -61,6 +67,22 @@ pub fn reload(file: &Path, good: &Good) -> Result<Config, Problems> {
             Err(problems)
         }
     }
+}
+
+/// Reads what `site-agent vrrp run` needs of `site.toml`, and no more: what is wrong with the balancer's part of it
+/// keeps no address from its place. With what is to be told of it though it is sound.
+pub fn load_redundancy(file: &Path) -> Result<(Redundancy, Problems), Problems> {
+    let source = Source::read(file).map_err(|message| {
+        let mut problems = Problems::default();
+        problems.add(Problem::of_file(file, message));
+        problems
+    })?;
+    let (mut problems, mut warnings) = (Problems::default(), Problems::default());
+    let document = Document::parse(&source, &mut problems);
+    let redundancy = check::redundancy(&document, file, &mut problems, &mut warnings);
+    problems.sort();
+    warnings.sort();
+    problems.or(redundancy.map(|redundancy| (redundancy, warnings)))
 }
 
 /// Reads a site from text as if it stood in `dir` as `site.toml`.

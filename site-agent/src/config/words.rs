@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use common::check::KindWord;
 use common::config::read::{Word, choose};
 
-use crate::site::{Alpn, HttpVersion, Level, LogFormat, MinVersion, Mode, ProxyVersion, RetryOn};
+use crate::site::{
+    Alpn, Checksum, HttpVersion, Level, LogFormat, MinVersion, Mode, ProxyVersion, RetryOn,
+};
+use crate::vrrp::packet::{Form, auth};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AlgorithmWord {
@@ -42,6 +45,30 @@ pub struct ServerAddress(pub SocketAddr);
 /// Where clients or people come in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ListenAddress(pub SocketAddr);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProfileWord {
+    Standard,
+    Fast,
+    Compat,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SignatureWord {
+    ReceiveOnly,
+    Permissive,
+    Enforce,
+}
+
+impl From<SignatureWord> for auth::Mode {
+    fn from(word: SignatureWord) -> auth::Mode {
+        match word {
+            SignatureWord::ReceiveOnly => auth::Mode::ReceiveOnly,
+            SignatureWord::Permissive => auth::Mode::Permissive,
+            SignatureWord::Enforce => auth::Mode::Enforce,
+        }
+    }
+}
 
 impl AlgorithmWord {
     pub fn hashes(self) -> bool {
@@ -198,6 +225,45 @@ fn no_address(text: &str, expected: &str, port: u16) -> String {
     match is_name && digits.parse::<u16>().is_ok() {
         true => format!("{text:?}: names are never looked up; write {expected}"),
         false => format!("{text:?} is not {expected}"),
+    }
+}
+
+impl Word for ProfileWord {
+    const EXPECTED: &'static str = "\"standard\", \"fast\" or \"compat\"";
+
+    fn word(text: &str) -> Result<ProfileWord, String> {
+        let choices = [
+            ("standard", ProfileWord::Standard),
+            ("fast", ProfileWord::Fast),
+            ("compat", ProfileWord::Compat),
+        ];
+        choose(text, &choices)
+    }
+}
+
+impl Word for SignatureWord {
+    const EXPECTED: &'static str = "\"receive-only\", \"permissive\" or \"enforce\"";
+
+    fn word(text: &str) -> Result<SignatureWord, String> {
+        let choices = [
+            ("receive-only", SignatureWord::ReceiveOnly),
+            ("permissive", SignatureWord::Permissive),
+            ("enforce", SignatureWord::Enforce),
+        ];
+        choose(text, &choices)
+    }
+}
+
+impl Word for Checksum {
+    const EXPECTED: &'static str = "\"auto\", \"rfc9568\" or \"rfc5798\"";
+
+    fn word(text: &str) -> Result<Checksum, String> {
+        let choices = [
+            ("auto", Checksum::AsHeard),
+            ("rfc9568", Checksum::Always(Form::Message)),
+            ("rfc5798", Checksum::Always(Form::PseudoHeader)),
+        ];
+        choose(text, &choices)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod frontend;
 mod pool;
+mod virtual_router;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +23,9 @@ pub use self::pool::{
     AgentCheck, Algorithm, Balance, Breaker, Capacity, ErrorPage, HttpVersion, LoadBound, Pool,
     ProxyVersion, Queue, Retry, RetryOn, Server, ServerCheck, ServerTimeouts, ServerTls, Share,
     Weight,
+};
+pub use self::virtual_router::{
+    Authentication, Checksum, Reach, Redundancy, Secret, Service, Signature, Vip, VirtualRouter,
 };
 pub use crate::ids::ServerId;
 pub use crate::rules::Mode;
@@ -46,6 +50,8 @@ pub struct Site {
     pub frontends: Vec<Frontend>,
     /// By name.
     pub pools: Vec<Pool>,
+    /// What another process runs beside us.
+    pub redundancy: Redundancy,
 }
 
 /// The socket of the runtime API.

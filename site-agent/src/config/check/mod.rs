@@ -1,7 +1,7 @@
 //! Judges what `file` holds and turns it into a `Site`: names become ids, defaults are filled in, and every problem is
 //! told.
 //!
-//! agent · runtime · (health ─▶ server ─▶ pool) ─▶ (tls · rules ─▶ frontend) ─▶ site
+//! agent · runtime · virtual_router · (health ─▶ server ─▶ pool) ─▶ (tls · rules ─▶ frontend) ─▶ site
 
 mod agent;
 mod bounds;
@@ -14,13 +14,14 @@ mod rules;
 mod runtime;
 mod server;
 mod tls;
+mod virtual_router;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use common::config::problems::{Problem, Problems, Severity, Spot};
-use common::config::read::{At, Document};
+use common::config::read::{At, Document, Entries};
 use common::config::settle::{self, or};
 use common::report::agent::MOST_VIPS;
 
@@ -28,7 +29,7 @@ use self::names::Names;
 use super::dated::Dated;
 use super::words::ListenAddress;
 use super::{Good, file};
-use crate::site::{Frontend, Mode, Site};
+use crate::site::{Frontend, Mode, Redundancy, Site};
 
 /// What every judgement needs: where paths start from, and whom to tell.
 struct Judge<'j> {
@@ -48,7 +49,8 @@ pub fn site(
     warnings: &mut Problems,
     dated: &mut Vec<Dated>,
 ) -> Option<Site> {
-    let file::Site { agent, admin, runtime, frontend, pool } = document.read(problems)?;
+    let file::Site { agent, admin, runtime, vrrp, vrrp_service, frontend, pool } =
+        document.read(problems)?;
     // Paths in a file start from its folder.
     let dir = file.parent().unwrap_or(Path::new(""));
     let judge = &mut Judge { dir, good, problems, warnings, dated };
@@ -56,6 +58,7 @@ pub fn site(
     let agent = or(agent, None, |agent| agent::agent(agent, judge).map(Some));
     let admin = or(admin, None, |raw| self::admin(raw, judge).map(Some));
     let runtime = or(runtime, None, |runtime| runtime::runtime(runtime, judge).map(Some));
+    let redundancy = redundant(vrrp_service, vrrp, judge);
     let pool = or(pool, None, |pools| Some(Some(pools)))?.unwrap_or_default();
     let frontend = or(frontend, None, |frontends| Some(Some(frontends)))?.unwrap_or_default();
     names::bounded(&pool, judge)?;
@@ -107,6 +110,7 @@ pub fn site(
         runtime: runtime?,
         frontends,
         pools: pools.into_iter().collect::<Option<_>>()?,
+        redundancy: redundancy?,
     })
 }
 
@@ -135,6 +139,35 @@ fn is_for_anybody(ip: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()),
     }
+}
+
+/// What the virtual routers' service reads of the same file: what is wrong elsewhere is none of its business.
+pub fn redundancy(
+    document: &Document<'_>,
+    file: &Path,
+    problems: &mut Problems,
+    warnings: &mut Problems,
+) -> Option<Redundancy> {
+    let file::Redundancy { vrrp, vrrp_service, .. } = document.read(problems)?;
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let (good, dated) = (&Good::default(), &mut vec![]);
+    let judge = &mut Judge { dir, good, problems, warnings, dated };
+    let redundancy = redundant(vrrp_service, vrrp, judge)?;
+    if redundancy.routers.is_empty() {
+        let message = "there is no virtual router: add [vrrp.NAME] with interface, vrid and vips";
+        judge.problems.add(Problem::of_file(file, message));
+        return None;
+    }
+    Some(redundancy)
+}
+
+fn redundant(
+    service: Option<Option<file::VrrpService>>,
+    routers: Option<Option<Entries<At<file::Vrrp>>>>,
+    judge: &mut Judge<'_>,
+) -> Option<Redundancy> {
+    let (service, routers) = (service?, routers?);
+    virtual_router::redundancy(service, routers.unwrap_or_default(), judge)
 }
 
 /// Where it is said whom we tell, if we tell anybody.

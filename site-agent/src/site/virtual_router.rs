@@ -1,0 +1,125 @@
+//! A virtual router of this box, and the service that runs all of them. Types only.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::vrrp::advert::{Interval, Priority, Version, Vrid};
+use crate::vrrp::machine::settings::{Preempt, Refresh};
+use crate::vrrp::packet::auth::{KeyId, Mode};
+use crate::vrrp::packet::replay::Freshness;
+use crate::vrrp::packet::{Accepted, Family, Form, Password};
+
+/// What `site-agent vrrp run` needs of a site.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Redundancy {
+    pub service: Service,
+    /// By name.
+    pub routers: Vec<VirtualRouter>,
+}
+
+/// Where the service is spoken to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Service {
+    /// Where people ask and order: a Unix socket.
+    pub socket: PathBuf,
+    /// Where metrics are read.
+    pub listen: Option<SocketAddr>,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct VirtualRouter {
+    pub name: Arc<str>,
+    pub interface: Arc<str>,
+    pub vrid: Vrid,
+    pub priority: Priority,
+    /// Of the first VIP: that in which adverts go.
+    pub family: Family,
+    /// All that are put on the interface, in the order of the config. None is there twice.
+    pub vips: Vec<Vip>,
+    /// What we speak.
+    pub version: Version,
+    /// What we listen to.
+    pub accepted: Accepted,
+    pub interval: Interval,
+    pub reach: Reach,
+    /// What our adverts are sent from, where that is configured: else the interface's first address.
+    pub source: Option<IpAddr>,
+    pub preempt: Preempt,
+    pub refresh: Refresh,
+    /// One of these has to be seen before we are Active; nobody has to, where there are none.
+    pub witnesses: Vec<Ipv4Addr>,
+    pub checksum: Checksum,
+    pub authentication: Authentication,
+}
+
+/// An address, and how long the prefix of its network is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Vip {
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+
+/// How adverts go and come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reach {
+    Multicast,
+    Unicast { peers: Vec<IpAddr>, lowest_hop_limit: u8 },
+}
+
+/// Which checksum our adverts have, of version 3 over IPv4.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Checksum {
+    /// That of whom we heard last; before that, keepalived's.
+    #[default]
+    AsHeard,
+    Always(Form),
+}
+
+/// What shows whose an advert is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Authentication {
+    None,
+    /// In clear: keeps slips away, nobody else.
+    Password(Password),
+    Signature(Signature),
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Signature {
+    pub signing: (KeyId, Secret),
+    /// That are believed as well.
+    pub others: Vec<(KeyId, Secret)>,
+    pub mode: Mode,
+    pub freshness: Freshness,
+}
+
+/// Octets of a key, which nobody is shown.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(pub Arc<[u8]>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secret")
+    }
+}
+
+impl fmt::Display for Vip {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl VirtualRouter {
+    /// Those of its own family, which stand in its adverts.
+    pub fn advertised(&self) -> impl Iterator<Item = IpAddr> {
+        let addresses = self.vips.iter().map(|vip| vip.address);
+        addresses.filter(|address| Family::of(*address) == self.family)
+    }
+
+    /// For how long the kernel keeps addresses that nobody asks for any more: whole seconds, as it counts.
+    pub const LIFETIME: Duration = Duration::from_secs(2);
+}
