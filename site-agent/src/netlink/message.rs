@@ -8,8 +8,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use netlink_packet_core::{
-    DefaultNla, Emitable, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE,
-    NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NlasIterator,
+    DefaultNla, Emitable, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR,
+    NLM_F_MULTIPART, NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
+    NlasIterator,
 };
 
 use crate::site::Vip;
@@ -165,6 +166,18 @@ pub fn read(mut datagram: &[u8]) -> impl Iterator<Item = Told<'_>> {
             }
         }
     })
+}
+
+/// Whether some of a list changed while it was told, so that something may be missing in it.
+pub fn is_interrupted(mut datagram: &[u8]) -> bool {
+    while let Ok(header) = NetlinkBuffer::new_checked(datagram) {
+        if header.flags() & NLM_F_MULTIPART != 0 && header.flags() & NLM_F_DUMP_INTR != 0 {
+            return true;
+        }
+        let length = header.length() as usize;
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    false
 }
 
 fn message(kind: u16, number: u32, body: &[u8]) -> Option<Told<'_>> {
@@ -362,5 +375,16 @@ mod tests {
         let mut end = Request::new(NLMSG_DONE, 0, &[]);
         let told: Vec<_> = read(end.numbered(3)).collect();
         assert_eq!(told, [Told::Done { number: 3, error: 0 }]);
+    }
+
+    #[test]
+    fn a_list_that_changed_meanwhile_says_so() {
+        let message = |flags| Request::new(RTM_NEWADDR, flags, &[0; ADDRESS_HEADER]).0;
+        let whole = [message(NLM_F_MULTIPART), message(NLM_F_MULTIPART)].concat();
+        assert!(!is_interrupted(&whole));
+        let changed = [message(NLM_F_MULTIPART), message(NLM_F_MULTIPART | NLM_F_DUMP_INTR)];
+        assert!(is_interrupted(&changed.concat()));
+        // Of a request the same bit says something else.
+        assert!(!is_interrupted(&message(NLM_F_DUMP_INTR)));
     }
 }

@@ -51,6 +51,14 @@ pub enum Heard {
     Overrun,
 }
 
+/// What was told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum List {
+    Whole,
+    /// It changed meanwhile.
+    Interrupted,
+}
+
 impl Kernel {
     pub fn open() -> io::Result<Kernel> {
         let requests = route(SockFlag::empty())?;
@@ -85,26 +93,28 @@ impl Kernel {
         mut each: impl FnMut(Told<'_>),
     ) -> io::Result<()> {
         for _ in 0..TRIES {
-            match self.exchange(request, &mut each) {
-                // What was told so far may be wrong; what is told now is heard after it.
-                Err(error) if error.raw_os_error() == Some(Errno::EINTR as i32) => {}
-                done => return done,
+            if self.exchange(request, &mut each)? == List::Whole {
+                break;
             }
         }
-        Err(io::ErrorKind::Interrupted.into())
+        // What is still amiss the news will tell, which is heard after this.
+        Ok(())
     }
 
     fn exchange(
         &mut self,
         request: &mut Request,
         each: &mut impl FnMut(Told<'_>),
-    ) -> io::Result<()> {
+    ) -> io::Result<List> {
         self.number = self.number.wrapping_add(1);
         let asked = self.number;
         send(self.requests.as_raw_fd(), request.numbered(asked), MsgFlags::empty())?;
-        let mut end = None;
+        let (mut end, mut list) = (None, List::Whole);
         while end.is_none() {
             let length = recv(self.requests.as_raw_fd(), &mut self.buffer, MsgFlags::empty())?;
+            if message::is_interrupted(&self.buffer[..length]) {
+                list = List::Interrupted;
+            }
             for told in message::read(&self.buffer[..length]) {
                 match told {
                     Told::Done { number, error } if number == asked => end = Some(error),
@@ -115,7 +125,7 @@ impl Kernel {
             }
         }
         match end {
-            None | Some(0) => Ok(()),
+            None | Some(0) => Ok(list),
             Some(error) => Err(io::Error::from_raw_os_error(error)),
         }
     }

@@ -42,6 +42,13 @@ impl Conditions {
         Conditions { link: Link::Down, lease: Lease::Lost, tracks, fought_until: None }
     }
 
+    /// Tracks are known by their places, so of other ones nothing is known yet.
+    pub(super) fn adopt(&mut self, settings: &Settings) {
+        if self.tracks.len() != settings.tracks.len() {
+            self.tracks = vec![None; settings.tracks.len()].into();
+        }
+    }
+
     pub(super) fn link(&mut self, link: Link) {
         self.link = link;
     }

@@ -91,6 +91,19 @@ impl Machine {
         self.settings.address = address;
     }
 
+    /// Goes on by other settings. The role stays, and timers that run do; what adverts are sent from is
+    /// [`Machine::speaks_from`]'s to say.
+    pub fn adopt(&mut self, settings: Settings, out: &mut Vec<Action>) {
+        let before = self.priority();
+        let address = self.settings.address;
+        self.conditions.adopt(&settings);
+        self.settings = Settings { address, ..settings };
+        let after = self.priority();
+        if before != after {
+            self.tell(What::Priority { from: before, to: after }, out);
+        }
+    }
+
     /// What it says of itself: what was configured, and what trackers make of it.
     pub fn priority(&self) -> Priority {
         if self.is_usurped {

@@ -75,3 +75,28 @@ pub fn icmpv6_checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
     const ICMPV6: u8 = 58;
     Sum::of(message).with_header_of(&Ends::V6 { from, to }, ICMPV6, message.len()).checksum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_of_ours_is_read_as_it_was_meant() {
+        let (from, to) = (Ipv4Addr::new(192, 0, 2, 10), super::super::GROUP_V4);
+        let mut packet = ipv4_header(from, to, 4).to_vec();
+        packet.extend([1, 2, 3, 4]);
+        let (envelope, message) = open_ipv4(&packet).unwrap();
+        assert_eq!(envelope, Envelope { ends: Ends::V4 { from, to }, hop_limit: 255 });
+        assert_eq!(message, [1, 2, 3, 4]);
+        assert_eq!(packet[1], 0xc0);
+    }
+
+    #[test]
+    fn a_header_of_ipv6_has_its_traffic_class_across_two_octets() {
+        let from: Ipv6Addr = "fe80::1".parse().unwrap();
+        let header = ipv6_header(from, super::super::GROUP_V6, PROTOCOL, 32);
+        assert_eq!(header[..8], [0x6c, 0, 0, 0, 0, 32, 112, 255]);
+        assert_eq!(header[8..24], from.octets());
+        assert_eq!(header[24..], super::super::GROUP_V6.octets());
+    }
+}

@@ -79,6 +79,39 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All labels that there are.
+    pub const WORDS: [&'static str; 29] = [
+        "ip_header",
+        "ip_protocol",
+        "fragment",
+        "short",
+        "version",
+        "type",
+        "vrid_zero",
+        "no_addresses",
+        "length",
+        "checksum",
+        "interval_zero",
+        "first_not_link_local",
+        "own",
+        "vrid",
+        "family",
+        "hop_limit",
+        "destination",
+        "stranger",
+        "other_version",
+        "interval",
+        "auth_type",
+        "password",
+        "unsigned",
+        "signature_malformed",
+        "unknown_key",
+        "signature",
+        "stale",
+        "early",
+        "replay",
+    ];
+
     /// A label of counters.
     pub fn word(&self) -> &'static str {
         match self {

@@ -242,3 +242,39 @@ fn addresses_are_announced_again_and_refreshed() {
     story.runs(130_000);
     assert_eq!(announced(&mut story), "4609 announce 1\n8609 announce 1\n");
 }
+
+#[test]
+fn other_settings_move_nobody() {
+    let mut story = Story::active(settings());
+    story.runs(4000);
+    story.done.clear();
+    let mut out = vec![];
+    let faster = Settings { priority: priority(90), interval: interval(50), ..settings() };
+    story.machine.adopt(faster, &mut out);
+    story.done.extend(out.into_iter().map(|action| (story.now, action)));
+    assert_eq!(story.machine.role(), Role::Active);
+    // The advert that was due comes when it was, and then they come as often as is configured now.
+    story.runs(6000);
+    story.done.retain(|(_, action)| matches!(action, Action::Advertise(_) | Action::Tell(_)));
+    assert_eq!(
+        story.told(),
+        "4000 priority 100 -> 90\n4609 advertise 90\n5109 advertise 90\n5609 advertise 90\n"
+    );
+    // What adverts are sent from is not the config's to say.
+    let elsewhere = Settings { address: address("192.0.2.250"), ..settings() };
+    story.machine.adopt(elsewhere, &mut vec![]);
+    story.hears("heard 100 from 9");
+    assert_eq!(story.machine.role(), Role::Backup);
+}
+
+#[test]
+fn a_backup_goes_on_waiting_by_other_settings() {
+    let mut story = Story::of(settings());
+    story.hears("startup");
+    story.runs(2000).hears("heard 200 from 9");
+    let first = Settings { priority: priority(250), preempt: Preempt::Never, ..settings() };
+    story.machine.adopt(first, &mut vec![]);
+    assert_eq!(story.machine.role(), Role::Backup);
+    // Three adverts of the one that leads, and the skew of who waits now.
+    assert_eq!(story.machine.next_wakeup(), Some(millis(5000) + Duration::from_nanos(23_437_500)));
+}

@@ -80,6 +80,10 @@ fn expected<'c>() -> Expected<'c> {
 
 /// Reads and judges, with marks of its own.
 fn take(expected: &Expected<'_>, envelope: &Envelope, octets: &[u8]) -> Result<Heard, Refusal> {
-    let advert = read(&envelope.ends, octets)?;
-    judge(expected, envelope, &advert, UTC, &mut Marks::default())
+    let judged = read(&envelope.ends, octets)
+        .and_then(|advert| judge(expected, envelope, &advert, UTC, &mut Marks::default()));
+    if let Err(refusal) = &judged {
+        assert!(Refusal::WORDS.contains(&refusal.word()), "{refusal:?} is counted nowhere");
+    }
+    judged
 }
