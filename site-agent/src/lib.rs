@@ -10,7 +10,8 @@
 //! told:   upstream ─▶ voice ─▶ report ─▶ (`common::telling`, a name server)
 //! ordered: runtime_socket ─▶ runtime ─▶ upstream: backends, check: rounds
 //! shown:  balancer ─▶ metrics, status ─▶ admin, runtime; run is the shell
-//! vrrp:   which box of a pair has the VIPs; it names no other room, and none names it yet
+//! vrrp:   (the link, the kernel) ─▶ routers: netlink, vrrp ─▶ (the link, the kernel); a process of its own, of which
+//!         vrrp_service is the shell. It names of the balancer's rooms config, site and metrics alone
 //!
 //! Without socket, clock, lock and dice is every room that decides: the list stands in `tests/tests/tidy/main.rs`.
 
@@ -41,6 +42,7 @@ pub mod report;
 pub mod retry;
 pub mod rounds;
 pub mod route;
+pub mod routers;
 pub mod rules;
 pub mod run;
 pub mod runtime;
@@ -54,4 +56,5 @@ pub mod tls;
 pub mod upstream;
 pub mod voice;
 pub mod vrrp;
+pub mod vrrp_service;
 pub mod worker;

@@ -10,7 +10,11 @@ use common::config::Colour;
 use common::notify::ServiceManager;
 use common::{clock, duration, telemetry};
 use site_agent::config::{self, Config};
+use site_agent::routers::realtime;
 use site_agent::run::Agent;
+use site_agent::site::Redundancy;
+use site_agent::vrrp_service::status::Status;
+use site_agent::vrrp_service::{Daemon, desk, privileges};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
@@ -46,6 +50,42 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// The site's addresses, of which one box of a pair has each: a service of its own
+    Vrrp {
+        #[command(subcommand)]
+        command: VrrpCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum VrrpCommand {
+    /// Run all virtual routers until asked to end (SIGTERM, SIGINT). SIGHUP reads the config again
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[arg(long, value_enum, default_value = "text")]
+        log_format: LogFormat,
+    },
+    /// Show who has the addresses and what became of it lately, exit code 1 if the service does not run
+    Status {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// All of it, for tools
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have another box take the addresses of a virtual router, and keep them
+    HandOver {
+        router: String,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Go by configured priorities again, after a hand-over
+    TakeBack {
+        router: String,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
 }
 
 #[derive(Args)]
@@ -68,6 +108,7 @@ fn main() -> ExitCode {
             run(&config, log_format, threads, &grace)
         }
         Command::Check { config } => Ok(check(&config)),
+        Command::Vrrp { command } => vrrp(command),
     };
     match done {
         Ok(code) => code,
@@ -84,10 +125,7 @@ fn run(
     threads: Option<NonZeroUsize>,
     grace: &str,
 ) -> anyhow::Result<ExitCode> {
-    match log_format {
-        LogFormat::Text => telemetry::log_as_text()?,
-        LogFormat::Json => telemetry::log_as_json()?,
-    }
+    log_as(log_format)?;
     let grace = duration::parse(grace).map_err(anyhow::Error::msg).context("--grace")?;
     let threads = match threads {
         Some(threads) => threads,
@@ -132,6 +170,96 @@ fn run(
         agent.stop_unless(grace, asked_again).await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn log_as(format: LogFormat) -> anyhow::Result<()> {
+    match format {
+        LogFormat::Text => telemetry::log_as_text()?,
+        LogFormat::Json => telemetry::log_as_json()?,
+    }
+    Ok(())
+}
+
+fn vrrp(command: VrrpCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        VrrpCommand::Run { config, log_format } => run_vrrp(config, log_format),
+        VrrpCommand::Status { config, json } => {
+            let Some(answer) = ask(&config, "status")? else { return Ok(ExitCode::FAILURE) };
+            match json {
+                true => print!("{answer}"),
+                false => print!("{}", serde_json::from_str::<Status>(&answer)?.lines()),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        VrrpCommand::HandOver { router, config } => order(&config, &format!("hand-over {router}")),
+        VrrpCommand::TakeBack { router, config } => order(&config, &format!("take-back {router}")),
+    }
+}
+
+fn run_vrrp(file: ConfigFile, log_format: LogFormat) -> anyhow::Result<ExitCode> {
+    log_as(log_format)?;
+    let Some(redundancy) = load_redundancy(&file) else { return Ok(ExitCode::FAILURE) };
+    // While there is one thread, whose class and capabilities all others have.
+    let in_real_time = realtime::take();
+    privileges::keep_two()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let service_manager = ServiceManager::from_environment();
+        let mut daemon = Daemon::start(file.config, redundancy, in_real_time).await?;
+        info!("virtual routers run");
+        service_manager.ready("virtual routers run");
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => daemon.reload(),
+                () = daemon.turn() => return Ok(ExitCode::FAILURE),
+            }
+        }
+        info!("asked to end");
+        service_manager.stopping("giving the addresses back");
+        daemon.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn load_redundancy(file: &ConfigFile) -> Option<Redundancy> {
+    let read = config::load_redundancy(&file.config);
+    let (redundancy, warnings) =
+        read.inspect_err(|problems| eprintln!("{}", problems.render(Colour::Never))).ok()?;
+    if !warnings.is_empty() {
+        eprintln!("{}", warnings.render(Colour::Never));
+    }
+    Some(redundancy)
+}
+
+/// What a running service says to a line. `None` after an error, which has been shown.
+fn ask(file: &ConfigFile, line: &str) -> anyhow::Result<Option<String>> {
+    let Some(redundancy) = load_redundancy(file) else { return Ok(None) };
+    let socket = redundancy.service.socket;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(desk::ask(&socket, line));
+    let answer = answer.with_context(|| {
+        format!("cannot ask at {}: does `site-agent vrrp run` run?", socket.display())
+    });
+    match answer {
+        Ok(answer) if answer.starts_with("error: ") => {
+            eprint!("site-agent: {answer}");
+            Ok(None)
+        }
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) => {
+            eprintln!("site-agent: {error:#}");
+            Ok(None)
+        }
+    }
+}
+
+fn order(file: &ConfigFile, line: &str) -> anyhow::Result<ExitCode> {
+    Ok(if ask(file, line)?.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn check(file: &ConfigFile) -> ExitCode {

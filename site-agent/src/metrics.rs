@@ -11,8 +11,11 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncod
 
 use crate::backends::State;
 use crate::balancer::Shown;
+use crate::routers::shown as routers;
 use crate::site::Mode;
 use crate::upstream::{CLASSES, Upstream};
+use crate::vrrp::machine::action::Role;
+use crate::vrrp::packet::Form;
 
 /// What is counted beside the data path.
 #[derive(Debug, Default)]
@@ -156,6 +159,100 @@ pub fn text(shown: &Shown, reloads: &Reloads, reporting: Option<&Telling>) -> St
     let told = reporting.map(|reporting| reporting.registry.gather()).unwrap_or_default();
     let families = [page.0.gather(), told].concat();
     let encoded = TextEncoder::new().encode_utf8(&families, &mut text);
+    encoded.expect("what is well named can be written");
+    text
+}
+
+/// Those of the virtual routers' service, which is a process of its own.
+pub fn of_routers(shown: &[Arc<routers::Shown>], lost: u64) -> String {
+    let page = Page(Registry::new());
+    let names: Vec<Arc<str>> =
+        shown.iter().map(|router| Arc::clone(&router.config.load().name)).collect();
+    let all = || names.iter().zip(shown);
+    let of = |value: &dyn Fn(&routers::Counts) -> &AtomicU64| {
+        all().map(|(name, shown)| (vec![&**name], value(&shown.counts).load(Relaxed))).collect()
+    };
+    const ROUTER: &[&str] = &["router"];
+    let mut roles = vec![];
+    let mut priorities = vec![];
+    let mut refused = vec![];
+    let mut forms = vec![];
+    for (name, shown) in all() {
+        let standing = shown.standing.load();
+        for role in Role::ALL {
+            roles.push((vec![&**name, role.word()], u64::from(standing.role == role)));
+        }
+        priorities.push((vec![&**name], u64::from(standing.priority.get())));
+        refused.extend(shown.counts.refused.all().map(|(why, count)| (vec![&**name, why], count)));
+        let counts = [
+            (Form::Message, &shown.counts.message),
+            (Form::PseudoHeader, &shown.counts.pseudo_header),
+        ];
+        forms.extend(counts.map(|(form, count)| (vec![&**name, form.word()], count.load(Relaxed))));
+    }
+    page.gauge(
+        "site_agent_vrrp_role",
+        "1 for the role that a virtual router has",
+        &["router", "role"],
+        roles,
+    );
+    page.gauge("site_agent_vrrp_priority", "What it says of itself", ROUTER, priorities);
+    page.counter(
+        "site_agent_vrrp_became_active_total",
+        "Times that it became Active",
+        ROUTER,
+        of(&|counts| &counts.became_active),
+    );
+    page.counter(
+        "site_agent_vrrp_ceased_active_total",
+        "Times that it was Active and then was not",
+        ROUTER,
+        of(&|counts| &counts.ceased_active),
+    );
+    page.counter(
+        "site_agent_vrrp_adverts_sent_total",
+        "Adverts, one for each peer",
+        ROUTER,
+        of(&|counts| &counts.sent),
+    );
+    page.counter(
+        "site_agent_vrrp_adverts_unsent_total",
+        "Adverts that could not be sent",
+        ROUTER,
+        of(&|counts| &counts.unsent),
+    );
+    page.counter(
+        "site_agent_vrrp_adverts_heard_total",
+        "Adverts of others that were taken",
+        ROUTER,
+        of(&|counts| &counts.heard),
+    );
+    page.counter(
+        "site_agent_vrrp_adverts_refused_total",
+        "Packets that were dropped, by why",
+        &["router", "why"],
+        refused,
+    );
+    page.counter(
+        "site_agent_vrrp_checksum_form_total",
+        "Adverts that were taken, by what they are summed with",
+        &["router", "form"],
+        forms,
+    );
+    page.counter(
+        "site_agent_vrrp_vips_differ_total",
+        "Adverts that were taken and have other addresses than ours",
+        ROUTER,
+        of(&|counts| &counts.vips_differ),
+    );
+    page.counter(
+        "site_agent_vrrp_events_lost_total",
+        "Events that were not logged, as there were too many at once",
+        &[],
+        vec![(vec![], lost)],
+    );
+    let mut text = String::new();
+    let encoded = TextEncoder::new().encode_utf8(&page.0.gather(), &mut text);
     encoded.expect("what is well named can be written");
     text
 }

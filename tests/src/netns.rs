@@ -1,4 +1,5 @@
-//! Networks of their own for the parts of a world: a router in the middle, and paths through it that can be cut.
+//! Networks of their own for the parts of a world: a router in the middle, and paths through it that can be cut; or a
+//! link on which all are neighbours.
 //!
 //! By network namespaces and `ip` of iproute2, as root. Over a path that is cut packets are dropped without a word.
 //! All of it goes with its owner, also after a panic.
@@ -87,7 +88,69 @@ impl Network {
     }
 }
 
+/// A link of Ethernet to which machines are joined: a switch that learns, and no more.
+pub struct Segment {
+    switch: Namespace,
+}
+
+impl Segment {
+    pub fn new() -> anyhow::Result<Segment> {
+        let switch = Namespace::new()?;
+        // Without what asks hosts which groups they want, of which there is nobody here.
+        switch.ip("link add br0 type bridge mcast_snooping 0\nlink set br0 up\n")?;
+        Ok(Segment { switch })
+    }
+
+    /// A machine that is called `name` here, with these addresses on `eth0`.
+    pub fn join(&self, name: &str, addresses: &[&str]) -> anyhow::Result<Namespace> {
+        let member = Namespace::new()?;
+        self.switch.ip(&format!(
+            "link add name to-{name} type veth peer name eth0 netns {}\nlink set to-{name} master br0 up\n",
+            member.name
+        ))?;
+        // No address that nobody has asked for, and that cannot be used for its first second.
+        let mut lines = "link set eth0 addrgenmode none\n".to_owned();
+        for address in addresses {
+            // Of IPv6 it could not be used for a second else.
+            let nodad = if address.contains(':') { " nodad" } else { "" };
+            lines += &format!("addr add {address} dev eth0{nodad}\n");
+        }
+        member.ip(&(lines + "link set eth0 up\n"))?;
+        Ok(member)
+    }
+
+    /// Nothing comes from there or gets there any more; its carrier stays.
+    pub fn cut(&self, name: &str) -> anyhow::Result<()> {
+        self.switch.ip(&format!("link set to-{name} nomaster\n"))
+    }
+
+    pub fn heal(&self, name: &str) -> anyhow::Result<()> {
+        self.switch.ip(&format!("link set to-{name} master br0\n"))
+    }
+
+    /// Its cable is pulled, and it sees that.
+    pub fn unplug(&self, name: &str) -> anyhow::Result<()> {
+        self.switch.ip(&format!("link set to-{name} down\n"))
+    }
+
+    pub fn plug_in(&self, name: &str) -> anyhow::Result<()> {
+        self.switch.ip(&format!("link set to-{name} up\n"))
+    }
+}
+
 impl Namespace {
+    /// Whether its `eth0` has an address.
+    pub fn has(&self, address: &str) -> anyhow::Result<bool> {
+        let arguments = ["-n", &self.name, "-o", "address", "show", "dev", "eth0", "to", address];
+        let shown = Command::new("ip").args(arguments).output()?;
+        Ok(!shown.stdout.is_empty())
+    }
+
+    /// What iproute2 does there by this command of a batch.
+    pub fn change(&self, line: &str) -> anyhow::Result<()> {
+        self.ip(&format!("{line}\n"))
+    }
+
     fn new() -> anyhow::Result<Namespace> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Relaxed);

@@ -107,6 +107,20 @@ pub enum Why {
     HandedOver,
 }
 
+impl Role {
+    pub const ALL: [Role; 4] = [Role::Initialize, Role::Fault, Role::Backup, Role::Active];
+
+    /// A label of metrics, and the word for tools.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Initialize => "initialize",
+            Role::Fault => "fault",
+            Role::Backup => "backup",
+            Role::Active => "active",
+        }
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {

@@ -1,0 +1,253 @@
+//! What virtual routers stand on: the kernel, and the interfaces they are on, with their sockets.
+//!
+//! (netlink) ─▶ Ground: Interface ─▶ router · router ─▶ Ground ─▶ (netlink, adverts, frames)
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::adverts::Adverts;
+use super::frames::{Frames, Heeds};
+use crate::netlink::{Address, Heard, Index, Kernel, Link, Request, Told};
+use crate::site::Vip;
+use crate::vrrp::neighbour::Mac;
+use crate::vrrp::packet::Family;
+
+/// The kernel, and those interfaces of it on which there are virtual routers.
+pub struct Ground {
+    pub kernel: Kernel,
+    pub interfaces: Vec<Interface>,
+    /// Whether the kernel took something away for us, of which the news is not heard yet: it would be taken for a loss
+    /// of what was put there after that.
+    has_removed: bool,
+}
+
+/// An interface by its name, which may have gone and come.
+pub struct Interface {
+    pub name: Arc<str>,
+    pub needs: Needs,
+    link: Option<Known>,
+    /// All that it has, in the kernel's order.
+    pub addresses: Vec<IpAddr>,
+    pub sockets: Option<Sockets>,
+    /// Something of it is another than when it was last looked at.
+    pub has_changed: bool,
+}
+
+/// Which sockets are opened at an interface.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needs {
+    pub v4: bool,
+    pub v6: bool,
+    pub witnesses: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    index: Index,
+    mac: Option<Mac>,
+    is_up: bool,
+}
+
+/// Of an interface that is there.
+pub struct Sockets {
+    pub at: Index,
+    pub v4: Option<Adverts>,
+    pub v6: Option<Adverts>,
+    /// Of Ethernet alone.
+    pub frames: Option<(Frames, Mac)>,
+}
+
+impl Sockets {
+    pub fn of(&self, family: Family) -> Option<&Adverts> {
+        match family {
+            Family::V4 => self.v4.as_ref(),
+            Family::V6 => self.v6.as_ref(),
+        }
+    }
+}
+
+impl Interface {
+    fn new(name: Arc<str>, needs: Needs) -> Interface {
+        let addresses = vec![];
+        Interface { name, needs, link: None, addresses, sockets: None, has_changed: true }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.link.is_some_and(|link| link.is_up)
+    }
+
+    pub fn index(&self) -> Option<Index> {
+        self.link.map(|link| link.index)
+    }
+
+    /// Opens what is needed where the interface is, and closes what is not there any more. Whether anything is another.
+    pub fn open(&mut self) -> io::Result<bool> {
+        let wanted = self.link.map(|link| (link.index, link.mac));
+        let has = self.sockets.as_ref();
+        let has = has.map(|sockets| (sockets.at, sockets.frames.as_ref().map(|(_, mac)| *mac)));
+        if wanted == has {
+            return Ok(false);
+        }
+        self.sockets = None;
+        let Some((at, mac)) = wanted else { return Ok(true) };
+        let Needs { v4, v6, witnesses } = self.needs;
+        let open = |family| Adverts::open(family, &self.name, at);
+        let heeds = if witnesses { Heeds::Arp } else { Heeds::Nothing };
+        self.sockets = Some(Sockets {
+            at,
+            v4: if v4 { Some(open(Family::V4)?) } else { None },
+            v6: if v6 { Some(open(Family::V6)?) } else { None },
+            frames: match mac {
+                Some(mac) => Some((Frames::open(at, heeds)?, mac)),
+                None => None,
+            },
+        });
+        Ok(true)
+    }
+
+    fn forget(&mut self) {
+        self.link = None;
+        self.addresses.clear();
+        self.has_changed = true;
+    }
+
+    fn hear(&mut self, told: &Told<'_>) {
+        match *told {
+            Told::Link(Link { index, name, mac, is_up }) if name == self.name.as_bytes() => {
+                if self.index().is_some_and(|before| before != index) {
+                    self.forget();
+                }
+                self.link = Some(Known { index, mac, is_up });
+                self.has_changed = true;
+            }
+            // Ours has another name now.
+            Told::Link(Link { index, .. }) if self.index() == Some(index) => self.forget(),
+            Told::LinkGone(index) if self.index() == Some(index) => self.forget(),
+            Told::Address(Address { on, address }) if self.index() == Some(on) => {
+                // Most of it is that we have asked for one again.
+                if !self.addresses.contains(&address) {
+                    self.addresses.push(address);
+                    self.has_changed = true;
+                }
+            }
+            Told::AddressGone(Address { on, address }) if self.index() == Some(on) => {
+                self.addresses.retain(|known| *known != address);
+                self.has_changed = true;
+            }
+            Told::Link(_)
+            | Told::LinkGone(_)
+            | Told::Address(_)
+            | Told::AddressGone(_)
+            | Told::Done { .. } => {}
+        }
+    }
+}
+
+impl Ground {
+    pub fn open() -> io::Result<Ground> {
+        Ok(Ground { kernel: Kernel::open()?, interfaces: vec![], has_removed: false })
+    }
+
+    /// The place of an interface, which has what is needed from now on.
+    pub fn place(&mut self, name: &Arc<str>, needs: Needs) -> usize {
+        let known = self.interfaces.iter().position(|interface| interface.name == *name);
+        let place = known.unwrap_or_else(|| {
+            self.interfaces.push(Interface::new(Arc::clone(name), Needs::default()));
+            self.interfaces.len() - 1
+        });
+        let interface = &mut self.interfaces[place];
+        interface.needs.v4 |= needs.v4;
+        interface.needs.v6 |= needs.v6;
+        interface.needs.witnesses |= needs.witnesses;
+        place
+    }
+
+    /// Asks for all there is, as nothing is known or something was missed.
+    pub fn look(&mut self) -> io::Result<()> {
+        for interface in &mut self.interfaces {
+            interface.forget();
+        }
+        let Ground { kernel, interfaces, .. } = self;
+        for mut request in [Request::links(), Request::addresses()] {
+            let each = |told: Told<'_>| interfaces.iter_mut().for_each(|known| known.hear(&told));
+            kernel.list(&mut request, each)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the news.
+    pub fn hear(&mut self) -> io::Result<()> {
+        let Ground { kernel, interfaces, has_removed } = self;
+        *has_removed = false;
+        let each = |told: Told<'_>| interfaces.iter_mut().for_each(|known| known.hear(&told));
+        match kernel.hear(each)? {
+            Heard::All => Ok(()),
+            Heard::Overrun => self.look(),
+        }
+    }
+
+    /// Puts an address on an interface, or keeps it there. The news of it may come much later.
+    pub fn put(&mut self, place: usize, vip: Vip, request: &mut Request) -> io::Result<()> {
+        if self.has_removed {
+            self.hear()?;
+        }
+        self.kernel.ask(request)?;
+        let addresses = &mut self.interfaces[place].addresses;
+        if !addresses.contains(&vip.address) {
+            addresses.push(vip.address);
+        }
+        Ok(())
+    }
+
+    /// Takes it away. That it was not there is no error.
+    pub fn remove(&mut self, place: usize, vip: Vip, request: &mut Request) -> io::Result<()> {
+        self.has_removed = true;
+        self.interfaces[place].addresses.retain(|known| *known != vip.address);
+        match self.kernel.ask(request) {
+            Err(error) if is_gone(&error) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+/// The address, or the interface with all of its addresses.
+fn is_gone(error: &io::Error) -> bool {
+    let gone = [Errno::EADDRNOTAVAIL, Errno::ENODEV].map(|errno| errno as i32);
+    error.raw_os_error().is_some_and(|errno| gone.contains(&errno))
+}
+
+/// Of things that are all done, whatever becomes of those before them.
+pub fn first_error(done: impl Iterator<Item = io::Result<()>>) -> io::Result<()> {
+    let mut first = Ok(());
+    for one in done {
+        first = first.and(one);
+    }
+    first
+}
+
+/// Requests for all addresses of a virtual router, on one interface.
+pub struct Requests(Vec<(Vip, Request, Request)>);
+
+impl Requests {
+    pub fn new(vips: &[Vip], on: Index, lifetime: Duration) -> Requests {
+        let both = |vip: &Vip| (*vip, Request::put(*vip, on, lifetime), Request::remove(*vip, on));
+        Requests(vips.iter().map(both).collect())
+    }
+
+    /// The first error; each is tried.
+    pub fn put(&mut self, ground: &mut Ground, place: usize) -> io::Result<()> {
+        let each = |(vip, put, _): &mut (Vip, Request, Request)| ground.put(place, *vip, put);
+        first_error(self.0.iter_mut().map(each))
+    }
+
+    /// The same, of taking them away.
+    pub fn remove(&mut self, ground: &mut Ground, place: usize) -> io::Result<()> {
+        let each =
+            |(vip, _, remove): &mut (Vip, Request, Request)| ground.remove(place, *vip, remove);
+        first_error(self.0.iter_mut().map(each))
+    }
+}

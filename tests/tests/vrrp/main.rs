@@ -1,0 +1,10 @@
+//! Virtual routers on links of their own, in network namespaces: pairs of ours, and ours beside Debian's keepalived.
+//!
+//! Adverts, addresses, ARP and faults are real; what is waited for is what the kernels have and what services say.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
+
+mod boxes;
+mod interop;
+mod pair;
+mod service;

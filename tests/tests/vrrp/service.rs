@@ -1,0 +1,156 @@
+//! The service itself: what it may do, what it reads, what it shows.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use gslb_tests::wait::until;
+use rustix::process::Signal;
+
+use super::boxes::{Place, ground};
+
+const LINES: &str = "vips = [\"192.0.2.100/24\"]\nprofile = \"fast\"";
+
+#[test]
+fn it_holds_two_capabilities_and_no_more() {
+    let Some(ground) = ground(&[]) else { return };
+    let a = ground.place("a");
+    let ours = a.start(LINES);
+    ours.until_role("active");
+    let mut threads = 0;
+    for task in fs::read_dir(format!("/proc/{}/task", ours.process.id())).unwrap() {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let of = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        // CAP_NET_ADMIN is 12, CAP_NET_RAW 13.
+        assert_eq!((of("CapEff:"), of("CapPrm:")), (0x3000, 0x3000), "{status}");
+        assert_eq!((of("CapInh:"), of("CapAmb:"), of("CapBnd:")), (0, 0, 0), "{status}");
+        assert_eq!(of("NoNewPrivs:"), 1);
+        threads += 1;
+    }
+    assert!(threads >= 2, "{threads} threads");
+}
+
+/// What did not change is left alone, however often it is read; what did goes on where it can.
+#[test]
+fn a_reload_moves_nobody() {
+    let Some(ground) = ground(&[]) else { return };
+    let a = ground.place("a");
+    let router = |rest: &str| {
+        format!("[vrrp.web]\ninterface = \"eth0\"\nvrid = 51\nprofile = \"fast\"\n{rest}\n")
+    };
+    let mut ours = a.start_all(&router("vips = [\"192.0.2.100/24\"]"));
+    ours.until_role("active");
+    let events = || ours_events(&a);
+    let before = events();
+    let reload = |ours: &mut super::boxes::Ours<'_>, count: usize| {
+        for _ in 0..count {
+            let taken = a.log().matches("the config is").count();
+            ours.signal(Signal::HUP);
+            until("it is read", || {
+                Ok((a.log().matches("the config is").count() > taken).then_some(()))
+            })
+            .unwrap();
+        }
+    };
+    reload(&mut ours, 20);
+    assert_eq!(events(), before);
+
+    // Another address comes, one goes, and who leads leads on.
+    a.write(&router("vips = [\"192.0.2.100/24\", \"192.0.2.101/24\"]\npriority = 150"));
+    reload(&mut ours, 1);
+    a.until_has("192.0.2.101", true);
+    assert_eq!((ours.is("role"), ours.is("priority")), ("active".into(), 150.into()));
+    a.write(&router("vips = [\"192.0.2.101/24\"]"));
+    reload(&mut ours, 1);
+    a.until_has("192.0.2.100", false);
+    assert!(a.has("192.0.2.101"));
+    assert_eq!(ours.is("role"), "active");
+
+    // A bad one changes nothing and is told of.
+    a.write(&router("vips = [\"nonsense\"]"));
+    reload(&mut ours, 1);
+    assert!(a.log().contains("the config is refused: the one before goes on"), "{}", a.log());
+    assert!(a.log().contains("vrrp.web.vips[0]: \\\"nonsense\\\" is no address"), "{}", a.log());
+    assert!(a.has("192.0.2.101"));
+
+    // A new one beside it begins, and one that is gone gives its address back.
+    let second = "[vrrp.mail]\ninterface = \"eth0\"\nvrid = 52\nvips = [\"192.0.2.102\"]\nprofile = \"fast\"\n";
+    a.write(&(router("vips = [\"192.0.2.101/24\"]") + second));
+    reload(&mut ours, 1);
+    a.until_has("192.0.2.102", true);
+    assert!(a.has("192.0.2.101"));
+    a.write(second);
+    reload(&mut ours, 1);
+    a.until_has("192.0.2.101", false);
+    assert!(a.has("192.0.2.102"));
+    ours.stop();
+    assert!(!a.has("192.0.2.102"));
+}
+
+fn ours_events(place: &Place) -> usize {
+    place.log().matches("another role").count()
+}
+
+#[test]
+fn metrics_and_status_are_shown() {
+    let Some(ground) = ground(&[]) else { return };
+    let (a, b) = (ground.place("a"), ground.place("b"));
+    let one = a.start(&format!("{LINES}\npriority = 200"));
+    one.until_role("active");
+    let other = b.start(LINES);
+    other.stays("backup", 5);
+    let page = |place: &Place, path: &str| {
+        place.machine.within(|| {
+            let mut stream = TcpStream::connect("127.0.0.1:8405").unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut page = String::new();
+            stream.read_to_string(&mut page).unwrap();
+            page
+        })
+    };
+    let metrics = page(&b, "/metrics");
+    for line in [
+        "site_agent_vrrp_role{role=\"backup\",router=\"web\"} 1",
+        "site_agent_vrrp_role{role=\"active\",router=\"web\"} 0",
+        "site_agent_vrrp_priority{router=\"web\"} 100",
+        "site_agent_vrrp_became_active_total{router=\"web\"} 0",
+        "site_agent_vrrp_checksum_form_total{form=\"message\",router=\"web\"} 0",
+        "site_agent_vrrp_events_lost_total 0",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    assert!(page(&a, "/metrics").contains("site_agent_vrrp_became_active_total{router=\"web\"} 1"));
+    assert!(page(&a, "/v1/status").contains("\"role\": \"active\""));
+    let shown = String::from_utf8(other.asks(&["status"]).stdout).unwrap();
+    assert!(shown.contains("web: backup for "), "{shown}");
+    assert!(shown.contains("last heard: 192.0.2.10 with 200"), "{shown}");
+    // A second service of the same file would fight the first.
+    let socket = a.folder().join("vrrp.sock");
+    let twin = one.asks(&["run"]);
+    assert!(!twin.status.success());
+    let told = String::from_utf8(twin.stderr).unwrap();
+    assert!(
+        told.contains(&format!(
+            "vrrp_service.socket {}: another process listens there",
+            socket.display()
+        )),
+        "{told}"
+    );
+    // Nobody is there to ask.
+    one.stop();
+    let told = String::from_utf8(other_of(&a).stderr).unwrap();
+    assert!(told.contains("does `site-agent vrrp run` run?"), "{told}");
+}
+
+fn other_of(place: &Place) -> std::process::Output {
+    let mut program = std::process::Command::new(gslb_tests::server::built("site-agent").unwrap());
+    program
+        .args(["vrrp", "status", "--config"])
+        .arg(place.folder().join("site.toml"))
+        .output()
+        .unwrap()
+}
