@@ -165,6 +165,14 @@ impl Ours<'_> {
         self.process.signal(signal).unwrap();
     }
 
+    /// When it has read its config again, and told so.
+    pub fn reload(&mut self) {
+        let told = |place: &Place| place.log().matches("the config is").count();
+        let before = told(self.place);
+        self.signal(Signal::HUP);
+        until("it is read", || Ok((told(self.place) > before).then_some(()))).unwrap();
+    }
+
     /// Asked to, and when it has ended.
     pub fn stop(mut self) {
         self.signal(Signal::TERM);

@@ -1,5 +1,6 @@
 //! Two of ours, and what is done to them.
 
+use std::fs;
 use std::time::Duration;
 
 use gslb_tests::wait::until;
@@ -228,4 +229,47 @@ fn an_interface_may_come_later_and_go() {
     a.until_has(VIP, true);
     a.machine.change("link del eth0").unwrap();
     ours.until_role("fault");
+}
+
+/// Keys are the same on both; a new one is brought to both before either signs with it, and nothing is refused
+/// on the way.
+#[test]
+fn a_signed_pair_changes_its_key() {
+    let Some(ground) = ground(&[]) else { return };
+    let (a, b) = pair(&ground);
+    for place in [&a, &b] {
+        fs::write(place.folder().join("1.key"), "11".repeat(32)).unwrap();
+        fs::write(place.folder().join("2.key"), "22".repeat(32)).unwrap();
+    }
+    let config = |priority: u8, keys: &[u8], with: u8| {
+        let key = |id: &u8| format!("{{ id = {id}, file = \"{id}.key\" }}");
+        let keys = keys.iter().map(key).collect::<Vec<_>>().join(", ");
+        format!(
+            "[vrrp.web]\ninterface = \"eth0\"\nvrid = 51\n{LINES}\npriority = {priority}\n\
+             signature = {{ keys = [{keys}], sign_with = {with} }}\n"
+        )
+    };
+    let mut one = a.start_all(&config(200, &[1], 1));
+    one.until_role("active");
+    let mut other = b.start_all(&config(100, &[1], 1));
+    other.stays("backup", 5);
+    for (keys, with) in [(&[1, 2][..], 1), (&[1, 2], 2), (&[2], 2)] {
+        for (place, ours, priority) in [(&b, &mut other, 100), (&a, &mut one, 200)] {
+            place.write(&config(priority, keys, with));
+            ours.reload();
+        }
+        other.stays("backup", 3);
+    }
+    assert_eq!((other.is("adverts_refused"), one.is("role")), (0.into(), "active".into()));
+    // A third box that signs with the old one is heard by nobody.
+    let third = ground.place("c");
+    fs::write(third.folder().join("1.key"), "11".repeat(32)).unwrap();
+    let stranger = third.start_all(&config(254, &[1], 1));
+    stranger.until_role("active");
+    until("it is refused", || Ok((other.is("adverts_refused") != 0).then_some(()))).unwrap();
+    other.stays("backup", 5);
+    assert_eq!(one.is("role"), "active");
+    drop(stranger);
+    one.stop();
+    other.until_role("active");
 }

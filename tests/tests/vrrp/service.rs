@@ -4,9 +4,6 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use gslb_tests::wait::until;
-use rustix::process::Signal;
-
 use super::boxes::{Place, ground};
 
 const LINES: &str = "vips = [\"192.0.2.100/24\"]\nprofile = \"fast\"";
@@ -45,33 +42,23 @@ fn a_reload_moves_nobody() {
     ours.until_role("active");
     let events = || ours_events(&a);
     let before = events();
-    let reload = |ours: &mut super::boxes::Ours<'_>, count: usize| {
-        for _ in 0..count {
-            let taken = a.log().matches("the config is").count();
-            ours.signal(Signal::HUP);
-            until("it is read", || {
-                Ok((a.log().matches("the config is").count() > taken).then_some(()))
-            })
-            .unwrap();
-        }
-    };
-    reload(&mut ours, 20);
+    (0..20).for_each(|_| ours.reload());
     assert_eq!(events(), before);
 
     // Another address comes, one goes, and who leads leads on.
     a.write(&router("vips = [\"192.0.2.100/24\", \"192.0.2.101/24\"]\npriority = 150"));
-    reload(&mut ours, 1);
+    ours.reload();
     a.until_has("192.0.2.101", true);
     assert_eq!((ours.is("role"), ours.is("priority")), ("active".into(), 150.into()));
     a.write(&router("vips = [\"192.0.2.101/24\"]"));
-    reload(&mut ours, 1);
+    ours.reload();
     a.until_has("192.0.2.100", false);
     assert!(a.has("192.0.2.101"));
     assert_eq!(ours.is("role"), "active");
 
     // A bad one changes nothing and is told of.
     a.write(&router("vips = [\"nonsense\"]"));
-    reload(&mut ours, 1);
+    ours.reload();
     assert!(a.log().contains("the config is refused: the one before goes on"), "{}", a.log());
     assert!(a.log().contains("vrrp.web.vips[0]: \\\"nonsense\\\" is no address"), "{}", a.log());
     assert!(a.has("192.0.2.101"));
@@ -79,11 +66,11 @@ fn a_reload_moves_nobody() {
     // A new one beside it begins, and one that is gone gives its address back.
     let second = "[vrrp.mail]\ninterface = \"eth0\"\nvrid = 52\nvips = [\"192.0.2.102\"]\nprofile = \"fast\"\n";
     a.write(&(router("vips = [\"192.0.2.101/24\"]") + second));
-    reload(&mut ours, 1);
+    ours.reload();
     a.until_has("192.0.2.102", true);
     assert!(a.has("192.0.2.101"));
     a.write(second);
-    reload(&mut ours, 1);
+    ours.reload();
     a.until_has("192.0.2.101", false);
     assert!(a.has("192.0.2.102"));
     ours.stop();
