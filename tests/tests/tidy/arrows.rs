@@ -100,10 +100,14 @@ pub const PROBE_ARROWS: &[(&str, &str)] = &[
 pub const AGENT_ARROWS: &[(&str, &str)] = &[
     ("ids", ""),
     ("rules", ""),
-    ("site", "ids rules"),
+    ("vrrp", ""),
+    ("site", "ids rules vrrp"),
+    ("netlink", "site vrrp"),
+    ("routers", "netlink site vrrp"),
+    ("local_socket", ""),
     ("changes", "site"),
     ("route", "rules site"),
-    ("config", "rules site"),
+    ("config", "rules site vrrp"),
     ("tls", "site"),
     ("access_log", "site"),
     ("log_file", "access_log site"),
@@ -134,14 +138,18 @@ pub const AGENT_ARROWS: &[(&str, &str)] = &[
     ("listen", ""),
     ("data", "hello log_file proxy_protocol relay site stream upstream worker"),
     ("balancer", "check data listen log_file site tls upstream worker"),
-    ("metrics", "backends balancer site upstream worker"),
+    ("metrics", "backends balancer routers site upstream vrrp worker"),
     ("runtime", "agent_check backends balance rounds site upstream worker"),
-    ("runtime_socket", "balancer check runtime site"),
+    ("runtime_socket", "balancer check local_socket runtime site"),
     ("voice", "backends site"),
     ("report", "balancer metrics site upstream voice"),
     ("status", "backends balancer check rounds site upstream worker"),
     ("admin", "balancer check metrics report status"),
-    ("run", "admin balancer changes config metrics report runtime runtime_socket site"),
+    (
+        "run",
+        "admin balancer changes config local_socket metrics report runtime runtime_socket site",
+    ),
+    ("vrrp_service", "config local_socket metrics routers site vrrp"),
 ];
 pub const AGENT_PURE: &[&str] = &[
     "rules",
@@ -163,6 +171,7 @@ pub const AGENT_PURE: &[&str] = &[
     "hello",
     "proxy_protocol",
     "client",
+    "vrrp",
 ];
 pub const PROBE_PURE: &[&str] = &["asked", "due", "judge", "blind", "rounds"];
 /// Rooms that decide, and so neither ask the time nor act; as those above of the other two.
