@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::check::Checks;
 use crate::data::{FrontendPart, Part, Shared, Thread};
-use crate::listen;
+use crate::listen::{self, Presence};
 use crate::log_file::LogFile;
 use crate::site::{self, Alpn, FrontendId, HttpVersion, LogTarget, PoolId, ServerId, Site};
 use crate::tls::{self, Adopted, Fault, Tls};
@@ -160,6 +161,7 @@ impl Balancer {
         site: &Site,
     ) -> Result<HashMap<SocketAddr, Vec<std::net::TcpListener>>, Refused> {
         let mut sockets = HashMap::new();
+        let routers = &site.redundancy.routers;
         for frontend in &site.frontends {
             for address in &frontend.bind {
                 if self.bound.get(address) == Some(&frontend.name) {
@@ -169,11 +171,17 @@ impl Balancer {
                 let mut ours = self.bound.keys().chain(sockets.keys());
                 let is_ours = ours.any(|ours| listen::overlap(*ours, *address));
                 let is_shared = !is_ours && listen::is_shared(*address);
+                let presence = match routers.iter().any(|router| router.has(address.ip())) {
+                    true => Presence::NotNeeded,
+                    false => Presence::Needed,
+                };
                 let bound =
-                    listen::bind(*address, self.threads.len()).map_err(|source| Refused::Bind {
-                        frontend: Arc::clone(&frontend.name),
-                        address: *address,
-                        source,
+                    listen::bind(*address, presence, self.threads.len()).map_err(|source| {
+                        Refused::Bind {
+                            frontend: Arc::clone(&frontend.name),
+                            address: *address,
+                            source,
+                        }
                     })?;
                 if is_shared {
                     warn!(frontend = &*frontend.name, %address, "another process listens there too, and takes a share");
@@ -278,6 +286,11 @@ impl Balancer {
 
     pub fn has_ended(&self) -> bool {
         self.threads.iter().all(Thread::has_ended)
+    }
+
+    /// How often each thread has gone round.
+    pub fn rounds(&self) -> Vec<Arc<AtomicU64>> {
+        self.threads.iter().map(|thread| Arc::clone(&thread.rounds)).collect()
     }
 
     /// Whether a thread is gone that nobody has stopped: what it served is served by nobody.

@@ -10,6 +10,7 @@
 //! told:   upstream ─▶ voice ─▶ report ─▶ (`common::telling`, a name server)
 //! ordered: runtime_socket ─▶ runtime ─▶ upstream: backends, check: rounds
 //! shown:  balancer ─▶ metrics, status ─▶ admin, runtime; run is the shell
+//! lease:  run ─▶ lease (that the balancer serves) ─▶ vrrp_service ─▶ lease (roles) ─▶ report
 //! vrrp:   (the link, the kernel) ─▶ routers: netlink, vrrp ─▶ (the link, the kernel); a process of its own, of which
 //!         vrrp_service is the shell. It names of the balancer's rooms config, site and metrics alone
 //!
@@ -29,6 +30,7 @@ pub mod data;
 pub mod head;
 pub mod hello;
 pub mod ids;
+pub mod lease;
 pub mod link;
 pub mod listen;
 pub mod local_socket;

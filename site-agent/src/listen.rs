@@ -8,9 +8,21 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections that wait in the kernel for one thread; `net.core.somaxconn` may be less.
 const BACKLOG: i32 = 4096;
 
+/// Whether an address has to be on this box to be listened at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Presence {
+    Needed,
+    /// It comes and goes, as it is on one box of a pair at a time (IP_FREEBIND).
+    NotNeeded,
+}
+
 /// As many sockets as there are threads, all bound before the first of them listens: whoever had the address before fails
 /// us whole.
-pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>> {
+pub fn bind(
+    address: SocketAddr,
+    presence: Presence,
+    threads: usize,
+) -> io::Result<Vec<TcpListener>> {
     let mut address = address;
     let mut sockets = Vec::with_capacity(threads);
     for _ in 0..threads {
@@ -20,6 +32,11 @@ pub fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>>
         if address.is_ipv6() {
             // One address is one family: `[::]` beside `0.0.0.0` is not taken yet.
             socket.set_only_v6(true)?;
+        }
+        match (presence, address.is_ipv4()) {
+            (Presence::Needed, _) => {}
+            (Presence::NotNeeded, true) => socket.set_freebind_v4(true)?,
+            (Presence::NotNeeded, false) => socket.set_freebind_v6(true)?,
         }
         // Whom it accepts has it from the listener.
         socket.set_tcp_nodelay(true)?;
@@ -61,6 +78,7 @@ pub fn is_shared(address: SocketAddr) -> bool {
 mod tests {
     use std::net::TcpStream;
 
+    use super::Presence::*;
     use super::*;
 
     #[test]
@@ -87,17 +105,17 @@ mod tests {
 
     #[test]
     fn who_listens_beside_another_is_told_so() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let first = bind("127.0.0.1:0".parse().unwrap(), Needed, 2).unwrap();
         let address = first[0].local_addr().unwrap();
         assert!(is_shared(address));
         // As before this was asked.
-        let second = bind(address, 2).unwrap();
+        let second = bind(address, Needed, 2).unwrap();
         drop(first);
         assert!(is_shared(address));
         drop(second);
         assert!(!is_shared(address));
         // What is left of connections is nobody.
-        let listener = bind(address, 1).unwrap().pop().unwrap();
+        let listener = bind(address, Needed, 1).unwrap().pop().unwrap();
         listener.set_nonblocking(false).unwrap();
         let client = TcpStream::connect(address).unwrap();
         drop(listener.accept().unwrap());
@@ -108,10 +126,21 @@ mod tests {
 
     #[test]
     fn whoever_is_accepted_waits_for_no_full_segment() {
-        let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().pop().unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), Needed, 1).unwrap().pop().unwrap();
         listener.set_nonblocking(false).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         assert!(accepted.nodelay().unwrap());
+    }
+
+    #[test]
+    fn an_address_that_comes_later_is_listened_at() {
+        // Of a network for documents, so on no box (RFC 5737, RFC 3849).
+        for address in ["192.0.2.1:0", "[2001:db8::1]:0"] {
+            let address: SocketAddr = address.parse().unwrap();
+            assert!(bind(address, NotNeeded, 2).is_ok(), "{address}");
+            let refused = bind(address, Needed, 2).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::AddrNotAvailable, "{address}");
+        }
     }
 }

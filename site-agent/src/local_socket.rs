@@ -6,8 +6,12 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use rustix::io::Errno;
+use socket2::{Domain, SockAddr, Socket};
 use tokio::net::UnixListener;
+
+/// Who connects: streams, or packets (SOCK_SEQPACKET), of which one is read at a time.
+pub use socket2::Type as Kind;
 
 /// Connections that the kernel holds before they are accepted.
 const BACKLOG: i32 = 64;
@@ -45,10 +49,15 @@ pub enum BindError {
 impl LocalSocket {
     /// Takes the place of a socket that nobody listens at any more, and of nothing else. `key` is where the config
     /// names it; `mode` says who may connect.
-    pub fn bind(key: &'static str, path: &Path, mode: u32) -> Result<LocalSocket, BindError> {
-        make_way(key, path)?;
+    pub fn bind(
+        key: &'static str,
+        path: &Path,
+        kind: Kind,
+        mode: u32,
+    ) -> Result<LocalSocket, BindError> {
+        make_way(key, path, kind)?;
         let path = path.to_owned();
-        listen(&path, mode).map_err(|source| match source.kind() {
+        listen(&path, kind, mode).map_err(|source| match source.kind() {
             // Whose it would be and who may enter it is the service manager's to say, not ours.
             ErrorKind::NotFound => BindError::NoFolder { key, path },
             _ => BindError::Io { key, path, source },
@@ -61,13 +70,13 @@ impl LocalSocket {
     }
 }
 
-fn make_way(key: &'static str, path: &Path) -> Result<(), BindError> {
+fn make_way(key: &'static str, path: &Path, kind: Kind) -> Result<(), BindError> {
     let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
     let path = path.to_owned();
     if !there.file_type().is_socket() {
         return Err(BindError::NoSocket { key, path });
     }
-    let asked = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
+    let asked = Socket::new(Domain::UNIX, kind, None).and_then(|socket| {
         // Somebody who is too busy to accept is somebody: not to be waited for.
         socket.set_nonblocking(true)?;
         socket.connect(&SockAddr::unix(&path)?)
@@ -75,6 +84,10 @@ fn make_way(key: &'static str, path: &Path) -> Result<(), BindError> {
     match asked {
         Ok(()) => Err(BindError::InUse { key, path }),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(BindError::InUse { key, path }),
+        // Somebody listens there for another kind.
+        Err(error) if error.raw_os_error() == Some(Errno::PROTOTYPE.raw_os_error()) => {
+            Err(BindError::InUse { key, path })
+        }
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             fs::remove_file(&path).map_err(|source| BindError::Io { key, path, source })
         }
@@ -82,8 +95,8 @@ fn make_way(key: &'static str, path: &Path) -> Result<(), BindError> {
     }
 }
 
-fn listen(path: &Path, mode: u32) -> io::Result<LocalSocket> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+fn listen(path: &Path, kind: Kind, mode: u32) -> io::Result<LocalSocket> {
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
     let file = File(path.to_owned());
     // Before it listens: until then nobody gets in, whatever the process's umask.

@@ -164,7 +164,7 @@ pub fn text(shown: &Shown, reloads: &Reloads, reporting: Option<&Telling>) -> St
 }
 
 /// Those of the virtual routers' service, which is a process of its own.
-pub fn of_routers(shown: &[Arc<routers::Shown>], lost: u64) -> String {
+pub fn of_routers(shown: &[Arc<routers::Shown>], balancers: usize, lost: u64) -> String {
     let page = Page(Registry::new());
     let names: Vec<Arc<str>> =
         shown.iter().map(|router| Arc::clone(&router.config.load().name)).collect();
@@ -244,6 +244,12 @@ pub fn of_routers(shown: &[Arc<routers::Shown>], lost: u64) -> String {
         "Adverts that were taken and have other addresses than ours",
         ROUTER,
         of(&|counts| &counts.vips_differ),
+    );
+    page.gauge(
+        "site_agent_vrrp_balancers",
+        "Balancers of this box that serve",
+        &[],
+        vec![(vec![], balancers as u64)],
     );
     page.counter(
         "site_agent_vrrp_events_lost_total",

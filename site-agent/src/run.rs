@@ -21,6 +21,7 @@ use crate::admin::{self, Sources, Told};
 use crate::balancer::{Balancer, Refused, Shown};
 use crate::changes::{Change, Parts, changes};
 use crate::config::{self, Config, Good};
+use crate::lease::keep::{Keeper, Of, Roles};
 use crate::local_socket::BindError;
 use crate::metrics::Telling;
 use crate::report::{ReportError, Reporter};
@@ -49,6 +50,8 @@ pub struct Agent {
     asked_runtime: Option<Runtime>,
     /// `None` where no name server is told.
     reporter: Option<Reporter>,
+    /// `None` where this box shares no address with another.
+    keeper: Option<Keeper>,
     tasks: JoinSet<()>,
 }
 
@@ -80,6 +83,7 @@ impl Agent {
             }
         };
         let (asked_runtime, good) = (site.runtime.clone(), Good::of(&site));
+        let lease = Of::site(&site.redundancy);
         let socket = asked_runtime.as_ref().map(RuntimeSocket::bind).transpose()?;
         let looker = Looker {
             who: Who::Balancer,
@@ -89,6 +93,7 @@ impl Agent {
         let mut balancer = Balancer::start(threads, looker).map_err(StartError::Threads)?;
         balancer.adopt(site)?;
         // Before anybody is told of a VIP, it is listened at.
+        let keeper = lease.map(|of| Keeper::start(of, balancer.rounds()));
         let reporter = match agent
             .as_ref()
             .and_then(|agent| Some((agent, agent.reporting.as_ref()?)))
@@ -135,6 +140,7 @@ impl Agent {
             admin,
             asked_runtime,
             reporter,
+            keeper,
             tasks,
         })
     }
@@ -178,9 +184,13 @@ impl Agent {
         let is_other_admin = config.site.admin != self.asked_admin;
         let is_other_runtime = config.site.runtime != self.asked_runtime;
         let (agent, good) = (config.site.agent.clone(), Good::of(&config.site));
+        let lease = Of::site(&config.site.redundancy);
         let before = self.shown();
         self.balancer.adopt(config.site).map_err(|refused| refused.problems())?;
         self.good = good;
+        if self.keeper.as_ref().map(|keeper| &keeper.of) != lease.as_ref() {
+            self.keeper = lease.map(|of| Keeper::start(of, self.balancer.rounds()));
+        }
         tell_changes(&before, &self.shown());
         if is_other_admin {
             warn!("admin is another address: it is taken at the next start");
@@ -211,7 +221,7 @@ impl Agent {
             ticks.tick().await;
             self.balancer.turn();
             if let Some(reporter) = &mut self.reporter {
-                reporter.look(&self.balancer.shown().load());
+                reporter.look(&self.balancer.shown().load(), &roles(self.keeper.as_ref()));
             }
             if self.balancer.has_lost_a_thread() {
                 error!("a thread of the data path has panicked: ending");
@@ -227,10 +237,13 @@ impl Agent {
 
     /// The same, and for no longer than until somebody has enough of it.
     pub async fn stop_unless(self, within: Duration, enough: impl Future<Output = ()>) {
-        let Agent { balancer, mut tasks, reporter, .. } = self;
+        let Agent { balancer, mut tasks, reporter, keeper, .. } = self;
+        let roles = roles(keeper.as_ref());
+        // The other box has the addresses, if there is one, before nobody is served at them here.
+        drop(keeper);
         // Who asks for the site is sent elsewhere before the door is shut.
         if let Some(reporter) = reporter {
-            reporter.leave(&balancer.shown().load_full()).await;
+            reporter.leave(&balancer.shown().load_full(), &roles).await;
         }
         balancer.stop();
         let connections = balancer.connections();
@@ -272,6 +285,10 @@ fn tell_changes(before: &Shown, after: &Shown) {
     if let Some(more @ 1..) = all.len().checked_sub(MOST_TOLD) {
         info!(more, "the config has more otherwise");
     }
+}
+
+fn roles(keeper: Option<&Keeper>) -> Roles {
+    keeper.map(Keeper::roles).unwrap_or_default()
 }
 
 /// Once the last connection has ended.

@@ -78,6 +78,7 @@ table! {
 table! {
     VrrpService {
         socket: Option<At<String>>,
+        balancer_socket: Option<At<String>>,
         listen: Option<At<ListenAddress>>,
     }
 }
@@ -96,6 +97,7 @@ table! {
         source: Option<At<IpAddr>>,
         preempt: Option<At<NeverOr>>,
         refresh: Option<At<NeverOr>>,
+        needs_balancer: Option<bool>,
         witnesses: Option<At<List<At<IpAddr>>>>,
         checksum: Option<At<Checksum>>,
         password: Option<At<String>>,

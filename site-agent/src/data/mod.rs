@@ -11,6 +11,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -67,6 +69,8 @@ enum Command {
 /// A thread of the data path.
 pub struct Thread {
     commands: mpsc::UnboundedSender<Command>,
+    /// How often it has gone round, once in [`TIDY`] at least.
+    pub rounds: Arc<AtomicU64>,
     handle: JoinHandle<()>,
 }
 
@@ -95,6 +99,8 @@ impl Door {
 impl Thread {
     pub fn start(index: usize, count: usize) -> io::Result<Thread> {
         let (commands, told) = mpsc::unbounded_channel();
+        let rounds = Arc::new(AtomicU64::new(0));
+        let round = Arc::clone(&rounds);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let work = move || {
             let data = Data {
@@ -104,10 +110,10 @@ impl Thread {
                 accepting: HashMap::new(),
                 lines: HashMap::new(),
             };
-            LocalSet::new().block_on(&runtime, data.work(told));
+            LocalSet::new().block_on(&runtime, data.work(told, &round));
         };
         let handle = std::thread::Builder::new().name(format!("data-{index}")).spawn(work)?;
-        Ok(Thread { commands, handle })
+        Ok(Thread { commands, rounds, handle })
     }
 
     pub fn adopt(&self, part: Part) {
@@ -138,11 +144,12 @@ impl Thread {
 
 impl Data {
     /// Works until it is told to stop and everybody has gone.
-    async fn work(mut self, mut told: mpsc::UnboundedReceiver<Command>) {
+    async fn work(mut self, mut told: mpsc::UnboundedReceiver<Command>, round: &AtomicU64) {
         let mut ticks = interval(TIDY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut is_stopping, mut is_over) = (false, false);
         loop {
+            round.fetch_add(1, Relaxed);
             tokio::select! {
                 command = told.recv(), if !is_over => match command {
                     Some(Command::Adopt(part)) => self.adopt(*part),

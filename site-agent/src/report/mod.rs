@@ -5,7 +5,7 @@
 mod tale;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use common::clock::monotonic;
 use common::entropy;
 use common::mtls::{CredentialsError, Kept};
 use common::report::Boot;
-use common::report::agent::MOST_VIPS;
+use common::report::agent::{MOST_VIPS, Vrrp};
 use common::telling::{self, Lock, NameServer, Renewer, Runs, RunsError, Stream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -164,12 +164,12 @@ impl Reporter {
         }
     }
 
-    /// Looks at what the balancer can do now, and says what is new.
-    pub fn look(&mut self, shown: &Shown) {
-        self.look_at(shown, false);
+    /// Looks at what the balancer can do now and which roles this box has, and says what is new.
+    pub fn look(&mut self, shown: &Shown, roles: &BTreeMap<IpAddr, Vrrp>) {
+        self.look_at(shown, roles, false);
     }
 
-    fn look_at(&mut self, shown: &Shown, is_leaving: bool) {
+    fn look_at(&mut self, shown: &Shown, roles: &BTreeMap<IpAddr, Vrrp>, is_leaving: bool) {
         let doors: Vec<Door> = shown.frontends.iter().map(|(frontend, _)| door(frontend)).collect();
         let word = |upstream: &Arc<crate::upstream::Upstream>| {
             PoolWord::of(&upstream.shown().standing, upstream.servers().len())
@@ -180,7 +180,7 @@ impl Reporter {
         let is_first = self.said.borrow().number == 0;
         let now = monotonic();
         self.voice.count(now, &counts(shown));
-        let has_news = self.voice.look(now, &doors, &pools, &asked, is_leaving) || is_first;
+        let has_news = self.voice.look(now, &doors, &pools, &asked, roles, is_leaving) || is_first;
         self.tell_of_too_many();
         let vips = self.voice.vips();
         if has_news {
@@ -214,8 +214,8 @@ impl Reporter {
     }
 
     /// Tells that nobody is served here any more, and waits until that is heard.
-    pub async fn leave(mut self, shown: &Shown) {
-        self.look_at(shown, true);
+    pub async fn leave(mut self, shown: &Shown, roles: &BTreeMap<IpAddr, Vrrp>) {
+        self.look_at(shown, roles, true);
         let number = self.said.borrow().number;
         let heard = async {
             while self.streams.iter().any(|told| *told.heard.borrow() < number) {

@@ -259,11 +259,6 @@ impl Router {
         kept.or_else(|| there.iter().find(fits).copied())
     }
 
-    /// Whether an address is one of our VIPs.
-    fn has(&self, address: IpAddr) -> bool {
-        self.config.vips.iter().any(|vip| vip.address == address)
-    }
-
     pub fn is_due(&self, now: Duration) -> bool {
         self.machine.next_wakeup().is_some_and(|at| now >= at)
     }
@@ -423,7 +418,7 @@ impl Router {
         let frames = interface.sockets.as_ref().and_then(|sockets| sockets.frames.as_ref());
         // Without an address of IPv4, as one asks who has yet to get one (RFC 5227 §2.1.1).
         let ours = interface.addresses.iter().find_map(|address| match address {
-            IpAddr::V4(ours) => Some(*ours).filter(|_| !self.has(*address)),
+            IpAddr::V4(ours) => Some(*ours).filter(|_| !self.config.has(*address)),
             IpAddr::V6(_) => None,
         });
         let from = ours.unwrap_or(Ipv4Addr::UNSPECIFIED);
@@ -489,7 +484,10 @@ fn settings(config: &VirtualRouter) -> Settings {
         down_adverts: DOWN_ADVERTS,
         preempt: config.preempt,
         tracks: Box::default(),
-        proxy: Proxy::NotAsked,
+        proxy: match config.needs_balancer {
+            true => Proxy::Leased,
+            false => Proxy::NotAsked,
+        },
         witness: match config.witnesses.is_empty() {
             true => Witness::NotAsked,
             false => Witness::Seen(WITNESSED),

@@ -25,7 +25,7 @@ use super::router::Router;
 use super::shown::Shown;
 use super::tell::{Said, Tell};
 use crate::site::VirtualRouter;
-use crate::vrrp::machine::event::Event;
+use crate::vrrp::machine::event::{Event, Lease};
 use crate::vrrp::packet::{Family, Refusal, read};
 
 /// Packets of a socket that are read in one turn: a flood does not keep an Active router from its adverts.
@@ -55,6 +55,8 @@ enum Order {
         done: oneshot::Sender<Result<(), Refused>>,
     },
     Adopt(Vec<VirtualRouter>),
+    /// Whether a balancer of this box serves.
+    Lease(Lease),
     Stop,
 }
 
@@ -105,6 +107,11 @@ impl Running {
         self.order(Order::Adopt(routers));
     }
 
+    /// Whether a balancer of this box serves: nobody does, until this says otherwise.
+    pub fn lease(&self, lease: Lease) {
+        self.order(Order::Lease(lease));
+    }
+
     /// Whether the thread has ended, which it does when it is told to or has panicked.
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
@@ -132,6 +139,8 @@ struct Turns {
     wake: Arc<OwnedFd>,
     epoll: OwnedFd,
     timer: OwnedFd,
+    /// What was last heard of balancers, for virtual routers to come.
+    lease: Lease,
     /// When the timer was last set for.
     set_for: Option<Duration>,
     shown: Arc<ArcSwap<Vec<Arc<Shown>>>>,
@@ -161,6 +170,7 @@ impl Turns {
             wake,
             epoll,
             timer,
+            lease: Lease::Lost,
             set_for: None,
             shown,
             tell,
@@ -187,7 +197,8 @@ impl Turns {
             true => SETTLING,
             false => Duration::ZERO,
         };
-        let Turns { routers, ground, tell, .. } = self;
+        let Turns { routers, ground, tell, lease, .. } = self;
+        routers[place].on_event(Event::Lease(*lease), ground, tell);
         routers[place].on_event(Event::Startup { settle }, ground, tell);
     }
 
@@ -366,6 +377,13 @@ impl Turns {
             match order {
                 Order::Stop => self.is_running = false,
                 Order::Adopt(routers) => self.adopt(routers),
+                Order::Lease(lease) => {
+                    self.lease = lease;
+                    let Turns { routers, ground, tell, .. } = self;
+                    for router in routers {
+                        router.on_event(Event::Lease(lease), ground, tell);
+                    }
+                }
                 Order::Yield { router: name, event, done } => {
                     let Turns { routers, ground, tell, .. } = self;
                     let known = routers.iter_mut().find(|router| *router.config.name == *name);

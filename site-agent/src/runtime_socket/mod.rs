@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use crate::local_socket::{BindError, LocalSocket};
+use crate::local_socket::{BindError, Kind, LocalSocket};
 use crate::site::{Level, Runtime};
 
 pub use self::desk::Desk;
@@ -34,7 +34,7 @@ pub struct RuntimeSocket {
 impl RuntimeSocket {
     pub fn bind(runtime: &Runtime) -> Result<RuntimeSocket, BindError> {
         let Runtime { socket: path, mode, level } = runtime;
-        let socket = LocalSocket::bind("runtime.socket", path, *mode)?;
+        let socket = LocalSocket::bind("runtime.socket", path, Kind::STREAM, *mode)?;
         Ok(RuntimeSocket { socket, level: *level })
     }
 }

@@ -25,6 +25,8 @@ pub struct Redundancy {
 pub struct Service {
     /// Where people ask and order: a Unix socket.
     pub socket: PathBuf,
+    /// Where balancers of this box say that they serve: another one.
+    pub balancer_socket: PathBuf,
     /// Where metrics are read.
     pub listen: Option<SocketAddr>,
 }
@@ -50,6 +52,8 @@ pub struct VirtualRouter {
     pub source: Option<IpAddr>,
     pub preempt: Preempt,
     pub refresh: Refresh,
+    /// Whether the VIPs are nothing without a balancer of this box that serves.
+    pub needs_balancer: bool,
     /// One of these has to be seen before we are Active; nobody has to, where there are none.
     pub witnesses: Vec<Ipv4Addr>,
     pub checksum: Checksum,
@@ -114,6 +118,11 @@ impl fmt::Display for Vip {
 }
 
 impl VirtualRouter {
+    /// Whether an address is one of its VIPs.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.vips.iter().any(|vip| vip.address == address)
+    }
+
     /// Those of its own family, which stand in its adverts.
     pub fn advertised(&self) -> impl Iterator<Item = IpAddr> {
         let addresses = self.vips.iter().map(|vip| vip.address);

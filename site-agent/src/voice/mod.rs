@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use common::report::agent::{MOST_VIPS, Rate, State, Vip};
+use common::report::agent::{MOST_VIPS, Rate, State, Vip, Vrrp};
 
 use self::load::Loads;
 use crate::backends::{self, Mode, Standing, Unit};
@@ -77,6 +77,7 @@ struct Word {
     servers: u32,
     /// Whether of some of them nothing is known yet.
     is_starting: bool,
+    vrrp: Option<Vrrp>,
 }
 
 impl PoolWord {
@@ -103,17 +104,21 @@ impl PoolWord {
 
 impl Voice {
     /// Looks at what there is; whether something is to be said anew. `pools` are by their ids, `asked` is what name servers
-    /// ask for, and whoever is leaving serves nobody new.
+    /// ask for, `roles` are those of VIPs that move between boxes, and whoever is leaving serves nobody new.
     pub fn look(
         &mut self,
         now: Duration,
         doors: &[Door],
         pools: &[PoolWord],
         asked: &BTreeSet<SocketAddr>,
+        roles: &BTreeMap<IpAddr, Vrrp>,
         is_leaving: bool,
     ) -> bool {
         let (mut words, left_out) = words(doors, pools, asked);
         self.left_out = left_out;
+        for (at, word) in &mut words {
+            word.vrrp = roles.get(&at.ip()).copied();
+        }
         if is_leaving {
             // What is drained stays that, until somebody ends it.
             let others = words.values_mut().filter(|word| word.state != State::Drained);
@@ -180,7 +185,7 @@ impl Voice {
             offer: None,
             backends_up: said.word.servers_up,
             backends: said.word.servers,
-            vrrp: None,
+            vrrp: said.word.vrrp,
         };
         self.vips.iter().map(vip).collect()
     }
@@ -260,5 +265,6 @@ fn word(door: &Door, pools: &[PoolWord], shares: &BTreeMap<usize, usize>) -> Wor
         servers_up: count(|pool| pool.servers_up),
         servers: count(|pool| pool.servers),
         is_starting: of_door().any(|(_, pool)| pool.is_starting),
+        vrrp: None,
     }
 }

@@ -1,6 +1,7 @@
 //! What is said of VIPs, look by look, as lines.
 
 use backends::State as Pool;
+use common::report::agent::Role;
 
 use super::*;
 
@@ -50,9 +51,15 @@ fn lines(voice: &Voice) -> String {
 /// What is said at first.
 fn check(doors: &[Door], pools: &[PoolWord], asked_for: &str, expected: &str) {
     let mut voice = Voice::default();
-    assert!(voice.look(seconds(5), doors, pools, &asked(asked_for), false) || expected.is_empty());
+    assert!(
+        voice.look(seconds(5), doors, pools, &asked(asked_for), &BTreeMap::new(), false)
+            || expected.is_empty()
+    );
     assert_eq!(lines(&voice), expected, "{doors:?}");
-    assert!(!voice.look(seconds(6), doors, pools, &asked(asked_for), false), "{doors:?}");
+    assert!(
+        !voice.look(seconds(6), doors, pools, &asked(asked_for), &BTreeMap::new(), false),
+        "{doors:?}"
+    );
 }
 
 #[test]
@@ -116,7 +123,14 @@ fn changes_are_told_with_their_time_and_counted_for_an_hour() {
     let doors = [door("192.0.2.1:443", &[0])];
     let mut voice = Voice::default();
     let mut look = |at, pool, is_leaving| {
-        let news = voice.look(seconds(at), &doors, &[pool], &BTreeSet::new(), is_leaving);
+        let news = voice.look(
+            seconds(at),
+            &doors,
+            &[pool],
+            &BTreeSet::new(),
+            &BTreeMap::new(),
+            is_leaving,
+        );
         format!("{news} {}", lines(&voice))
     };
     assert_eq!(look(1, WEB, false), "true 192.0.2.1:443 serving 1s 3000 3/3 0");
@@ -143,7 +157,7 @@ fn what_is_asked_is_told_and_is_never_news() {
     let mut voice = Voice::default();
     let mut look = |at, counts: &[(SocketAddr, u64)]| {
         voice.count(seconds(at), &counts.iter().copied().collect());
-        let has_news = voice.look(seconds(at), &doors, &[WEB], &vips, false);
+        let has_news = voice.look(seconds(at), &doors, &[WEB], &vips, &BTreeMap::new(), false);
         let said = voice.vips();
         let load = |at: SocketAddr| {
             said.iter().find(|vip| vip.at() == at).unwrap().load.map(Rate::per_second)
@@ -164,15 +178,15 @@ fn flaps_and_vips_are_bounded() {
     let doors = [door("192.0.2.1:443", &[0])];
     for at in 0..=u64::try_from(MOST_FLAPS).unwrap() + 5 {
         let pool = if at % 2 == 0 { WEB } else { empty };
-        voice.look(seconds(at), &doors, &[pool], &BTreeSet::new(), false);
+        voice.look(seconds(at), &doors, &[pool], &BTreeSet::new(), &BTreeMap::new(), false);
     }
     assert_eq!(voice.vips()[0].flaps, 100);
     let ports = 1..=u16::try_from(MOST_VIPS + 1).unwrap();
     let vips = ports.map(|port| SocketAddr::from(([192, 0, 2, 1], port))).collect();
     let many = [Door { bind: vips, pools: None }];
-    assert!(voice.look(seconds(1), &many, &[], &BTreeSet::new(), false));
+    assert!(voice.look(seconds(1), &many, &[], &BTreeSet::new(), &BTreeMap::new(), false));
     assert_eq!((voice.vips().len(), voice.left_out()), (MOST_VIPS, 1));
-    voice.look(seconds(1), &doors, &[WEB], &BTreeSet::new(), false);
+    voice.look(seconds(1), &doors, &[WEB], &BTreeSet::new(), &BTreeMap::new(), false);
     assert_eq!(voice.left_out(), 0);
 }
 
@@ -185,7 +199,14 @@ fn who_has_yet_to_look_cannot_say() {
     let said = |looks: &[(u64, PoolWord)], is_leaving| {
         let mut voice = Voice::default();
         for (at, pool) in looks {
-            voice.look(seconds(*at), &doors, &[*pool], &BTreeSet::new(), is_leaving);
+            voice.look(
+                seconds(*at),
+                &doors,
+                &[*pool],
+                &BTreeSet::new(),
+                &BTreeMap::new(),
+                is_leaving,
+            );
         }
         lines(&voice)
     };
@@ -203,4 +224,25 @@ fn who_has_yet_to_look_cannot_say() {
     assert_eq!(said(&[(1, unknown), (30, unknown)], false), "192.0.2.1:443 serving 1s ? 1/3 0");
     assert_eq!(said(&[(1, unknown), (31, unknown)], false), "192.0.2.1:443 serving 1s 1000 1/3 0");
     assert_eq!(said(&[(1, starting), (31, starting)], false), "192.0.2.1:443 empty 31s 0 0/3 0");
+}
+
+#[test]
+fn a_role_is_told_of_the_address_that_has_it_and_another_one_is_news() {
+    let doors = [door("192.0.2.1:80 192.0.2.1:443 192.0.2.2:80", &[0])];
+    let (mut voice, ip): (Voice, IpAddr) = (Voice::default(), "192.0.2.1".parse().unwrap());
+    let mut look = |at: u64, role: Option<(Role, u64)>| {
+        let vrrp = role.map(|(role, since)| (ip, Vrrp { vrid: 51, role, since }));
+        let roles = vrrp.into_iter().collect();
+        let has_news = voice.look(seconds(at), &doors, &[WEB], &BTreeSet::new(), &roles, false);
+        let told: Vec<_> = voice.vips().iter().map(|vip| vip.vrrp.map(|vrrp| vrrp.role)).collect();
+        let role = role.map(|(role, _)| role);
+        assert_eq!(told, [role, role, None], "by address and port");
+        has_news
+    };
+    assert!(look(1, None));
+    assert!(!look(2, None));
+    assert!(look(3, Some((Role::Backup, 2500))));
+    assert!(!look(4, Some((Role::Backup, 2500))));
+    assert!(look(5, Some((Role::Active, 4500))));
+    assert!(look(6, Some((Role::Active, 5500))), "it has been another in between");
 }

@@ -1,9 +1,11 @@
 //! `site-agent vrrp run`: the virtual routers as a process of their own. The shell around `routers`.
 //!
 //! config ─▶ privileges ─▶ routers ─▶ log · desk, (the door) ─▶ status, metrics
+//! (the balancer) ─▶ balancers ─▶ routers
 //!
 //! It reads its own part of `site.toml` and names nothing of the balancer, whose restarts it outlives.
 
+mod balancers;
 pub mod desk;
 mod log;
 pub mod privileges;
@@ -11,7 +13,7 @@ pub mod status;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,23 +25,30 @@ use common::config::problems::Problems;
 use common::door::{self, Page};
 use hyper::StatusCode;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use self::balancers::Balancers;
 use self::desk::{Asked, Request};
 use self::log::Events;
 use self::status::Status;
 use crate::config;
-use crate::local_socket::{BindError, File, LocalSocket};
+use crate::local_socket::{BindError, File, Kind, LocalSocket};
 use crate::metrics;
 use crate::routers::shown::Shown;
 use crate::routers::{Refused, Running, realtime};
 use crate::site::{Redundancy, Service};
+use crate::vrrp::machine::event::Lease;
 
 /// Whoever may give orders is who runs the service.
 const MODE: u32 = 0o600;
+/// Balancers run as another user of the same group.
+const BALANCER_MODE: u32 = 0o660;
+/// Where the config has their paths.
+const SOCKET: &str = "vrrp_service.socket";
+const BALANCER_SOCKET: &str = "vrrp_service.balancer_socket";
 /// Requests that wait for the service: it answers each at once.
 const REQUESTS: usize = 16;
 /// So often it is seen whether the thread of the virtual routers is still there.
@@ -60,8 +69,12 @@ pub struct Daemon {
     running: Running,
     sources: Sources,
     requests: mpsc::Receiver<Request>,
+    /// How many balancers serve.
+    serving: watch::Receiver<usize>,
+    /// That something of what is shown may be another.
+    changed: watch::Sender<()>,
     tasks: JoinSet<()>,
-    _socket: File,
+    _sockets: [File; 2],
 }
 
 /// What is shown is made of these.
@@ -70,12 +83,14 @@ struct Sources {
     shown: Arc<ArcSwap<Vec<Arc<Shown>>>>,
     events: Events,
     lost: Arc<AtomicU64>,
+    /// How many balancers serve.
+    serving: watch::Receiver<usize>,
 }
 
 impl Sources {
     fn status(&self) -> Status {
-        let lost = self.lost.load(Relaxed);
-        Status::of(&self.shown.load(), self.events.all(), lost, clock::since_boot())
+        let (lost, balancers) = (self.lost.load(Relaxed), *self.serving.borrow());
+        Status::of(&self.shown.load(), balancers, self.events.all(), lost, clock::since_boot())
     }
 
     fn page(&self, path: &str) -> Page {
@@ -83,7 +98,8 @@ impl Sources {
             "/" => door::text(StatusCode::OK, INDEX),
             "/healthz" => door::text(StatusCode::OK, "ok\n"),
             "/metrics" => {
-                door::metrics(metrics::of_routers(&self.shown.load(), self.lost.load(Relaxed)))
+                let (lost, balancers) = (self.lost.load(Relaxed), *self.serving.borrow());
+                door::metrics(metrics::of_routers(&self.shown.load(), balancers, lost))
             }
             "/v1/status" => door::json(&self.status()),
             other => {
@@ -112,7 +128,13 @@ impl Daemon {
     ) -> Result<Daemon, StartError> {
         let Redundancy { service, routers } = redundancy;
         // A second service of the same file would fight the first one for the addresses.
-        let socket = LocalSocket::bind("vrrp_service.socket", &service.socket, MODE)?;
+        let socket = LocalSocket::bind(SOCKET, &service.socket, Kind::STREAM, MODE)?;
+        let for_balancers = LocalSocket::bind(
+            BALANCER_SOCKET,
+            &service.balancer_socket,
+            Kind::SEQPACKET,
+            BALANCER_MODE,
+        )?;
         let door = match service.listen {
             None => None,
             Some(address) => {
@@ -128,17 +150,29 @@ impl Daemon {
         if let Err(error) = in_real_time.and_then(|()| realtime::give_back()) {
             warn!(%error, "virtual routers do not run in real time: on a busy box adverts may be late");
         }
+        let (holders, serving) = watch::channel(0);
         let sources = Sources {
             shown: Arc::clone(&running.shown),
             events: Events::default(),
             lost: Arc::clone(&running.lost),
+            serving: serving.clone(),
         };
         let mut tasks = JoinSet::new();
         let (to, requests) = mpsc::channel(REQUESTS);
-        let path = service.socket.clone();
-        let failed = |source| BindError::Io { key: "vrrp_service.socket", path, source };
-        let (listener, file_of_socket) = socket.listen().map_err(failed)?;
-        tasks.spawn(desk::serve(listener, to));
+        let failed = |key, path: &Path| {
+            let path = path.to_owned();
+            move |source| BindError::Io { key, path, source }
+        };
+        let (to_people, of_people) = socket.listen().map_err(failed(SOCKET, &service.socket))?;
+        tasks.spawn(desk::serve(to_people, to));
+        let failed = failed(BALANCER_SOCKET, &service.balancer_socket);
+        let (to_balancers, of_balancers) = for_balancers.listen().map_err(failed)?;
+        let (changed, told) = watch::channel(());
+        let shown = Arc::clone(&running.shown);
+        tasks.spawn(balancers::serve(
+            to_balancers,
+            Balancers { serving: holders, shown, changed: told },
+        ));
         if let Some(door) = door {
             let sources = sources.clone();
             tasks.spawn(door::serve(door, move |path| {
@@ -146,7 +180,8 @@ impl Daemon {
                 async move { page }
             }));
         }
-        Ok(Daemon { file, service, running, sources, requests, tasks, _socket: file_of_socket })
+        let _sockets = [of_people, of_balancers];
+        Ok(Daemon { file, service, running, sources, requests, serving, changed, tasks, _sockets })
     }
 
     /// Reads the config again. What is wrong with it is told, and what runs goes on.
@@ -182,7 +217,14 @@ impl Daemon {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(said) = self.running.said.recv() => self.sources.events.write(said),
+                Some(said) = self.running.said.recv() => {
+                    self.sources.events.write(said);
+                    self.changed.send_replace(());
+                }
+                Ok(()) = self.serving.changed() => {
+                    let is_held = *self.serving.borrow_and_update() > 0;
+                    self.running.lease(if is_held { Lease::Held } else { Lease::Lost });
+                }
                 Some((asked, to)) = self.requests.recv() => {
                     let answer = self.answer(asked).await;
                     // Who asked may have gone.

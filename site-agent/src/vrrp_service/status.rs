@@ -14,6 +14,8 @@ use crate::routers::shown::Shown;
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Status {
     pub version: String,
+    /// Those of this box that serve now.
+    pub balancers: usize,
     pub routers: Vec<RouterStatus>,
     /// The latest of all virtual routers, in order.
     pub events: Vec<EventStatus>,
@@ -38,6 +40,8 @@ pub struct RouterStatus {
     pub vips: Vec<String>,
     /// Who was last heard to be Active.
     pub leader: Option<LeaderStatus>,
+    /// Whether the addresses are nothing without a balancer of this box that serves.
+    pub needs_balancer: bool,
     pub yields: bool,
     pub adverts_sent: u64,
     pub adverts_heard: u64,
@@ -60,7 +64,13 @@ pub struct EventStatus {
 
 impl Status {
     /// `now` is since boot.
-    pub fn of(shown: &[Arc<Shown>], events: Vec<Event>, lost: u64, now: Duration) -> Status {
+    pub fn of(
+        shown: &[Arc<Shown>],
+        balancers: usize,
+        events: Vec<Event>,
+        lost: u64,
+        now: Duration,
+    ) -> Status {
         let since = |then: Duration| {
             u64::try_from(now.saturating_sub(then).as_millis()).unwrap_or(u64::MAX)
         };
@@ -79,6 +89,7 @@ impl Status {
                 vips: config.vips.iter().map(ToString::to_string).collect(),
                 leader: leader
                     .map(|(address, priority)| LeaderStatus { address, priority: priority.get() }),
+                needs_balancer: config.needs_balancer,
                 yields: standing.is_yielding,
                 adverts_sent: shown.counts.sent.load(Relaxed),
                 adverts_heard: shown.counts.heard.load(Relaxed),
@@ -93,6 +104,7 @@ impl Status {
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            balancers,
             routers: shown.iter().map(router).collect(),
             events: events.into_iter().map(event).collect(),
             events_lost: lost,
@@ -115,6 +127,9 @@ impl Status {
                  {}\n",
                 vips.join(" ")
             );
+        }
+        if self.balancers == 0 && self.routers.iter().any(|router| router.needs_balancer) {
+            lines += "no balancer of this box serves\n";
         }
         for EventStatus { router, number, ago_ms, what } in &self.events {
             lines += &format!("{:>10} ago  {router} #{number}: {what}\n", shown(*ago_ms));

@@ -108,6 +108,7 @@ pub const AGENT_ARROWS: &[(&str, &str)] = &[
     ("changes", "site"),
     ("route", "rules site"),
     ("config", "rules site vrrp"),
+    ("lease", "site"),
     ("tls", "site"),
     ("access_log", "site"),
     ("log_file", "access_log site"),
@@ -147,9 +148,9 @@ pub const AGENT_ARROWS: &[(&str, &str)] = &[
     ("admin", "balancer check metrics report status"),
     (
         "run",
-        "admin balancer changes config local_socket metrics report runtime runtime_socket site",
+        "admin balancer changes config lease local_socket metrics report runtime runtime_socket site",
     ),
-    ("vrrp_service", "config local_socket metrics routers site vrrp"),
+    ("vrrp_service", "config lease local_socket metrics routers site vrrp"),
 ];
 pub const AGENT_PURE: &[&str] = &[
     "rules",

@@ -67,8 +67,10 @@ impl Place {
 
     /// These lines, and where the service listens.
     pub fn write(&self, lines: &str) {
-        let socket = self.dir.join("vrrp.sock");
-        let service = format!("[vrrp_service]\nsocket = {socket:?}\nlisten = \"127.0.0.1:8405\"\n");
+        let (socket, balancer) = (self.dir.join("vrrp.sock"), self.dir.join("balancer.sock"));
+        let service = format!(
+            "[vrrp_service]\nsocket = {socket:?}\nbalancer_socket = {balancer:?}\nlisten = \"127.0.0.1:8405\"\n"
+        );
         fs::write(self.config(), lines.to_owned() + "\n" + &service).unwrap();
     }
 
@@ -90,6 +92,15 @@ impl Place {
         })
         .unwrap();
         ours
+    }
+
+    /// `site-agent run` with the same file.
+    pub fn balancer(&self) -> Process {
+        let log = fs::File::create(self.dir.join("balancer.log")).unwrap();
+        let mut command = Command::new(built("site-agent").unwrap());
+        command.args(["run", "--threads", "1", "--config"]).arg(self.config());
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.machine.within(|| Process::spawn(&mut command)).unwrap()
     }
 
     pub fn has(&self, vip: &str) -> bool {

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
+mod balancers;
 mod boxes;
 mod interop;
 mod pair;

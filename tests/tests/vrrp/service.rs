@@ -106,6 +106,7 @@ fn metrics_and_status_are_shown() {
         "site_agent_vrrp_priority{router=\"web\"} 100",
         "site_agent_vrrp_became_active_total{router=\"web\"} 0",
         "site_agent_vrrp_checksum_form_total{form=\"message\",router=\"web\"} 0",
+        "site_agent_vrrp_balancers 0",
         "site_agent_vrrp_events_lost_total 0",
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");

@@ -56,9 +56,10 @@ pub fn site(
     let judge = &mut Judge { dir, good, problems, warnings, dated };
     let report_to = agent.as_ref().and_then(told_whom);
     let agent = or(agent, None, |agent| agent::agent(agent, judge).map(Some));
-    let admin = or(admin, None, |raw| self::admin(raw, judge).map(Some));
+    let admin = or(admin, None, |raw| door(raw.listen?, judge).map(Some));
     let runtime = or(runtime, None, |runtime| runtime::runtime(runtime, judge).map(Some));
-    let redundancy = redundant(vrrp_service, vrrp, judge);
+    let balances = matches!(frontend, Some(Some(_)));
+    let redundancy = redundant(vrrp_service, vrrp, balances, judge);
     let pool = or(pool, None, |pools| Some(Some(pools)))?.unwrap_or_default();
     let frontend = or(frontend, None, |frontends| Some(Some(frontends)))?.unwrap_or_default();
     names::bounded(&pool, judge)?;
@@ -115,8 +116,7 @@ pub fn site(
 }
 
 /// Where people and scrapers come in: nobody is asked who they are.
-fn admin(raw: file::Admin, judge: &mut Judge<'_>) -> Option<At<ListenAddress>> {
-    let listen = raw.listen?;
+fn door(listen: At<ListenAddress>, judge: &mut Judge<'_>) -> Option<At<ListenAddress>> {
     let ip = listen.value.0.ip();
     if is_for_anybody(ip) {
         let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listen.value.0.port());
@@ -148,11 +148,12 @@ pub fn redundancy(
     problems: &mut Problems,
     warnings: &mut Problems,
 ) -> Option<Redundancy> {
-    let file::Redundancy { vrrp, vrrp_service, .. } = document.read(problems)?;
+    let file::Redundancy { vrrp, vrrp_service, frontend, .. } = document.read(problems)?;
     let dir = file.parent().unwrap_or(Path::new(""));
     let (good, dated) = (&Good::default(), &mut vec![]);
     let judge = &mut Judge { dir, good, problems, warnings, dated };
-    let redundancy = redundant(vrrp_service, vrrp, judge)?;
+    let balances = matches!(frontend, Some(Some(_)));
+    let redundancy = redundant(vrrp_service, vrrp, balances, judge)?;
     if redundancy.routers.is_empty() {
         let message = "there is no virtual router: add [vrrp.NAME] with interface, vrid and vips";
         judge.problems.add(Problem::of_file(file, message));
@@ -164,10 +165,11 @@ pub fn redundancy(
 fn redundant(
     service: Option<Option<file::VrrpService>>,
     routers: Option<Option<Entries<At<file::Vrrp>>>>,
+    balances: bool,
     judge: &mut Judge<'_>,
 ) -> Option<Redundancy> {
     let (service, routers) = (service?, routers?);
-    virtual_router::redundancy(service, routers.unwrap_or_default(), judge)
+    virtual_router::redundancy(service, routers.unwrap_or_default(), balances, judge)
 }
 
 /// Where it is said whom we tell, if we tell anybody.

@@ -29,6 +29,7 @@ use crate::vrrp::packet::{Accepted, Family, HOP_LIMIT, Password};
 
 /// In a folder of its own: the balancer's goes with each of its restarts.
 const SOCKET: &str = "/run/site-agent-vrrp/vrrp.sock";
+const BALANCER_SOCKET: &str = "/run/site-agent-vrrp/balancer.sock";
 /// Of switches that age their tables in minutes, the shortest.
 const REFRESH: Duration = Duration::from_secs(60);
 /// Octets of a kernel's name for an interface, less the NUL at its end.
@@ -51,6 +52,7 @@ struct Seen {
 pub fn redundancy(
     service: Option<file::VrrpService>,
     routers: Entries<At<file::Vrrp>>,
+    balances: bool,
     judge: &mut Judge<'_>,
 ) -> Option<Redundancy> {
     names::bounded(&routers, judge)?;
@@ -59,26 +61,35 @@ pub fn redundancy(
     let mut all = vec![];
     for (name, raw) in routers.0 {
         judge.name(&name);
-        all.push(raw.and_then(|raw| router(&name, raw, &mut seen, judge)));
+        all.push(raw.and_then(|raw| router(&name, raw, balances, &mut seen, judge)));
     }
     Some(Redundancy { service: service?, routers: all.into_iter().collect::<Option<_>>()? })
 }
 
 fn service(raw: Option<file::VrrpService>, judge: &mut Judge<'_>) -> Option<Service> {
-    let Some(file::VrrpService { socket, listen }) = raw else {
-        return Some(Service { socket: PathBuf::from(SOCKET), listen: None });
+    let (socket, balancer_socket) = (PathBuf::from(SOCKET), PathBuf::from(BALANCER_SOCKET));
+    let usual = Service { socket, balancer_socket, listen: None };
+    let Some(file::VrrpService { socket, balancer_socket, listen }) = raw else {
+        return Some(usual);
     };
-    let socket = or(socket, PathBuf::from(SOCKET), |written| {
+    let mut path = |written: At<String>| {
         let path = judge.path(&written)?;
         judge.one(names::socket_path(&written, &path)).map(|()| path)
-    });
-    let listen = or(listen, None, |at| Some(Some(at.value)));
-    Some(Service { socket: socket?, listen: listen? })
+    };
+    let spot = balancer_socket.as_ref().and_then(|socket| Some(socket.as_ref()?.spot.clone()));
+    let socket = or(socket, usual.socket, &mut path)?;
+    let balancer_socket = or(balancer_socket, usual.balancer_socket, &mut path)?;
+    if let (true, Some(spot)) = (socket == balancer_socket, spot) {
+        return judge.wrong(&spot, "is socket as well, where people ask: name another path");
+    }
+    let listen = or(listen, None, |at| super::door(at, judge).map(|at| Some(at.value.0)))?;
+    Some(Service { socket, balancer_socket, listen })
 }
 
 fn router(
     name: &At<String>,
     raw: At<file::Vrrp>,
+    balances: bool,
     seen: &mut Seen,
     judge: &mut Judge<'_>,
 ) -> Option<VirtualRouter> {
@@ -95,6 +106,7 @@ fn router(
         source,
         preempt,
         refresh,
+        needs_balancer,
         witnesses,
         checksum,
         password,
@@ -112,6 +124,7 @@ fn router(
     let interval = self::interval(interval, profile, spoken, judge);
     let preempt = or(preempt, Preempt::Never, |never_or| Some(preempt_of(never_or)));
     let refresh = self::refresh(refresh, judge);
+    let needs_balancer = or(needs_balancer, balances, Some);
     let checksum = or(checksum, Checksum::AsHeard, |at| Some(at.value));
     let witnesses = or(witnesses, vec![], |written| self::witnesses(written, judge));
     let signature = or(signature, None, |at| self::signature(at, interval, judge).map(Some));
@@ -162,6 +175,7 @@ fn router(
         source: source?,
         preempt: preempt?,
         refresh: refresh?,
+        needs_balancer: needs_balancer?,
         witnesses: witnesses?,
         checksum: checksum?,
         authentication: authentication?,

@@ -20,7 +20,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::LinkDown => out.write_str("link down"),
-            Fault::LeaseLost => out.write_str("no lease of the proxy"),
+            Fault::LeaseLost => out.write_str("no balancer of this box serves"),
             Fault::Track(TrackId(track)) => write!(out, "track {track} does not pass"),
             Fault::AddressesFought => out.write_str("somebody takes our addresses away"),
         }
