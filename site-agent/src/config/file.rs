@@ -97,11 +97,22 @@ table! {
         source: Option<At<IpAddr>>,
         preempt: Option<At<NeverOr>>,
         refresh: Option<At<NeverOr>>,
+        tracks: Option<At<List<At<Track>>>>,
         needs_balancer: Option<bool>,
         witnesses: Option<At<List<At<IpAddr>>>>,
         checksum: Option<At<Checksum>>,
         password: Option<At<String>>,
         signature: Option<At<Signature>>,
+    }
+}
+
+table! {
+    Track {
+        name: At<String>,
+        interface: Option<At<String>>,
+        address: Option<At<IpAddr>>,
+        check: Option<At<Check>>,
+        weight: Option<At<i64>>,
     }
 }
 

@@ -40,6 +40,7 @@ pub const MOST_VIPS_OF_A_ROUTER: usize = 64;
 /// Of one virtual router, which is two or three boxes.
 pub const MOST_PEERS: usize = 8;
 pub const MOST_WITNESSES: usize = 4;
+pub const MOST_TRACKS: usize = 16;
 
 /// All that a site's balancer is told.
 #[derive(Clone, Debug)]

@@ -93,6 +93,10 @@ impl Interface {
             return Ok(false);
         }
         self.sockets = None;
+        // One that is only watched has none.
+        if !self.needs.v4 && !self.needs.v6 {
+            return Ok(false);
+        }
         let Some((at, mac)) = wanted else { return Ok(true) };
         let Needs { v4, v6, witnesses } = self.needs;
         let open = |family| Adverts::open(family, &self.name, at);

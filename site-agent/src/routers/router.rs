@@ -22,8 +22,8 @@ use crate::site::{self, Checksum, Vip, VirtualRouter};
 use crate::vrrp::advert::{Claim, Version};
 use crate::vrrp::machine::Machine;
 use crate::vrrp::machine::action::{Action, News, Role, What};
-use crate::vrrp::machine::event::{Event, Link};
-use crate::vrrp::machine::settings::{Proxy, Settings, Witness};
+use crate::vrrp::machine::event::{Event, Link, TrackResult};
+use crate::vrrp::machine::settings::{Proxy, Settings, TrackId, Witness};
 use crate::vrrp::neighbour::{Forwarding, Operation, arp_question, gratuitous_arp, unsolicited_na};
 use crate::vrrp::packet::auth::{Asked, Keys};
 use crate::vrrp::packet::replay::{Marks, Stamp};
@@ -48,6 +48,8 @@ pub struct Router {
     address: Option<IpAddr>,
     link: Link,
     requests: Option<(Index, Requests)>,
+    /// Interfaces that are watched, among those of the ground, and what was last told of them.
+    watched: Vec<(TrackId, usize, Option<TrackResult>)>,
     advertised: Advertised,
     keys: Option<Keys>,
     marks: Marks,
@@ -93,6 +95,7 @@ impl Router {
             address: None,
             link: Link::Down,
             requests: None,
+            watched: watched(&config, ground),
             advertised: Advertised::of(&config),
             keys: keys(&config),
             marks: Marks::default(),
@@ -121,6 +124,7 @@ impl Router {
         let gone: Vec<Vip> = gone.copied().collect();
         let is_new = config.vips.iter().any(|vip| !self.config.vips.contains(vip));
         ground.place(&config.interface, needs(&config));
+        self.watched = watched(&config, ground);
         self.advertised = Advertised::of(&config);
         self.keys = keys(&config);
         if let Checksum::Always(form) = config.checksum {
@@ -144,6 +148,22 @@ impl Router {
             self.could.tell(action, done, &self.config.name, tell);
         }
         self.actions = actions;
+        self.watch(ground, tell);
+    }
+
+    /// Whether interfaces that are watched are up.
+    pub fn watch(&mut self, ground: &mut Ground, tell: &mut Tell) {
+        for place in 0..self.watched.len() {
+            let (track, at, told) = self.watched[place];
+            let result = match ground.interfaces[at].is_up() {
+                true => TrackResult::Passes,
+                false => TrackResult::Fails,
+            };
+            if told != Some(result) {
+                self.watched[place].2 = Some(result);
+                self.on_event(Event::Tracked { track, result }, ground, tell);
+            }
+        }
     }
 
     pub fn is_for(&self, place: usize, family: Family, advert: &Advert<'_>) -> bool {
@@ -467,6 +487,20 @@ fn needs(config: &VirtualRouter) -> Needs {
     }
 }
 
+fn watched(
+    config: &VirtualRouter,
+    ground: &mut Ground,
+) -> Vec<(TrackId, usize, Option<TrackResult>)> {
+    let mut watched = vec![];
+    for (place, track) in config.tracks.iter().enumerate() {
+        if let site::Watched::Interface(interface) = &track.watched {
+            let at = ground.place(interface, Needs::default());
+            watched.push((TrackId(place), at, None));
+        }
+    }
+    watched
+}
+
 fn requests(config: &VirtualRouter, on: Index) -> Requests {
     Requests::new(&config.vips, on, VirtualRouter::LIFETIME)
 }
@@ -483,7 +517,7 @@ fn settings(config: &VirtualRouter) -> Settings {
         interval: config.interval,
         down_adverts: DOWN_ADVERTS,
         preempt: config.preempt,
-        tracks: Box::default(),
+        tracks: config.tracks.iter().map(|track| track.weight).collect(),
         proxy: match config.needs_balancer {
             true => Proxy::Leased,
             false => Proxy::NotAsked,

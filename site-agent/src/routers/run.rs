@@ -25,7 +25,8 @@ use super::router::Router;
 use super::shown::Shown;
 use super::tell::{Said, Tell};
 use crate::site::VirtualRouter;
-use crate::vrrp::machine::event::{Event, Lease};
+use crate::vrrp::machine::event::{Event, Lease, TrackResult};
+use crate::vrrp::machine::settings::TrackId;
 use crate::vrrp::packet::{Family, Refusal, read};
 
 /// Packets of a socket that are read in one turn: a flood does not keep an Active router from its adverts.
@@ -57,6 +58,11 @@ enum Order {
     Adopt(Vec<VirtualRouter>),
     /// Whether a balancer of this box serves.
     Lease(Lease),
+    Tracked {
+        router: Arc<str>,
+        track: TrackId,
+        result: TrackResult,
+    },
     Stop,
 }
 
@@ -110,6 +116,11 @@ impl Running {
     /// Whether a balancer of this box serves: nobody does, until this says otherwise.
     pub fn lease(&self, lease: Lease) {
         self.order(Order::Lease(lease));
+    }
+
+    /// What was seen of something that a virtual router watches.
+    pub fn tracked(&self, router: Arc<str>, track: TrackId, result: TrackResult) {
+        self.order(Order::Tracked { router, track, result });
     }
 
     /// Whether the thread has ended, which it does when it is told to or has panicked.
@@ -312,6 +323,9 @@ impl Turns {
                 router.look(&mut self.ground, &taken, &mut self.tell);
             }
         }
+        for router in &mut self.routers {
+            router.watch(&mut self.ground, &mut self.tell);
+        }
     }
 
     /// Packets, of all sockets.
@@ -382,6 +396,14 @@ impl Turns {
                     let Turns { routers, ground, tell, .. } = self;
                     for router in routers {
                         router.on_event(Event::Lease(lease), ground, tell);
+                    }
+                }
+                Order::Tracked { router, track, result } => {
+                    let Turns { routers, ground, tell, .. } = self;
+                    // One that a reload has taken out watches nothing.
+                    let known = routers.iter_mut().find(|known| known.config.name == router);
+                    if let Some(known) = known {
+                        known.on_event(Event::Tracked { track, result }, ground, tell);
                     }
                 }
                 Order::Yield { router: name, event, done } => {

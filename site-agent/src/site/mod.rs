@@ -25,7 +25,8 @@ pub use self::pool::{
     Weight,
 };
 pub use self::virtual_router::{
-    Authentication, Checksum, Reach, Redundancy, Secret, Service, Signature, Vip, VirtualRouter,
+    Authentication, Checksum, Reach, Redundancy, Secret, Service, Signature, Track, Vip,
+    VirtualRouter, Watched,
 };
 pub use crate::ids::ServerId;
 pub use crate::rules::Mode;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ServerCheck;
 use crate::vrrp::advert::{Interval, Priority, Version, Vrid};
-use crate::vrrp::machine::settings::{Preempt, Refresh};
+use crate::vrrp::machine::settings::{Preempt, Refresh, Weight};
 use crate::vrrp::packet::auth::{KeyId, Mode};
 use crate::vrrp::packet::replay::Freshness;
 use crate::vrrp::packet::{Accepted, Family, Form, Password};
@@ -52,12 +53,29 @@ pub struct VirtualRouter {
     pub source: Option<IpAddr>,
     pub preempt: Preempt,
     pub refresh: Refresh,
+    /// Their places are their ids.
+    pub tracks: Vec<Track>,
     /// Whether the VIPs are nothing without a balancer of this box that serves.
     pub needs_balancer: bool,
     /// One of these has to be seen before we are Active; nobody has to, where there are none.
     pub witnesses: Vec<Ipv4Addr>,
     pub checksum: Checksum,
     pub authentication: Authentication,
+}
+
+/// What is watched besides, and what it does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Track {
+    pub name: Arc<str>,
+    pub watched: Watched,
+    pub weight: Weight,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Watched {
+    /// It passes while this interface is up and has a carrier.
+    Interface(Arc<str>),
+    Check(Box<ServerCheck>),
 }
 
 /// An address, and how long the prefix of its network is.

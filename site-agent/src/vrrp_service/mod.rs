@@ -10,7 +10,9 @@ pub mod desk;
 mod log;
 pub mod privileges;
 pub mod status;
+mod tracks;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ use arc_swap::ArcSwap;
 use common::clock;
 use common::config::problems::Problems;
 use common::door::{self, Page};
+use common::look::{Looker, Programs, Roots, RootsError, Who};
 use hyper::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -34,6 +37,7 @@ use self::balancers::Balancers;
 use self::desk::{Asked, Request};
 use self::log::Events;
 use self::status::Status;
+use self::tracks::{Tracked, Tracks};
 use crate::config;
 use crate::local_socket::{BindError, File, Kind, LocalSocket};
 use crate::metrics;
@@ -69,6 +73,8 @@ pub struct Daemon {
     running: Running,
     sources: Sources,
     requests: mpsc::Receiver<Request>,
+    tracks: Tracks,
+    tracked: mpsc::Receiver<Tracked>,
     /// How many balancers serve.
     serving: watch::Receiver<usize>,
     /// That something of what is shown may be another.
@@ -115,6 +121,8 @@ pub enum StartError {
     Socket(#[from] BindError),
     #[error("cannot listen on {address} for vrrp_service.listen")]
     Listen { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Roots(#[from] RootsError),
     #[error("the virtual routers cannot start")]
     Routers(#[source] io::Error),
 }
@@ -145,6 +153,13 @@ impl Daemon {
         if let Err(error) = realtime::lock_memory() {
             warn!(%error, "memory is not locked: on a box without free memory adverts may be late");
         }
+        let looker = Looker {
+            who: Who::Balancer,
+            roots: Roots::of_system()?,
+            programs: Programs::new(BTreeMap::new()),
+        };
+        let (mut tracks, tracked) = Tracks::new(looker);
+        let watching = routers.clone();
         let running = Running::start(routers).map_err(StartError::Routers)?;
         // This thread has nothing to do that could not wait.
         if let Err(error) = in_real_time.and_then(|()| realtime::give_back()) {
@@ -157,6 +172,7 @@ impl Daemon {
             lost: Arc::clone(&running.lost),
             serving: serving.clone(),
         };
+        tracks.adopt(&watching);
         let mut tasks = JoinSet::new();
         let (to, requests) = mpsc::channel(REQUESTS);
         let failed = |key, path: &Path| {
@@ -181,7 +197,19 @@ impl Daemon {
             }));
         }
         let _sockets = [of_people, of_balancers];
-        Ok(Daemon { file, service, running, sources, requests, serving, changed, tasks, _sockets })
+        Ok(Daemon {
+            file,
+            service,
+            running,
+            sources,
+            requests,
+            tracks,
+            tracked,
+            serving,
+            changed,
+            tasks,
+            _sockets,
+        })
     }
 
     /// Reads the config again. What is wrong with it is told, and what runs goes on.
@@ -197,7 +225,9 @@ impl Daemon {
                 if service != self.service {
                     warn!("vrrp_service is another: it is taken at the next start");
                 }
+                let watching = routers.clone();
                 self.running.adopt(routers);
+                self.tracks.adopt(&watching);
                 info!("the config is taken");
             }
             Err(problems) => {
@@ -220,6 +250,9 @@ impl Daemon {
                 Some(said) = self.running.said.recv() => {
                     self.sources.events.write(said);
                     self.changed.send_replace(());
+                }
+                Some(Tracked { router, track, result }) = self.tracked.recv() => {
+                    self.running.tracked(router, track, result);
                 }
                 Ok(()) = self.serving.changed() => {
                     let is_held = *self.serving.borrow_and_update() > 0;

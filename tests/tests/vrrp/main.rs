@@ -9,3 +9,4 @@ mod boxes;
 mod interop;
 mod pair;
 mod service;
+mod tracks;

@@ -44,19 +44,34 @@ pub struct Look {
 
 impl Look {
     pub fn of(&self, server: &Server) -> ServerCheck {
-        let Look { port, host, check, fast_interval, down_interval } = self;
         let sni = server.tls.as_ref().and_then(|tls| tls.sni.as_deref());
-        let host = host.clone().or_else(|| sni.map(str::to_owned));
-        let has_port = check.kind.word().port() != UsualPort::None;
-        let target = Target {
-            address: Address::Ip(server.address.ip()),
-            port: port.unwrap_or(if has_port { server.address.port() } else { 0 }),
-            host: host.unwrap_or_else(|| server.address.ip().to_string()),
-            check: check.clone(),
-        };
+        let has_port = self.check.kind.word().port() != UsualPort::None;
+        let port = if has_port { server.address.port() } else { 0 };
         let ca = server.tls.as_ref().and_then(|tls| tls.ca.clone());
-        let (fast_interval, down_interval) = (*fast_interval, *down_interval);
-        ServerCheck { target, ca, fast_interval, down_interval }
+        ServerCheck { ca, ..self.at(server.address.ip(), port, sni) }
+    }
+
+    /// Of somebody who is no server. `None` where it is not said at which port.
+    pub fn of_address(&self, ip: IpAddr) -> Option<ServerCheck> {
+        let usual = match self.check.kind.word().port() {
+            UsualPort::Is(port) => Some(port),
+            UsualPort::Unknown => self.port,
+            UsualPort::None => Some(0),
+        };
+        usual.map(|port| self.at(ip, port, None))
+    }
+
+    /// What the check itself says goes before these.
+    fn at(&self, ip: IpAddr, port: u16, host: Option<&str>) -> ServerCheck {
+        let host = self.host.as_deref().or(host);
+        let target = Target {
+            address: Address::Ip(ip),
+            port: self.port.unwrap_or(port),
+            host: host.map_or_else(|| ip.to_string(), str::to_owned),
+            check: self.check.clone(),
+        };
+        let (fast_interval, down_interval) = (self.fast_interval, self.down_interval);
+        ServerCheck { target, ca: None, fast_interval, down_interval }
     }
 }
 

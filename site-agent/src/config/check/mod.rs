@@ -14,6 +14,7 @@ mod rules;
 mod runtime;
 mod server;
 mod tls;
+mod tracks;
 mod virtual_router;
 
 use std::collections::BTreeMap;

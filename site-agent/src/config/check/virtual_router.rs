@@ -15,7 +15,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use ipnet::IpNet;
 
 use super::Judge;
-use super::names;
+use super::{names, tracks};
 use crate::config::words::{ProfileWord, SignatureWord};
 use crate::config::{MOST_PEERS, MOST_VIPS_OF_A_ROUTER, MOST_WITNESSES, file};
 use crate::site::{
@@ -106,6 +106,7 @@ fn router(
         source,
         preempt,
         refresh,
+        tracks,
         needs_balancer,
         witnesses,
         checksum,
@@ -124,6 +125,7 @@ fn router(
     let interval = self::interval(interval, profile, spoken, judge);
     let preempt = or(preempt, Preempt::Never, |never_or| Some(preempt_of(never_or)));
     let refresh = self::refresh(refresh, judge);
+    let tracks = or(tracks, vec![], |written| tracks::tracks(written, judge));
     let needs_balancer = or(needs_balancer, balances, Some);
     let checksum = or(checksum, Checksum::AsHeard, |at| Some(at.value));
     let witnesses = or(witnesses, vec![], |written| self::witnesses(written, judge));
@@ -175,6 +177,7 @@ fn router(
         source: source?,
         preempt: preempt?,
         refresh: refresh?,
+        tracks: tracks?,
         needs_balancer: needs_balancer?,
         witnesses: witnesses?,
         checksum: checksum?,
@@ -189,7 +192,7 @@ fn router(
     Some(router)
 }
 
-fn interface(written: At<String>) -> Result<Arc<str>, Problem> {
+pub(super) fn interface(written: At<String>) -> Result<Arc<str>, Problem> {
     let text = &written.value;
     let fits = (1..=LONGEST_INTERFACE).contains(&text.len())
         && !text.bytes().any(|octet| octet.is_ascii_whitespace() || octet == b'/' || octet == 0);

@@ -21,7 +21,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::LinkDown => out.write_str("link down"),
             Fault::LeaseLost => out.write_str("no balancer of this box serves"),
-            Fault::Track(TrackId(track)) => write!(out, "track {track} does not pass"),
+            Fault::Track(TrackId(track)) => write!(out, "tracks[{track}] does not pass"),
             Fault::AddressesFought => out.write_str("somebody takes our addresses away"),
         }
     }
