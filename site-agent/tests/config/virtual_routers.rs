@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use site_agent::config;
-use site_agent::site::{Authentication, Checksum, Reach, VirtualRouter};
+use site_agent::site::{Authentication, Checksum, Reach, Track, VirtualRouter, Watched};
 use site_agent::vrrp::advert::Version::{V2, V3};
-use site_agent::vrrp::machine::settings::{Preempt, Refresh};
+use site_agent::vrrp::machine::settings::{Preempt, Refresh, Weight};
 use site_agent::vrrp::packet::auth::Mode;
 use site_agent::vrrp::packet::replay::Freshness;
 use site_agent::vrrp::packet::{Accepted, Family, Form, Password};
@@ -42,6 +42,43 @@ fn a_virtual_router_of_few_words() {
     let redundancy = service.site.redundancy;
     assert_eq!(redundancy.service.socket, Path::new("/run/site-agent-vrrp/vrrp.sock"));
     assert!(redundancy.routers.is_empty());
+    assert_eq!(redundancy.service.balancer_socket, Path::new("/run/site-agent-vrrp/balancer.sock"));
+}
+
+#[test]
+fn who_balances_needs_a_balancer_unless_it_says_otherwise() {
+    let vips = "vips = [\"192.0.2.1\"]\n";
+    assert!(virtual_router(vips).needs_balancer);
+    assert!(!virtual_router(&format!("{vips}needs_balancer = false\n")).needs_balancer);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("site.toml");
+    let of = |rest: &str| {
+        let text = format!("[vrrp.web]\ninterface = \"eth0\"\nvrid = 51\n{vips}{rest}");
+        fs::write(&file, text).unwrap();
+        config::load_redundancy(&file).unwrap().0.routers.remove(0).needs_balancer
+    };
+    // The service sees that there is a frontend, and nothing of it.
+    assert!(of("[frontend.web]\nbind = 3\n"));
+    assert!(!of(""));
+    assert!(of("needs_balancer = true\n"));
+}
+
+#[test]
+fn what_a_virtual_router_watches() {
+    let router = virtual_router(
+        "vips = [\"192.0.2.1\"]\ntracks = [{ name = \"uplink\", interface = \"eth1\" },\n\
+         { name = \"gateway\", address = \"192.0.2.254\", check = { kind = \"icmp\" }, weight = -20 },\n\
+         { name = \"names\", address = \"192.0.2.53\", check = { kind = \"dns\", name = \"example.com\" }, weight = 5 }]",
+    );
+    let [uplink, gateway, names] = &router.tracks[..] else { panic!("{router:?}") };
+    assert_eq!((&*uplink.name, uplink.weight), ("uplink", Weight::Fault));
+    assert_eq!(uplink.watched, Watched::Interface("eth1".into()));
+    assert_eq!((gateway.weight, names.weight), (Weight::Takes(20), Weight::Adds(5)));
+    let port = |track: &Track| match &track.watched {
+        Watched::Check(check) => check.target.port,
+        Watched::Interface(name) => panic!("{name}"),
+    };
+    assert_eq!((port(gateway), port(names)), (0, 53));
 }
 
 #[test]

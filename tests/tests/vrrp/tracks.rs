@@ -38,8 +38,7 @@ fn who_fails_a_check_without_a_weight_is_in_fault() {
     let Some(ground) = ground(&[]) else { return };
     let (a, c) = (ground.place("a"), ground.place("c"));
     let listen = || c.machine.within(|| TcpListener::bind("192.0.2.12:8080").unwrap());
-    let check =
-        "{ kind = \"tcp\", port = 8080, interval = \"100ms\", timeout = \"90ms\", rise = 1, fall = 2 }";
+    let check = "{ kind = \"tcp\", port = 8080, interval = \"100ms\", timeout = \"90ms\", rise = 1, fall = 2 }";
     let one = a.start(&format!(
         "{LINES}\ntracks = [{{ name = \"database\", address = \"192.0.2.12\", check = {check} }}]"
     ));
