@@ -128,6 +128,15 @@ impl Segment {
         self.switch.ip(&format!("link set to-{name} master br0\n"))
     }
 
+    /// It hears nothing that is for many, and is heard by all.
+    pub fn deafen(&self, name: &str) -> anyhow::Result<()> {
+        self.switch.ip(&format!("link set to-{name} type bridge_slave mcast_flood off\n"))
+    }
+
+    pub fn undeafen(&self, name: &str) -> anyhow::Result<()> {
+        self.switch.ip(&format!("link set to-{name} type bridge_slave mcast_flood on\n"))
+    }
+
     /// Its cable is pulled, and it sees that.
     pub fn unplug(&self, name: &str) -> anyhow::Result<()> {
         self.switch.ip(&format!("link set to-{name} down\n"))
@@ -141,9 +150,13 @@ impl Segment {
 impl Namespace {
     /// Whether its `eth0` has an address.
     pub fn has(&self, address: &str) -> anyhow::Result<bool> {
+        Ok(!self.shown(address)?.is_empty())
+    }
+
+    /// What iproute2 shows of an address of `eth0`; nothing if it is not there.
+    pub fn shown(&self, address: &str) -> anyhow::Result<String> {
         let arguments = ["-n", &self.name, "-o", "address", "show", "dev", "eth0", "to", address];
-        let shown = Command::new("ip").args(arguments).output()?;
-        Ok(!shown.stdout.is_empty())
+        Ok(String::from_utf8(Command::new("ip").args(arguments).output()?.stdout)?)
     }
 
     /// What iproute2 does there by this command of a batch.
