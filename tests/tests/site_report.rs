@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 
 use common::clock::monotonic;
 use gslb_tests::backend::Backend;
+use gslb_tests::netns::{self, Segment};
+use gslb_tests::peers;
 use gslb_tests::pki::{Ca, Holder};
 use gslb_tests::process::Process;
 use gslb_tests::server::{Server, built};
@@ -27,14 +29,14 @@ fn address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn world(port: u16) -> String {
+fn world(vip: &str, port: u16) -> String {
     format!(
         r#"
 [zone."example.com"]
 file = "example.com.zone"
 
 [site.fra]
-vips     = ["{VIP}"]
+vips     = ["{vip}"]
 agents   = ["fra-a"]
 capacity = 2000
 
@@ -67,7 +69,12 @@ struct NameServer {
 
 impl NameServer {
     fn start(ca: &Ca, name: &'static str, port: u16) -> NameServer {
-        let world = World::write(&Files { world: &world(port), zone: ZONE, places: "" }).unwrap();
+        NameServer::of(ca, name, (VIP, port))
+    }
+
+    fn of(ca: &Ca, name: &'static str, (vip, port): (&str, u16)) -> NameServer {
+        let world = world(vip, port);
+        let world = World::write(&Files { world: &world, zone: ZONE, places: "" }).unwrap();
         let holder = ca.issue(&format!("gslb://test/dns/{name}"));
         let node = fs::read_to_string(world.node()).unwrap();
         let node = node.replace(&format!("{NODE_NAME:?}"), &format!("{name:?}"));
@@ -116,17 +123,25 @@ struct Story {
     dir: TempDir,
     admin: SocketAddr,
     backends: [Backend; 2],
+    /// What its config has besides.
+    besides: String,
 }
 
 impl Story {
     fn begin() -> Story {
+        Story::at(VIP)
+    }
+
+    fn at(vip: &str) -> Story {
         let port = address().port();
         let ca = Ca::new("ca");
-        let name_server = NameServer::start(&ca, NODE_NAME, port);
+        let name_server = NameServer::of(&ca, NODE_NAME, (vip, port));
         let holder = ca.issue("gslb://test/agent/fra-a");
         let backends = [(); 2].map(|()| Backend::start("127.0.0.1:0".parse().unwrap()).unwrap());
         let (dir, admin) = (tempfile::tempdir().unwrap(), address());
-        let story = Story { agent: None, name_server, ca, port, holder, dir, admin, backends };
+        let besides = String::new();
+        let story =
+            Story { agent: None, name_server, ca, port, holder, dir, admin, backends, besides };
         story.write(&[&story.name_server]);
         story
     }
@@ -172,8 +187,8 @@ servers = [
   {{ name = "a", address = "{first}", capacity = 1500 }},
   {{ name = "b", address = "{second}", capacity = 500 }},
 ]
-"#,
-            self.admin
+{}"#,
+            self.admin, self.besides
         )
     }
 
@@ -320,4 +335,41 @@ fn a_reload_tells_another_name_server_and_leaves_one() {
     let is_silent = || story.name_server.site()["agents"][0]["standing"] == "silent";
     until("it hears nothing", || Ok(is_silent().then_some(()))).unwrap();
     assert_eq!(fs::read_to_string(story.dir.path().join("state/inc")).unwrap(), "1");
+}
+
+/// The service runs on another machine, as far as its network goes: it tells roles by a socket in the file system.
+#[test]
+fn the_box_that_has_the_address_says_so() {
+    if peers::missing(netns::missing()) {
+        return;
+    }
+    let mut story = Story::at("192.0.2.100");
+    let (people, balancers) = (story.dir.path().join("p.sock"), story.dir.path().join("b.sock"));
+    story.besides = format!(
+        "[vrrp_service]\nsocket = {people:?}\nbalancer_socket = {balancers:?}\n\
+         [vrrp.web]\ninterface = \"eth0\"\nvrid = 51\nvips = [\"192.0.2.100/24\"]\nprofile = \"fast\"\n"
+    );
+    story.write(&[&story.name_server]);
+    story.run();
+    let until_role = |role: &str, ground: &str| {
+        let is = || {
+            let (told, heard) = (story.told(), story.name_server.site()["vips"][0].clone());
+            let is = told["vrrp"]["role"] == role && heard["ground"] == ground;
+            Ok::<_, anyhow::Error>(is.then_some(()))
+        };
+        until(&format!("it is {role}"), is)
+            .unwrap_or_else(|why| panic!("{why}: {}, {}", story.told(), story.name_server.site()));
+    };
+    until_role("initialize", "unowned");
+    let segment = Segment::new().unwrap();
+    let machine = segment.join("a", &["192.0.2.10/24"]).unwrap();
+    let mut command = Command::new(built("site-agent").unwrap());
+    command.args(["vrrp", "run", "--config"]).arg(story.config()).stdin(Stdio::null());
+    let mut service = machine.within(|| Process::spawn(&mut command)).unwrap();
+    until_role("active", "owner");
+    assert_eq!(story.name_server.site()["vips"][0]["owner"], "fra-a");
+    assert_eq!(story.told()["vrrp"]["vrid"], 51);
+    service.signal(Signal::TERM).unwrap();
+    assert!(service.wait().unwrap().success());
+    until_role("initialize", "unowned");
 }
