@@ -38,7 +38,7 @@ pub struct Interface {
 }
 
 /// Which sockets are opened at an interface.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Needs {
     pub v4: bool,
     pub v6: bool,
@@ -164,10 +164,24 @@ impl Ground {
             self.interfaces.len() - 1
         });
         let interface = &mut self.interfaces[place];
-        interface.needs.v4 |= needs.v4;
-        interface.needs.v6 |= needs.v6;
-        interface.needs.witnesses |= needs.witnesses;
+        let before = interface.needs;
+        interface.needs = Needs {
+            v4: before.v4 || needs.v4,
+            v6: before.v6 || needs.v6,
+            witnesses: before.witnesses || needs.witnesses,
+        };
+        // To close a socket takes the kernel long, in which nobody sends an advert: those that do are left alone.
+        if interface.needs != before {
+            interface.sockets = None;
+        }
+        // Whoever is new there has not seen it yet.
+        interface.has_changed = true;
         place
+    }
+
+    /// Whether of some interface it is not known that it is there.
+    pub fn misses_one(&self) -> bool {
+        self.interfaces.iter().any(|interface| interface.link.is_none())
     }
 
     /// Asks for all there is, as nothing is known or something was missed.

@@ -433,6 +433,9 @@ impl Turns {
                     let mut router = before.swap_remove(place);
                     if *router.config != config {
                         router.adopt(Arc::new(config), &mut self.ground, &mut self.tell);
+                        // It may need now what it did not, and is told how that is.
+                        let lease = Event::Lease(self.lease);
+                        router.on_event(lease, &mut self.ground, &mut self.tell);
                     }
                     self.routers.push(router);
                 }
@@ -446,14 +449,10 @@ impl Turns {
         for mut router in before {
             router.on_event(Event::Shutdown, &mut self.ground, &mut self.tell);
         }
-        if !begins.is_empty() {
-            // Interfaces may be new, or need other sockets.
-            for interface in &mut self.ground.interfaces {
-                interface.sockets = None;
-            }
-            if let Err(error) = self.ground.look() {
-                self.tell.say(Said::Deaf(error));
-            }
+        if self.ground.misses_one()
+            && let Err(error) = self.ground.look()
+        {
+            self.tell.say(Said::Deaf(error));
         }
         self.look();
         for place in begins {
