@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(20);
 fn start(place: &Place, priority: u8, status: u16) -> Ours<'_> {
     place.start_all(&format!(
         "[frontend.web]\nbind = [\"{VIP}:80\", \"[2001:db8::64]:80\"]\nrules = [{{ when = \"true\", deny = {status} }}]\n\
-         [vrrp.web]\ninterface = \"eth0\"\nvrid = 51\nprofile = \"fast\"\npriority = {priority}\n\
+         [vrrp.web]\ninterface = \"eth0\"\nvrid = 51\npriority = {priority}\n\
          vips = [\"{VIP}/24\", \"2001:db8::64/64\"]\n"
     ))
 }

@@ -13,7 +13,7 @@ use super::boxes::{Ours, Place, ground};
 
 const VIP: &str = "192.0.2.100";
 const VIP6: &str = "2001:db8::64";
-const LINES: &str = "vips = [\"192.0.2.100/24\", \"2001:db8::64/64\"]\nprofile = \"fast\"";
+const LINES: &str = "vips = [\"192.0.2.100/24\", \"2001:db8::64/64\"]";
 
 fn until_told(of: &Ours<'_>, what: &str) {
     let told = || Ok(of.status()["events"].to_string().contains(what).then_some(()));

@@ -10,8 +10,9 @@ use super::boxes::{Ground, Ours, Place, ground, takes};
 
 const VIP: &str = "192.0.2.100";
 const VIP6: &str = "2001:db8::64";
-/// An advert each 100 ms: the lesser one takes over 361 ms after the last.
-const LINES: &str = "vips = [\"192.0.2.100/24\", \"2001:db8::64/64\"]\nprofile = \"fast\"";
+/// An advert each 400 ms: the lesser one takes over 1,444 ms after the last. Machines that build and test stand still for some
+/// hundred milliseconds, which would be a take-over where adverts are faster.
+const LINES: &str = "vips = [\"192.0.2.100/24\", \"2001:db8::64/64\"]";
 
 fn pair(ground: &Ground) -> (Place, Place) {
     (ground.place("a"), ground.place("b"))
@@ -40,13 +41,13 @@ fn a_killed_process_loses_its_addresses() {
         b.until_has(VIP, true);
         b.until_has(VIP6, true);
     });
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     let took = takes(|| {
         a.until_has(VIP, false);
         a.until_has(VIP6, false);
     });
     // Two seconds since it was last asked for, and the kernel's own slowness.
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(took < Duration::from_secs(6), "{took:?}");
 }
 
 #[test]

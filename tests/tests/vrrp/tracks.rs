@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use super::boxes::ground;
 
-const LINES: &str = "vips = [\"192.0.2.100/24\"]\nprofile = \"fast\"\npreempt = \"0s\"";
+const LINES: &str = "vips = [\"192.0.2.100/24\"]\npreempt = \"0s\"";
 
 #[test]
 fn a_watched_interface_that_goes_down_takes_its_weight() {
