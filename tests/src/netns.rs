@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::panic::resume_unwind;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -174,12 +175,15 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// By which it can be entered.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs something in there, by a thread of its own.
     pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let there = || {
-            let file = File::open(format!("/run/netns/{}", self.name)).expect("we have made it");
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("root may enter it");
+            enter(&self.name).expect("we have made it, and root may enter it");
             act()
         };
         thread::scope(|scope| scope.spawn(there).join().unwrap_or_else(|why| resume_unwind(why)))
@@ -197,8 +201,17 @@ impl Drop for Namespace {
     }
 }
 
+/// From now on the calling thread is there, and all that it starts.
+pub fn enter(name: &str) -> anyhow::Result<()> {
+    let file = File::open(format!("/run/netns/{name}")).with_context(|| name.to_owned())?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+        .with_context(|| format!("cannot enter {name}"))
+}
+
 fn ip(arguments: &[&str], lines: &str) -> anyhow::Result<()> {
     let mut command = Command::new("ip");
+    // Ctrl-C is for whoever started us: half a change would leave something behind.
+    command.process_group(0);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot start ip")?;
     child.stdin.take().context("it is piped")?.write_all(lines.as_bytes())?;
