@@ -88,6 +88,35 @@ pub fn of_threads(pid: u32, name: &str) -> io::Result<Duration> {
     Ok(scheduled)
 }
 
+/// All CPU time of this machine so far, idle or not, and what of it its host gave to others; in ticks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Host {
+    all: u64,
+    stolen: u64,
+}
+
+impl Host {
+    pub fn now() -> io::Result<Host> {
+        Host::read(&fs::read_to_string("/proc/stat")?)
+    }
+
+    /// `cpu  user nice system idle iowait irq softirq steal guest guest_nice`, and guests are users too.
+    fn read(stat: &str) -> io::Result<Host> {
+        let mut all = [0; 8];
+        let mut fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+        for place in &mut all {
+            *place = number(fields.next())?;
+        }
+        Ok(Host { all: all.iter().sum(), stolen: all[7] })
+    }
+
+    /// The share that the host gave to others since then.
+    pub fn stolen_since(self, before: Host) -> f64 {
+        let all = self.all.saturating_sub(before.all).max(1);
+        self.stolen.saturating_sub(before.stolen) as f64 / all as f64
+    }
+}
+
 /// Resident memory of a process in octets.
 pub fn resident(pid: u32) -> io::Result<u64> {
     memory(pid, "VmRSS:")
@@ -149,6 +178,18 @@ mod tests {
     fn a_program_name_with_brackets_does_not_shift_the_fields() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 12 30 0 0 20 0 1 0 5 6 7";
         assert_eq!(ticks(stat).unwrap(), Duration::from_millis(420));
+    }
+
+    #[test]
+    fn what_a_host_gives_to_others_is_a_share_of_all_time() {
+        let read = |stat: &str| Host::read(stat).unwrap();
+        let before = read("cpu  100 10 50 800 10 0 20 10 7 7\ncpu0 1 2 3\n");
+        assert_eq!(before, Host { all: 1000, stolen: 10 });
+        let after = read("cpu  110 10 60 850 10 0 20 40 7 7");
+        assert_eq!(after.stolen_since(before), 0.3);
+        assert_eq!(before.stolen_since(before), 0.0);
+        assert!(Host::read("cpu  1 2 3").is_err());
+        assert!(Host::now().is_ok());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! world ─▶ peers ─▶ rounds (load, cpu) ─▶ stats ─▶ table
 //! vantage (a name server and a probe) ─▶ looks, detection
 //! proxy (site-agent, HAProxy and nginx before the same servers) ─▶ stats ─▶ table
+//! vrrp (pairs of site-agent, and of keepalived, on links of their own)
 //!
 //! Judges the budgets of the design and exits with 1 if one is lost, 2 if it could not be measured.
 
@@ -27,6 +28,7 @@ mod stats;
 mod table;
 mod vantage;
 mod verdicts;
+mod vrrp;
 mod work;
 mod world;
 
@@ -128,10 +130,23 @@ enum Suite {
     ProxyCrowd(proxy::Crowd),
     /// Reloads of the balancer under load: none may cost a request.
     ProxyReloads(proxy::Reloads),
+    /// For how long a pair's address is gone when the box fails that has it. As root: in network namespaces.
+    VrrpFailover(vrrp::Failover),
+    /// What a hundred virtual routers cost. As root: in network namespaces.
+    VrrpInstances(vrrp::Instances),
+    /// Reloads of a pair under traffic: none may change a role or cost an answer. As root: in network namespaces.
+    VrrpReloads(vrrp::Reloads),
     /// A server on its core.
     #[command(hide = true)]
     OnCore {
         core: usize,
+        #[arg(last = true)]
+        program: Vec<OsString>,
+    },
+    /// A program on a machine of a link.
+    #[command(hide = true)]
+    InNamespace {
+        name: String,
         #[arg(last = true)]
         program: Vec<OsString>,
     },
@@ -208,6 +223,12 @@ fn main() -> ExitCode {
         Some(Suite::ProxyIdle(options)) => proxy::idle(&options),
         Some(Suite::ProxyCrowd(options)) => proxy::crowd(&options),
         Some(Suite::ProxyReloads(options)) => proxy::reloads(&options),
+        Some(Suite::VrrpFailover(options)) => vrrp::failover(&options),
+        Some(Suite::VrrpInstances(options)) => vrrp::instances(&options),
+        Some(Suite::VrrpReloads(options)) => vrrp::reloads(&options),
+        Some(Suite::InNamespace { name, program }) => {
+            served(vrrp::become_in_namespace(&name, &program))
+        }
         Some(Suite::OnCore { core, program }) => served(peers::become_on_core(core, &program)),
         Some(Suite::Echo { address, width, reply_size }) => {
             served(peers::echo::serve(address, width, reply_size))
