@@ -13,6 +13,7 @@
 //! lease:  run ─▶ lease (that the balancer serves) ─▶ vrrp_service ─▶ lease (roles) ─▶ report
 //! vrrp:   (the link, the kernel) ─▶ routers: netlink, vrrp ─▶ (the link, the kernel); a process of its own, of which
 //!         vrrp_service is the shell. It names of the balancer's rooms config, site and metrics alone
+//! moved:  (a keepalived.conf) ─▶ keepalived_files: import ─▶ (a site.toml)
 //!
 //! Without socket, clock, lock and dice is every room that decides: the list stands in `tests/tests/tidy/main.rs`.
 
@@ -30,6 +31,8 @@ pub mod data;
 pub mod head;
 pub mod hello;
 pub mod ids;
+pub mod import;
+pub mod keepalived_files;
 pub mod lease;
 pub mod link;
 pub mod listen;

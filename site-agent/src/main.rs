@@ -1,7 +1,7 @@
 //! `site-agent`: the balancer of one site.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -10,6 +10,7 @@ use common::config::Colour;
 use common::notify::ServiceManager;
 use common::{clock, duration, telemetry};
 use site_agent::config::{self, Config};
+use site_agent::keepalived_files;
 use site_agent::routers::realtime;
 use site_agent::run::Agent;
 use site_agent::site::Redundancy;
@@ -49,6 +50,16 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigFile,
+    },
+    /// Make a site.toml of another program's configuration, on standard output. What could not be carried over is told on
+    /// standard error, exit code 1 if there is any
+    Import {
+        /// Its keepalived.conf
+        #[arg(long, value_name = "FILE")]
+        keepalived: PathBuf,
+        /// Which box this is, where lines begin with @: what keepalived is given with -i
+        #[arg(long, value_name = "NAME")]
+        config_id: Option<String>,
     },
     /// The site's addresses, of which one box of a pair has each: a service of its own
     Vrrp {
@@ -108,6 +119,7 @@ fn main() -> ExitCode {
             run(&config, log_format, threads, &grace)
         }
         Command::Check { config } => Ok(check(&config)),
+        Command::Import { keepalived, config_id } => import(&keepalived, config_id.as_deref()),
         Command::Vrrp { command } => vrrp(command),
     };
     match done {
@@ -277,6 +289,16 @@ fn check(file: &ConfigFile) -> ExitCode {
         site.pools.iter().map(|pool| pool.servers.len()).sum::<usize>()
     );
     ExitCode::SUCCESS
+}
+
+fn import(file: &Path, config_id: Option<&str>) -> anyhow::Result<ExitCode> {
+    let import = keepalived_files::import(file, config_id)?;
+    for remark in &import.remarks {
+        eprintln!("{remark}");
+    }
+    eprintln!("{}", import.counted());
+    print!("{}", import.text);
+    Ok(if import.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn warn(config: &Config) {

@@ -73,13 +73,25 @@ pub fn reload(file: &Path, good: &Good) -> Result<Config, Problems> {
 /// Reads what `site-agent vrrp run` needs of `site.toml`, and no more: what is wrong with the balancer's part of it
 /// keeps no address from its place. With what is to be told of it though it is sound.
 pub fn load_redundancy(file: &Path) -> Result<(Redundancy, Problems), Problems> {
-    let source = Source::read(file).map_err(|message| {
-        let mut problems = Problems::default();
-        problems.add(Problem::of_file(file, message));
-        problems
-    })?;
+    match Source::read(file) {
+        Ok(source) => redundancy(&source, file),
+        Err(message) => {
+            let mut problems = Problems::default();
+            problems.add(Problem::of_file(file, message));
+            Err(problems)
+        }
+    }
+}
+
+/// The same from text, as if it stood in `dir` as `site.toml`.
+pub fn redundancy_from_str(text: &str, dir: &Path) -> Result<(Redundancy, Problems), Problems> {
+    let file = dir.join("site.toml");
+    redundancy(&Arc::new(Source::new(&file, text.to_owned())), &file)
+}
+
+fn redundancy(source: &Arc<Source>, file: &Path) -> Result<(Redundancy, Problems), Problems> {
     let (mut problems, mut warnings) = (Problems::default(), Problems::default());
-    let document = Document::parse(&source, &mut problems);
+    let document = Document::parse(source, &mut problems);
     let redundancy = check::redundancy(&document, file, &mut problems, &mut warnings);
     problems.sort();
     warnings.sort();

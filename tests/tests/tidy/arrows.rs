@@ -109,6 +109,8 @@ pub const AGENT_ARROWS: &[(&str, &str)] = &[
     ("route", "rules site"),
     ("config", "rules site vrrp"),
     ("lease", "site"),
+    ("import", "config site vrrp"),
+    ("keepalived_files", "import"),
     ("tls", "site"),
     ("access_log", "site"),
     ("log_file", "access_log site"),
@@ -173,6 +175,7 @@ pub const AGENT_PURE: &[&str] = &[
     "proxy_protocol",
     "client",
     "vrrp",
+    "import",
 ];
 pub const PROBE_PURE: &[&str] = &["asked", "due", "judge", "blind", "rounds"];
 /// Rooms that decide, and so neither ask the time nor act; as those above of the other two.
