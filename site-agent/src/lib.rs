@@ -12,7 +12,8 @@
 //! shown:  balancer ─▶ metrics, status ─▶ admin, runtime; run is the shell
 //! lease:  run ─▶ lease (that the balancer serves) ─▶ vrrp_service ─▶ lease (roles) ─▶ report
 //! vrrp:   (the link, the kernel) ─▶ routers: netlink, vrrp ─▶ (the link, the kernel); a process of its own, of which
-//!         vrrp_service is the shell. It names of the balancer's rooms config, site and metrics alone
+//!         vrrp_service is the shell. It names of the balancer's rooms config, site and metrics alone. vrrp_scan listens to
+//!         whoever speaks on a link
 //! moved:  (a keepalived.conf) ─▶ keepalived_files: import ─▶ (a site.toml)
 //!
 //! Without socket, clock, lock and dice is every room that decides: the list stands in `tests/tests/tidy/main.rs`.
@@ -61,5 +62,6 @@ pub mod tls;
 pub mod upstream;
 pub mod voice;
 pub mod vrrp;
+pub mod vrrp_scan;
 pub mod vrrp_service;
 pub mod worker;

@@ -14,6 +14,7 @@ use site_agent::keepalived_files;
 use site_agent::routers::realtime;
 use site_agent::run::Agent;
 use site_agent::site::Redundancy;
+use site_agent::vrrp_scan;
 use site_agent::vrrp_service::status::Status;
 use site_agent::vrrp_service::{Daemon, desk, privileges};
 use tokio::runtime::Builder;
@@ -90,6 +91,18 @@ enum VrrpCommand {
         router: String,
         #[command(flatten)]
         config: ConfigFile,
+    },
+    /// Listen on the link and show whose adverts are there: needs CAP_NET_RAW, and neither a config nor the service
+    Scan {
+        /// Where to listen; at every Ethernet interface that is up, if left out
+        #[arg(long, value_name = "NAME")]
+        interface: Vec<String>,
+        /// For how long, such as 10s: at least three intervals of the slowest
+        #[arg(long = "for", value_name = "TIME", default_value = "5s")]
+        time: String,
+        /// All of it, for tools
+        #[arg(long)]
+        json: bool,
     },
     /// Go by configured priorities again, after a hand-over
     TakeBack {
@@ -203,9 +216,20 @@ fn vrrp(command: VrrpCommand) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        VrrpCommand::Scan { interface, time, json } => scan(&interface, &time, json),
         VrrpCommand::HandOver { router, config } => order(&config, &format!("hand-over {router}")),
         VrrpCommand::TakeBack { router, config } => order(&config, &format!("take-back {router}")),
     }
+}
+
+fn scan(interfaces: &[String], time: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let time = duration::parse(time).map_err(anyhow::Error::msg).context("--for")?;
+    let told = vrrp_scan::scan(interfaces, time)?;
+    match json {
+        true => println!("{}", serde_json::to_string(&told)?),
+        false => print!("{}", told.lines()),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_vrrp(file: ConfigFile, log_format: LogFormat) -> anyhow::Result<ExitCode> {

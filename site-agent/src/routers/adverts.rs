@@ -28,43 +28,35 @@ const RECEIVED: usize = 256 << 10;
 const CONTROL: usize = cmsg_space::<i32>() + cmsg_space::<in6_pktinfo>();
 
 pub struct Adverts {
-    family: Family,
     at: Index,
-    heard: Socket,
+    heard: Hearing,
     sent: Socket,
 }
 
-impl Adverts {
-    pub fn open(family: Family, interface: &str, at: Index) -> io::Result<Adverts> {
-        let domain = match family {
-            Family::V4 => Domain::IPV4,
-            Family::V6 => Domain::IPV6,
-        };
-        let kind = Type::RAW.nonblocking().cloexec();
-        let heard = Socket::new_raw(domain, kind, Some(Protocol::from(i32::from(PROTOCOL))))?;
-        // Before it has joined anything: of other interfaces nothing is heard.
-        heard.bind_device(Some(interface.as_bytes()))?;
-        heard.set_recv_buffer_size(RECEIVED)?;
-        // This one hears nothing, and its packets have the header that we write.
-        let sent = Socket::new_raw(domain, kind, Some(Protocol::from(nix::libc::IPPROTO_RAW)))?;
-        sent.bind_device(Some(interface.as_bytes()))?;
-        setsockopt(&sent, sockopt::Priority, &PRIORITY)?;
+/// Hears adverts of others and sends none, whoever they are for.
+pub struct Hearing {
+    family: Family,
+    socket: Socket,
+}
+
+impl Hearing {
+    pub fn open(family: Family, interface: &str, at: Index) -> io::Result<Hearing> {
+        let socket = raw(family, interface, i32::from(PROTOCOL))?;
+        socket.set_recv_buffer_size(RECEIVED)?;
         let index = at.0.get();
         match family {
             Family::V4 => {
-                heard.set_multicast_all_v4(false)?;
-                heard.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
-                sent.set_multicast_loop_v4(false)?;
+                socket.set_multicast_all_v4(false)?;
+                socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
             }
             Family::V6 => {
-                heard.set_multicast_all_v6(false)?;
-                heard.join_multicast_v6(&GROUP_V6, index)?;
-                heard.set_recv_hoplimit_v6(true)?;
-                setsockopt(&heard, sockopt::Ipv6RecvPacketInfo, &true)?;
-                sent.set_multicast_loop_v6(false)?;
+                socket.set_multicast_all_v6(false)?;
+                socket.join_multicast_v6(&GROUP_V6, index)?;
+                socket.set_recv_hoplimit_v6(true)?;
+                setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
             }
         }
-        Ok(Adverts { family, at, heard, sent })
+        Ok(Hearing { family, socket })
     }
 
     /// The next packet that lies there, without its header; or why it is none.
@@ -75,7 +67,7 @@ impl Adverts {
         match self.family {
             Family::V4 => {
                 let length =
-                    unless_empty(|| recv(self.heard.as_raw_fd(), buffer, MsgFlags::empty()))?;
+                    unless_empty(|| recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty()))?;
                 Some(open_ipv4(&buffer[..length]))
             }
             Family::V6 => {
@@ -89,7 +81,7 @@ impl Adverts {
         let mut control = [0; CONTROL];
         let mut parts = [IoSliceMut::new(buffer)];
         let message = recvmsg::<SockaddrIn6>(
-            self.heard.as_raw_fd(),
+            self.socket.as_raw_fd(),
             &mut parts,
             Some(&mut control),
             MsgFlags::empty(),
@@ -107,6 +99,34 @@ impl Adverts {
             }
         }
         Ok((Envelope { ends: Ends::V6 { from, to }, hop_limit }, message.bytes))
+    }
+}
+
+impl AsFd for Hearing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Adverts {
+    pub fn open(family: Family, interface: &str, at: Index) -> io::Result<Adverts> {
+        let heard = Hearing::open(family, interface, at)?;
+        // This one hears nothing, and its packets have the header that we write.
+        let sent = raw(family, interface, nix::libc::IPPROTO_RAW)?;
+        setsockopt(&sent, sockopt::Priority, &PRIORITY)?;
+        match family {
+            Family::V4 => sent.set_multicast_loop_v4(false)?,
+            Family::V6 => sent.set_multicast_loop_v6(false)?,
+        }
+        Ok(Adverts { at, heard, sent })
+    }
+
+    /// As [`Hearing::receive`].
+    pub fn receive<'b>(
+        &self,
+        buffer: &'b mut [u8],
+    ) -> Option<Result<(Envelope, &'b [u8]), Refusal>> {
+        self.heard.receive(buffer)
     }
 
     /// Sends what `write` makes of a message for these ends. `packet` is where it is made.
@@ -142,6 +162,18 @@ impl AsFd for Adverts {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.heard.as_fd()
     }
+}
+
+/// Bound before it has joined anything: of other interfaces nothing is heard.
+fn raw(family: Family, interface: &str, protocol: i32) -> io::Result<Socket> {
+    let domain = match family {
+        Family::V4 => Domain::IPV4,
+        Family::V6 => Domain::IPV6,
+    };
+    let kind = Type::RAW.nonblocking().cloexec();
+    let socket = Socket::new_raw(domain, kind, Some(Protocol::from(protocol)))?;
+    socket.bind_device(Some(interface.as_bytes()))?;
+    Ok(socket)
 }
 
 /// `None` when nothing lies there; an interface that is gone is told of by the kernel otherwise.

@@ -7,7 +7,7 @@
 //! In each turn news of the kernel come first, then packets, then orders, then timers: no router is thought dead whose
 //! adverts lie unread, and no address is put where an interface is no more.
 
-mod adverts;
+pub mod adverts;
 mod frames;
 mod ground;
 pub mod realtime;

@@ -104,6 +104,7 @@ pub const AGENT_ARROWS: &[(&str, &str)] = &[
     ("site", "ids rules vrrp"),
     ("netlink", "site vrrp"),
     ("routers", "netlink site vrrp"),
+    ("vrrp_scan", "netlink routers vrrp"),
     ("local_socket", ""),
     ("changes", "site"),
     ("route", "rules site"),

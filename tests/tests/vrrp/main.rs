@@ -9,5 +9,6 @@ mod boxes;
 mod faults;
 mod interop;
 mod pair;
+mod scan;
 mod service;
 mod tracks;

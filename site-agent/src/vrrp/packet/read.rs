@@ -80,6 +80,11 @@ impl<'p> Advert<'p> {
         four.chain(sixteen.iter().map(|octets| Ipv6Addr::from(*octets).into()))
     }
 
+    /// How version 2 says that it is authenticated; of version 3 it is 0.
+    pub fn auth_type(&self) -> u8 {
+        self.password.number()
+    }
+
     /// Whether it has a trailer; whether that is worth anything, `judge` says.
     pub fn is_signed(&self) -> bool {
         self.trailer.is_some()
