@@ -13,7 +13,7 @@
 //! lease:  run ─▶ lease (that the balancer serves) ─▶ vrrp_service ─▶ lease (roles) ─▶ report
 //! vrrp:   (the link, the kernel) ─▶ routers: netlink, vrrp ─▶ (the link, the kernel); a process of its own, of which
 //!         vrrp_service is the shell. It names of the balancer's rooms config, site and metrics alone. vrrp_scan listens to
-//!         whoever speaks on a link
+//!         whoever speaks on a link; vrrp_doctor brings that and what this box is like to vrrp_findings, which says what is wrong
 //! moved:  (a keepalived.conf) ─▶ keepalived_files: import ─▶ (a site.toml)
 //!
 //! Without socket, clock, lock and dice is every room that decides: the list stands in `tests/tests/tidy/main.rs`.
@@ -62,6 +62,8 @@ pub mod tls;
 pub mod upstream;
 pub mod voice;
 pub mod vrrp;
+pub mod vrrp_doctor;
+pub mod vrrp_findings;
 pub mod vrrp_scan;
 pub mod vrrp_service;
 pub mod worker;

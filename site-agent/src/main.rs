@@ -14,6 +14,7 @@ use site_agent::keepalived_files;
 use site_agent::routers::realtime;
 use site_agent::run::Agent;
 use site_agent::site::Redundancy;
+use site_agent::vrrp_doctor;
 use site_agent::vrrp_scan;
 use site_agent::vrrp_service::status::Status;
 use site_agent::vrrp_service::{Daemon, desk, privileges};
@@ -100,6 +101,15 @@ enum VrrpCommand {
         /// For how long, such as 10s: at least three intervals of the slowest
         #[arg(long = "for", value_name = "TIME", default_value = "5s")]
         time: String,
+        /// All of it, for tools
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at this box and listen to its link for what keeps pairs from working, exit code 1 if there is a problem:
+    /// needs CAP_NET_RAW
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
         /// All of it, for tools
         #[arg(long)]
         json: bool,
@@ -217,6 +227,7 @@ fn vrrp(command: VrrpCommand) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         VrrpCommand::Scan { interface, time, json } => scan(&interface, &time, json),
+        VrrpCommand::Doctor { config, json } => doctor(&config, json),
         VrrpCommand::HandOver { router, config } => order(&config, &format!("hand-over {router}")),
         VrrpCommand::TakeBack { router, config } => order(&config, &format!("take-back {router}")),
     }
@@ -230,6 +241,16 @@ fn scan(interfaces: &[String], time: &str, json: bool) -> anyhow::Result<ExitCod
         false => print!("{}", told.lines()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn doctor(file: &ConfigFile, json: bool) -> anyhow::Result<ExitCode> {
+    let Some(redundancy) = load_redundancy(file) else { return Ok(ExitCode::FAILURE) };
+    let report = vrrp_doctor::examine(&redundancy)?;
+    match json {
+        true => println!("{}", serde_json::to_string(&report)?),
+        false => print!("{}", report.lines()),
+    }
+    Ok(if report.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn run_vrrp(file: ConfigFile, log_format: LogFormat) -> anyhow::Result<ExitCode> {

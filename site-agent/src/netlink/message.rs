@@ -27,12 +27,15 @@ const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
 const IFA_PROTO: u16 = 11;
 const IFA_F_NODAD: u32 = 2;
+const IFA_F_DADFAILED: u32 = 8;
+const IFA_F_TENTATIVE: u32 = 0x40;
 const IFF_UP: u32 = 1;
 const IFF_RUNNING: u32 = 1 << 6;
 const ARPHRD_ETHER: u16 = 1;
@@ -142,6 +145,8 @@ pub struct Link<'m> {
     pub mac: Option<Mac>,
     /// Switched on, and with a carrier.
     pub is_up: bool,
+    /// The longest packet, in octets.
+    pub mtu: u32,
 }
 
 /// An address on an interface.
@@ -149,6 +154,30 @@ pub struct Link<'m> {
 pub struct Address {
     pub on: Index,
     pub address: IpAddr,
+    pub prefix: u8,
+    /// Who has put it there, if they said so: ours have [`ADDRESS_PROTOCOL`], and 0 is nobody.
+    pub protocol: u8,
+    pub use_of: Use,
+}
+
+/// Whether an address can be used (RFC 4862 §5.4), of IPv6.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Use {
+    Now,
+    /// Once it is known that nobody else has it.
+    Later,
+    /// Somebody else has it.
+    Never,
+}
+
+impl Use {
+    fn of(flags: u32) -> Use {
+        match (flags & IFA_F_DADFAILED != 0, flags & IFA_F_TENTATIVE != 0) {
+            (true, _) => Use::Never,
+            (false, true) => Use::Later,
+            (false, false) => Use::Now,
+        }
+    }
 }
 
 /// All that stands in one datagram of the kernel's. What is of no use here, or is not understood, is left out.
@@ -207,7 +236,7 @@ fn link(body: &[u8]) -> Option<Link<'_>> {
     }
     let kind = u16::from_ne_bytes(*header[2..].first_chunk()?);
     let flags = u32::from_ne_bytes(*header[8..].first_chunk()?);
-    let (mut name, mut mac) = (None, None);
+    let (mut name, mut mac, mut mtu) = (None, None, 0);
     for attribute in NlasIterator::new(&body[LINK_HEADER..]).flatten() {
         match attribute.kind() {
             IFLA_IFNAME => {
@@ -218,17 +247,23 @@ fn link(body: &[u8]) -> Option<Link<'_>> {
             IFLA_ADDRESS if kind == ARPHRD_ETHER => {
                 mac = attribute.value().try_into().ok().map(Mac)
             }
+            IFLA_MTU => mtu = number(attribute.value())?,
             _ => {}
         }
     }
     let is_up = flags & IFF_UP != 0 && flags & IFF_RUNNING != 0;
-    Some(Link { index: index(&header[4..])?, name: name?, mac, is_up })
+    Some(Link { index: index(&header[4..])?, name: name?, mac, is_up, mtu })
+}
+
+fn number(octets: &[u8]) -> Option<u32> {
+    octets.first_chunk().map(|octets| u32::from_ne_bytes(*octets))
 }
 
 fn address(body: &[u8]) -> Option<Address> {
     let header: &[u8; ADDRESS_HEADER] = body.first_chunk()?;
     let on = index(&header[4..])?;
-    let (mut local, mut other) = (None, None);
+    // Of flags the header has those of 8 bits.
+    let (mut local, mut other, mut protocol, mut flags) = (None, None, 0, u32::from(header[2]));
     for attribute in NlasIterator::new(&body[ADDRESS_HEADER..]).flatten() {
         let read = || match header[0] {
             AF_INET => Some(IpAddr::from(*attribute.value().first_chunk::<4>()?)),
@@ -239,10 +274,13 @@ fn address(body: &[u8]) -> Option<Address> {
             IFA_LOCAL => local = read(),
             // With a peer at the other end of a line this is the peer's.
             IFA_ADDRESS => other = read(),
+            IFA_PROTO => protocol = attribute.value().first().copied()?,
+            IFA_FLAGS => flags = number(attribute.value())?,
             _ => {}
         }
     }
-    Some(Address { on, address: local.or(other)? })
+    let (prefix, use_of) = (header[1], Use::of(flags));
+    Some(Address { on, address: local.or(other)?, prefix, protocol, use_of })
 }
 
 /// What an advert can be sent from: of IPv4 any address but a loopback one, of IPv6 one of the link.
@@ -314,12 +352,14 @@ mod tests {
         for text in ["192.0.2.100/24", "2001:db8::64/64"] {
             let vip = vip(text);
             let mut put = Request::put(vip, ETH, Duration::from_secs(2));
-            let address = Address { on: ETH, address: vip.address };
-            assert_eq!(read(put.numbered(1)).collect::<Vec<_>>(), [Told::Address(address)]);
+            let Vip { address, prefix } = vip;
+            let of = |protocol| Address { on: ETH, address, prefix, protocol, use_of: Use::Now };
+            let there = Told::Address(of(ADDRESS_PROTOCOL));
+            assert_eq!(read(put.numbered(1)).collect::<Vec<_>>(), [there]);
             let mut remove = Request::remove(vip, ETH);
             let mut both = put.numbered(1).to_vec();
             both.extend_from_slice(remove.numbered(2));
-            let expected = [Told::Address(address), Told::AddressGone(address)];
+            let expected = [there, Told::AddressGone(of(0))];
             assert_eq!(read(&both).collect::<Vec<_>>(), expected);
             // Whatever is cut off, nothing else is read for it.
             for end in 0..both.len() {
@@ -327,6 +367,13 @@ mod tests {
                 assert!(told.is_empty() || told == expected[..1], "{end}: {told:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_address_that_somebody_else_has_cannot_be_used() {
+        assert_eq!(Use::of(IFA_F_NODAD), Use::Now);
+        assert_eq!(Use::of(IFA_F_TENTATIVE), Use::Later);
+        assert_eq!(Use::of(IFA_F_TENTATIVE | IFA_F_DADFAILED), Use::Never);
     }
 
     fn link_message(family: u8, kind: u16, flags: u32) -> Vec<u8> {
@@ -338,6 +385,7 @@ mod tests {
         let attributes = [
             DefaultNla::new(IFLA_IFNAME, b"eth0\0".to_vec()),
             DefaultNla::new(IFLA_ADDRESS, vec![2, 0, 0, 0, 0, 1]),
+            DefaultNla::new(IFLA_MTU, 1500_u32.to_ne_bytes().to_vec()),
         ];
         let mut octets = vec![0; attributes.as_slice().buffer_len()];
         attributes.as_slice().emit(&mut octets);
@@ -349,7 +397,7 @@ mod tests {
     fn an_interface_is_up_with_a_carrier_and_has_a_mac_where_it_is_ethernet() {
         let of = |octets: &[u8]| match read(octets).next() {
             Some(Told::Link(link)) => {
-                assert_eq!((link.index, link.name), (ETH, &b"eth0"[..]));
+                assert_eq!((link.index, link.name, link.mtu), (ETH, &b"eth0"[..], 1500));
                 Some((link.is_up, link.mac.is_some()))
             }
             other => {

@@ -20,7 +20,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-pub use self::message::{Address, Index, Link, Request, Told, can_speak};
+pub use self::message::{ADDRESS_PROTOCOL, Address, Index, Link, Request, Told, Use, can_speak};
 
 /// For news: a machine with many containers has thousands of them at once. What does not fit is an overrun, and told.
 const NEWS_BUFFER: usize = 16 << 20;

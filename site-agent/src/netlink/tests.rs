@@ -59,7 +59,7 @@ fn vips() -> [Vip; 2] {
 fn addresses_come_and_go_and_are_told_of() {
     alone(|mut kernel, lo| {
         for vip in vips() {
-            let at = Address { on: lo, address: vip.address };
+            let at = (lo, vip.address);
             kernel.ask(&mut Request::put(vip, lo, Duration::from_secs(60))).unwrap();
             assert!(addresses(&mut kernel).contains(&vip.address));
             // Asking again is no error, and no second address.
@@ -74,8 +74,10 @@ fn addresses_come_and_go_and_are_told_of() {
             assert_eq!(again.raw_os_error(), Some(Errno::EADDRNOTAVAIL as i32));
             let mut news = vec![];
             let heard = kernel.hear(|told| match told {
-                Told::Address(address) => news.push(("put", address)),
-                Told::AddressGone(address) => news.push(("gone", address)),
+                Told::Address(Address { on, address, .. }) => news.push(("put", (on, address))),
+                Told::AddressGone(Address { on, address, .. }) => {
+                    news.push(("gone", (on, address)));
+                }
                 _ => {}
             });
             assert_eq!(heard.unwrap(), Heard::All);

@@ -14,7 +14,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::netlink::Index;
-use crate::vrrp::neighbour::{ARP, arp_sender};
+use crate::vrrp::neighbour::{ARP, Mac, arp_sender};
 
 /// Of an Ethernet header.
 const HEADER: usize = 14;
@@ -60,13 +60,13 @@ impl Frames {
         Ok(())
     }
 
-    /// Tells who has sent ARP packets meanwhile.
-    pub fn senders(&self, buffer: &mut [u8], mut each: impl FnMut(Ipv4Addr)) {
+    /// Tells who has sent ARP packets meanwhile, and from where.
+    pub fn senders(&self, buffer: &mut [u8], mut each: impl FnMut(Ipv4Addr, Mac)) {
         for _ in 0..MOST_AT_ONCE {
             match recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()) {
                 Ok(length) => {
                     let sender = buffer.get(HEADER..length).and_then(arp_sender);
-                    sender.into_iter().for_each(&mut each);
+                    sender.into_iter().for_each(|(sender, mac)| each(sender, mac));
                 }
                 Err(Errno::EINTR) => {}
                 // Nothing more, or an interface that is gone: of that the kernel tells.

@@ -121,7 +121,7 @@ impl Interface {
 
     fn hear(&mut self, told: &Told<'_>) {
         match *told {
-            Told::Link(Link { index, name, mac, is_up }) if name == self.name.as_bytes() => {
+            Told::Link(Link { index, name, mac, is_up, .. }) if name == self.name.as_bytes() => {
                 if self.index().is_some_and(|before| before != index) {
                     self.forget();
                 }
@@ -131,14 +131,14 @@ impl Interface {
             // Ours has another name now.
             Told::Link(Link { index, .. }) if self.index() == Some(index) => self.forget(),
             Told::LinkGone(index) if self.index() == Some(index) => self.forget(),
-            Told::Address(Address { on, address }) if self.index() == Some(on) => {
+            Told::Address(Address { on, address, .. }) if self.index() == Some(on) => {
                 // Most of it is that we have asked for one again.
                 if !self.addresses.contains(&address) {
                     self.addresses.push(address);
                     self.has_changed = true;
                 }
             }
-            Told::AddressGone(Address { on, address }) if self.index() == Some(on) => {
+            Told::AddressGone(Address { on, address, .. }) if self.index() == Some(on) => {
                 self.addresses.retain(|known| *known != address);
                 self.has_changed = true;
             }

@@ -8,7 +8,8 @@
 //! adverts lie unread, and no address is put where an interface is no more.
 
 pub mod adverts;
-mod frames;
+pub mod expects;
+pub mod frames;
 mod ground;
 pub mod realtime;
 mod router;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use common::clock;
 
 use super::adverts::LONGEST;
+use super::expects;
 use super::ground::{Ground, Needs, Requests, first_error};
 use super::shown::{Shown, Standing};
 use super::tell::{Could, Said, Tell};
@@ -25,11 +26,11 @@ use crate::vrrp::machine::action::{Action, News, Role, What};
 use crate::vrrp::machine::event::{Event, Link, TrackResult};
 use crate::vrrp::machine::settings::{Proxy, Settings, TrackId, Witness};
 use crate::vrrp::neighbour::{Forwarding, Operation, arp_question, gratuitous_arp, unsolicited_na};
-use crate::vrrp::packet::auth::{Asked, Keys};
+use crate::vrrp::packet::auth::Keys;
 use crate::vrrp::packet::replay::{Marks, Stamp};
 use crate::vrrp::packet::{
-    Advert, Agreement, Authentication, Ends, Envelope, Expected, Family, Form, GROUP_V4, GROUP_V6,
-    Message, Reach, Refusal, Vips, judge, write,
+    Advert, Agreement, Authentication, Ends, Envelope, Family, Form, GROUP_V4, GROUP_V6, Message,
+    Refusal, Vips, judge, write,
 };
 
 /// Adverts that are missed before the Active router is thought dead (RFC 9568 §6.1).
@@ -97,7 +98,7 @@ impl Router {
             requests: None,
             watched: watched(&config, ground),
             advertised: Advertised::of(&config),
-            keys: keys(&config),
+            keys: expects::keys(&config),
             marks: Marks::default(),
             stamp: Stamp::default(),
             form: match config.checksum {
@@ -126,7 +127,7 @@ impl Router {
         ground.place(&config.interface, needs(&config));
         self.watched = watched(&config, ground);
         self.advertised = Advertised::of(&config);
-        self.keys = keys(&config);
+        self.keys = expects::keys(&config);
         if let Checksum::Always(form) = config.checksum {
             self.form = form;
         }
@@ -180,28 +181,7 @@ impl Router {
     ) {
         // Without an address of ours nothing can be told to be somebody else's.
         let Some(address) = self.address else { return };
-        let expected = Expected {
-            vrid: self.config.vrid,
-            address,
-            accepted: self.config.accepted,
-            interval: self.config.interval,
-            vips: &self.advertised.all,
-            reach: match &self.config.reach {
-                site::Reach::Multicast => Reach::Multicast,
-                site::Reach::Unicast { peers, lowest_hop_limit } => {
-                    Reach::Unicast { peers, lowest_hop_limit: *lowest_hop_limit }
-                }
-            },
-            asked: match (&self.config.authentication, &self.keys) {
-                (site::Authentication::Password(password), _) => Asked::Password(*password),
-                (site::Authentication::Signature(signature), Some(keys)) => {
-                    Asked::Signature { keys, mode: signature.mode, freshness: signature.freshness }
-                }
-                (site::Authentication::None | site::Authentication::Signature(_), _) => {
-                    Asked::Nothing
-                }
-            },
-        };
+        let expected = expects::of(&self.config, &self.advertised.all, self.keys.as_ref(), address);
         let utc = clock::unix_time();
         let counts = &self.shown.counts;
         match judge(&expected, envelope, advert, utc, &mut self.marks) {
@@ -529,11 +509,4 @@ fn settings(config: &VirtualRouter) -> Settings {
         lifetime: VirtualRouter::LIFETIME,
         refresh: config.refresh,
     }
-}
-
-fn keys(config: &VirtualRouter) -> Option<Keys> {
-    let site::Authentication::Signature(signature) = &config.authentication else { return None };
-    let (id, secret) = &signature.signing;
-    let others: Vec<_> = signature.others.iter().map(|(id, secret)| (*id, &*secret.0)).collect();
-    Some(Keys::new((*id, &secret.0), &others).expect("config has seen to their lengths and ids"))
 }

@@ -373,7 +373,7 @@ impl Turns {
         let interface = &ground.interfaces[place];
         let frames = interface.sockets.as_ref().and_then(|sockets| sockets.frames.as_ref());
         let Some((frames, _)) = frames.filter(|_| interface.needs.witnesses) else { return };
-        frames.senders(buffer, |sender| {
+        frames.senders(buffer, |sender, _| {
             for router in routers.iter_mut().filter(|router| router.place == place) {
                 router.see(sender);
             }

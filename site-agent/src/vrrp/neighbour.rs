@@ -3,11 +3,19 @@
 //!
 //! Frames of Ethernet, whole, in arrays: nothing here allocates.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// An address of Ethernet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, f] = self.0;
+        write!(out, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    }
+}
 
 impl Mac {
     const BROADCAST: Mac = Mac([0xff; 6]);
@@ -21,15 +29,18 @@ pub const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
 const ICMPV6: u8 = 58;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 const ROUTER: u8 = 0x80;
 const OVERRIDE: u8 = 0x20;
+const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
 
 const ETHERNET: usize = 14;
 pub const ARP_FRAME: usize = ETHERNET + 28;
 const IPV6_HEADER: usize = 40;
 const ADVERTISEMENT: usize = 32;
+const SOLICITATION: usize = 32;
 pub const NA_FRAME: usize = ETHERNET + IPV6_HEADER + ADVERTISEMENT;
 
 /// What an ARP packet is.
@@ -79,13 +90,41 @@ fn arp(operation: Operation, sender: (Mac, Ipv4Addr), target: (Mac, Ipv4Addr)) -
     frame
 }
 
-/// Who sent an ARP packet, in which it says that it has an address. Of a frame without its Ethernet header.
-pub fn arp_sender(packet: &[u8]) -> Option<Ipv4Addr> {
+/// Who sent an ARP packet, in which it says that it has an address, and where. Of a frame without its Ethernet header.
+pub fn arp_sender(packet: &[u8]) -> Option<(Ipv4Addr, Mac)> {
     let packet: &[u8; 28] = packet.first_chunk()?;
     let is_of_ipv4 = packet[..6] == [0, 1, 0x08, 0, 6, 4];
+    let mac = Mac(*packet[8..].first_chunk()?);
     let sender = Ipv4Addr::from(*packet[14..].first_chunk::<4>()?);
     // A probe (RFC 5227 §2.1) is of somebody who does not have the address yet.
-    (is_of_ipv4 && !sender.is_unspecified()).then_some(sender)
+    (is_of_ipv4 && !sender.is_unspecified()).then_some((sender, mac))
+}
+
+/// Where is this one? Of IPv6: a Neighbor Solicitation (RFC 4861 §4.3), for a socket that sums it.
+pub fn solicitation(target: Ipv6Addr, mac: Mac) -> [u8; SOLICITATION] {
+    let mut message = [0; SOLICITATION];
+    let mut out = Out { octets: &mut message, at: 0 };
+    out.put(&[NEIGHBOR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
+    out.put(&target.octets());
+    out.put(&[SOURCE_LINK_LAYER_ADDRESS, 1]);
+    out.put(&mac.0);
+    message
+}
+
+/// Where a solicitation of that address is heard (RFC 4291 §2.7.1).
+pub fn solicited_node(target: Ipv6Addr) -> Ipv6Addr {
+    let [.., high, low] = target.segments();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | high & 0xff, low)
+}
+
+/// Whose address a Neighbor Advertisement tells of, and where it is. Of a message without its IP header, which the
+/// kernel has found to be right.
+pub fn advertised(message: &[u8]) -> Option<(Ipv6Addr, Mac)> {
+    let message: &[u8; ADVERTISEMENT] = message.first_chunk()?;
+    let target = Ipv6Addr::from(*message[8..].first_chunk::<16>()?);
+    let mac = Mac(*message[26..].first_chunk()?);
+    let is_one = message[..2] == [NEIGHBOR_ADVERTISEMENT, 0];
+    (is_one && message[24..26] == [TARGET_LINK_LAYER_ADDRESS, 1]).then_some((target, mac))
 }
 
 /// That an address is here, of IPv6: from it, to all on the link.
@@ -163,12 +202,12 @@ mod tests {
             "ffffffffffff02000000000a0806000108000604000102000000000ac000020a000000000000c0000201"
         );
         let of = |frame: &[u8]| arp_sender(&frame[ETHERNET..]);
-        assert_eq!(of(&question), Some(us));
+        assert_eq!(of(&question), Some((us, MAC)));
         let answer = arp(Operation::Reply, (MAC, gateway), (MAC, us));
         // Frames are padded to 60 octets.
         let mut padded = answer.to_vec();
         padded.resize(60, 0);
-        assert_eq!(of(&padded), Some(gateway));
+        assert_eq!(of(&padded), Some((gateway, MAC)));
         // Who asks whether an address is free says of itself that it has none.
         assert_eq!(of(&arp(Operation::Request, (MAC, Ipv4Addr::UNSPECIFIED), (MAC, us))), None);
         assert_eq!(of(&answer[..ARP_FRAME - 1]), None);
@@ -194,5 +233,21 @@ mod tests {
         );
         let router = unsolicited_na(vip, MAC, Forwarding::Router);
         assert_eq!(router[ETHERNET + IPV6_HEADER + 4], ROUTER | OVERRIDE);
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_asked_for_and_its_answer_known() {
+        let vip: Ipv6Addr = "2001:db8::12:3456".parse().unwrap();
+        assert_eq!(
+            hex(&solicitation(vip, MAC)),
+            "870000000000000020010db80000000000000000001234560101 02000000000a".replace(' ', "")
+        );
+        assert_eq!(solicited_node(vip), "ff02::1:ff12:3456".parse::<Ipv6Addr>().unwrap());
+        let answer = unsolicited_na(vip, MAC, Forwarding::Host);
+        let answer = &answer[ETHERNET + IPV6_HEADER..];
+        assert_eq!(advertised(answer), Some((vip, MAC)));
+        assert_eq!(advertised(&answer[..ADVERTISEMENT - 1]), None);
+        assert_eq!(advertised(&solicitation(vip, MAC)), None);
+        assert_eq!(MAC.to_string(), "02:00:00:00:00:0a");
     }
 }

@@ -104,7 +104,9 @@ pub const AGENT_ARROWS: &[(&str, &str)] = &[
     ("site", "ids rules vrrp"),
     ("netlink", "site vrrp"),
     ("routers", "netlink site vrrp"),
+    ("vrrp_findings", "netlink site vrrp"),
     ("vrrp_scan", "netlink routers vrrp"),
+    ("vrrp_doctor", "netlink routers site vrrp vrrp_findings vrrp_scan"),
     ("local_socket", ""),
     ("changes", "site"),
     ("route", "rules site"),
@@ -177,6 +179,7 @@ pub const AGENT_PURE: &[&str] = &[
     "client",
     "vrrp",
     "import",
+    "vrrp_findings",
 ];
 pub const PROBE_PURE: &[&str] = &["asked", "due", "judge", "blind", "rounds"];
 /// Rooms that decide, and so neither ask the time nor act; as those above of the other two.

@@ -6,6 +6,7 @@
 
 mod balancers;
 mod boxes;
+mod doctor;
 mod faults;
 mod interop;
 mod pair;
