@@ -164,7 +164,13 @@ pub fn text(shown: &Shown, reloads: &Reloads, reporting: Option<&Telling>) -> St
 }
 
 /// Those of the virtual routers' service, which is a process of its own.
-pub fn of_routers(shown: &[Arc<routers::Shown>], balancers: usize, lost: u64) -> String {
+pub fn of_routers(
+    shown: &[Arc<routers::Shown>],
+    balancers: usize,
+    lost: u64,
+    notified: &[(&'static str, u64)],
+    skipped: u64,
+) -> String {
     let page = Page(Registry::new());
     let names: Vec<Arc<str>> =
         shown.iter().map(|router| Arc::clone(&router.config.load().name)).collect();
@@ -256,6 +262,18 @@ pub fn of_routers(shown: &[Arc<routers::Shown>], balancers: usize, lost: u64) ->
         "Events that were not logged, as there were too many at once",
         &[],
         vec![(vec![], lost)],
+    );
+    page.counter(
+        "site_agent_vrrp_notified_total",
+        "Times that vrrp_service.notify was run, by how it ended",
+        &["result"],
+        notified.iter().map(|(result, count)| (vec![*result], *count)).collect(),
+    );
+    page.counter(
+        "site_agent_vrrp_notify_skipped_total",
+        "Changes of role that were told with another one, as there were too many at once",
+        &[],
+        vec![(vec![], skipped)],
     );
     let mut text = String::new();
     let encoded = TextEncoder::new().encode_utf8(&page.0.gather(), &mut text);

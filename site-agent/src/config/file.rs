@@ -80,6 +80,7 @@ table! {
         socket: Option<At<String>>,
         balancer_socket: Option<At<String>>,
         listen: Option<At<ListenAddress>>,
+        notify: Option<At<String>>,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Service {
     pub balancer_socket: PathBuf,
     /// Where metrics are read.
     pub listen: Option<SocketAddr>,
+    /// A program that is told of each change of role.
+    pub notify: Option<PathBuf>,
 }
 
 /// One virtual router.

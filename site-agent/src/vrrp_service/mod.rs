@@ -1,6 +1,6 @@
 //! `site-agent vrrp run`: the virtual routers as a process of their own. The shell around `routers`.
 //!
-//! config ─▶ privileges ─▶ routers ─▶ log · desk, (the door) ─▶ status, metrics
+//! config ─▶ privileges ─▶ routers ─▶ log · desk, (the door) ─▶ status, metrics · notify: queue ─▶ (a program)
 //! (the balancer) ─▶ balancers ─▶ routers
 //!
 //! It reads its own part of `site.toml` and names nothing of the balancer, whose restarts it outlives.
@@ -8,7 +8,9 @@
 mod balancers;
 pub mod desk;
 mod log;
+mod notify;
 pub mod privileges;
+mod queue;
 pub mod status;
 mod tracks;
 
@@ -36,6 +38,7 @@ use tracing::{error, info, warn};
 use self::balancers::Balancers;
 use self::desk::{Asked, Request};
 use self::log::Events;
+use self::notify::Notify;
 use self::status::Status;
 use self::tracks::{Tracked, Tracks};
 use crate::config;
@@ -72,6 +75,7 @@ pub struct Daemon {
     service: Service,
     running: Running,
     sources: Sources,
+    notify: Notify,
     requests: mpsc::Receiver<Request>,
     tracks: Tracks,
     tracked: mpsc::Receiver<Tracked>,
@@ -91,6 +95,7 @@ struct Sources {
     lost: Arc<AtomicU64>,
     /// How many balancers serve.
     serving: watch::Receiver<usize>,
+    notified: Arc<notify::Counts>,
 }
 
 impl Sources {
@@ -104,8 +109,11 @@ impl Sources {
             "/" => door::text(StatusCode::OK, INDEX),
             "/healthz" => door::text(StatusCode::OK, "ok\n"),
             "/metrics" => {
-                let (lost, balancers) = (self.lost.load(Relaxed), *self.serving.borrow());
-                door::metrics(metrics::of_routers(&self.shown.load(), balancers, lost))
+                let (lost, skipped) =
+                    (self.lost.load(Relaxed), self.notified.skipped.load(Relaxed));
+                let (notified, balancers) = (self.notified.results(), *self.serving.borrow());
+                let shown = self.shown.load();
+                door::metrics(metrics::of_routers(&shown, balancers, lost, &notified, skipped))
             }
             "/v1/status" => door::json(&self.status()),
             other => {
@@ -125,6 +133,8 @@ pub enum StartError {
     Roots(#[from] RootsError),
     #[error("the virtual routers cannot start")]
     Routers(#[source] io::Error),
+    #[error("the thread that tells vrrp_service.notify cannot start")]
+    Notify(#[source] io::Error),
 }
 
 impl Daemon {
@@ -166,11 +176,13 @@ impl Daemon {
             warn!(%error, "virtual routers do not run in real time: on a busy box adverts may be late");
         }
         let (holders, serving) = watch::channel(0);
+        let notify = Notify::start(service.notify.clone()).map_err(StartError::Notify)?;
         let sources = Sources {
             shown: Arc::clone(&running.shown),
             events: Events::default(),
             lost: Arc::clone(&running.lost),
             serving: serving.clone(),
+            notified: notify.counts(),
         };
         tracks.adopt(&watching);
         let mut tasks = JoinSet::new();
@@ -202,6 +214,7 @@ impl Daemon {
             service,
             running,
             sources,
+            notify,
             requests,
             tracks,
             tracked,
@@ -222,9 +235,11 @@ impl Daemon {
                     let warning = warning.to_string();
                     warn!(warning, "the config may not do what was meant");
                 }
-                if service != self.service {
+                let Service { notify, .. } = service.clone();
+                if (Service { notify: self.service.notify.clone(), ..service }) != self.service {
                     warn!("vrrp_service is another: it is taken at the next start");
                 }
+                self.notify.adopt(notify);
                 let watching = routers.clone();
                 self.running.adopt(routers);
                 self.tracks.adopt(&watching);
@@ -248,6 +263,7 @@ impl Daemon {
         loop {
             tokio::select! {
                 Some(said) = self.running.said.recv() => {
+                    self.notify.hear(&said, &self.sources.shown.load());
                     self.sources.events.write(said);
                     self.changed.send_replace(());
                 }
@@ -290,7 +306,7 @@ impl Daemon {
 
     /// Has the virtual routers resign and give their addresses back, and writes down the last of it.
     pub async fn stop(self) {
-        let Daemon { running, sources, mut tasks, .. } = self;
+        let Daemon { running, sources, mut notify, mut tasks, .. } = self;
         tasks.abort_all();
         let (ended, mut said) = running.stop();
         if ended.is_err() {
@@ -299,7 +315,9 @@ impl Daemon {
             );
         }
         while let Ok(last) = said.try_recv() {
+            notify.hear(&last, &sources.shown.load());
             sources.events.write(last);
         }
+        notify.stop();
     }
 }

@@ -1,6 +1,8 @@
 //! A link with two boxes on it, ours or keepalived's.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -67,11 +69,20 @@ impl Place {
 
     /// These lines, and where the service listens.
     pub fn write(&self, lines: &str) {
+        self.write_with(lines, "");
+    }
+
+    /// The same, with a program in the same folder that is told of changes of role.
+    pub fn write_telling(&self, lines: &str, program: &str) {
+        self.write_with(lines, &format!("notify = {program:?}\n"));
+    }
+
+    fn write_with(&self, lines: &str, of_service: &str) {
         let (socket, balancer) = (self.dir.join("vrrp.sock"), self.dir.join("balancer.sock"));
         let service = format!(
             "[vrrp_service]\nsocket = {socket:?}\nbalancer_socket = {balancer:?}\nlisten = \"127.0.0.1:8405\"\n"
         );
-        fs::write(self.config(), lines.to_owned() + "\n" + &service).unwrap();
+        fs::write(self.config(), format!("{lines}\n{service}{of_service}")).unwrap();
     }
 
     /// A virtual router `web` of VRID 51 on `eth0`, with these lines.
@@ -81,6 +92,11 @@ impl Place {
 
     pub fn start_all(&self, lines: &str) -> Ours<'_> {
         self.write(lines);
+        self.run()
+    }
+
+    /// By the config as it is written.
+    pub fn run(&self) -> Ours<'_> {
         let log = fs::File::create(self.dir.join("log")).unwrap();
         let mut command = Command::new(built("site-agent").unwrap());
         command.args(["vrrp", "run", "--config"]).arg(self.config());
@@ -101,6 +117,18 @@ impl Place {
         command.args(["run", "--threads", "1", "--config"]).arg(self.config());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.machine.within(|| Process::spawn(&mut command)).unwrap()
+    }
+
+    /// What its service shows at that path.
+    pub fn page(&self, path: &str) -> String {
+        self.machine.within(|| {
+            let mut stream = TcpStream::connect("127.0.0.1:8405").unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut page = String::new();
+            stream.read_to_string(&mut page).unwrap();
+            page
+        })
     }
 
     pub fn has(&self, vip: &str) -> bool {

@@ -9,6 +9,7 @@ mod boxes;
 mod doctor;
 mod faults;
 mod interop;
+mod notify;
 mod pair;
 mod scan;
 mod service;

@@ -1,8 +1,6 @@
 //! The service itself: what it may do, what it reads, what it shows.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 
 use super::boxes::{Place, ground};
 
@@ -89,17 +87,7 @@ fn metrics_and_status_are_shown() {
     one.until_role("active");
     let other = b.start(LINES);
     other.stays("backup", 5);
-    let page = |place: &Place, path: &str| {
-        place.machine.within(|| {
-            let mut stream = TcpStream::connect("127.0.0.1:8405").unwrap();
-            let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).unwrap();
-            let mut page = String::new();
-            stream.read_to_string(&mut page).unwrap();
-            page
-        })
-    };
-    let metrics = page(&b, "/metrics");
+    let metrics = b.page("/metrics");
     for line in [
         "site_agent_vrrp_role{role=\"backup\",router=\"web\"} 1",
         "site_agent_vrrp_role{role=\"active\",router=\"web\"} 0",
@@ -111,8 +99,8 @@ fn metrics_and_status_are_shown() {
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
-    assert!(page(&a, "/metrics").contains("site_agent_vrrp_became_active_total{router=\"web\"} 1"));
-    assert!(page(&a, "/v1/status").contains("\"role\": \"active\""));
+    assert!(a.page("/metrics").contains("site_agent_vrrp_became_active_total{router=\"web\"} 1"));
+    assert!(a.page("/v1/status").contains("\"role\": \"active\""));
     let shown = String::from_utf8(other.asks(&["status"]).stdout).unwrap();
     assert!(shown.contains("web: backup for "), "{shown}");
     assert!(shown.contains("last heard: 192.0.2.10 with 200"), "{shown}");

@@ -1,8 +1,9 @@
 //! Virtual routers, and the service that runs them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,8 +69,8 @@ pub fn redundancy(
 
 fn service(raw: Option<file::VrrpService>, judge: &mut Judge<'_>) -> Option<Service> {
     let (socket, balancer_socket) = (PathBuf::from(SOCKET), PathBuf::from(BALANCER_SOCKET));
-    let usual = Service { socket, balancer_socket, listen: None };
-    let Some(file::VrrpService { socket, balancer_socket, listen }) = raw else {
+    let usual = Service { socket, balancer_socket, listen: None, notify: None };
+    let Some(file::VrrpService { socket, balancer_socket, listen, notify }) = raw else {
         return Some(usual);
     };
     let mut path = |written: At<String>| {
@@ -83,7 +84,19 @@ fn service(raw: Option<file::VrrpService>, judge: &mut Judge<'_>) -> Option<Serv
         return judge.wrong(&spot, "is socket as well, where people ask: name another path");
     }
     let listen = or(listen, None, |at| super::door(at, judge).map(|at| Some(at.value.0)))?;
-    Some(Service { socket, balancer_socket, listen })
+    let notify = or(notify, None, |written| program(&written, judge).map(Some))?;
+    Some(Service { socket, balancer_socket, listen, notify })
+}
+
+fn program(written: &At<String>, judge: &mut Judge<'_>) -> Option<PathBuf> {
+    let path = judge.path(written)?;
+    let is_program = |there: Metadata| there.is_file() && there.permissions().mode() & 0o111 != 0;
+    if fs::metadata(&path).is_ok_and(is_program) {
+        // It is run elsewhere, and without a slash it would be looked for in PATH.
+        return std::path::absolute(path).ok();
+    }
+    let shown = path.display();
+    judge.wrong(&written.spot, format!("{shown} is no file that can be executed: is it chmod +x?"))
 }
 
 fn router(
