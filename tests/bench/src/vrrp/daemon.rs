@@ -48,6 +48,14 @@ pub struct Router {
     pub refresh: Duration,
     /// An address that has to answer before this one leads.
     pub witness: Option<&'static str>,
+    pub balancer: Balancer,
+}
+
+/// Whether a balancer of the same box has to serve the address, or nobody leads. Of ours alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Balancer {
+    Serves,
+    NotAsked,
 }
 
 /// A process that has a machine's virtual routers. Dropped, it is asked to end, and made to if it does not.
@@ -101,6 +109,29 @@ pub fn become_in_namespace(name: &str, program: &[OsString]) -> anyhow::Result<(
     Err(error).with_context(|| format!("cannot start {}", program.display()))
 }
 
+/// Begins a command on a machine.
+fn within(machine: &Namespace) -> anyhow::Result<Command> {
+    let mut command = ourselves("in-namespace")?;
+    command.arg(machine.name()).arg("--");
+    Ok(command)
+}
+
+fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Process> {
+    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // Ctrl-C is ours to handle: one that died of it would look like one that failed.
+    command.process_group(0);
+    Process::spawn(&mut command)
+}
+
+/// A balancer by the same file as our service. It tells that service when it serves.
+pub fn balance(programs: &Programs, machine: &Namespace, home: &Path) -> anyhow::Result<Process> {
+    let mut command = within(machine)?;
+    command.arg(&programs.site_agent).args(["run", "--threads", "1", "--config"]);
+    command.arg(home.join("site.toml"));
+    spawn(command, &home.join("balancer.log"))
+}
+
 /// Writes its file below `home`.
 pub fn tell(kind: Kind, home: &Path, routers: &[Router]) -> anyhow::Result<()> {
     let (file, text) = match kind {
@@ -112,8 +143,15 @@ pub fn tell(kind: Kind, home: &Path, routers: &[Router]) -> anyhow::Result<()> {
 }
 
 fn site_toml(home: &Path, routers: &[Router]) -> String {
-    let mut text = format!("[vrrp_service]\nsocket = {:?}\n", home.join("vrrp.sock"));
-    for Router { name, vrid, vip, priority, interval, refresh, witness } in routers {
+    let [socket, balancer] = ["vrrp.sock", "balancer.sock"].map(|name| home.join(name));
+    let mut text = format!("[vrrp_service]\nsocket = {socket:?}\nbalancer_socket = {balancer:?}\n");
+    for Router { name, vrid, vip, priority, interval, refresh, witness, balancer } in routers {
+        if *balancer == Balancer::Serves {
+            let (address, _) = vip.split_once('/').unwrap_or((vip, ""));
+            text += &format!(
+                "[frontend.{name}]\nbind = [\"{address}:80\"]\nrules = [{{ when = \"true\", deny = 403 }}]\n"
+            );
+        }
         let witnesses = witness.map(|witness| format!("witnesses = [{witness:?}]\n"));
         text += &format!(
             "[vrrp.{name}]\ninterface = \"eth0\"\nvrid = {vrid}\nvips = [{vip:?}]\npriority = {priority}\n\
@@ -130,7 +168,7 @@ fn keepalived_conf(routers: &[Router]) -> String {
     let refresh = routers.first().map_or(0, |router| router.refresh.as_secs());
     let mut text =
         format!("global_defs {{\n vrrp_version 3\n vrrp_garp_master_refresh {refresh}\n}}\n");
-    for Router { name, vrid, vip, priority, interval, refresh: _, witness: _ } in routers {
+    for Router { name, vrid, vip, priority, interval, .. } in routers {
         text += &format!(
             "vrrp_instance {name} {{\n interface eth0\n virtual_router_id {vrid}\n priority {priority}\n advert_int {}\n \
              virtual_ipaddress {{ {vip} }}\n}}\n",
@@ -149,8 +187,7 @@ impl Daemon {
         home: &Path,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Daemon> {
-        let mut command = ourselves("in-namespace")?;
-        command.arg(machine.name()).arg("--");
+        let mut command = within(machine)?;
         match kind {
             Kind::SiteAgent => {
                 let file = home.join("site.toml");
@@ -163,11 +200,7 @@ impl Daemon {
                 command.arg("--vrrp_pid").arg(home.join("vrrp_pid"));
             }
         }
-        let log = OpenOptions::new().create(true).append(true).open(log_of(home))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        // Ctrl-C is ours to handle: one that died of it would look like one that failed.
-        command.process_group(0);
-        let process = Process::spawn(&mut command)?;
+        let process = spawn(command, &log_of(home))?;
         let mut daemon = Daemon { kind, home: home.to_owned(), process };
         let what = format!("{} runs", kind.name());
         until(&what, STARTS_WITHIN, interrupt, || {
@@ -288,12 +321,17 @@ mod tests {
             interval: Duration::from_millis(400),
             refresh: Duration::from_secs(60),
             witness: Some("192.0.2.1"),
+            balancer: Balancer::NotAsked,
         };
+        let served = Router { balancer: Balancer::Serves, ..router.clone() };
+        let text = site_toml(Path::new("/home"), &[served]);
+        let frontend = "[frontend.web]\nbind = [\"192.0.2.100:80\"]\nrules = [{ when = \"true\", deny = 403 }]\n[vrrp.web]\n";
+        assert!(text.contains(frontend), "{text}");
         let routers = [router];
         assert_eq!(
             site_toml(Path::new("/home"), &routers),
-            "[vrrp_service]\nsocket = \"/home/vrrp.sock\"\n[vrrp.web]\ninterface = \"eth0\"\nvrid = 51\n\
-             vips = [\"192.0.2.100/24\"]\npriority = 200\ninterval = \"400ms\"\npreempt = \"0s\"\nrefresh = \"60s\"\n\
+            "[vrrp_service]\nsocket = \"/home/vrrp.sock\"\nbalancer_socket = \"/home/balancer.sock\"\n\
+             [vrrp.web]\ninterface = \"eth0\"\nvrid = 51\nvips = [\"192.0.2.100/24\"]\npriority = 200\ninterval = \"400ms\"\npreempt = \"0s\"\nrefresh = \"60s\"\n\
              witnesses = [\"192.0.2.1\"]\n"
         );
         assert_eq!(

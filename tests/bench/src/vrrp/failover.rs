@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use common::lock::Mutex;
 
 use super::client::{Side, mixed, silence};
-use super::daemon::{Kind, Programs};
+use super::daemon::{Kind, Programs, Router};
 use super::fault::{Address, Fault};
 use super::pair::{Pair, web};
 use super::{Profile, millis, until};
@@ -117,7 +117,9 @@ impl Work<'_> {
             let mut number = Some(number);
             let dir = tempfile::tempdir()?;
             let interval = self.plan.profile.interval();
-            let [leader, standby] = [Side::Leader, Side::Standby].map(|side| [web(side, interval)]);
+            let balancer = self.fault.balancer();
+            let router = |side| [Router { balancer, ..web(side, interval) }];
+            let (leader, standby) = (router(Side::Leader), router(Side::Standby));
             let routers = [&leader[..], &standby[..]];
             let (programs, interrupt) = (self.programs, self.interrupt);
             let mut pair =

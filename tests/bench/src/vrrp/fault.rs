@@ -6,12 +6,14 @@ use clap::ValueEnum;
 use rustix::process::Signal;
 
 use super::Profile;
-use super::daemon::Kind;
+use super::daemon::{Balancer, Kind};
 use super::pair::{Pair, STANDBY};
 use crate::interrupt::Interrupt;
 
-/// Beyond the skew, of a leader that resigns.
+/// Beyond the skew, of a leader that resigns by itself or is told to.
 const RESIGNING: Duration = Duration::from_millis(20);
+/// And of one that first has to see that nobody serves.
+const SEEING: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Fault {
@@ -27,15 +29,19 @@ pub enum Fault {
     CleanStop,
     /// An operator has it hand its address over.
     HandOver,
+    /// The balancer of its box is killed (SIGKILL), without which it may not lead.
+    ProxyDead,
 }
 
-/// How the other box learns of it.
+/// What the other box learns it from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Learned {
     /// No adverts come any more.
-    FromSilence,
+    Silence,
     /// The leader says that it resigns.
-    FromResignation,
+    Resignation,
+    /// The same, once it has seen why.
+    LateResignation,
 }
 
 /// What becomes of the address at the box that failed.
@@ -56,18 +62,33 @@ impl Fault {
             Fault::Split => "split",
             Fault::CleanStop => "clean-stop",
             Fault::HandOver => "hand-over",
+            Fault::ProxyDead => "proxy-dead",
         }
     }
 
-    /// keepalived has no command for a hand-over.
+    /// keepalived has no command for a hand-over, and no balancer.
     pub fn can_befall(self, kind: Kind) -> bool {
-        kind == Kind::SiteAgent || self != Fault::HandOver
+        kind == Kind::SiteAgent || !matches!(self, Fault::HandOver | Fault::ProxyDead)
+    }
+
+    /// What the pairs that it befalls have beside.
+    pub fn balancer(self) -> Balancer {
+        match self {
+            Fault::ProxyDead => Balancer::Serves,
+            Fault::Killed
+            | Fault::Stopped
+            | Fault::Cut
+            | Fault::Split
+            | Fault::CleanStop
+            | Fault::HandOver => Balancer::NotAsked,
+        }
     }
 
     fn learned(self) -> Learned {
         match self {
-            Fault::Killed | Fault::Stopped | Fault::Cut | Fault::Split => Learned::FromSilence,
-            Fault::CleanStop | Fault::HandOver => Learned::FromResignation,
+            Fault::Killed | Fault::Stopped | Fault::Cut | Fault::Split => Learned::Silence,
+            Fault::CleanStop | Fault::HandOver => Learned::Resignation,
+            Fault::ProxyDead => Learned::LateResignation,
         }
     }
 
@@ -78,18 +99,19 @@ impl Fault {
                 Address::Stays
             }
             (Fault::Killed | Fault::Stopped, Kind::SiteAgent)
-            | (Fault::Cut | Fault::CleanStop | Fault::HandOver, _) => Address::Goes,
+            | (Fault::Cut | Fault::CleanStop | Fault::HandOver | Fault::ProxyDead, _) => {
+                Address::Goes
+            }
         }
     }
 
     /// How long it may take, but for one trial of a hundred, until the other box answers.
     pub fn budget(self, profile: Profile) -> Duration {
         match (self.learned(), profile) {
-            (Learned::FromSilence, Profile::Standard) => Duration::from_millis(1500),
-            (Learned::FromSilence, Profile::Fast) => Duration::from_millis(400),
-            (Learned::FromResignation, _) => {
-                profile.interval() * (256 - u32::from(STANDBY)) / 256 + RESIGNING
-            }
+            (Learned::Silence, Profile::Standard) => Duration::from_millis(1500),
+            (Learned::Silence, Profile::Fast) => Duration::from_millis(400),
+            (Learned::Resignation, _) => skew(profile) + RESIGNING,
+            (Learned::LateResignation, _) => skew(profile) + SEEING,
         }
     }
 
@@ -102,6 +124,7 @@ impl Fault {
             Fault::Split => pair.link.cut(leader.name),
             Fault::CleanStop => leader.daemon.signal(Signal::TERM),
             Fault::HandOver => leader.daemon.ask("hand-over web").map(drop),
+            Fault::ProxyDead => leader.kill_balancer(),
         }
     }
 
@@ -114,8 +137,14 @@ impl Fault {
             Fault::Cut => pair.link.plug_in(leader.name),
             Fault::Split => pair.link.heal(leader.name),
             Fault::HandOver => leader.daemon.ask("take-back web").map(drop),
+            Fault::ProxyDead => pair.start_balancer(),
         }
     }
+}
+
+/// Of the standby (RFC 9568 §6.1).
+fn skew(profile: Profile) -> Duration {
+    profile.interval() * (256 - u32::from(STANDBY)) / 256
 }
 
 #[cfg(test)]
@@ -133,5 +162,7 @@ mod tests {
             assert_eq!(ms(fault, Profile::Standard), 263_750);
             assert_eq!(ms(fault, Profile::Fast), 80_937);
         }
+        assert_eq!(ms(Fault::ProxyDead, Profile::Standard), 343_750);
+        assert_eq!(ms(Fault::ProxyDead, Profile::Fast), 160_937);
     }
 }

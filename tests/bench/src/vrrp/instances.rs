@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use gslb_tests::netns::{Namespace, Segment};
 use serde_json::Value;
 
-use super::daemon::{self, Daemon, Kind, Programs, Router};
+use super::daemon::{self, Balancer, Daemon, Kind, Programs, Router};
 use super::until;
 use crate::clock;
 use crate::cpu::{self, Spent};
@@ -236,6 +236,7 @@ fn routers(plan: &Plan, priority: u8) -> Vec<Router> {
         interval: plan.interval,
         refresh: Duration::from_secs(60),
         witness: None,
+        balancer: Balancer::NotAsked,
     };
     (1..=plan.instances).map(router).collect()
 }

@@ -4,10 +4,13 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use gslb_tests::netns::{Namespace, Segment};
+use gslb_tests::process::Process;
+use rustix::process::Signal;
 
 use super::client::Side;
-use super::daemon::{self, Daemon, Kind, Programs, Router, log_tail};
+use super::daemon::{self, Balancer, Daemon, Kind, Programs, Router, log_tail};
 use super::post::Post;
 use crate::interrupt::Interrupt;
 
@@ -15,6 +18,8 @@ use crate::interrupt::Interrupt;
 pub struct Member {
     pub post: Post,
     pub daemon: Daemon,
+    /// Where the address needs one.
+    balancer: Option<Process>,
     machine: Namespace,
     /// On its link.
     pub name: &'static str,
@@ -50,7 +55,23 @@ impl Member {
         fs::create_dir_all(&home)?;
         daemon::tell(kind, &home, routers)?;
         let daemon = Daemon::start(kind, programs, &machine, &home, interrupt)?;
-        Ok(Member { post, daemon, machine, name: place.name, kind, home })
+        let (name, balancer) = (place.name, None);
+        let mut member = Member { post, daemon, balancer, machine, name, kind, home };
+        if routers.iter().any(|router| router.balancer == Balancer::Serves) {
+            member.start_balancer(programs)?;
+        }
+        Ok(member)
+    }
+
+    /// The one before has ended, if there was one.
+    pub fn start_balancer(&mut self, programs: &Programs) -> anyhow::Result<()> {
+        self.balancer = None;
+        self.balancer = Some(daemon::balance(programs, &self.machine, &self.home)?);
+        Ok(())
+    }
+
+    pub fn kill_balancer(&mut self) -> anyhow::Result<()> {
+        self.balancer.as_mut().context("it has no balancer")?.signal(Signal::KILL)
     }
 
     /// After its process was ended, by whatever.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gslb_tests::netns::{Namespace, Segment};
 
 use super::client::{Answer, Client, Side};
-use super::daemon::{Kind, Programs, Router};
+use super::daemon::{Balancer, Kind, Programs, Router};
 use super::member::{Member, Place};
 use super::until;
 use crate::clock;
@@ -52,6 +52,7 @@ pub fn web(side: Side, interval: Duration) -> Router {
         interval,
         refresh: Duration::from_secs(60),
         witness: Some(GATEWAY),
+        balancer: Balancer::NotAsked,
     }
 }
 
@@ -127,6 +128,11 @@ impl Pair<'_> {
     /// Starts the leader's process, which has ended.
     pub fn start_leader(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
         self.leader.start_again(self.programs, VIP_ON_LINK, interrupt)
+    }
+
+    /// The leader's, which was killed.
+    pub fn start_balancer(&mut self) -> anyhow::Result<()> {
+        self.leader.start_balancer(self.programs)
     }
 
     /// For whoever wonders what went wrong.
