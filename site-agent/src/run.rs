@@ -188,8 +188,10 @@ impl Agent {
         let before = self.shown();
         self.balancer.adopt(config.site).map_err(|refused| refused.problems())?;
         self.good = good;
-        if self.keeper.as_ref().map(|keeper| &keeper.of) != lease.as_ref() {
-            self.keeper = lease.map(|of| Keeper::start(of, self.balancer.rounds()));
+        match (&self.keeper, lease) {
+            (Some(keeper), Some(of)) => keeper.adopt(of),
+            (None, Some(of)) => self.keeper = Some(Keeper::start(of, self.balancer.rounds())),
+            (_, None) => self.keeper = None,
         }
         tell_changes(&before, &self.shown());
         if is_other_admin {

@@ -31,7 +31,8 @@ pub type Roles = BTreeMap<IpAddr, Vrrp>;
 
 /// Keeps the lease for as long as it is there.
 pub struct Keeper {
-    pub of: Of,
+    socket: PathBuf,
+    vips: watch::Sender<Vec<(IpAddr, u8)>>,
     roles: watch::Receiver<Roles>,
     task: AbortHandle,
 }
@@ -61,11 +62,26 @@ impl Of {
 impl Keeper {
     /// `rounds` are what the threads count that serve.
     pub fn start(of: Of, rounds: Vec<Arc<AtomicU64>>) -> Keeper {
-        let (roles, shown) = watch::channel(none_of(&of.vips));
+        let Of { socket, vips } = of;
+        let (roles, shown) = watch::channel(none_of(&vips));
+        let (vips, told) = watch::channel(vips);
         let mut watch = Watch::default();
         let serves = move || watch.goes_on(rounds.iter().map(|round| round.load(Relaxed)), STUCK);
-        let task = tokio::spawn(keep(of.clone(), serves, roles)).abort_handle();
-        Keeper { of, roles: shown, task }
+        let task = tokio::spawn(keep(socket.clone(), told, serves, roles)).abort_handle();
+        Keeper { socket, vips, roles: shown, task }
+    }
+
+    /// Goes on by another config: the lease is held all the while, so another socket has to wait for the next start.
+    pub fn adopt(&self, of: Of) {
+        let Of { socket, vips } = of;
+        if socket != self.socket {
+            warn!("vrrp_service.balancer_socket is another: it is taken at the next start");
+        }
+        self.vips.send_if_modified(|known| {
+            let is_new = *known != vips;
+            *known = vips;
+            is_new
+        });
     }
 
     pub fn roles(&self) -> Roles {
@@ -81,17 +97,20 @@ impl Drop for Keeper {
 
 /// Says at a socket that we serve, for as long as `serves` says so, and lets others know of roles. While nobody is there to
 /// say it to, this box has none of the VIPs.
-async fn keep(of: Of, mut serves: impl FnMut() -> bool, roles: watch::Sender<Roles>) {
-    let Of { socket, vips } = of;
+async fn keep(
+    socket: PathBuf,
+    mut vips: watch::Receiver<Vec<(IpAddr, u8)>>,
+    mut serves: impl FnMut() -> bool,
+    roles: watch::Sender<Roles>,
+) {
     let mut is_told = false;
     loop {
-        let none = none_of(&vips);
-        roles.send_replace(none.clone());
+        roles.send_replace(none_of(&vips.borrow_and_update()));
         let ended = match connected(&socket) {
             Ok(stream) => {
                 info!("the virtual routers are told that this balancer serves");
                 is_told = false;
-                converse(&stream, &none, &mut serves, &roles).await
+                converse(&stream, &mut vips, &mut serves, &roles).await
             }
             Err(error) => Err(error),
         };
@@ -115,12 +134,13 @@ fn none_of(vips: &[(IpAddr, u8)]) -> Roles {
 /// Until the other side is gone, which is an error as any other.
 async fn converse(
     stream: &UnixStream,
-    none: &Roles,
+    vips: &mut watch::Receiver<Vec<(IpAddr, u8)>>,
     serves: &mut impl FnMut() -> bool,
     roles: &watch::Sender<Roles>,
 ) -> io::Result<()> {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut none = roles.borrow().clone();
     let mut by_router = BTreeMap::new();
     let mut packet = vec![0; LONGEST];
     loop {
@@ -129,10 +149,19 @@ async fn converse(
                 ready?;
                 match stream.try_read(&mut packet) {
                     Ok(0) => return Err(ErrorKind::ConnectionReset.into()),
-                    Ok(length) => hear(&packet[..length], none, &mut by_router, roles)?,
+                    Ok(length) => {
+                        if let Err(error) = hear(&packet[..length], &mut by_router) {
+                            warn!(%error, "the virtual routers say what is not understood: are they of another version?");
+                        }
+                        show(&none, &by_router, roles);
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),
                 }
+            }
+            Ok(()) = vips.changed() => {
+                none = none_of(&vips.borrow_and_update());
+                show(&none, &by_router, roles);
             }
             _ = beats.tick() => {
                 let word = Word { serves: serves() };
@@ -146,15 +175,18 @@ async fn converse(
     }
 }
 
-fn hear(
-    packet: &[u8],
-    none: &Roles,
-    by_router: &mut BTreeMap<String, (Vec<IpAddr>, Vrrp)>,
-    roles: &watch::Sender<Roles>,
-) -> io::Result<()> {
+/// By the virtual routers' names.
+type ByRouter = BTreeMap<String, (Vec<IpAddr>, Vrrp)>;
+
+fn hear(packet: &[u8], by_router: &mut ByRouter) -> serde_json::Result<()> {
     let Told { router, vrid, role, since, vips } = serde_json::from_slice(packet)?;
     let since = on_our_clock(Duration::from_millis(since), clock::since_boot(), clock::monotonic());
     by_router.insert(router, (vips, Vrrp { vrid, role, since }));
+    Ok(())
+}
+
+/// What was heard of a VIP, and that this box has it not where nothing was.
+fn show(none: &Roles, by_router: &ByRouter, roles: &watch::Sender<Roles>) {
     let mut all = none.clone();
     // An address that has moved from one virtual router to another is with who is Active.
     let is_active = |(_, vrrp): &&(Vec<IpAddr>, Vrrp)| vrrp.role == Role::Active;
@@ -167,7 +199,6 @@ fn hear(
         *roles = all;
         is_new
     });
-    Ok(())
 }
 
 /// Milliseconds on the clock by which reports say since when, of an instant since boot.
@@ -234,7 +265,8 @@ mod tests {
         let mut hear = |router: &str, vrid: u8, role: Role, vips: &[&str]| {
             let vips = vips.iter().map(|vip| vip.parse().unwrap()).collect();
             let packet = written(&Told { router: router.to_owned(), vrid, role, since: 0, vips });
-            super::hear(&packet, &none, &mut by_router, &told).unwrap();
+            super::hear(&packet, &mut by_router).unwrap();
+            show(&none, &by_router, &told);
             let shown = roles.borrow();
             let of = |(vip, vrrp): (&IpAddr, &Vrrp)| {
                 format!("{vip} {} {}", vrrp.vrid, vrrp.role.as_str())
