@@ -74,7 +74,7 @@ impl Request {
         Request::of_address(RTM_NEWADDR, flags, vip, on, &attributes)
     }
 
-    /// Take it away.
+    /// Take it away: of IPv4 whatever the prefix is that it is there with.
     pub fn remove(vip: Vip, on: Index) -> Request {
         Request::of_address(RTM_DELADDR, NLM_F_REQUEST | NLM_F_ACK, vip, on, &[])
     }
@@ -94,8 +94,11 @@ impl Request {
             IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
             IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
         };
-        let mut attributes =
-            vec![DefaultNla::new(IFA_LOCAL, octets.clone()), DefaultNla::new(IFA_ADDRESS, octets)];
+        let mut attributes = vec![DefaultNla::new(IFA_LOCAL, octets.clone())];
+        // By it the kernel compares prefixes.
+        if kind == RTM_NEWADDR || family == AF_INET6 {
+            attributes.push(DefaultNla::new(IFA_ADDRESS, octets));
+        }
         attributes.extend_from_slice(more);
         let mut body = vec![0; ADDRESS_HEADER + attributes.as_slice().buffer_len()];
         (body[0], body[1]) = (family, vip.prefix);

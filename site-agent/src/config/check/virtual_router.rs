@@ -196,6 +196,12 @@ fn router(
         checksum: checksum?,
         authentication: authentication?,
     };
+    if let Some(source) = router.source.filter(|source| router.has(*source)) {
+        return judge.wrong(
+            &raw.spot,
+            format!("{source} is source and one of vips: a box has its source whoever has those"),
+        );
+    }
     if let (Reach::Unicast { peers, .. }, Some(source)) = (&router.reach, router.source)
         && peers.contains(&source)
     {
