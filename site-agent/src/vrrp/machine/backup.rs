@@ -26,7 +26,8 @@ impl Machine {
     }
 
     pub(super) fn on_resignation(&mut self, waiting: Waiting, from: IpAddr, out: &mut Vec<Action>) {
-        if waiting.leader.is_some_and(|leader| leader != from) {
+        // Of one that was not heard to lead it says nothing of who does.
+        if waiting.leader != Some(from) {
             return;
         }
         let wait = Wait::Skew { resigned: from };

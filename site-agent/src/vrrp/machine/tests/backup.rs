@@ -97,10 +97,10 @@ fn only_who_was_active_resigns() {
     story.at(1000).hears("heard 200 from 1");
     story.at(1100).hears("heard 0 from 9");
     assert_eq!(story.machine.next_wakeup(), Some(Duration::from_micros(4_609_375)));
-    // Who has heard nobody takes anybody's word.
+    // Who has heard nobody yet listens on: another one may lead.
     let mut story = Story::started(settings());
     story.at(1100).hears("heard 0 from 9");
-    assert_eq!(story.machine.next_wakeup(), Some(Duration::from_micros(1_709_375)));
+    assert_eq!(story.machine.next_wakeup(), Some(Duration::from_micros(3_609_375)));
     // A lesser one that is not heeded was Active all the same.
     let mut story = Story::started(preempting(0));
     story.at(1000).hears("heard 50 from 9");
