@@ -1,6 +1,8 @@
 //! The promise of the virtual routers' thread: adverts are read, judged, acted on and written without allocating, signed or not,
 //! while all is well, while packets are refused and while the address goes from one box to the other.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
+
 mod allocations;
 
 use std::hint::black_box;
@@ -14,7 +16,7 @@ use site_agent::vrrp::advert::{Claim, Interval, Priority, Version, Vrid};
 use site_agent::vrrp::machine::Machine;
 use site_agent::vrrp::machine::action::{Action, Role};
 use site_agent::vrrp::machine::event::{Event, Link};
-use site_agent::vrrp::machine::settings::{Preempt, Proxy, Refresh, Settings, Witness};
+use site_agent::vrrp::machine::settings::{Balancer, Preempt, Refresh, Settings, Witness};
 use site_agent::vrrp::neighbour::{Mac, Operation, gratuitous_arp};
 use site_agent::vrrp::packet::auth::{Asked, KeyId, Keys, Mode};
 use site_agent::vrrp::packet::replay::{Freshness, Marks, Stamp};
@@ -65,7 +67,7 @@ impl Router {
             down_adverts: NonZeroU8::new(3).unwrap(),
             preempt: Preempt::After(Duration::ZERO),
             tracks: Box::default(),
-            proxy: Proxy::NotAsked,
+            balancer: Balancer::NotAsked,
             witness: Witness::NotAsked,
             lifetime: Duration::from_secs(2),
             refresh: Refresh::Every(Duration::from_secs(60)),

@@ -19,12 +19,12 @@ use super::ground::{Ground, Needs, Requests, first_error};
 use super::shown::{Shown, Standing};
 use super::tell::{Could, Said, Tell};
 use crate::netlink::{Index, can_speak};
-use crate::site::{self, Checksum, Vip, VirtualRouter};
+use crate::site::{self, Checksum, Track, Vip, VirtualRouter};
 use crate::vrrp::advert::{Claim, Version};
 use crate::vrrp::machine::Machine;
 use crate::vrrp::machine::action::{Action, News, Role, What};
 use crate::vrrp::machine::event::{Event, Link, TrackResult};
-use crate::vrrp::machine::settings::{Proxy, Settings, TrackId, Witness};
+use crate::vrrp::machine::settings::{Balancer, Settings, TrackId, Witness};
 use crate::vrrp::neighbour::{Forwarding, Operation, arp_question, gratuitous_arp, unsolicited_na};
 use crate::vrrp::packet::auth::Keys;
 use crate::vrrp::packet::replay::{Marks, Stamp};
@@ -118,13 +118,23 @@ impl Router {
         }
     }
 
-    /// Goes on by another config of the same virtual router: whoever leads, leads on.
-    pub fn adopt(&mut self, config: Arc<VirtualRouter>, ground: &mut Ground, tell: &mut Tell) {
-        let index = ground.interfaces[self.place].index();
+    /// Gives back what it has no more by another config of the same virtual router.
+    pub fn let_go(&mut self, config: &VirtualRouter, ground: &mut Ground, tell: &mut Tell) {
         let gone = self.config.vips.iter().filter(|vip| !config.vips.contains(vip));
         let gone: Vec<Vip> = gone.copied().collect();
+        let index = ground.interfaces[self.place].index();
+        if let (true, Some(on), false) = (self.holds, index, gone.is_empty()) {
+            let removed =
+                Requests::new(&gone, on, VirtualRouter::LIFETIME).remove(ground, self.place);
+            self.could.tell(Action::RemoveAddresses, removed, &self.config.name, tell);
+        }
+    }
+
+    /// Goes on by that config: whoever leads, leads on.
+    pub fn adopt(&mut self, config: Arc<VirtualRouter>, ground: &mut Ground, tell: &mut Tell) {
+        let index = ground.interfaces[self.place].index();
         let is_new = config.vips.iter().any(|vip| !self.config.vips.contains(vip));
-        ground.place(&config.interface, needs(&config));
+        let kept = kept(&self.config.tracks, &config.tracks);
         self.watched = watched(&config, ground);
         self.advertised = Advertised::of(&config);
         self.keys = expects::keys(&config);
@@ -134,13 +144,8 @@ impl Router {
         self.requests = index.map(|on| (on, requests(&config, on)));
         self.config = Arc::clone(&config);
         self.shown.config.store(Arc::clone(&config));
-        if let (true, Some(on)) = (self.holds, index) {
-            let removed =
-                Requests::new(&gone, on, VirtualRouter::LIFETIME).remove(ground, self.place);
-            self.could.tell(Action::RemoveAddresses, removed, &self.config.name, tell);
-        }
         let mut actions = std::mem::take(&mut self.actions);
-        self.machine.adopt(settings(&config), &mut actions);
+        self.machine.adopt(settings(&config), &kept, &mut actions);
         if self.holds && is_new {
             actions.extend([Action::AddAddresses, Action::Announce { times: 1 }]);
         }
@@ -459,7 +464,15 @@ impl Router {
     }
 }
 
-fn needs(config: &VirtualRouter) -> Needs {
+/// Which each of these tracks was before.
+fn kept(before: &[Track], now: &[Track]) -> Vec<Option<TrackId>> {
+    let is_same =
+        |one: &Track, other: &Track| one.name == other.name && one.watched == other.watched;
+    let place = |track: &Track| before.iter().position(|known| is_same(known, track)).map(TrackId);
+    now.iter().map(place).collect()
+}
+
+pub fn needs(config: &VirtualRouter) -> Needs {
     Needs {
         v4: config.family == Family::V4,
         v6: config.family == Family::V6,
@@ -498,9 +511,9 @@ fn settings(config: &VirtualRouter) -> Settings {
         down_adverts: DOWN_ADVERTS,
         preempt: config.preempt,
         tracks: config.tracks.iter().map(|track| track.weight).collect(),
-        proxy: match config.needs_balancer {
-            true => Proxy::Leased,
-            false => Proxy::NotAsked,
+        balancer: match config.needs_balancer {
+            true => Balancer::Leased,
+            false => Balancer::NotAsked,
         },
         witness: match config.witnesses.is_empty() {
             true => Witness::NotAsked,

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::adverts::LONGEST;
 use super::ground::Ground;
-use super::router::Router;
+use super::router::{Router, needs};
 use super::shown::Shown;
 use super::tell::{Said, Tell};
 use crate::site::VirtualRouter;
@@ -425,14 +425,34 @@ impl Turns {
 
     fn adopt(&mut self, configs: Vec<VirtualRouter>) {
         let mut before = std::mem::take(&mut self.routers);
-        let mut begins = vec![];
+        let mut after = vec![];
         for config in configs {
-            let is_same = |router: &Router| is_same(&router.config, &config);
-            match before.iter().position(is_same) {
-                Some(place) => {
-                    let mut router = before.swap_remove(place);
-                    if *router.config != config {
-                        router.adopt(Arc::new(config), &mut self.ground, &mut self.tell);
+            let known = before.iter().position(|router| is_same(&router.config, &config));
+            after.push((known.map(|place| before.swap_remove(place)), Arc::new(config)));
+        }
+        // Who goes gives its addresses back before anybody else has them, and says so by sockets that it has.
+        for mut router in before {
+            router.on_event(Event::Shutdown, &mut self.ground, &mut self.tell);
+        }
+        for (router, config) in &mut after {
+            if let Some(router) = router {
+                router.let_go(config, &mut self.ground, &mut self.tell);
+            }
+            self.ground.place(&config.interface, needs(config));
+        }
+        if self.ground.misses_one()
+            && let Err(error) = self.ground.look()
+        {
+            self.tell.say(Said::Deaf(error));
+        }
+        // Whoever announces an address does so by sockets that are open.
+        self.look();
+        let mut begins = vec![];
+        for (router, config) in after {
+            match router {
+                Some(mut router) => {
+                    if router.config != config {
+                        router.adopt(config, &mut self.ground, &mut self.tell);
                         // It may need now what it did not, and is told how that is.
                         let lease = Event::Lease(self.lease);
                         router.on_event(lease, &mut self.ground, &mut self.tell);
@@ -441,18 +461,9 @@ impl Turns {
                 }
                 None => {
                     begins.push(self.routers.len());
-                    self.routers.push(Router::new(Arc::new(config), &mut self.ground));
+                    self.routers.push(Router::new(config, &mut self.ground));
                 }
             }
-        }
-        // Who goes gives its addresses back before anybody else has them.
-        for mut router in before {
-            router.on_event(Event::Shutdown, &mut self.ground, &mut self.tell);
-        }
-        if self.ground.misses_one()
-            && let Err(error) = self.ground.look()
-        {
-            self.tell.say(Said::Deaf(error));
         }
         self.look();
         for place in begins {
@@ -471,6 +482,7 @@ impl Turns {
         if self.wait(Some(&zero)) {
             self.hear();
             self.receive();
+            self.obey();
         }
         let Turns { routers, ground, tell, .. } = self;
         for router in routers.iter_mut().filter(|router| router.is_due(now)) {

@@ -59,7 +59,7 @@ impl Priority {
         self.0.get()
     }
 
-    /// This and what trackers add or take. An owner's stays; nobody becomes one, or resigns, by trackers.
+    /// This and what tracks add or take. An owner's stays; nobody becomes one, or resigns, by tracks.
     pub fn tracked(self, change: i32) -> Priority {
         if self == Priority::OWNER {
             return self;

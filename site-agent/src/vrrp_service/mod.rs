@@ -3,7 +3,7 @@
 //! config ─▶ privileges ─▶ routers ─▶ log · desk, (the door) ─▶ status, metrics · notify: queue ─▶ (a program)
 //! (the balancer) ─▶ balancers ─▶ routers
 //!
-//! It reads its own part of `site.toml` and names nothing of the balancer, whose restarts it outlives.
+//! It reads its own part of `site.toml` and names no room of the balancer's, whose restarts it outlives.
 
 mod balancers;
 pub mod desk;

@@ -45,7 +45,7 @@ pub enum What {
         to: Role,
         why: Why,
     },
-    /// Trackers have changed what we say of ourselves.
+    /// Tracks have changed what we say of ourselves.
     Priority {
         from: Priority,
         to: Priority,

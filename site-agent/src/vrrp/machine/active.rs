@@ -37,7 +37,8 @@ impl Machine {
     pub(super) fn advertise(&mut self, leading: Leading, out: &mut Vec<Action>) {
         out.push(Action::Advertise(self.priority()));
         let advertises_at = self.now + self.settings.interval.duration();
-        self.state = State::Active(Leading { advertises_at, sent_at: self.now, ..leading });
+        let (sent_at, said) = (self.now, self.settings.interval);
+        self.state = State::Active(Leading { advertises_at, sent_at, said, ..leading });
     }
 
     /// Another router is Active as well.
@@ -58,11 +59,13 @@ impl Machine {
             contest.by == from && self.now < contest.heard_at.saturating_add(silence)
         });
         let contest = match known {
-            Some(contest) => Contest { heard_at: self.now, ..contest },
-            None => {
-                self.tell(What::Contested { by: from, priority }, out);
-                Contest { by: from, since: self.now, heard_at: self.now }
+            Some(contest) => {
+                if !contest.is_told {
+                    self.tell(What::Contested { by: from, priority }, out);
+                }
+                Contest { heard_at: self.now, is_told: true, ..contest }
             }
+            None => Contest { by: from, since: self.now, heard_at: self.now, is_told: false },
         };
         if priority == Priority::OWNER && self.now >= contest.since + self.patience(interval) {
             self.is_usurped = true;
@@ -74,6 +77,7 @@ impl Machine {
         if leading.answered_at.is_none_or(|at| self.now >= at + gap) {
             out.push(Action::Advertise(self.priority()));
             (leading.answered_at, leading.sent_at) = (Some(self.now), self.now);
+            leading.said = self.settings.interval;
         }
         let times = leading.announcing.anew(self.now);
         out.extend(times.map(|times| Action::Announce { times }));

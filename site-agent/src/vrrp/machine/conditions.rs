@@ -1,10 +1,10 @@
-//! Whether this box is fit to be Active, and how much: what was last heard of its link, its proxy and its tracks.
+//! Whether this box is fit to be Active, and how much: what was last heard of its link, its balancer and its tracks.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::event::{Lease, Link, TrackResult};
-use super::settings::{FOUGHT, Proxy, Settings, TrackId, Weight};
+use super::settings::{Balancer, FOUGHT, Settings, TrackId, Weight};
 
 /// Why a router is unfit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,11 +42,14 @@ impl Conditions {
         Conditions { link: Link::Down, lease: Lease::Lost, tracks, fought_until: None }
     }
 
-    /// Tracks are known by their places, so of other ones nothing is known yet.
-    pub(super) fn adopt(&mut self, settings: &Settings) {
-        if self.tracks.len() != settings.tracks.len() {
-            self.tracks = vec![None; settings.tracks.len()].into();
-        }
+    /// Other tracks: of each its place before, if it had one. Who is fit is so until a new one was looked at.
+    pub(super) fn adopt(&mut self, settings: &Settings, kept: &[Option<TrackId>], is_fit: bool) {
+        let result = |(place, weight): (usize, &Weight)| match kept.get(place).copied().flatten() {
+            Some(TrackId(before)) => self.tracks.get(before).copied().flatten(),
+            None if is_fit && *weight == Weight::Fault => Some(TrackResult::Passes),
+            None => None,
+        };
+        self.tracks = settings.tracks.iter().enumerate().map(result).collect();
     }
 
     pub(super) fn link(&mut self, link: Link) {
@@ -79,7 +82,7 @@ impl Conditions {
         if self.link == Link::Down {
             return Some(Fault::LinkDown);
         }
-        if settings.proxy == Proxy::Leased && self.lease == Lease::Lost {
+        if settings.balancer == Balancer::Leased && self.lease == Lease::Lost {
             return Some(Fault::LeaseLost);
         }
         let passes = |result: &Option<TrackResult>| *result == Some(TrackResult::Passes);

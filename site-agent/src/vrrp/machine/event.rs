@@ -29,7 +29,7 @@ pub enum Event {
         track: TrackId,
         result: TrackResult,
     },
-    /// The proxy's lease was renewed, or has run out.
+    /// The balancer's lease was renewed, or has run out.
     Lease(Lease),
     /// The interface has a carrier and is up, or not.
     Link(Link),

@@ -34,7 +34,7 @@ use self::action::{Action, News, Role, What, Why};
 use self::conditions::Conditions;
 pub use self::conditions::Fault;
 use self::event::Event;
-use self::settings::Settings;
+use self::settings::{Settings, TrackId};
 use self::state::{Claiming, State, Wait, Waiting};
 use self::timers::Timing;
 use super::advert::{Claim, Interval, Priority};
@@ -92,11 +92,16 @@ impl Machine {
     }
 
     /// Goes on by other settings. The role stays, and timers that run do; what adverts are sent from is
-    /// [`Machine::speaks_from`]'s to say.
-    pub fn adopt(&mut self, settings: Settings, out: &mut Vec<Action>) {
+    /// [`Machine::speaks_from`]'s to say. Of each track it is told which one it was before.
+    pub fn adopt(&mut self, settings: Settings, kept: &[Option<TrackId>], out: &mut Vec<Action>) {
         let before = self.priority();
         let address = self.settings.address;
-        self.conditions.adopt(&settings);
+        let is_fit = self.role() != Role::Fault;
+        self.conditions.adopt(&settings, kept, is_fit);
+        if let State::Active(leading) = &mut self.state {
+            // Those who wait do so by what was said last: the next advert says the other interval.
+            leading.said = leading.said.max(self.settings.interval);
+        }
         self.settings = Settings { address, ..settings };
         let after = self.priority();
         if before != after {
@@ -104,7 +109,7 @@ impl Machine {
         }
     }
 
-    /// What it says of itself: what was configured, and what trackers make of it.
+    /// What it says of itself: what was configured, and what tracks make of it.
     pub fn priority(&self) -> Priority {
         if self.is_usurped {
             return Priority::HIGHEST;
@@ -321,7 +326,7 @@ impl Machine {
                 }
             }
             State::Active(leading) => {
-                if self.now >= leading.sent_at + self.timing(self.settings.interval).rival() {
+                if self.now >= leading.sent_at + self.timing(leading.said).rival() {
                     out.push(Action::RemoveAddresses);
                     self.turn(State::Backup(self.waiting()), Why::Standstill { late }, out);
                 }

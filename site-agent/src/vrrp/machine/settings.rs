@@ -24,7 +24,7 @@ pub struct Settings {
     pub preempt: Preempt,
     /// What each track does to the priority. Their places are their ids.
     pub tracks: Box<[Weight]>,
-    pub proxy: Proxy,
+    pub balancer: Balancer,
     pub witness: Witness,
     /// For how long the kernel keeps our addresses after we last asked for them.
     pub lifetime: Duration,
@@ -54,9 +54,9 @@ pub enum Weight {
     Takes(u8),
 }
 
-/// Whether the VIPs are nothing without the proxy.
+/// Whether the VIPs are nothing without the balancer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Proxy {
+pub enum Balancer {
     /// It says again and again that it serves.
     Leased,
     NotAsked,

@@ -75,6 +75,8 @@ pub(super) struct Leading {
     pub(super) advertises_at: Duration,
     /// The last advert, of any kind.
     pub(super) sent_at: Duration,
+    /// The interval in it.
+    pub(super) said: Interval,
     /// The last one that answered a lesser router.
     pub(super) answered_at: Option<Duration>,
     pub(super) renews_at: Duration,
@@ -89,6 +91,7 @@ impl Leading {
         Leading {
             advertises_at: now + settings.interval.duration(),
             sent_at: now,
+            said: settings.interval,
             answered_at: None,
             renews_at: now + renewal(settings),
             announcing: Announcing::begin(now),
@@ -114,6 +117,8 @@ pub(super) struct Contest {
     pub(super) by: IpAddr,
     pub(super) since: Duration,
     pub(super) heard_at: Duration,
+    /// The first advert may be the farewell of one that has just heard us.
+    pub(super) is_told: bool,
 }
 
 /// Where the announcing stands.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Why a packet is dropped. What it says stands in the log, its [`Refusal::word`] is a label of counters.
+/// Why a packet is dropped. Its [`Refusal::word`] is a label of counters; what it says is for people.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
     #[error("{octets} octets have no IPv4 header")]

@@ -9,7 +9,7 @@ use crate::vrrp::advert::{Priority, Version};
 use crate::vrrp::machine::action::Role;
 use crate::vrrp::machine::event::{Event, Lease, Link, TrackResult};
 use crate::vrrp::machine::settings::{
-    FOUGHT, Preempt, Proxy, Refresh, Settings, TrackId, Weight, Witness,
+    Balancer, FOUGHT, Preempt, Refresh, Settings, TrackId, Weight, Witness,
 };
 
 const SEEDS: u64 = 1_000;
@@ -49,7 +49,7 @@ fn routers(count: usize, dice: &mut Dice) -> Vec<Settings> {
         down_adverts: NonZeroU8::new(3).unwrap(),
         preempt,
         tracks: [Weight::Takes(120), Weight::Fault].into(),
-        proxy: Proxy::Leased,
+        balancer: Balancer::Leased,
         witness,
         lifetime: millis(2000),
         refresh: Refresh::Every(millis(60_000)),
@@ -357,7 +357,7 @@ fn three_router_failover_order() {
         down_adverts: NonZeroU8::new(3).unwrap(),
         preempt: Preempt::Never,
         tracks: [].into(),
-        proxy: Proxy::NotAsked,
+        balancer: Balancer::NotAsked,
         witness: Witness::NotAsked,
         lifetime: millis(2000),
         refresh: Refresh::Never,

@@ -41,7 +41,7 @@ fn lower_prio_readvert_and_garp() {
     story.runs(20_000).hears("heard 50 from 9");
     story.runs(25_500);
     story.done.retain(|(at, action)| *at >= millis(20_000) && *action != Action::RenewAddresses);
-    let expected = "20000 192.0.2.9 leads too, with 50, advertise 100, announce 3\n\
+    let expected = "20000 advertise 100, announce 3\n\
                     20609 advertise 100\n21000 announce 1\n21609 advertise 100\n22609 advertise 100\n\
                     23609 advertise 100\n24609 advertise 100\n25000 announce 1\n";
     assert_eq!(story.told(), expected);
@@ -62,8 +62,10 @@ fn two_that_both_think_they_win_make_no_storm() {
     let contested =
         |action: &Action| matches!(action, Action::Tell(News { what: What::Contested { .. }, .. }));
     assert_eq!(count(contested), 1);
-    // It is told again when it had been silent.
+    // It is told again when it had been silent, and not of a single one: that may be a farewell.
     story.runs(25_000);
+    assert!(story.hears("heard 50 from 9").starts_with("advertise 100"));
+    story.runs(25_500);
     assert!(story.hears("heard 50 from 9").starts_with("192.0.2.9 leads too"));
 }
 
@@ -98,7 +100,10 @@ fn owner_255_conflict() {
     // Two adverts and 1.2 intervals later it gives way to the one that does not.
     assert_eq!(ended_at, Some(9000));
     let told = story.told();
-    assert!(told.contains("5000 192.0.2.1 leads too, with 255, advertise 255"), "{told}");
+    assert!(
+        told.contains("6000 announce 1, 192.0.2.1 leads too, with 255, advertise 255"),
+        "{told}"
+    );
     let usurped = "Active -> Backup: 192.0.2.1 leads as owner too, and does not yield\n";
     assert!(told.ends_with(&format!("remove, advertise 254, {usurped}")), "{told}");
     assert_eq!(story.machine.priority(), Priority::HIGHEST);
@@ -250,7 +255,7 @@ fn other_settings_move_nobody() {
     story.done.clear();
     let mut out = vec![];
     let faster = Settings { priority: priority(90), interval: interval(50), ..settings() };
-    story.machine.adopt(faster, &mut out);
+    story.machine.adopt(faster, &[], &mut out);
     story.done.extend(out.into_iter().map(|action| (story.now, action)));
     assert_eq!(story.machine.role(), Role::Active);
     // The advert that was due comes when it was, and then they come as often as is configured now.
@@ -262,7 +267,7 @@ fn other_settings_move_nobody() {
     );
     // What adverts are sent from is not the config's to say.
     let elsewhere = Settings { address: address("192.0.2.250"), ..settings() };
-    story.machine.adopt(elsewhere, &mut vec![]);
+    story.machine.adopt(elsewhere, &[], &mut vec![]);
     story.hears("heard 100 from 9");
     assert_eq!(story.machine.role(), Role::Backup);
 }
@@ -273,8 +278,49 @@ fn a_backup_goes_on_waiting_by_other_settings() {
     story.hears("startup");
     story.runs(2000).hears("heard 200 from 9");
     let first = Settings { priority: priority(250), preempt: Preempt::Never, ..settings() };
-    story.machine.adopt(first, &mut vec![]);
+    story.machine.adopt(first, &[], &mut vec![]);
     assert_eq!(story.machine.role(), Role::Backup);
     // Three adverts of the one that leads, and the skew of who waits now.
     assert_eq!(story.machine.next_wakeup(), Some(millis(5000) + Duration::from_nanos(23_437_500)));
+}
+
+/// Those who wait were told the longer interval last: an advert that comes as late as that is no standstill.
+#[test]
+fn adverts_may_come_many_times_as_often_by_other_settings() {
+    let mut story = Story::active(Settings { interval: interval(100), ..settings() });
+    story.runs(4000);
+    let faster = Settings { interval: interval(10), ..settings() };
+    story.machine.adopt(faster, &[], &mut vec![]);
+    story.runs(6000);
+    assert_eq!(story.machine.role(), Role::Active);
+}
+
+#[test]
+fn other_tracks_move_nobody_before_they_were_looked_at() {
+    let of = |tracks: &[Weight]| Settings { tracks: tracks.into(), ..settings() };
+    let mut story = Story::active(of(&[]));
+    let mut out = vec![];
+    // The first track, and then one before it.
+    story.machine.adopt(of(&[Weight::Fault]), &[None], &mut out);
+    story.hears("lease held");
+    assert_eq!(story.machine.role(), Role::Active);
+    story.machine.adopt(
+        of(&[Weight::Takes(50), Weight::Fault]),
+        &[None, Some(TrackId(0))],
+        &mut out,
+    );
+    story.hears("lease held");
+    assert_eq!(story.machine.role(), Role::Active);
+    // What was seen of one goes with it.
+    story.hears("track 0 fails");
+    assert_eq!(story.machine.priority(), priority(50));
+    story.machine.adopt(
+        of(&[Weight::Fault, Weight::Takes(50)]),
+        &[Some(TrackId(1)), Some(TrackId(0))],
+        &mut out,
+    );
+    story.hears("lease held");
+    assert_eq!((story.machine.role(), story.machine.priority()), (Role::Active, priority(50)));
+    story.hears("track 0 fails");
+    assert_eq!(story.machine.role(), Role::Fault);
 }

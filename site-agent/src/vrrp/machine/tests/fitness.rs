@@ -30,8 +30,8 @@ fn fault_enter_leave() {
 }
 
 #[test]
-fn who_needs_no_proxy_has_no_lease_to_lose() {
-    let mut story = Story::active(Settings { proxy: Proxy::NotAsked, ..settings() });
+fn who_needs_no_balancer_has_no_lease_to_lose() {
+    let mut story = Story::active(Settings { balancer: Balancer::NotAsked, ..settings() });
     assert_eq!(story.hears("lease lost"), "");
     assert_eq!(story.machine.role(), Role::Active);
 }
@@ -63,7 +63,7 @@ fn tracker_clamp_1_254() {
 }
 
 #[test]
-fn trackers_move_the_timer_and_what_is_heeded() {
+fn tracks_move_the_timer_and_what_is_heeded() {
     let mut story = Story::started(preempting(0));
     story.at(1000).hears("heard 90 from 9");
     assert_eq!(story.hears("track 0 fails"), "priority 100 -> 80");

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::Machine;
 use super::action::{Action, News};
 use super::event::{Event, Lease, Link, TrackResult};
-use super::settings::{Preempt, Proxy, Refresh, Settings, TrackId, Weight, Witness};
+use super::settings::{Balancer, Preempt, Refresh, Settings, TrackId, Weight, Witness};
 use crate::vrrp::advert::{Claim, Interval, Priority, Version};
 
 /// Priority 100, an advert each second, at 192.0.2.2: skew 609.375 ms, down after 3,609.375 ms.
@@ -26,7 +26,7 @@ fn settings() -> Settings {
         down_adverts: NonZeroU8::new(3).unwrap(),
         preempt: Preempt::Never,
         tracks: [Weight::Takes(20)].into(),
-        proxy: Proxy::Leased,
+        balancer: Balancer::Leased,
         witness: Witness::NotAsked,
         lifetime: Duration::from_secs(2),
         refresh: Refresh::Every(Duration::from_secs(60)),
