@@ -351,6 +351,7 @@ fn the_box_that_has_the_address_says_so() {
     );
     story.write(&[&story.name_server]);
     story.run();
+    until("it can be asked", || Ok(TcpStream::connect(story.admin).ok())).unwrap();
     let until_role = |role: &str, ground: &str| {
         let is = || {
             let (told, heard) = (story.told(), story.name_server.site()["vips"][0].clone());
