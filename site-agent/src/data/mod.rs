@@ -69,7 +69,7 @@ enum Command {
 /// A thread of the data path.
 pub struct Thread {
     commands: mpsc::UnboundedSender<Command>,
-    /// How often it has gone round, once in [`TIDY`] at least.
+    /// How often it has gone round: once a second at least.
     pub rounds: Arc<AtomicU64>,
     handle: JoinHandle<()>,
 }
