@@ -8,7 +8,7 @@
 //! `check`, `target`, `assignment`, `site_assignment`, `streak`, `report`, `seen`, `principal`, `der`, `hex` and `validity` are pure: no
 //! socket, no clock, no lock, no global. `look` is there for those who ask for the feature of that name: it needs
 //! libraries that others need not. `config` reads what operators write and tells what is wrong with it. `clock`, `entropy`,
-//! `bounded` and `durable` are the shells' doors to time, chance and files, `telemetry` and `notify` to the log and
+//! `bounded` and `durable` are the shells' doors to time, chance and files, `capabilities` what is given up, `telemetry` and `notify` to the log and
 //! the service manager, `lock` is the one mutex, `door` shows pages to people and scrapers; `wire` is a connection to a name server, `backoff` when to dial it
 //! again, `telling` what a producer's streams of reports have alike; `duration` is how
 //! people write one.
@@ -17,6 +17,7 @@ pub mod assignment;
 pub mod authority;
 pub mod backoff;
 pub mod bounded;
+pub mod capabilities;
 pub mod check;
 pub mod clock;
 pub mod config;

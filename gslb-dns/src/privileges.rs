@@ -11,10 +11,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, lchown};
 use std::path::{Path, PathBuf};
 
+use common::capabilities::empty_bounding_set;
 use nix::unistd::{Gid, Group, Uid, User, getresgid, getresuid, initgroups, setresgid, setresuid};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
-    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities,
     set_keep_capabilities, set_no_new_privs,
 };
 use tracing::warn;
@@ -195,20 +195,6 @@ fn identity(account: &Account) -> Result<Identity, PrivilegeError> {
         }
     };
     Ok(Identity { user, gid })
-}
-
-/// So that no program that we might become could have any. Not everybody is allowed to, and then who started us
-/// has seen to it or has not.
-fn empty_bounding_set() {
-    for bit in 0..u64::BITS {
-        let capability = CapabilitySet::from_bits_retain(1 << bit);
-        // An error says that the kernel knows no more of them.
-        if capability_is_in_bounding_set(capability).is_err()
-            || remove_capability_from_bounding_set(capability).is_err()
-        {
-            return;
-        }
-    }
 }
 
 /// Only what is missing is made, and only that is given away: nothing of somebody else's, whatever stands there.

@@ -2,9 +2,9 @@
 //!
 //! While there is one thread: capabilities are each thread's own, and threads inherit them.
 
+use common::capabilities::empty_bounding_set;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
-    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities,
     set_no_new_privs,
 };
 
@@ -41,19 +41,5 @@ pub fn keep_two() -> Result<(), PrivilegeError> {
     match capabilities(None).map_err(failed)? == two {
         true => Ok(()),
         false => Err(PrivilegeError::Kept),
-    }
-}
-
-/// So that no program that we might become could have any. Not everybody is allowed to, and then who started us
-/// has seen to it or has not.
-fn empty_bounding_set() {
-    for bit in 0..u64::BITS {
-        let capability = CapabilitySet::from_bits_retain(1 << bit);
-        // An error says that the kernel knows no more of them.
-        if capability_is_in_bounding_set(capability).is_err()
-            || remove_capability_from_bounding_set(capability).is_err()
-        {
-            return;
-        }
     }
 }
