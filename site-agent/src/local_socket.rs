@@ -6,9 +6,13 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 
+use common::door::ACCEPT_PAUSE;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::debug;
 
 /// Who connects: streams, or packets (SOCK_SEQPACKET), of which one is read at a time.
 pub use socket2::Type as Kind;
@@ -67,6 +71,32 @@ impl LocalSocket {
     /// In a runtime. The file is to be kept for as long as somebody is served.
     pub fn listen(self) -> io::Result<(UnixListener, File)> {
         Ok((UnixListener::from_std(self.listener)?, self.file))
+    }
+}
+
+/// Serves who comes, so many at a time, until it is dropped, and their visits with it. Of one too many `refuse` takes leave.
+pub async fn serve<V: Future<Output = ()> + Send + 'static>(
+    listener: UnixListener,
+    most: usize,
+    visit: impl Fn(UnixStream) -> V,
+    refuse: impl Fn(&UnixStream),
+) {
+    let mut visits = JoinSet::new();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                debug!(%error, "accept failed on a Unix socket");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        while visits.try_join_next().is_some() {}
+        if visits.len() < most {
+            visits.spawn(visit(stream));
+        } else {
+            refuse(&stream);
+        }
     }
 }
 

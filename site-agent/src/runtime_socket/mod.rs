@@ -9,14 +9,10 @@ mod visit;
 
 use std::sync::Arc;
 
-use common::door::ACCEPT_PAUSE;
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use crate::local_socket::{BindError, Kind, LocalSocket};
+use crate::local_socket::{self, BindError, Kind, LocalSocket};
 use crate::site::{Level, Runtime};
 
 pub use self::desk::Desk;
@@ -49,28 +45,12 @@ pub async fn serve(socket: RuntimeSocket, desk: Desk) {
             return;
         }
     };
-    let (desk, seats) = (Arc::new(desk), Arc::new(Semaphore::new(MOST_CONNECTIONS)));
-    let mut visits = JoinSet::new();
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                debug!(%error, "accept failed on the runtime API's socket");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        while visits.try_join_next().is_some() {}
-        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
-            refuse(&stream);
-            continue;
-        };
+    let desk = Arc::new(desk);
+    let visit = |stream| {
         let desk = Arc::clone(&desk);
-        visits.spawn(async move {
-            visit::visit(stream, &desk, level).await;
-            drop(seat);
-        });
-    }
+        async move { visit::visit(stream, &desk, level).await }
+    };
+    local_socket::serve(listener, MOST_CONNECTIONS, visit, refuse).await;
 }
 
 fn refuse(stream: &UnixStream) {

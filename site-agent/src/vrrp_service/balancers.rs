@@ -9,14 +9,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use common::door::ACCEPT_PAUSE;
 use common::report::agent;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, info, warn};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
 
 use crate::lease::{LEASE, LONGEST, Told, Word, written};
+use crate::local_socket;
 use crate::routers::shown::Shown;
 use crate::vrrp::machine::action::Role;
 
@@ -51,28 +51,19 @@ impl Drop for Holding {
 
 /// Serves until it is dropped.
 pub async fn serve(listener: UnixListener, balancers: Balancers) {
-    let seats = Arc::new(Semaphore::new(MOST));
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                debug!(%error, "accept failed on the socket of balancers");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let pid = stream.peer_cred().ok().and_then(|who| who.pid());
-        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
-            warn!(pid, most = MOST, "a balancer is not heard: there are too many");
-            continue;
-        };
-        let mut balancers = balancers.clone();
-        tokio::spawn(async move {
+    let pid = |stream: &UnixStream| stream.peer_cred().ok().and_then(|who| who.pid());
+    let visit = |stream| {
+        let (pid, mut balancers) = (pid(&stream), balancers.clone());
+        async move {
             let Err(error) = balancers.converse(&stream, pid).await;
             info!(pid, %error, "a balancer is gone");
-            drop(seat);
-        });
-    }
+        }
+    };
+    let refuse = |stream: &UnixStream| {
+        let pid = pid(stream);
+        warn!(pid, most = MOST, "a balancer is not heard: there are too many");
+    };
+    local_socket::serve(listener, MOST, visit, refuse).await;
 }
 
 impl Balancers {
@@ -169,7 +160,7 @@ mod tests {
     use std::time::Duration;
 
     use common::report::agent::Vrrp;
-    use tokio::time::timeout;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
     use crate::config;

@@ -2,15 +2,15 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use common::door::ACCEPT_PAUSE;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
-use tracing::{debug, info};
+use tokio::time::timeout;
+use tracing::info;
+
+use crate::local_socket;
 
 /// Octets of a line: a word and a name.
 const LONGEST_LINE: u64 = 256;
@@ -54,24 +54,14 @@ impl Asked {
 
 /// Serves until it is dropped.
 pub async fn serve(listener: UnixListener, to: mpsc::Sender<Request>) {
-    let seats = Arc::new(tokio::sync::Semaphore::new(WAITING));
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                debug!(%error, "accept failed on the socket of virtual routers");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else { continue };
+    let visit = |stream| {
         let to = to.clone();
-        tokio::spawn(async move {
+        async move {
             // Whoever has gone misses nothing.
             let _ = timeout(PATIENCE, visit(stream, to)).await;
-            drop(seat);
-        });
-    }
+        }
+    };
+    local_socket::serve(listener, WAITING, visit, |_| {}).await;
 }
 
 async fn visit(stream: UnixStream, to: mpsc::Sender<Request>) -> io::Result<()> {
@@ -103,7 +93,8 @@ pub async fn ask(socket: &Path, line: &str) -> io::Result<String> {
         stream.write_all(format!("{line}\n").as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
-        Ok(answer)
+        // A service that ended meanwhile has done nothing that it would have said.
+        if answer.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
     };
     timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
@@ -124,5 +115,20 @@ mod tests {
         assert!(
             Asked::read("hand-over web now").unwrap_err().contains("\"now\" is one word too many")
         );
+    }
+
+    #[tokio::test]
+    async fn a_service_that_ends_before_it_answers_has_done_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let leaves = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut line = [0; 64];
+            stream.read(&mut line).await.unwrap()
+        });
+        let error = ask(&path, "hand-over web").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(leaves.await.unwrap() > 0);
     }
 }
