@@ -317,6 +317,11 @@ const INSTANCE: &[Named] = &[
         Fate::Lost,
         "no routes are put on: a route with `src` of the address, and rules, may be there all the time",
     ),
+    (&["notify_master_rx_lower_pri"], Fate::Lost, NO_PROGRAMS),
+];
+
+/// Whom an instance, or a group of them, tells of itself.
+const NOTIFIED: &[Named] = &[
     (
         &[
             "notify",
@@ -325,7 +330,6 @@ const INSTANCE: &[Named] = &[
             "notify_fault",
             "notify_stop",
             "notify_deleted",
-            "notify_master_rx_lower_pri",
         ],
         Fate::Lost,
         NO_PROGRAMS,
@@ -334,30 +338,14 @@ const INSTANCE: &[Named] = &[
     (&["smtp_alert"], Fate::Lost, NO_MAILS),
 ];
 
-const GROUP: &[Named] = &[
-    (
-        &[
-            "notify",
-            "notify_master",
-            "notify_backup",
-            "notify_fault",
-            "notify_stop",
-            "notify_deleted",
-        ],
-        Fate::Lost,
-        NO_PROGRAMS,
-    ),
-    (&["notify_priority_changes"], Fate::Needless, "a program is told of roles alone"),
-    (&["smtp_alert"], Fate::Lost, NO_MAILS),
-    (&["global_tracking", "sync_group_tracking_weight"], Fate::Lost, TRACK),
-];
+const GROUP: &[Named] = &[(&["global_tracking", "sync_group_tracking_weight"], Fate::Lost, TRACK)];
 
 pub fn of_global_defs(said: &Statement, remarks: &mut Remarks) {
     match said.name() {
         "vrrp_mcast_group4" => multicast_group(said, remarks),
         "vrrp_mcast_group6" => multicast_group(said, remarks),
         "vrrp_down_timer_adverts" => down_timer(said, remarks),
-        _ => of(GLOBAL, said, remarks),
+        _ => of(&[GLOBAL], said, remarks),
     }
 }
 
@@ -372,14 +360,14 @@ pub fn of_instance(said: &Statement, interface: &str, remarks: &mut Remarks) {
         },
         "track_interface" => tracked_interfaces(said, interface, remarks),
         name if is_track(name) => tracks(said, remarks),
-        _ => of(INSTANCE, said, remarks),
+        _ => of(&[INSTANCE, NOTIFIED], said, remarks),
     }
 }
 
 pub fn of_group(said: &Statement, remarks: &mut Remarks) {
     match said.name() {
         name if is_track(name) || name == "track_interface" => tracks(said, remarks),
-        _ => of(GROUP, said, remarks),
+        _ => of(&[GROUP, NOTIFIED], said, remarks),
     }
 }
 
@@ -388,20 +376,18 @@ pub fn at_top(said: &Statement, remarks: &mut Remarks) {
         return virtual_server(said, remarks);
     }
     // Some may stand within global_defs or by themselves.
-    match TOP.iter().any(|(names, ..)| names.contains(&said.name())) {
-        true => of(TOP, said, remarks),
-        false => of(GLOBAL, said, remarks),
-    }
+    of(&[TOP, GLOBAL], said, remarks)
 }
 
-fn of(table: &[Named], said: &Statement, remarks: &mut Remarks) {
+fn of(tables: &[&[Named]], said: &Statement, remarks: &mut Remarks) {
     if said.name().starts_with('$') {
         return remarks.lost(
             said,
             "there is no definition of one line of that name: write out what it stands for",
         );
     }
-    match table.iter().find(|(names, ..)| names.contains(&said.name())) {
+    let mut named = tables.iter().copied().flatten();
+    match named.find(|(names, ..)| names.contains(&said.name())) {
         Some((_, Fate::Lost, why)) => remarks.lost(said, *why),
         Some((_, Fate::Changed, why)) => remarks.changed(said, *why),
         Some((_, Fate::Needless, why)) => remarks.needless(said, *why),
