@@ -249,6 +249,20 @@ impl Keepalived<'_> {
     }
 }
 
+/// The one leads on and has these addresses, and the other one has given them back.
+pub fn until_one_leads(
+    (one, of_one): (&Ours<'_>, &Place),
+    (other, of_other): (&Ours<'_>, &Place),
+    vips: &[&str],
+) {
+    other.until_role("backup");
+    for vip in vips {
+        of_other.until_has(vip, false);
+        assert!(of_one.has(vip), "{vip}");
+    }
+    assert_eq!(one.is("role"), "active");
+}
+
 /// How long something takes.
 pub fn takes(act: impl FnOnce()) -> Duration {
     let begin = now();
