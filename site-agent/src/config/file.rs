@@ -44,6 +44,19 @@ table! {
     }
 }
 
+table! {
+    /// The same file, as whoever asks that service sees it.
+    Asked {
+        agent: Option<Skipped>,
+        admin: Option<Skipped>,
+        runtime: Option<Skipped>,
+        vrrp: Option<Skipped>,
+        vrrp_service: Option<VrrpService>,
+        frontend: Option<Skipped>,
+        pool: Option<Skipped>,
+    }
+}
+
 /// What somebody else reads.
 #[derive(Debug)]
 pub struct Skipped;
@@ -446,6 +459,7 @@ mod tests {
         check("[admin]", Admin::keys());
         check("[runtime]", Runtime::keys());
         check("[vrrp.NAME]", Vrrp::keys());
+        check("tracks", Track::keys());
         check("signature", Signature::keys());
         check("keys", Key::keys());
         check("[vrrp_service]", VrrpService::keys());
@@ -468,6 +482,7 @@ mod tests {
         check("timeouts of a pool", ServerTimeouts::keys());
         // Nothing of the file is unknown to whoever reads a part of it.
         assert_eq!(Site::keys(), Redundancy::keys());
+        assert_eq!(Site::keys(), Asked::keys());
         assert!(checked > 110, "{checked} keys");
     }
 }

@@ -22,7 +22,7 @@ use common::mtls::Credentials;
 
 use self::dated::Dated;
 pub use self::good::Good;
-use crate::site::{Redundancy, Site};
+use crate::site::{Redundancy, Service, Site};
 
 /// Addresses of one frontend, servers of one pool, rules of one frontend: far more than anybody writes.
 pub const MOST_BINDS: usize = 64;
@@ -81,6 +81,23 @@ pub fn load_redundancy(file: &Path) -> Result<(Redundancy, Problems), Problems> 
             Err(problems)
         }
     }
+}
+
+/// Reads where that service is asked, and nothing else: a config that is half written keeps nobody from giving orders.
+pub fn load_service(file: &Path) -> Result<Service, Problems> {
+    let mut problems = Problems::default();
+    let service = match Source::read(file) {
+        Ok(source) => {
+            let document = Document::parse(&source, &mut problems);
+            check::service(&document, file, &mut problems)
+        }
+        Err(message) => {
+            problems.add(Problem::of_file(file, message));
+            None
+        }
+    };
+    problems.sort();
+    problems.or(service)
 }
 
 /// The same from text, as if it stood in `dir` as `site.toml`.

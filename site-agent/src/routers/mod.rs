@@ -17,4 +17,4 @@ mod run;
 pub mod shown;
 pub mod tell;
 
-pub use self::run::{Refused, Running};
+pub use self::run::{Orders, Refused, Running};

@@ -37,8 +37,7 @@ const SETTLING: Duration = Duration::from_secs(5);
 
 /// The virtual routers, to whoever started them. Dropped, they go on until the process ends.
 pub struct Running {
-    orders: Sender<Order>,
-    wake: Arc<OwnedFd>,
+    orders: Orders,
     thread: JoinHandle<()>,
     /// By name.
     pub shown: Arc<ArcSwap<Vec<Arc<Shown>>>>,
@@ -46,6 +45,13 @@ pub struct Running {
     pub said: mpsc::Receiver<Said>,
     /// What did not fit there.
     pub lost: Arc<AtomicU64>,
+}
+
+/// Where orders are given. All clones give them to the same virtual routers.
+#[derive(Clone)]
+pub struct Orders {
+    to: Sender<Order>,
+    wake: Arc<OwnedFd>,
 }
 
 enum Order {
@@ -84,12 +90,29 @@ impl Running {
         let mut turns = Turns::new(ordered, Arc::clone(&wake), Arc::clone(&shown), tell)?;
         turns.start(routers)?;
         let thread = thread::Builder::new().name("vrrp".to_owned()).spawn(move || turns.run())?;
-        Ok(Running { orders, wake, thread, shown, said, lost })
+        Ok(Running { orders: Orders { to: orders, wake }, thread, shown, said, lost })
     }
 
-    fn order(&self, order: Order) {
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    /// Whether the thread has ended, which it does when it is told to or has panicked.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Has all of them resign and give their addresses back. What is left to be told comes with it.
+    pub fn stop(self) -> (thread::Result<()>, mpsc::Receiver<Said>) {
+        self.orders.give(Order::Stop);
+        (self.thread.join(), self.said)
+    }
+}
+
+impl Orders {
+    fn give(&self, order: Order) {
         // Who has ended needs no order, and whoever waits for an answer is told by that.
-        let _ = self.orders.send(order);
+        let _ = self.to.send(order);
         let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
     }
 
@@ -104,34 +127,23 @@ impl Running {
 
     async fn yields(&self, router: &str, event: Event) -> Result<(), Refused> {
         let (done, answer) = oneshot::channel();
-        self.order(Order::Yield { router: router.to_owned(), event, done });
+        self.give(Order::Yield { router: router.to_owned(), event, done });
         answer.await.unwrap_or(Err(Refused::Ended))
     }
 
     /// Goes on by another config: who is the same there is left alone.
     pub fn adopt(&self, routers: Vec<VirtualRouter>) {
-        self.order(Order::Adopt(routers));
+        self.give(Order::Adopt(routers));
     }
 
     /// Whether a balancer of this box serves: nobody does, until this says otherwise.
     pub fn lease(&self, lease: Lease) {
-        self.order(Order::Lease(lease));
+        self.give(Order::Lease(lease));
     }
 
     /// What was seen of something that a virtual router watches.
     pub fn tracked(&self, router: Arc<str>, track: TrackId, result: TrackResult) {
-        self.order(Order::Tracked { router, track, result });
-    }
-
-    /// Whether the thread has ended, which it does when it is told to or has panicked.
-    pub fn has_ended(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Has all of them resign and give their addresses back. What is left to be told comes with it.
-    pub fn stop(self) -> (thread::Result<()>, mpsc::Receiver<Said>) {
-        self.order(Order::Stop);
-        (self.thread.join(), self.said)
+        self.give(Order::Tracked { router, track, result });
     }
 }
 
@@ -258,7 +270,7 @@ impl Turns {
 
     /// By a clock that goes on while the box sleeps.
     fn set_timer(&mut self) {
-        let next = self.routers.iter().filter_map(|router| router.machine.next_wakeup()).min();
+        let next = self.routers.iter().filter_map(Router::next_wakeup).min();
         if next == self.set_for {
             return;
         }
@@ -474,6 +486,12 @@ impl Turns {
 
     fn tick(&mut self) {
         let now = clock::since_boot();
+        for router in &mut self.routers {
+            if router.tries_again(now) {
+                self.ground.interfaces[router.place].has_changed = true;
+            }
+        }
+        self.look();
         if !self.routers.iter().any(|router| router.is_due(now)) {
             return;
         }

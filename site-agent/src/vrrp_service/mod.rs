@@ -45,7 +45,7 @@ use crate::config;
 use crate::local_socket::{BindError, File, Kind, LocalSocket};
 use crate::metrics;
 use crate::routers::shown::Shown;
-use crate::routers::{Refused, Running, realtime};
+use crate::routers::{Orders, Refused, Running, realtime};
 use crate::site::{Redundancy, Service};
 use crate::vrrp::machine::event::Lease;
 
@@ -241,7 +241,7 @@ impl Daemon {
                 }
                 self.notify.adopt(notify);
                 let watching = routers.clone();
-                self.running.adopt(routers);
+                self.running.orders().adopt(routers);
                 self.tracks.adopt(&watching);
                 info!("the config is taken");
             }
@@ -268,16 +268,19 @@ impl Daemon {
                     self.changed.send_replace(());
                 }
                 Some(Tracked { router, track, result }) = self.tracked.recv() => {
-                    self.running.tracked(router, track, result);
+                    self.running.orders().tracked(router, track, result);
                 }
                 Ok(()) = self.serving.changed() => {
                     let is_held = *self.serving.borrow_and_update() > 0;
-                    self.running.lease(if is_held { Lease::Held } else { Lease::Lost });
+                    self.running.orders().lease(if is_held { Lease::Held } else { Lease::Lost });
                 }
                 Some((asked, to)) = self.requests.recv() => {
-                    let answer = self.answer(asked).await;
-                    // Who asked may have gone.
-                    let _ = to.send(answer);
+                    let (orders, sources) = (self.running.orders().clone(), self.sources.clone());
+                    // By itself: whoever stops this to read the config leaves nobody without an answer.
+                    tokio::spawn(async move {
+                        // Who asked may have gone.
+                        let _ = to.send(answer(asked, &orders, &sources).await);
+                    });
                 }
                 _ = looks.tick() => {
                     if self.running.has_ended() {
@@ -286,21 +289,6 @@ impl Daemon {
                     }
                 }
             }
-        }
-    }
-
-    async fn answer(&self, asked: Asked) -> String {
-        let done = match asked {
-            Asked::Status => {
-                let status = serde_json::to_string(&self.sources.status());
-                return status.expect("numbers, strings and lists are JSON") + "\n";
-            }
-            Asked::HandOver(router) => self.running.hand_over(&router).await,
-            Asked::TakeBack(router) => self.running.take_back(&router).await,
-        };
-        match done {
-            Ok(()) => "ok\n".to_owned(),
-            Err(refused @ (Refused::Unknown(_) | Refused::Ended)) => format!("error: {refused}\n"),
         }
     }
 
@@ -319,5 +307,20 @@ impl Daemon {
             sources.events.write(last);
         }
         notify.stop();
+    }
+}
+
+async fn answer(asked: Asked, orders: &Orders, sources: &Sources) -> String {
+    let done = match asked {
+        Asked::Status => {
+            let status = serde_json::to_string(&sources.status());
+            return status.expect("numbers, strings and lists are JSON") + "\n";
+        }
+        Asked::HandOver(router) => orders.hand_over(&router).await,
+        Asked::TakeBack(router) => orders.take_back(&router).await,
+    };
+    match done {
+        Ok(()) => "ok\n".to_owned(),
+        Err(refused @ (Refused::Unknown(_) | Refused::Ended)) => format!("error: {refused}\n"),
     }
 }

@@ -1,6 +1,11 @@
 //! The service itself: what it may do, what it reads, what it shows.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use gslb_tests::server::built;
 
 use super::boxes::{Place, ground};
 
@@ -129,4 +134,49 @@ fn other_of(place: &Place) -> std::process::Output {
         .arg(place.folder().join("site.toml"))
         .output()
         .unwrap()
+}
+
+/// The pair's secret is for the process that signs; the other one, to which strangers talk, goes without.
+#[test]
+fn a_key_is_for_the_virtual_routers_alone() {
+    const NOBODY: u32 = 65_534;
+    let Some(ground) = ground(&[]) else { return };
+    let a = ground.place("a");
+    let key = a.folder().join("1.key");
+    fs::write(&key, "11".repeat(32)).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    a.write(&format!(
+        "[frontend.web]\nbind = [\"192.0.2.100:80\"]\nrules = [{{ when = \"true\", deny = 403 }}]\n\
+         [vrrp.web]\ninterface = \"eth0\"\nvrid = 51\n{LINES}\nsignature = {{ keys = [{{ id = 1, file = \"1.key\" }}] }}\n"
+    ));
+    for folder in a.folder().ancestors().take(2) {
+        fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+    }
+    // Nobody may come to where it is built.
+    let program = a.folder().join("site-agent");
+    fs::copy(built("site-agent").unwrap(), &program).unwrap();
+    let as_nobody = |command: &[&str]| {
+        let mut program = Command::new(&program);
+        program.args(command).arg("--config").arg(a.folder().join("site.toml"));
+        program.uid(NOBODY).gid(NOBODY).output().unwrap()
+    };
+    let checked = as_nobody(&["check"]);
+    assert!(checked.status.success(), "{checked:?}");
+    let run = as_nobody(&["vrrp", "run"]);
+    let told = String::from_utf8(run.stderr).unwrap();
+    assert!(!run.status.success() && told.contains("cannot read"), "{told}");
+}
+
+/// Orders are given in the middle of an edit, too.
+#[test]
+fn a_config_that_is_half_written_keeps_nobody_from_giving_orders() {
+    let Some(ground) = ground(&[]) else { return };
+    let a = ground.place("a");
+    let ours = a.start(LINES);
+    ours.until_role("active");
+    a.write("[vrrp.web]\ninterface = \"eth0\"\nvips = [\"nonsense\"]\n");
+    assert_eq!(ours.is("role"), "active");
+    let done = ours.asks(&["hand-over", "web"]);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(ours.is("yields"), true);
 }

@@ -30,15 +30,23 @@ use self::names::Names;
 use super::dated::Dated;
 use super::words::ListenAddress;
 use super::{Good, file};
-use crate::site::{Frontend, Mode, Redundancy, Site};
+use crate::site::{Frontend, Mode, Redundancy, Service, Site};
 
 /// What every judgement needs: where paths start from, and whom to tell.
 struct Judge<'j> {
+    reader: Reader,
     dir: &'j Path,
     good: &'j Good,
     problems: &'j mut Problems,
     warnings: &'j mut Problems,
     dated: &'j mut Vec<Dated>,
+}
+
+/// Whose process reads the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reader {
+    Balancer,
+    VirtualRouters,
 }
 
 /// Turns `site.toml` and the files it names into what runs. `None` if anything is wrong.
@@ -54,7 +62,8 @@ pub fn site(
         document.read(problems)?;
     // Paths in a file start from its folder.
     let dir = file.parent().unwrap_or(Path::new(""));
-    let judge = &mut Judge { dir, good, problems, warnings, dated };
+    let reader = Reader::Balancer;
+    let judge = &mut Judge { reader, dir, good, problems, warnings, dated };
     let report_to = agent.as_ref().and_then(told_whom);
     let agent = or(agent, None, |agent| agent::agent(agent, judge).map(Some));
     let admin = or(admin, None, |raw| door(raw.listen?, judge).map(Some));
@@ -152,7 +161,8 @@ pub fn redundancy(
     let file::Redundancy { vrrp, vrrp_service, frontend, .. } = document.read(problems)?;
     let dir = file.parent().unwrap_or(Path::new(""));
     let (good, dated) = (&Good::default(), &mut vec![]);
-    let judge = &mut Judge { dir, good, problems, warnings, dated };
+    let reader = Reader::VirtualRouters;
+    let judge = &mut Judge { reader, dir, good, problems, warnings, dated };
     let balances = matches!(frontend, Some(Some(_)));
     let redundancy = redundant(vrrp_service, vrrp, balances, judge)?;
     if redundancy.routers.is_empty() {
@@ -161,6 +171,16 @@ pub fn redundancy(
         return None;
     }
     Some(redundancy)
+}
+
+/// Where the virtual routers' service is asked: what is wrong with them keeps nobody from asking.
+pub fn service(document: &Document<'_>, file: &Path, problems: &mut Problems) -> Option<Service> {
+    let file::Asked { vrrp_service, .. } = document.read(problems)?;
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let (good, warnings, dated) = (&Good::default(), &mut Problems::default(), &mut vec![]);
+    let reader = Reader::VirtualRouters;
+    let judge = &mut Judge { reader, dir, good, problems, warnings, dated };
+    virtual_router::service(vrrp_service?, judge)
 }
 
 fn redundant(

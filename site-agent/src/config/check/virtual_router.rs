@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use common::duration;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use ipnet::IpNet;
 
-use super::Judge;
+use super::{Judge, Reader};
 use super::{names, tracks};
 use crate::config::words::{ProfileWord, SignatureWord};
 use crate::config::{MOST_PEERS, MOST_VIPS_OF_A_ROUTER, MOST_WITNESSES, file};
@@ -67,7 +68,7 @@ pub fn redundancy(
     Some(Redundancy { service: service?, routers: all.into_iter().collect::<Option<_>>()? })
 }
 
-fn service(raw: Option<file::VrrpService>, judge: &mut Judge<'_>) -> Option<Service> {
+pub(super) fn service(raw: Option<file::VrrpService>, judge: &mut Judge<'_>) -> Option<Service> {
     let (socket, balancer_socket) = (PathBuf::from(SOCKET), PathBuf::from(BALANCER_SOCKET));
     let usual = Service { socket, balancer_socket, listen: None, notify: None };
     let Some(file::VrrpService { socket, balancer_socket, listen, notify }) = raw else {
@@ -513,6 +514,12 @@ fn key(written: At<file::Key>, judge: &mut Judge<'_>) -> Option<(KeyId, Secret, 
     });
     let text = match text {
         Ok(text) => text,
+        // The pair's secret is none of the process that strangers talk to.
+        Err(error)
+            if error.kind() == ErrorKind::PermissionDenied && judge.reader == Reader::Balancer =>
+        {
+            return Some((KeyId::new(id?)?, Secret(Arc::default()), spot));
+        }
         Err(error) => return judge.wrong(&file.spot, format!("cannot read {shown}: {error}")),
     };
     let octets = HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).ok();
