@@ -23,6 +23,8 @@ pub struct Ground {
     /// Whether the kernel took something away for us, of which the news is not heard yet: it would be taken for a loss
     /// of what was put there after that.
     has_removed: bool,
+    /// All was asked for, and the kernel could not say it: it is asked again.
+    is_behind: bool,
 }
 
 /// An interface by its name, which may have gone and come.
@@ -153,7 +155,8 @@ impl Interface {
 
 impl Ground {
     pub fn open() -> io::Result<Ground> {
-        Ok(Ground { kernel: Kernel::open()?, interfaces: vec![], has_removed: false })
+        let (kernel, interfaces) = (Kernel::open()?, vec![]);
+        Ok(Ground { kernel, interfaces, has_removed: false, is_behind: false })
     }
 
     /// The place of an interface, which has what is needed from now on.
@@ -186,20 +189,32 @@ impl Ground {
 
     /// Asks for all there is, as nothing is known or something was missed.
     pub fn look(&mut self) -> io::Result<()> {
-        for interface in &mut self.interfaces {
-            interface.forget();
-        }
         let Ground { kernel, interfaces, .. } = self;
-        for mut request in [Request::links(), Request::addresses()] {
+        let take =
+            |known: &mut Interface| (known.link.take(), std::mem::take(&mut known.addresses));
+        let before: Vec<_> = interfaces.iter_mut().map(take).collect();
+        let mut lists = [Request::links(), Request::addresses()];
+        let done = lists.iter_mut().try_for_each(|request| {
             let each = |told: Told<'_>| interfaces.iter_mut().for_each(|known| known.hear(&told));
-            kernel.list(&mut request, each)?;
+            kernel.list(request, each)
+        });
+        for (known, before) in interfaces.iter_mut().zip(before) {
+            if done.is_err() {
+                // Nothing is known to be otherwise.
+                (known.link, known.addresses) = before;
+            }
+            known.has_changed = true;
         }
-        Ok(())
+        self.is_behind = done.is_err();
+        done
     }
 
     /// Takes the news.
     pub fn hear(&mut self) -> io::Result<()> {
-        let Ground { kernel, interfaces, has_removed } = self;
+        if self.is_behind {
+            return self.look();
+        }
+        let Ground { kernel, interfaces, has_removed, .. } = self;
         *has_removed = false;
         let each = |told: Told<'_>| interfaces.iter_mut().for_each(|known| known.hear(&told));
         match kernel.hear(each)? {
@@ -256,9 +271,22 @@ impl Requests {
         Requests(vips.iter().map(both).collect())
     }
 
-    /// The first error; each is tried.
-    pub fn put(&mut self, ground: &mut Ground, place: usize) -> io::Result<()> {
-        let each = |(vip, put, _): &mut (Vip, Request, Request)| ground.put(place, *vip, put);
+    /// The first error; each is tried. Those that could not be put are `refused` then.
+    pub fn put(
+        &mut self,
+        ground: &mut Ground,
+        place: usize,
+        refused: &mut Vec<IpAddr>,
+    ) -> io::Result<()> {
+        let each = |(vip, put, _): &mut (Vip, Request, Request)| {
+            let done = ground.put(place, *vip, put);
+            match (&done, refused.iter().position(|known| *known == vip.address)) {
+                (Ok(()), Some(at)) => drop(refused.swap_remove(at)),
+                (Err(_), None) => refused.push(vip.address),
+                (Ok(()), None) | (Err(_), Some(_)) => {}
+            }
+            done
+        };
         first_error(self.0.iter_mut().map(each))
     }
 

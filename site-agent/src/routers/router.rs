@@ -23,7 +23,7 @@ use crate::site::{self, Checksum, Track, Vip, VirtualRouter};
 use crate::vrrp::advert::{Claim, Version};
 use crate::vrrp::machine::Machine;
 use crate::vrrp::machine::action::{Action, News, Role, What};
-use crate::vrrp::machine::event::{Event, Link, TrackResult};
+use crate::vrrp::machine::event::{Cause, Event, Link, TrackResult};
 use crate::vrrp::machine::settings::{Balancer, Settings, TrackId, Witness};
 use crate::vrrp::neighbour::{Forwarding, Operation, arp_question, gratuitous_arp, unsolicited_na};
 use crate::vrrp::packet::auth::Keys;
@@ -35,6 +35,8 @@ use crate::vrrp::packet::{
 
 /// Adverts that are missed before the Active router is thought dead (RFC 9568 §6.1).
 const DOWN_ADVERTS: NonZeroU8 = NonZeroU8::new(3).expect("it is not 0");
+/// Who could not send tries again after this: whoever has heard nothing of it leads, and each try may be two who do.
+const MUTE: Duration = Duration::from_secs(60);
 /// For how long a witness that was seen stands for a link that works.
 const WITNESSED: Duration = Duration::from_secs(2);
 
@@ -49,6 +51,11 @@ pub struct Router {
     address: Option<IpAddr>,
     link: Link,
     requests: Option<(Index, Requests)>,
+    /// VIPs that the kernel does not take: one that has others goes on with those.
+    refused: Vec<IpAddr>,
+    /// Since when no advert could be sent, and until when we are mute for that.
+    unsent_since: Option<Duration>,
+    mute_until: Option<Duration>,
     /// Interfaces that are watched, among those of the ground, and what was last told of them.
     watched: Vec<(TrackId, usize, Option<TrackResult>)>,
     advertised: Advertised,
@@ -94,7 +101,10 @@ impl Router {
             shown: Arc::new(Shown::new(Arc::clone(&config))),
             holds: false,
             address: None,
-            link: Link::Down,
+            link: Link::Down(Cause::NoInterface),
+            refused: vec![],
+            unsent_since: None,
+            mute_until: None,
             requests: None,
             watched: watched(&config, ground),
             advertised: Advertised::of(&config),
@@ -142,6 +152,7 @@ impl Router {
             self.form = form;
         }
         self.requests = index.map(|on| (on, requests(&config, on)));
+        self.refused.clear();
         self.config = Arc::clone(&config);
         self.shown.config.store(Arc::clone(&config));
         let mut actions = std::mem::take(&mut self.actions);
@@ -221,16 +232,21 @@ impl Router {
     pub fn look(&mut self, ground: &mut Ground, taken: &[IpAddr], tell: &mut Tell) {
         let interface = &ground.interfaces[self.place];
         let index = interface.index();
-        if self.requests.as_ref().map(|(on, _)| *on) != index {
-            self.requests = index.map(|on| (on, requests(&self.config, on)));
+        if let Some(on) = index
+            && self.requests.as_ref().is_none_or(|(known, _)| *known != on)
+        {
+            self.requests = Some((on, requests(&self.config, on)));
         }
         let address = self.source(&interface.addresses, taken);
         let has = |address: IpAddr| interface.addresses.contains(&address);
         let (missing, found) = (
-            self.config.vips.iter().any(|vip| !has(vip.address)),
+            self.config
+                .vips
+                .iter()
+                .any(|vip| !has(vip.address) && !self.refused.contains(&vip.address)),
             self.config.vips.iter().any(|vip| has(vip.address)),
         );
-        let is_up = interface.is_up() && interface.sockets.is_some();
+        let (is_up, has_sockets) = (interface.is_up(), interface.sockets.is_some());
         if address != self.address {
             self.address = address;
             if let Some(address) = address {
@@ -238,10 +254,21 @@ impl Router {
             }
             self.show(|standing| standing.address = address);
         }
-        let link = if is_up && address.is_some() { Link::Up } else { Link::Down };
+        let link = match () {
+            () if index.is_none() => Link::Down(Cause::NoInterface),
+            () if !is_up => Link::Down(Cause::NoCarrier),
+            () if !has_sockets => Link::Down(Cause::NoSockets),
+            () if address.is_none() => Link::Down(Cause::NoAddress),
+            () if self.mute_until.is_some() => Link::Down(Cause::Mute),
+            () => Link::Up,
+        };
         if link != self.link {
             self.link = link;
             self.on_event(Event::Link(link), ground, tell);
+        }
+        // One that is called otherwise now has had its addresses until here.
+        if index.is_none() {
+            self.requests = None;
         }
         if self.holds && missing {
             self.on_event(Event::AddressLost, ground, tell);
@@ -268,6 +295,29 @@ impl Router {
         self.machine.next_wakeup().is_some_and(|at| now >= at)
     }
 
+    /// When it is to be looked at, whatever happens until then.
+    pub fn next_wakeup(&self) -> Option<Duration> {
+        self.machine.next_wakeup().into_iter().chain(self.mute_until).min()
+    }
+
+    /// Whether it has been mute for long enough to try again.
+    pub fn tries_again(&mut self, now: Duration) -> bool {
+        self.mute_until.take_if(|until| now >= *until).is_some()
+    }
+
+    /// Others lead by now, who have heard nothing of us.
+    fn falls_mute(&mut self) -> bool {
+        let silence = self.config.interval.duration() * 4;
+        let now = clock::since_boot();
+        let is_mute = self.machine.role() == Role::Active
+            && self.unsent_since.is_some_and(|since| now >= since + silence);
+        if is_mute {
+            (self.unsent_since, self.mute_until) = (None, Some(now + MUTE));
+            self.link = Link::Down(Cause::Mute);
+        }
+        is_mute
+    }
+
     /// Somebody has sent ARP.
     pub fn see(&mut self, sender: Ipv4Addr) {
         self.has_seen |= self.config.witnesses.contains(&sender);
@@ -287,7 +337,9 @@ impl Router {
             for action in actions.drain(..) {
                 let done = self.act(action, ground, tell);
                 let is_lost = match action {
-                    Action::AddAddresses | Action::RenewAddresses => done.is_err(),
+                    Action::AddAddresses | Action::RenewAddresses => {
+                        done.is_err() && self.refused.len() == self.config.vips.len()
+                    }
                     _ => false,
                 };
                 self.could.tell(action, done, &self.config.name, tell);
@@ -297,6 +349,9 @@ impl Router {
                 }
             }
             self.actions = actions;
+            if self.falls_mute() {
+                next = Some(Event::Link(self.link));
+            }
         }
     }
 
@@ -307,7 +362,7 @@ impl Router {
             Action::AddAddresses | Action::RenewAddresses => {
                 self.holds = true;
                 match &mut self.requests {
-                    Some((_, requests)) => requests.put(ground, self.place),
+                    Some((_, requests)) => requests.put(ground, self.place, &mut self.refused),
                     None => Err(io::ErrorKind::NotFound.into()),
                 }
             }
@@ -383,8 +438,14 @@ impl Router {
         };
         let counts = &self.shown.counts;
         match &sent {
-            Ok(()) => counts.sent.fetch_add(1, Relaxed),
-            Err(_) => counts.unsent.fetch_add(1, Relaxed),
+            Ok(()) => {
+                self.unsent_since = None;
+                counts.sent.fetch_add(1, Relaxed)
+            }
+            Err(_) => {
+                self.unsent_since.get_or_insert_with(clock::since_boot);
+                counts.unsent.fetch_add(1, Relaxed)
+            }
         };
         sent
     }

@@ -33,7 +33,10 @@ pub struct Place {
 /// `None` where this machine has no namespaces, or not that program; that has been said.
 pub fn ground(programs: &[&'static str]) -> Option<Ground> {
     let lacks = |program: &&&'static str| !can(program, &["--version"]);
-    let lacking = programs.iter().filter(lacks).map(|_| "keepalived is not installed");
+    let lacking = programs.iter().filter(lacks).map(|program| match *program {
+        "nft" => "nftables is not installed",
+        _ => "keepalived is not installed",
+    });
     if peers::missing(netns::missing().into_iter().chain(lacking)) {
         return None;
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::process::Command;
 
 use gslb_tests::wait::until;
 use rustix::net::sockopt::{set_ip_multicast_if, set_ip_multicast_ttl};
@@ -184,4 +185,49 @@ fn reloads_without_end_move_nobody() {
     other.stays("backup", 3);
     assert_eq!((of_web(&one), of_web(&other)), before);
     assert!(a.has(VIP) && a.has(VIP6));
+}
+
+/// The one that others hear leads; the one that nobody hears does not go on beside it, be it the higher.
+#[test]
+fn who_cannot_send_does_not_lead() {
+    let Some(ground) = ground(&["nft"]) else { return };
+    let (a, b) = (ground.place("a"), ground.place("b"));
+    let one = a.start(&format!("{LINES}\npriority = 200\npeers = [\"192.0.2.11\"]"));
+    one.until_role("active");
+    let other = b.start(&format!("{LINES}\npriority = 100\npeers = [\"192.0.2.10\"]"));
+    other.stays("backup", 5);
+    let rules = "add table inet t; add chain inet t c { type filter hook output priority 0; }; \
+         add rule inet t c meta l4proto 112 drop";
+    let done = a.machine.within(|| Command::new("nft").arg(rules).output()).unwrap();
+    assert!(done.status.success(), "{done:?}");
+    other.until_role("active");
+    one.until_role("fault");
+    until_told(&one, "adverts cannot be sent, so others may lead");
+    a.until_has(VIP, false);
+    assert!(b.has(VIP) && b.has(VIP6));
+}
+
+/// A box without IPv6 has the other family's addresses all the same, and this one's as soon as it can.
+#[test]
+fn an_address_that_the_kernel_does_not_take_costs_no_other() {
+    let Some(ground) = ground(&[]) else { return };
+    let a = ground.place("a");
+    let disable = |is: &str| {
+        let file = "/proc/sys/net/ipv6/conf/eth0/disable_ipv6";
+        a.machine.within(|| fs::write(file, is)).unwrap();
+    };
+    disable("1");
+    let one = a.start(LINES);
+    one.until_role("active");
+    a.until_has(VIP, true);
+    until("it is told of", || Ok(a.log().contains("addresses cannot be changed").then_some(())))
+        .unwrap();
+    // Adverts go on as if nothing were.
+    let sent = one.is("adverts_sent").as_u64().unwrap();
+    until("it goes on", || Ok((one.is("adverts_sent").as_u64().unwrap() > sent + 5).then_some(())))
+        .unwrap();
+    assert!(a.has(VIP) && !a.has(VIP6));
+    disable("0");
+    a.until_has(VIP6, true);
+    assert_eq!(one.is("role"), "active");
 }

@@ -7,7 +7,7 @@ use super::super::advert::{Interval, Priority};
 use super::Machine;
 use super::action::{Action, What, Why};
 use super::settings::FOUGHT;
-use super::state::{Contest, Leading, State, Waiting, renewal};
+use super::state::{Contest, Leading, Of, State, Waiting, renewal};
 
 impl Machine {
     /// Whatever is due.
@@ -60,10 +60,12 @@ impl Machine {
         });
         let contest = match known {
             Some(contest) => {
-                if !contest.is_told {
+                let is_news = !contest.is_told && self.told_of.is_time(Of::Contest, self.now);
+                if is_news {
                     self.tell(What::Contested { by: from, priority }, out);
                 }
-                Contest { heard_at: self.now, is_told: true, ..contest }
+                let is_told = contest.is_told || is_news;
+                Contest { heard_at: self.now, is_told, ..contest }
             }
             None => Contest { by: from, since: self.now, heard_at: self.now, is_told: false },
         };

@@ -7,7 +7,7 @@ use super::super::advert::{Interval, Priority};
 use super::Machine;
 use super::action::{Action, What, Why};
 use super::settings::{Preempt, Witness};
-use super::state::{Announcing, Claiming, Leading, State, Wait, Waiting};
+use super::state::{Announcing, Claiming, Leading, Of, State, Wait, Waiting};
 
 /// A witness is not asked for more often, however short the interval.
 const ASK_GAP: Duration = Duration::from_millis(100);
@@ -61,7 +61,7 @@ impl Machine {
             }
             return;
         }
-        if interval != waiting.interval {
+        if interval != waiting.interval && self.told_of.is_time(Of::Interval, self.now) {
             self.tell(What::Adopted { interval }, out);
         }
         let (since, wait) = (self.now, Wait::Down);

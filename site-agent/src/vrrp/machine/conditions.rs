@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::event::{Lease, Link, TrackResult};
+use super::event::{Cause, Lease, Link, TrackResult};
 use super::settings::{Balancer, FOUGHT, Settings, TrackId, Weight};
 
 /// Why a router is unfit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
-    LinkDown,
+    Link(Cause),
     LeaseLost,
     Track(TrackId),
     /// Somebody took our addresses from the interface twice within [`FOUGHT`].
@@ -19,7 +19,15 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::LinkDown => out.write_str("link down"),
+            Fault::Link(Cause::NoInterface) => out.write_str("there is no such interface"),
+            Fault::Link(Cause::NoCarrier) => out.write_str("link down"),
+            Fault::Link(Cause::NoAddress) => {
+                out.write_str("the interface has no address to send adverts from")
+            }
+            Fault::Link(Cause::NoSockets) => {
+                out.write_str("the interface cannot be used for adverts")
+            }
+            Fault::Link(Cause::Mute) => out.write_str("adverts cannot be sent, so others may lead"),
             Fault::LeaseLost => out.write_str("no balancer of this box serves"),
             Fault::Track(TrackId(track)) => write!(out, "tracks[{track}] does not pass"),
             Fault::AddressesFought => out.write_str("somebody takes our addresses away"),
@@ -39,7 +47,8 @@ pub(super) struct Conditions {
 impl Conditions {
     pub(super) fn new(settings: &Settings) -> Conditions {
         let tracks = vec![None; settings.tracks.len()].into();
-        Conditions { link: Link::Down, lease: Lease::Lost, tracks, fought_until: None }
+        let link = Link::Down(Cause::NoInterface);
+        Conditions { link, lease: Lease::Lost, tracks, fought_until: None }
     }
 
     /// Other tracks: of each its place before, if it had one. Who is fit is so until a new one was looked at.
@@ -79,8 +88,8 @@ impl Conditions {
     /// The first of them.
     pub(super) fn fault(&mut self, settings: &Settings, now: Duration) -> Option<Fault> {
         self.fought_until = self.fought_until.filter(|until| now < *until);
-        if self.link == Link::Down {
-            return Some(Fault::LinkDown);
+        if let Link::Down(cause) = self.link {
+            return Some(Fault::Link(cause));
         }
         if settings.balancer == Balancer::Leased && self.lease == Lease::Lost {
             return Some(Fault::LeaseLost);

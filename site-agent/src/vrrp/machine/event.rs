@@ -31,7 +31,7 @@ pub enum Event {
     },
     /// The balancer's lease was renewed, or has run out.
     Lease(Lease),
-    /// The interface has a carrier and is up, or not.
+    /// The interface is there and can be led on, or why not.
     Link(Link),
     /// One of our addresses is gone from the interface, or could not be put there, and it was not us.
     AddressLost,
@@ -60,5 +60,17 @@ pub enum Lease {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Link {
     Up,
-    Down,
+    Down(Cause),
+}
+
+/// Why nobody can lead there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    NoInterface,
+    NoCarrier,
+    /// To send adverts from.
+    NoAddress,
+    NoSockets,
+    /// Adverts could not be sent for so long that others lead.
+    Mute,
 }

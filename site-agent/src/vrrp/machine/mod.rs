@@ -35,7 +35,7 @@ use self::conditions::Conditions;
 pub use self::conditions::Fault;
 use self::event::Event;
 use self::settings::{Settings, TrackId};
-use self::state::{Claiming, State, Wait, Waiting};
+use self::state::{Claiming, State, ToldOf, Wait, Waiting};
 use self::timers::Timing;
 use super::advert::{Claim, Interval, Priority};
 
@@ -58,6 +58,7 @@ pub struct Machine {
     witnessed_at: Option<Duration>,
     /// News so far.
     told: u64,
+    told_of: ToldOf,
 }
 
 impl Machine {
@@ -74,6 +75,7 @@ impl Machine {
             is_usurped: false,
             witnessed_at: None,
             told: 0,
+            told_of: ToldOf::default(),
         }
     }
 
@@ -294,8 +296,8 @@ impl Machine {
             State::Active(_) => {
                 if let Some(fault) = self.conditions.fault(&self.settings, self.now) {
                     out.push(Action::RemoveAddresses);
-                    // Nothing could be sent over a link that is down.
-                    if fault != Fault::LinkDown {
+                    // Over a link that is down nothing could be said.
+                    if !matches!(fault, Fault::Link(_)) {
                         out.push(Action::Resign);
                     }
                     self.turn(State::Fault, Why::Fault(fault), out);

@@ -9,6 +9,10 @@ use super::settings::{Refresh, Settings};
 
 /// Between two beginnings of announcements: adverts of a router that does not yield do not become a storm of them.
 const ANNOUNCE_GAP: Duration = Duration::from_secs(1);
+/// Between an announcement and one that a lesser router is the reason for.
+const SHORT_GAP: Duration = Duration::from_millis(100);
+/// Of what others on the link make happen no more is told than once in so long.
+const TELL_GAP: Duration = Duration::from_secs(3);
 /// How often each address is announced when this router has become Active, and when once more after that: not every
 /// switch hears the first.
 const FIRST: u8 = 3;
@@ -121,6 +125,29 @@ pub(super) struct Contest {
     pub(super) is_told: bool,
 }
 
+/// What strangers can have us tell, again and again.
+#[derive(Clone, Copy)]
+pub(super) enum Of {
+    Interval,
+    Contest,
+}
+
+/// When each was last told: a log is not theirs to fill.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ToldOf([Option<Duration>; 2]);
+
+impl ToldOf {
+    /// Whether it was not told lately, and is now.
+    pub(super) fn is_time(&mut self, of: Of, now: Duration) -> bool {
+        let last = &mut self.0[of as usize];
+        let is_time = last.is_none_or(|last| now >= last + TELL_GAP);
+        if is_time {
+            *last = Some(now);
+        }
+        is_time
+    }
+}
+
 /// Where the announcing stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Announcing {
@@ -151,11 +178,15 @@ impl Announcing {
         Some(1)
     }
 
-    /// The link has learned something else, so all of it begins anew; unless it has just begun, as then there is
-    /// some of it to come.
+    /// The link has learned something else, so all of it begins anew; unless it has just begun: then once is enough, as
+    /// there is more of it to come.
     pub(super) fn anew(&mut self, now: Duration) -> Option<u8> {
         if now < self.began_at + ANNOUNCE_GAP {
-            return None;
+            if now < self.last_at + SHORT_GAP {
+                return None;
+            }
+            self.last_at = now;
+            return Some(1);
         }
         *self = Announcing::begin(now);
         Some(FIRST)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::bus::{Dice, Weather, World, interval};
 use crate::vrrp::advert::{Priority, Version};
 use crate::vrrp::machine::action::Role;
-use crate::vrrp::machine::event::{Event, Lease, Link, TrackResult};
+use crate::vrrp::machine::event::{Cause, Event, Lease, Link, TrackResult};
 use crate::vrrp::machine::settings::{
     Balancer, FOUGHT, Preempt, Refresh, Settings, TrackId, Weight, Witness,
 };
@@ -205,8 +205,9 @@ impl Walk {
             5 => self.world.kill(node),
             6 => self.world.start(node),
             7 => {
-                let link = self.world.dice.one_of(&[Link::Up, Link::Down]);
-                if link == Link::Down {
+                let down = Link::Down(Cause::NoCarrier);
+                let link = self.world.dice.one_of(&[Link::Up, down]);
+                if link == down {
                     self.world.nodes[node].has_addresses_until = None;
                 }
                 self.world.event(node, Event::Link(link));

@@ -58,7 +58,8 @@ fn two_that_both_think_they_win_make_no_storm() {
     let count =
         |is: fn(&Action) -> bool| story.done.iter().filter(|(_, action)| is(action)).count();
     assert_eq!(count(|action| matches!(action, Action::Advertise(_))), 4 + 1);
-    assert_eq!(count(|action| matches!(action, Action::Announce { .. })), 1);
+    // All of it begins once, and then it is one now and then.
+    assert_eq!(count(|action| matches!(action, Action::Announce { .. })), 10);
     let contested =
         |action: &Action| matches!(action, Action::Tell(News { what: What::Contested { .. }, .. }));
     assert_eq!(count(contested), 1);
@@ -323,4 +324,49 @@ fn other_tracks_move_nobody_before_they_were_looked_at() {
     assert_eq!((story.machine.role(), story.machine.priority()), (Role::Active, priority(50)));
     story.hears("track 0 fails");
     assert_eq!(story.machine.role(), Role::Fault);
+}
+
+#[test]
+fn what_others_do_again_and_again_is_told_of_now_and_then() {
+    let mut story = Story::active(settings());
+    story.runs(20_000);
+    story.done.clear();
+    // Two lesser ones in turn, each of them new again and again.
+    for at in (20_000..29_000).step_by(100) {
+        story.runs(at);
+        for from in ["8", "9", "9", "8", "8"] {
+            story.hears(&format!("heard 50 from {from}"));
+        }
+    }
+    let told = story.done.iter().filter(|(_, action)| {
+        matches!(action, Action::Tell(News { what: What::Contested { .. }, .. }))
+    });
+    assert_eq!(told.count(), 3);
+    // And an Active one that changes its mind.
+    let mut story = Story::started(settings());
+    story.done.clear();
+    for at in (1000..10_000).step_by(100) {
+        let every = if at % 200 == 0 { "every 40" } else { "every 50" };
+        story.runs(at).hears(&format!("heard 200 from 1 {every}"));
+    }
+    let told = story.done.iter().filter(|(_, action)| {
+        matches!(action, Action::Tell(News { what: What::Adopted { .. }, .. }))
+    });
+    assert_eq!(told.count(), 3);
+}
+
+/// A link that was cut for a moment has learned where the other one is.
+#[test]
+fn a_contest_soon_after_an_announcement_has_one_of_its_own() {
+    let mut story = Story::active(settings());
+    let begin = story.now;
+    story.runs(20_000).hears("heard 50 from 9");
+    assert!(begin < story.now);
+    story.runs(20_500);
+    assert_eq!(
+        story.hears("heard 50 from 9"),
+        "192.0.2.9 leads too, with 50, advertise 100, announce 1"
+    );
+    story.runs(20_550);
+    assert_eq!(story.hears("heard 50 from 9"), "");
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::Machine;
 use super::action::{Action, News};
-use super::event::{Event, Lease, Link, TrackResult};
+use super::event::{Cause, Event, Lease, Link, TrackResult};
 use super::settings::{Balancer, Preempt, Refresh, Settings, TrackId, Weight, Witness};
 use crate::vrrp::advert::{Claim, Interval, Priority, Version};
 
@@ -159,7 +159,7 @@ fn event_of(text: &str) -> Event {
         ["lease", "held"] => Event::Lease(Lease::Held),
         ["lease", "lost"] => Event::Lease(Lease::Lost),
         ["link", "up"] => Event::Link(Link::Up),
-        ["link", "down"] => Event::Link(Link::Down),
+        ["link", "down"] => Event::Link(Link::Down(Cause::NoCarrier)),
         ["address", "lost"] => Event::AddressLost,
         ["address", "found"] => Event::AddressFound,
         ["witnessed"] => Event::Witnessed,
