@@ -74,7 +74,7 @@ impl Request {
         Request::of_address(RTM_NEWADDR, flags, vip, on, &attributes)
     }
 
-    /// Take it away: of IPv4 whatever the prefix is that it is there with.
+    /// Take it away: of IPv6 if it is there with that prefix.
     pub fn remove(vip: Vip, on: Index) -> Request {
         Request::of_address(RTM_DELADDR, NLM_F_REQUEST | NLM_F_ACK, vip, on, &[])
     }

@@ -32,8 +32,8 @@ pub struct Interface {
     pub name: Arc<str>,
     pub needs: Needs,
     link: Option<Known>,
-    /// All that it has, in the kernel's order.
-    pub addresses: Vec<IpAddr>,
+    /// All that it has, each with its prefix, in the kernel's order.
+    addresses: Vec<(IpAddr, u8)>,
     pub sockets: Option<Sockets>,
     /// Something of it is another than when it was last looked at.
     pub has_changed: bool,
@@ -76,6 +76,15 @@ impl Interface {
     fn new(name: Arc<str>, needs: Needs) -> Interface {
         let addresses = vec![];
         Interface { name, needs, link: None, addresses, sockets: None, has_changed: true }
+    }
+
+    /// All that it has, in the kernel's order. One may be there with two prefixes.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().map(|(address, _)| *address)
+    }
+
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses().any(|known| known == address)
     }
 
     pub fn is_up(&self) -> bool {
@@ -133,15 +142,15 @@ impl Interface {
             // Ours has another name now.
             Told::Link(Link { index, .. }) if self.index() == Some(index) => self.forget(),
             Told::LinkGone(index) if self.index() == Some(index) => self.forget(),
-            Told::Address(Address { on, address, .. }) if self.index() == Some(on) => {
+            Told::Address(Address { on, address, prefix, .. }) if self.index() == Some(on) => {
                 // Most of it is that we have asked for one again.
-                if !self.addresses.contains(&address) {
-                    self.addresses.push(address);
+                if !self.addresses.contains(&(address, prefix)) {
+                    self.addresses.push((address, prefix));
                     self.has_changed = true;
                 }
             }
-            Told::AddressGone(Address { on, address, .. }) if self.index() == Some(on) => {
-                self.addresses.retain(|known| *known != address);
+            Told::AddressGone(Address { on, address, prefix, .. }) if self.index() == Some(on) => {
+                self.addresses.retain(|known| *known != (address, prefix));
                 self.has_changed = true;
             }
             Told::Link(_)
@@ -229,21 +238,32 @@ impl Ground {
             self.hear()?;
         }
         self.kernel.ask(request)?;
-        let addresses = &mut self.interfaces[place].addresses;
-        if !addresses.contains(&vip.address) {
-            addresses.push(vip.address);
+        let interface = &mut self.interfaces[place];
+        if !interface.has(vip.address) {
+            interface.addresses.push((vip.address, vip.prefix));
         }
         Ok(())
     }
 
-    /// Takes it away. That it was not there is no error.
+    /// Takes it away, whatever the prefix is that it is there with. That it was not there is no error.
     pub fn remove(&mut self, place: usize, vip: Vip, request: &mut Request) -> io::Result<()> {
         self.has_removed = true;
-        self.interfaces[place].addresses.retain(|known| *known != vip.address);
-        match self.kernel.ask(request) {
+        let Ground { kernel, interfaces, .. } = self;
+        let Interface { addresses, link, .. } = &mut interfaces[place];
+        let mut ask = |request: &mut Request| match kernel.ask(request) {
             Err(error) if is_gone(&error) => Ok(()),
             done => done,
+        };
+        let mut done = ask(request);
+        // Somebody else has put those there.
+        for (address, prefix) in addresses.extract_if(.., |(known, _)| *known == vip.address) {
+            if let Some(Known { index, .. }) = link
+                && prefix != vip.prefix
+            {
+                done = done.and(ask(&mut Request::remove(Vip { address, prefix }, *index)));
+            }
         }
+        done
     }
 }
 

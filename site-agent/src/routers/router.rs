@@ -15,7 +15,7 @@ use common::clock;
 
 use super::adverts::LONGEST;
 use super::expects;
-use super::ground::{Ground, Needs, Requests, first_error};
+use super::ground::{Ground, Interface, Needs, Requests, first_error};
 use super::shown::{Shown, Standing};
 use super::tell::{Could, Said, Tell};
 use crate::netlink::{Index, can_speak};
@@ -237,8 +237,8 @@ impl Router {
         {
             self.requests = Some((on, requests(&self.config, on)));
         }
-        let address = self.source(&interface.addresses, taken);
-        let has = |address: IpAddr| interface.addresses.contains(&address);
+        let address = self.source(interface, taken);
+        let has = |address: IpAddr| interface.has(address);
         let (missing, found) = (
             self.config
                 .vips
@@ -278,17 +278,17 @@ impl Router {
     }
 
     /// What adverts are sent from: as it was, while that is there.
-    fn source(&self, there: &[IpAddr], taken: &[IpAddr]) -> Option<IpAddr> {
+    fn source(&self, interface: &Interface, taken: &[IpAddr]) -> Option<IpAddr> {
         if let Some(configured) = self.config.source {
-            return there.contains(&configured).then_some(configured);
+            return interface.has(configured).then_some(configured);
         }
-        let fits = |address: &&IpAddr| {
-            Family::of(**address) == self.config.family
-                && can_speak(**address)
+        let fits = |address: &IpAddr| {
+            Family::of(*address) == self.config.family
+                && can_speak(*address)
                 && !taken.contains(address)
         };
-        let kept = self.address.filter(|kept| there.contains(kept));
-        kept.or_else(|| there.iter().find(fits).copied())
+        let kept = self.address.filter(|kept| interface.has(*kept));
+        kept.or_else(|| interface.addresses().find(fits))
     }
 
     pub fn is_due(&self, now: Duration) -> bool {
@@ -483,8 +483,8 @@ impl Router {
         let interface = &ground.interfaces[self.place];
         let frames = interface.sockets.as_ref().and_then(|sockets| sockets.frames.as_ref());
         // Without an address of IPv4, as one asks who has yet to get one (RFC 5227 §2.1.1).
-        let ours = interface.addresses.iter().find_map(|address| match address {
-            IpAddr::V4(ours) => Some(*ours).filter(|_| !self.config.has(*address)),
+        let ours = interface.addresses().find_map(|address| match address {
+            IpAddr::V4(ours) => Some(ours).filter(|_| !self.config.has(address)),
             IpAddr::V6(_) => None,
         });
         let from = ours.unwrap_or(Ipv4Addr::UNSPECIFIED);

@@ -92,6 +92,12 @@ fn log(router: &str, news: &News) {
         What::PutBack => {
             warn!(router, number, "an address was taken from the interface, and put back");
         }
+        What::TakenOff => {
+            warn!(
+                router,
+                number, "an address was on the interface that others may have, and was taken off"
+            );
+        }
         What::Adopted { interval } => {
             let interval_ms = interval.duration().as_millis();
             info!(router, number, interval_ms, "adverts come in another interval");

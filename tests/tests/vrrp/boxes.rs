@@ -193,6 +193,12 @@ impl Ours<'_> {
             .unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.status(), self.place.log()));
     }
 
+    /// It says so in its events.
+    pub fn until_told(&self, what: &str) {
+        let told = || Ok(self.status()["events"].to_string().contains(what).then_some(()));
+        until(what, told).unwrap_or_else(|error| panic!("{error}\n{}", self.status()));
+    }
+
     /// Until it has heard so many more adverts, it is in that role.
     pub fn stays(&self, role: &str, adverts: u64) {
         let end = self.is("adverts_heard").as_u64().unwrap() + adverts;

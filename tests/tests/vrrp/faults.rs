@@ -16,11 +16,6 @@ const VIP: &str = "192.0.2.100";
 const VIP6: &str = "2001:db8::64";
 const LINES: &str = "vips = [\"192.0.2.100/24\", \"2001:db8::64/64\"]";
 
-fn until_told(of: &Ours<'_>, what: &str) {
-    let told = || Ok(of.status()["events"].to_string().contains(what).then_some(()));
-    until(what, told).unwrap_or_else(|error| panic!("{error}\n{}", of.status()));
-}
-
 /// Adverts that somebody on the link makes up, unsigned, with this hop limit.
 fn spoof(from: &Place, claim: Claim, hop_limit: u8, count: u32) {
     let message = Message {
@@ -62,7 +57,7 @@ fn a_link_that_passes_one_way_alone_is_told_of_and_heals() {
     other.stays("backup", 5);
     ground.segment.deafen("b").unwrap();
     other.until_role("active");
-    until_told(&one, "192.0.2.11 leads too, with 100");
+    one.until_told("192.0.2.11 leads too, with 100");
     assert_eq!(one.is("role"), "active");
     ground.segment.undeafen("b").unwrap();
     until_one_leads((&one, &a), (&other, &b), &[VIP, VIP6]);
@@ -118,7 +113,7 @@ fn an_advert_that_came_through_a_router_is_none() {
     assert_eq!(one.is("role"), "active");
     // One of the link would be believed, as nobody signs here.
     spoof(&c, Claim::Leads(Priority::OWNER), 255, 1);
-    until_told(&one, "192.0.2.12 leads with 255");
+    one.until_told("192.0.2.12 leads with 255");
     one.until_role("active");
 }
 
@@ -202,7 +197,7 @@ fn who_cannot_send_does_not_lead() {
     assert!(done.status.success(), "{done:?}");
     other.until_role("active");
     one.until_role("fault");
-    until_told(&one, "adverts cannot be sent, so others may lead");
+    one.until_told("adverts cannot be sent, so others may lead");
     a.until_has(VIP, false);
     assert!(b.has(VIP) && b.has(VIP6));
 }

@@ -141,7 +141,14 @@ fn an_address_that_is_not_ours_to_have_goes() {
     b.until_has(VIP, false);
     b.machine.change("address add 2001:db8::64/64 dev eth0 nodad").unwrap();
     b.until_has(VIP6, false);
+    // As others write them: by another prefix than in the config, or by two.
+    b.machine.change("address add 2001:db8::64/128 dev eth0 nodad").unwrap();
+    b.until_has(VIP6, false);
+    b.machine.change("address add 192.0.2.100/32 dev eth0").unwrap();
+    b.machine.change("address add 192.0.2.100/24 dev eth0").unwrap();
+    b.until_has(VIP, false);
     assert_eq!(other.is("role"), "backup");
+    other.until_told("an address was there that is not ours now, and taken off");
 }
 
 #[test]

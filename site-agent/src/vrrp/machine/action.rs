@@ -63,6 +63,8 @@ pub enum What {
     Isolated,
     /// Somebody took an address from the interface; it was put back.
     PutBack,
+    /// One of our addresses was there though others lead, or nobody; it was taken off.
+    TakenOff,
     /// An operator wants others to be Active.
     Yields,
     YieldsNoMore,
@@ -161,6 +163,9 @@ impl fmt::Display for What {
                 write!(out, "adverts come every {} ms", interval.duration().as_millis())
             }
             What::Isolated => out.write_str("nobody leads and no witness answers"),
+            What::TakenOff => {
+                out.write_str("an address was there that is not ours now, and taken off")
+            }
             What::PutBack => out.write_str("an address was taken from us and put back"),
             What::Yields => out.write_str("yields to others"),
             What::YieldsNoMore => out.write_str("yields no more"),

@@ -235,6 +235,7 @@ impl Machine {
                 Event::AddressFound,
             ) => {
                 out.push(Action::RemoveAddresses);
+                self.tell(What::TakenOff, out);
             }
             (State::Active(_), Event::AddressFound) => {}
 

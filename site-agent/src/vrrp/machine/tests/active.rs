@@ -198,12 +198,11 @@ fn an_address_is_put_back_once() {
 fn only_an_active_router_has_addresses() {
     let mut story = Story::active(settings());
     assert_eq!(story.hears("address found"), "");
-    story.hears("heard 200 from 1");
-    assert_eq!(story.hears("address found"), "remove");
-    story.hears("link down");
-    assert_eq!(story.hears("address found"), "remove");
-    story.hears("shutdown");
-    assert_eq!(story.hears("address found"), "remove");
+    let taken_off = "remove, an address was there that is not ours now, and taken off";
+    for event in ["heard 200 from 1", "link down", "shutdown"] {
+        story.hears(event);
+        assert_eq!(story.hears("address found"), taken_off);
+    }
 }
 
 #[test]
