@@ -120,6 +120,11 @@ impl Segment {
         Ok(member)
     }
 
+    /// Where its ports are: `to-NAME`, the other end of each machine's `eth0`.
+    pub fn switch(&self) -> &Namespace {
+        &self.switch
+    }
+
     /// Nothing comes from there or gets there any more; its carrier stays.
     pub fn cut(&self, name: &str) -> anyhow::Result<()> {
         self.switch.ip(&format!("link set to-{name} nomaster\n"))

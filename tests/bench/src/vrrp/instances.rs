@@ -174,6 +174,8 @@ impl Link {
             [("a", "192.0.2.10/24", PRIORITIES[0]), ("b", "192.0.2.11/24", PRIORITIES[1])]
         {
             let machine = link.segment.join(name, &[address])?;
+            take_in_by_threads(&machine, "eth0")?;
+            take_in_by_threads(link.segment.switch(), &format!("to-{name}"))?;
             let home = link.dir.path().join(name);
             std::fs::create_dir_all(&home)?;
             daemon::tell(kind, &home, &routers(plan, priority))?;
@@ -239,6 +241,19 @@ fn routers(plan: &Plan, priority: u8) -> Vec<Router> {
         balancer: Balancer::NotAsked,
     };
     (1..=plan.instances).map(router).collect()
+}
+
+/// Has threads of the kernel take in what comes to one end of a cable, as a card's interrupts have it: else whoever sends
+/// an advert does the work of the switch, and of all who hear it.
+fn take_in_by_threads(machine: &Namespace, interface: &str) -> anyhow::Result<()> {
+    // For that the kernel has to put packets together.
+    let script =
+        format!("ethtool -K {interface} gro on && echo 1 > /sys/class/net/{interface}/threaded");
+    let arguments = ["netns", "exec", machine.name(), "sh", "-c", &script];
+    let done = Command::new("ip").args(arguments).output()?;
+    let told = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "{interface} (is ethtool installed?): {}", told.trim());
+    Ok(())
 }
 
 /// How many of the addresses a machine has.
