@@ -13,7 +13,7 @@ use site_agent::config::{self, Config};
 use site_agent::keepalived_files;
 use site_agent::routers::realtime;
 use site_agent::run::Agent;
-use site_agent::site::{Redundancy, Service};
+use site_agent::site::Redundancy;
 use site_agent::vrrp_doctor;
 use site_agent::vrrp_scan;
 use site_agent::vrrp_service::status::Status;
@@ -295,9 +295,9 @@ fn load_redundancy(file: &ConfigFile) -> Option<Redundancy> {
 
 /// What a running service says to a line. `None` after an error, which has been shown.
 fn ask(file: &ConfigFile, line: &str) -> anyhow::Result<Option<String>> {
-    let read = config::load_service(&file.config);
+    let read = config::load_service_socket(&file.config);
     let read = read.inspect_err(|problems| eprintln!("{}", problems.render(Colour::Never)));
-    let Ok(Service { socket, .. }) = read else { return Ok(None) };
+    let Ok(socket) = read else { return Ok(None) };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(desk::ask(&socket, line));
     let answer = answer.with_context(|| {

@@ -181,6 +181,7 @@ pub fn of_routers(
     const ROUTER: &[&str] = &["router"];
     let mut roles = vec![];
     let mut priorities = vec![];
+    let mut not_taken = vec![];
     let mut refused = vec![];
     let mut forms = vec![];
     for (name, shown) in all() {
@@ -189,6 +190,7 @@ pub fn of_routers(
             roles.push((vec![&**name, role.word()], u64::from(standing.role == role)));
         }
         priorities.push((vec![&**name], u64::from(standing.priority.get())));
+        not_taken.push((vec![&**name], standing.vips_not_taken as u64));
         refused.extend(shown.counts.refused.all().map(|(why, count)| (vec![&**name, why], count)));
         let counts = [
             (Form::Message, &shown.counts.message),
@@ -203,6 +205,12 @@ pub fn of_routers(
         roles,
     );
     page.gauge("site_agent_vrrp_priority", "What it says of itself", ROUTER, priorities);
+    page.gauge(
+        "site_agent_vrrp_vips_not_taken",
+        "VIPs that the kernel did not take when they were last put on",
+        ROUTER,
+        not_taken,
+    );
     page.counter(
         "site_agent_vrrp_became_active_total",
         "Times that it became Active",

@@ -5,6 +5,7 @@
 //! pki, control                                   a CA, a control listener, and producers that tell it
 //! probe, backend                                     the real probe, and what it looks at
 //! balancer                                           the real balancer
+//! faketime                                           clocks that are set wrong
 //! netns, disk                                        machines and paths that can be cut, disks that can be filled
 //! tls, quic                                      a certificate, and clients that believe it
 //! internet, gdnsd                                    the country database of Debian, and the peer
@@ -15,6 +16,7 @@ pub mod balancer;
 pub mod control;
 pub mod dice;
 pub mod disk;
+pub mod faketime;
 pub mod gdnsd;
 pub mod internet;
 pub mod netns;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
@@ -11,24 +11,17 @@ use common::mtls::Files;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::faketime;
 use crate::pki::Holder;
 use crate::process::Process;
 use crate::server::built;
 use crate::wait::{PATIENCE, until};
-
-/// Shows a program another time of day than there is.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 pub struct Probe {
     dir: TempDir,
     process: Option<Process>,
     /// How far its clock is ahead, in seconds.
     ahead: i32,
-}
-
-/// What keeps clocks from being set wrong.
-pub fn missing() -> Option<&'static str> {
-    (!Path::new(FAKETIME).exists()).then_some("libfaketime is not installed")
 }
 
 impl Probe {
@@ -94,9 +87,7 @@ impl Probe {
             let mut command = Command::new(built("probe")?);
             command.args(["run", "--config"]).arg(self.path("probe.toml"));
             if self.ahead != 0 {
-                // The clock that only counts is the kernel's, whatever somebody sets.
-                command.env("LD_PRELOAD", FAKETIME).env("DONT_FAKE_MONOTONIC", "1");
-                command.env("FAKETIME", format!("{:+}", self.ahead));
+                faketime::ahead(&mut command, self.ahead);
             }
             let log = fs::File::create(self.path("log"))?;
             command.env_remove("GSLB_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -8,9 +8,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use gslb_dns::stamp::OPTION_STAMP;
 use gslb_tests::backend::Backend;
+use gslb_tests::faketime;
 use gslb_tests::peers;
 use gslb_tests::pki::{Ca, Holder};
-use gslb_tests::probe::{self, Probe};
+use gslb_tests::probe::Probe;
 use gslb_tests::resolver::{Resolver, query};
 use gslb_tests::server::{Server, run};
 use gslb_tests::wait::until;
@@ -356,7 +357,7 @@ fn a_name_server_that_starts_again_answers_as_before_and_removes_nobody_at_once(
 
 #[test]
 fn a_probe_whose_clock_is_an_hour_wrong_says_as_well_as_any_when_it_saw_what() {
-    if peers::missing(probe::missing()) {
+    if peers::missing(faketime::missing()) {
         return;
     }
     let mut story = Story::begin(7);

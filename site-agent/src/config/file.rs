@@ -51,9 +51,18 @@ table! {
         admin: Option<Skipped>,
         runtime: Option<Skipped>,
         vrrp: Option<Skipped>,
-        vrrp_service: Option<VrrpService>,
+        vrrp_service: Option<AskedService>,
         frontend: Option<Skipped>,
         pool: Option<Skipped>,
+    }
+}
+
+table! {
+    AskedService {
+        socket: Option<At<String>>,
+        balancer_socket: Option<Skipped>,
+        listen: Option<Skipped>,
+        notify: Option<Skipped>,
     }
 }
 
@@ -483,6 +492,7 @@ mod tests {
         // Nothing of the file is unknown to whoever reads a part of it.
         assert_eq!(Site::keys(), Redundancy::keys());
         assert_eq!(Site::keys(), Asked::keys());
+        assert_eq!(VrrpService::keys(), AskedService::keys());
         assert!(checked > 110, "{checked} keys");
     }
 }

@@ -22,7 +22,7 @@ use common::mtls::Credentials;
 
 use self::dated::Dated;
 pub use self::good::Good;
-use crate::site::{Redundancy, Service, Site};
+use crate::site::{Redundancy, Site};
 
 /// Addresses of one frontend, servers of one pool, rules of one frontend: far more than anybody writes.
 pub const MOST_BINDS: usize = 64;
@@ -83,13 +83,13 @@ pub fn load_redundancy(file: &Path) -> Result<(Redundancy, Problems), Problems> 
     }
 }
 
-/// Reads where that service is asked, and nothing else: a config that is half written keeps nobody from giving orders.
-pub fn load_service(file: &Path) -> Result<Service, Problems> {
+/// Reads where that service is asked, and nothing else: mistakes elsewhere keep nobody from giving orders.
+pub fn load_service_socket(file: &Path) -> Result<PathBuf, Problems> {
     let mut problems = Problems::default();
-    let service = match Source::read(file) {
+    let socket = match Source::read(file) {
         Ok(source) => {
             let document = Document::parse(&source, &mut problems);
-            check::service(&document, file, &mut problems)
+            check::service_socket(&document, file, &mut problems)
         }
         Err(message) => {
             problems.add(Problem::of_file(file, message));
@@ -97,7 +97,7 @@ pub fn load_service(file: &Path) -> Result<Service, Problems> {
         }
     };
     problems.sort();
-    problems.or(service)
+    problems.or(socket)
 }
 
 /// The same from text, as if it stood in `dir` as `site.toml`.

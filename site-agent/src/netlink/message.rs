@@ -74,7 +74,7 @@ impl Request {
         Request::of_address(RTM_NEWADDR, flags, vip, on, &attributes)
     }
 
-    /// Take it away: of IPv6 if it is there with that prefix.
+    /// Take it away: of IPv6 if it is there with that prefix, of IPv4 the first, whatever its prefix.
     pub fn remove(vip: Vip, on: Index) -> Request {
         Request::of_address(RTM_DELADDR, NLM_F_REQUEST | NLM_F_ACK, vip, on, &[])
     }

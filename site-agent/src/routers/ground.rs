@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::site::Vip;
 use crate::vrrp::neighbour::Mac;
 use crate::vrrp::packet::Family;
 
+/// What could not be opened or listed is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The kernel, and those interfaces of it on which there are virtual routers.
 pub struct Ground {
     pub kernel: Kernel,
@@ -25,6 +29,8 @@ pub struct Ground {
     has_removed: bool,
     /// All was asked for, and the kernel could not say it: it is asked again.
     is_behind: bool,
+    /// When something is tried again.
+    pub again_at: Option<Duration>,
 }
 
 /// An interface by its name, which may have gone and come.
@@ -35,6 +41,8 @@ pub struct Interface {
     /// All that it has, each with its prefix, in the kernel's order.
     addresses: Vec<(IpAddr, u8)>,
     pub sockets: Option<Sockets>,
+    /// One of them could not be opened.
+    pub lacks_a_socket: bool,
     /// Something of it is another than when it was last looked at.
     pub has_changed: bool,
 }
@@ -56,7 +64,8 @@ struct Known {
 
 /// Of an interface that is there.
 pub struct Sockets {
-    pub at: Index,
+    at: Index,
+    mac: Option<Mac>,
     pub v4: Option<Adverts>,
     pub v6: Option<Adverts>,
     /// Of Ethernet alone.
@@ -75,7 +84,15 @@ impl Sockets {
 impl Interface {
     fn new(name: Arc<str>, needs: Needs) -> Interface {
         let addresses = vec![];
-        Interface { name, needs, link: None, addresses, sockets: None, has_changed: true }
+        Interface {
+            name,
+            needs,
+            link: None,
+            addresses,
+            sockets: None,
+            lacks_a_socket: false,
+            has_changed: true,
+        }
     }
 
     /// All that it has, in the kernel's order. One may be there with two prefixes.
@@ -95,33 +112,40 @@ impl Interface {
         self.link.map(|link| link.index)
     }
 
-    /// Opens what is needed where the interface is, and closes what is not there any more. Whether anything is another.
-    pub fn open(&mut self) -> io::Result<bool> {
-        let wanted = self.link.map(|link| (link.index, link.mac));
-        let has = self.sockets.as_ref();
-        let has = has.map(|sockets| (sockets.at, sockets.frames.as_ref().map(|(_, mac)| *mac)));
-        if wanted == has {
-            return Ok(false);
-        }
-        self.sockets = None;
-        // One that is only watched has none.
-        if !self.needs.v4 && !self.needs.v6 {
-            return Ok(false);
-        }
-        let Some((at, mac)) = wanted else { return Ok(true) };
+    /// Opens what is needed and not open where the interface is, and closes what is not there any more; each that is new
+    /// is given to `listen`. One that cannot be opened costs no other.
+    pub fn open(&mut self, listen: impl Fn(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()> {
+        let is_here = |sockets: &mut Sockets| {
+            self.link.is_some_and(|link| (link.index, link.mac) == (sockets.at, sockets.mac))
+        };
+        self.sockets.take_if(|sockets| !is_here(sockets));
+        self.lacks_a_socket = false;
         let Needs { v4, v6, witnesses } = self.needs;
-        let open = |family| Adverts::open(family, &self.name, at);
-        let heeds = if witnesses { Heeds::Arp } else { Heeds::Nothing };
-        self.sockets = Some(Sockets {
-            at,
-            v4: if v4 { Some(open(Family::V4)?) } else { None },
-            v6: if v6 { Some(open(Family::V6)?) } else { None },
-            frames: match mac {
-                Some(mac) => Some((Frames::open(at, heeds)?, mac)),
-                None => None,
-            },
-        });
-        Ok(true)
+        // One that is only watched has none.
+        let Some(Known { index: at, mac, .. }) = self.link.filter(|_| v4 || v6) else {
+            return Ok(());
+        };
+        let none = || Sockets { at, mac, v4: None, v6: None, frames: None };
+        let sockets = self.sockets.get_or_insert_with(none);
+        let mut done = Ok(());
+        let families = [(Family::V4, v4, &mut sockets.v4), (Family::V6, v6, &mut sockets.v6)];
+        for (family, is_needed, socket) in families {
+            if is_needed && socket.is_none() {
+                let opened = Adverts::open(family, &self.name, at);
+                let opened = opened.and_then(|opened| listen(opened.as_fd()).map(|()| opened));
+                done = done.and(opened.map(|opened| *socket = Some(opened)));
+            }
+        }
+        if let (Some(mac), None) = (mac, &sockets.frames) {
+            let opened = Frames::open(at, if witnesses { Heeds::Arp } else { Heeds::Nothing });
+            let opened = opened.and_then(|frames| match witnesses {
+                true => listen(frames.as_fd()).map(|()| frames),
+                false => Ok(frames),
+            });
+            done = done.and(opened.map(|frames| sockets.frames = Some((frames, mac))));
+        }
+        self.lacks_a_socket = done.is_err();
+        done
     }
 
     fn forget(&mut self) {
@@ -165,7 +189,7 @@ impl Interface {
 impl Ground {
     pub fn open() -> io::Result<Ground> {
         let (kernel, interfaces) = (Kernel::open()?, vec![]);
-        Ok(Ground { kernel, interfaces, has_removed: false, is_behind: false })
+        Ok(Ground { kernel, interfaces, has_removed: false, is_behind: false, again_at: None })
     }
 
     /// The place of an interface, which has what is needed from now on.
@@ -197,7 +221,7 @@ impl Ground {
     }
 
     /// Asks for all there is, as nothing is known or something was missed.
-    pub fn look(&mut self) -> io::Result<()> {
+    pub fn look(&mut self, now: Duration) -> io::Result<()> {
         let Ground { kernel, interfaces, .. } = self;
         let take =
             |known: &mut Interface| (known.link.take(), std::mem::take(&mut known.addresses));
@@ -215,27 +239,52 @@ impl Ground {
             known.has_changed = true;
         }
         self.is_behind = done.is_err();
+        if self.is_behind {
+            self.tries_again(now);
+        }
         done
     }
 
-    /// Takes the news.
-    pub fn hear(&mut self) -> io::Result<()> {
-        if self.is_behind {
-            return self.look();
+    /// Something has failed that has to be done.
+    pub fn tries_again(&mut self, now: Duration) {
+        self.again_at.get_or_insert(now + AGAIN);
+    }
+
+    /// Takes the news, and tries again what is due. An error is told once.
+    pub fn hear(&mut self, now: Duration) -> io::Result<()> {
+        let was_behind = self.is_behind;
+        let heard = self.read();
+        if self.again_at.take_if(|at| now >= *at).is_some() {
+            for interface in self.interfaces.iter_mut().filter(|known| known.lacks_a_socket) {
+                interface.has_changed = true;
+            }
+        } else if was_behind {
+            return Ok(());
         }
+        let looked = match heard {
+            Ok(Heard::All) if !was_behind => return Ok(()),
+            Ok(Heard::All | Heard::Overrun) => self.look(now),
+            Err(error) => {
+                // Whatever it was, all is asked for.
+                let _ = self.look(now);
+                Err(error)
+            }
+        };
+        if was_behind { Ok(()) } else { looked }
+    }
+
+    fn read(&mut self) -> io::Result<Heard> {
         let Ground { kernel, interfaces, has_removed, .. } = self;
         *has_removed = false;
-        let each = |told: Told<'_>| interfaces.iter_mut().for_each(|known| known.hear(&told));
-        match kernel.hear(each)? {
-            Heard::All => Ok(()),
-            Heard::Overrun => self.look(),
-        }
+        kernel.hear(|told: Told<'_>| interfaces.iter_mut().for_each(|known| known.hear(&told)))
     }
 
     /// Puts an address on an interface, or keeps it there. The news of it may come much later.
     pub fn put(&mut self, place: usize, vip: Vip, request: &mut Request) -> io::Result<()> {
-        if self.has_removed {
-            self.hear()?;
+        if self.has_removed && !matches!(self.read(), Ok(Heard::All)) {
+            // What is there is asked for when it is time for that: now it is not.
+            self.is_behind = true;
+            self.again_at = Some(Duration::ZERO);
         }
         self.kernel.ask(request)?;
         let interface = &mut self.interfaces[place];
@@ -255,14 +304,20 @@ impl Ground {
             done => done,
         };
         let mut done = ask(request);
-        // Somebody else has put those there.
-        for (address, prefix) in addresses.extract_if(.., |(known, _)| *known == vip.address) {
-            if let Some(Known { index, .. }) = link
-                && prefix != vip.prefix
-            {
-                done = done.and(ask(&mut Request::remove(Vip { address, prefix }, *index)));
+        addresses.retain(|(address, prefix)| {
+            if *address != vip.address {
+                return true;
             }
-        }
+            // One with another prefix somebody else has put there.
+            if let Some(Known { index, .. }) = link
+                && *prefix != vip.prefix
+                && done.is_ok()
+            {
+                done = ask(&mut Request::remove(Vip { prefix: *prefix, ..vip }, *index));
+            }
+            // What could not be taken away is there.
+            done.is_err()
+        });
         done
     }
 }
@@ -291,18 +346,18 @@ impl Requests {
         Requests(vips.iter().map(both).collect())
     }
 
-    /// The first error; each is tried. Those that could not be put are `refused` then.
+    /// The first error; each is tried. Those that could not be put are `not_taken` then.
     pub fn put(
         &mut self,
         ground: &mut Ground,
         place: usize,
-        refused: &mut Vec<IpAddr>,
+        not_taken: &mut Vec<IpAddr>,
     ) -> io::Result<()> {
         let each = |(vip, put, _): &mut (Vip, Request, Request)| {
             let done = ground.put(place, *vip, put);
-            match (&done, refused.iter().position(|known| *known == vip.address)) {
-                (Ok(()), Some(at)) => drop(refused.swap_remove(at)),
-                (Err(_), None) => refused.push(vip.address),
+            match (&done, not_taken.iter().position(|known| *known == vip.address)) {
+                (Ok(()), Some(at)) => drop(not_taken.swap_remove(at)),
+                (Err(_), None) => not_taken.push(vip.address),
                 (Ok(()), None) | (Err(_), Some(_)) => {}
             }
             done

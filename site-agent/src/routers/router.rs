@@ -35,8 +35,6 @@ use crate::vrrp::packet::{
 
 /// Adverts that are missed before the Active router is thought dead (RFC 9568 §6.1).
 const DOWN_ADVERTS: NonZeroU8 = NonZeroU8::new(3).expect("it is not 0");
-/// Who could not send tries again after this: whoever has heard nothing of it leads, and each try may be two who do.
-const MUTE: Duration = Duration::from_secs(60);
 /// For how long a witness that was seen stands for a link that works.
 const WITNESSED: Duration = Duration::from_secs(2);
 
@@ -52,10 +50,10 @@ pub struct Router {
     link: Link,
     requests: Option<(Index, Requests)>,
     /// VIPs that the kernel does not take: one that has others goes on with those.
-    refused: Vec<IpAddr>,
-    /// Since when no advert could be sent, and until when we are mute for that.
-    unsent_since: Option<Duration>,
-    mute_until: Option<Duration>,
+    not_taken: Vec<IpAddr>,
+    /// Whether an advert was sent, or could be sent to nobody, since the machine was told.
+    went_out: Option<bool>,
+    is_unsent: bool,
     /// Interfaces that are watched, among those of the ground, and what was last told of them.
     watched: Vec<(TrackId, usize, Option<TrackResult>)>,
     advertised: Advertised,
@@ -102,9 +100,9 @@ impl Router {
             holds: false,
             address: None,
             link: Link::Down(Cause::NoInterface),
-            refused: vec![],
-            unsent_since: None,
-            mute_until: None,
+            not_taken: vec![],
+            went_out: None,
+            is_unsent: false,
             requests: None,
             watched: watched(&config, ground),
             advertised: Advertised::of(&config),
@@ -152,7 +150,7 @@ impl Router {
             self.form = form;
         }
         self.requests = index.map(|on| (on, requests(&config, on)));
-        self.refused.clear();
+        self.not_taken.retain(|known| config.has(*known));
         self.config = Arc::clone(&config);
         self.shown.config.store(Arc::clone(&config));
         let mut actions = std::mem::take(&mut self.actions);
@@ -243,10 +241,12 @@ impl Router {
             self.config
                 .vips
                 .iter()
-                .any(|vip| !has(vip.address) && !self.refused.contains(&vip.address)),
+                .any(|vip| !has(vip.address) && !self.not_taken.contains(&vip.address)),
             self.config.vips.iter().any(|vip| has(vip.address)),
         );
-        let (is_up, has_sockets) = (interface.is_up(), interface.sockets.is_some());
+        let sockets = interface.sockets.as_ref();
+        let has_socket = sockets.is_some_and(|sockets| sockets.of(self.config.family).is_some());
+        let is_up = interface.is_up();
         if address != self.address {
             self.address = address;
             if let Some(address) = address {
@@ -257,9 +257,8 @@ impl Router {
         let link = match () {
             () if index.is_none() => Link::Down(Cause::NoInterface),
             () if !is_up => Link::Down(Cause::NoCarrier),
-            () if !has_sockets => Link::Down(Cause::NoSockets),
+            () if !has_socket => Link::Down(Cause::NoSockets),
             () if address.is_none() => Link::Down(Cause::NoAddress),
-            () if self.mute_until.is_some() => Link::Down(Cause::Mute),
             () => Link::Up,
         };
         if link != self.link {
@@ -295,27 +294,19 @@ impl Router {
         self.machine.next_wakeup().is_some_and(|at| now >= at)
     }
 
-    /// When it is to be looked at, whatever happens until then.
-    pub fn next_wakeup(&self) -> Option<Duration> {
-        self.machine.next_wakeup().into_iter().chain(self.mute_until).min()
-    }
-
-    /// Whether it has been mute for long enough to try again.
-    pub fn tries_again(&mut self, now: Duration) -> bool {
-        self.mute_until.take_if(|until| now >= *until).is_some()
-    }
-
-    /// Others lead by now, who have heard nothing of us.
-    fn falls_mute(&mut self) -> bool {
-        let silence = self.config.interval.duration() * 4;
-        let now = clock::since_boot();
-        let is_mute = self.machine.role() == Role::Active
-            && self.unsent_since.is_some_and(|since| now >= since + silence);
-        if is_mute {
-            (self.unsent_since, self.mute_until) = (None, Some(now + MUTE));
-            self.link = Link::Down(Cause::Mute);
+    /// What became of adverts, if that is news.
+    fn sending(&mut self) -> Option<Event> {
+        match (self.went_out.take()?, self.is_unsent) {
+            (true, false) => None,
+            (true, true) => {
+                self.is_unsent = false;
+                Some(Event::Sent)
+            }
+            (false, _) => {
+                self.is_unsent = true;
+                Some(Event::Unsent)
+            }
         }
-        is_mute
     }
 
     /// Somebody has sent ARP.
@@ -338,20 +329,20 @@ impl Router {
                 let done = self.act(action, ground, tell);
                 let is_lost = match action {
                     Action::AddAddresses | Action::RenewAddresses => {
-                        done.is_err() && self.refused.len() == self.config.vips.len()
+                        done.is_err() && self.not_taken.len() == self.config.vips.len()
                     }
                     _ => false,
                 };
                 self.could.tell(action, done, &self.config.name, tell);
+                let vips_not_taken = self.not_taken.len();
+                self.show(|standing| standing.vips_not_taken = vips_not_taken);
                 // A second loss within moments is a fault, so this ends.
                 if is_lost && self.machine.role() == Role::Active {
                     next = Some(Event::AddressLost);
                 }
             }
             self.actions = actions;
-            if self.falls_mute() {
-                next = Some(Event::Link(self.link));
-            }
+            next = next.or_else(|| self.sending());
         }
     }
 
@@ -362,7 +353,7 @@ impl Router {
             Action::AddAddresses | Action::RenewAddresses => {
                 self.holds = true;
                 match &mut self.requests {
-                    Some((_, requests)) => requests.put(ground, self.place, &mut self.refused),
+                    Some((_, requests)) => requests.put(ground, self.place, &mut self.not_taken),
                     None => Err(io::ErrorKind::NotFound.into()),
                 }
             }
@@ -438,15 +429,11 @@ impl Router {
         };
         let counts = &self.shown.counts;
         match &sent {
-            Ok(()) => {
-                self.unsent_since = None;
-                counts.sent.fetch_add(1, Relaxed)
-            }
-            Err(_) => {
-                self.unsent_since.get_or_insert_with(clock::since_boot);
-                counts.unsent.fetch_add(1, Relaxed)
-            }
+            Ok(()) => counts.sent.fetch_add(1, Relaxed),
+            Err(_) => counts.unsent.fetch_add(1, Relaxed),
         };
+        // One of several peers is enough.
+        self.went_out = Some(sent.is_ok() || self.went_out == Some(true));
         sent
     }
 

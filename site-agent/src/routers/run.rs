@@ -206,7 +206,7 @@ impl Turns {
         for config in routers {
             self.routers.push(Router::new(Arc::new(config), &mut self.ground));
         }
-        self.ground.look()?;
+        self.ground.look(clock::since_boot())?;
         self.look();
         for place in 0..self.routers.len() {
             self.begin(place);
@@ -270,7 +270,8 @@ impl Turns {
 
     /// By a clock that goes on while the box sleeps.
     fn set_timer(&mut self) {
-        let next = self.routers.iter().filter_map(Router::next_wakeup).min();
+        let due = self.routers.iter().filter_map(|router| router.machine.next_wakeup());
+        let next = due.chain(self.ground.again_at).min();
         if next == self.set_for {
             return;
         }
@@ -289,10 +290,8 @@ impl Turns {
 
     /// The kernel's news.
     fn hear(&mut self) {
-        if let Err(error) = self.ground.hear() {
+        if let Err(error) = self.ground.hear(clock::since_boot()) {
             self.tell.say(Said::Deaf(error));
-            // Whatever it was, all is asked for; and again with the next turn, if that fails.
-            let _ = self.ground.look();
         }
         self.look();
     }
@@ -310,26 +309,14 @@ impl Turns {
             if !std::mem::take(&mut interface.has_changed) {
                 continue;
             }
-            let opened = interface.open().and_then(|is_new| {
-                let sockets = interface.sockets.as_ref().filter(|_| is_new);
-                let token = SOCKETS + place as u64;
-                sockets.map_or(Ok(()), |sockets| {
-                    let adverts = [&sockets.v4, &sockets.v6];
-                    for adverts in adverts.into_iter().flatten() {
-                        add(&self.epoll, adverts, token)?;
-                    }
-                    match &sockets.frames {
-                        Some((frames, _)) if interface.needs.witnesses => {
-                            add(&self.epoll, frames, token)
-                        }
-                        Some(_) | None => Ok(()),
-                    }
-                })
-            });
-            if let Err(error) = opened {
-                interface.sockets = None;
-                let interface = Arc::clone(&interface.name);
-                self.tell.say(Said::NoSockets { interface, error });
+            let (epoll, token, lacked) =
+                (&self.epoll, SOCKETS + place as u64, interface.lacks_a_socket);
+            if let Err(error) = interface.open(|socket| add(epoll, socket, token)) {
+                if !lacked {
+                    let interface = Arc::clone(&interface.name);
+                    self.tell.say(Said::NoSockets { interface, error });
+                }
+                self.ground.tries_again(clock::since_boot());
             }
             for router in self.routers.iter_mut().filter(|router| router.place == place) {
                 router.look(&mut self.ground, &taken, &mut self.tell);
@@ -453,7 +440,7 @@ impl Turns {
             self.ground.place(&config.interface, needs(config));
         }
         if self.ground.misses_one()
-            && let Err(error) = self.ground.look()
+            && let Err(error) = self.ground.look(clock::since_boot())
         {
             self.tell.say(Said::Deaf(error));
         }
@@ -477,6 +464,10 @@ impl Turns {
                 }
             }
         }
+        // Another config may see another thing in what was looked at.
+        for interface in &mut self.ground.interfaces {
+            interface.has_changed = true;
+        }
         self.look();
         for place in begins {
             self.begin(place);
@@ -486,12 +477,9 @@ impl Turns {
 
     fn tick(&mut self) {
         let now = clock::since_boot();
-        for router in &mut self.routers {
-            if router.tries_again(now) {
-                self.ground.interfaces[router.place].has_changed = true;
-            }
+        if self.ground.again_at.is_some_and(|at| now >= at) {
+            self.hear();
         }
-        self.look();
         if !self.routers.iter().any(|router| router.is_due(now)) {
             return;
         }

@@ -33,6 +33,8 @@ pub struct Standing {
     /// Who was last heard to be Active.
     pub leader: Option<(IpAddr, Priority)>,
     pub is_yielding: bool,
+    /// VIPs that the kernel did not take when they were last put on.
+    pub vips_not_taken: usize,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +88,7 @@ impl Shown {
             address: None,
             leader: None,
             is_yielding: false,
+            vips_not_taken: 0,
         };
         let (config, standing) = (ArcSwap::new(config), ArcSwap::from_pointee(standing));
         Shown { config, standing, counts: Counts::default() }

@@ -92,6 +92,9 @@ fn log(router: &str, news: &News) {
         What::PutBack => {
             warn!(router, number, "an address was taken from the interface, and put back");
         }
+        What::Unfit(why) => {
+            info!(router, number, %why, "a virtual router is unfit for another reason now");
+        }
         What::TakenOff => {
             warn!(
                 router,

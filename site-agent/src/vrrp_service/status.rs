@@ -38,6 +38,8 @@ pub struct RouterStatus {
     /// Adverts come from there.
     pub address: Option<IpAddr>,
     pub vips: Vec<String>,
+    /// Of those, as many as the kernel did not take when they were last put on.
+    pub vips_not_taken: usize,
     /// Who was last heard to be Active.
     pub leader: Option<LeaderStatus>,
     /// Whether the addresses are nothing without a balancer of this box that serves.
@@ -87,6 +89,7 @@ impl Status {
                 priority: standing.priority.get(),
                 address: standing.address,
                 vips: config.vips.iter().map(ToString::to_string).collect(),
+                vips_not_taken: standing.vips_not_taken,
                 leader: leader
                     .map(|(address, priority)| LeaderStatus { address, priority: priority.get() }),
                 needs_balancer: config.needs_balancer,
@@ -127,6 +130,11 @@ impl Status {
                  {}\n",
                 vips.join(" ")
             );
+            if router.vips_not_taken > 0 {
+                let (count, all) = (router.vips_not_taken, vips.len());
+                lines +=
+                    &format!("  {count} of {all} cannot be put on this box: the log has why\n");
+            }
         }
         if self.balancers == 0 && self.routers.iter().any(|router| router.needs_balancer) {
             lines += "no balancer of this box serves\n";

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use gslb_tests::balancer::can;
+use gslb_tests::faketime;
 use gslb_tests::netns::{self, Namespace, Segment};
 use gslb_tests::peers;
 use gslb_tests::process::Process;
@@ -100,10 +101,27 @@ impl Place {
 
     /// By the config as it is written.
     pub fn run(&self) -> Ours<'_> {
+        self.run_by(|_| {})
+    }
+
+    /// The same by a clock that is as much ahead as stands in a file of its folder.
+    pub fn run_by_clock(&self) -> Ours<'_> {
+        self.set_clock(0);
+        self.run_by(|command| faketime::by_file(command, &self.dir.join("clock")))
+    }
+
+    pub fn set_clock(&self, ahead: i32) {
+        let beside = self.dir.join("clock.new");
+        fs::write(&beside, format!("{ahead:+}")).unwrap();
+        fs::rename(beside, self.dir.join("clock")).unwrap();
+    }
+
+    fn run_by(&self, change: impl FnOnce(&mut Command)) -> Ours<'_> {
         let log = fs::File::create(self.dir.join("log")).unwrap();
         let mut command = Command::new(built("site-agent").unwrap());
         command.args(["vrrp", "run", "--config"]).arg(self.config());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        change(&mut command);
         let process = self.machine.within(|| Process::spawn(&mut command)).unwrap();
         let ours = Ours { place: self, process };
         until("the service answers", || {

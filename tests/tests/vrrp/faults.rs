@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 
 use gslb_tests::wait::until;
+use gslb_tests::{faketime, peers};
 use rustix::net::sockopt::{set_ip_multicast_if, set_ip_multicast_ttl};
 use site_agent::vrrp::advert::{Claim, Interval, Priority, Version, Vrid};
 use site_agent::vrrp::packet::{Authentication, Ends, Form, GROUP_V4, Message, Vips, write};
@@ -197,9 +198,44 @@ fn who_cannot_send_does_not_lead() {
     assert!(done.status.success(), "{done:?}");
     other.until_role("active");
     one.until_role("fault");
-    one.until_told("adverts cannot be sent, so others may lead");
+    one.until_told("adverts cannot be sent, and another box leads");
     a.until_has(VIP, false);
     assert!(b.has(VIP) && b.has(VIP6));
+}
+
+/// A clock that jumps by an hour, either way, splits a pair that signs for as long as it is wrong, and that is told; it is
+/// one again as soon as the clock is right, though the other one has seen stamps of another time.
+#[test]
+fn a_clock_that_is_set_wrong_and_right_again_splits_nobody_for_good() {
+    if peers::missing(faketime::missing()) {
+        return;
+    }
+    let Some(ground) = ground(&[]) else { return };
+    let (a, b) = (ground.place("a"), ground.place("b"));
+    let config = |place: &Place, priority: u8| {
+        fs::write(place.folder().join("1.key"), "11".repeat(32)).unwrap();
+        place.write(&format!(
+            "[vrrp.web]\ninterface = \"eth0\"\nvrid = 51\n{LINES}\npriority = {priority}\n\
+             signature = {{ keys = [{{ id = 1, file = \"1.key\" }}] }}\n"
+        ));
+    };
+    config(&a, 200);
+    config(&b, 100);
+    let one = a.run_by_clock();
+    one.until_role("active");
+    let other = b.run();
+    other.stays("backup", 5);
+    for ahead in [3600, -3600] {
+        let refused = other.is("adverts_refused").as_u64().unwrap();
+        a.set_clock(ahead);
+        other.until_role("active");
+        assert!(other.is("adverts_refused").as_u64().unwrap() > refused);
+        a.set_clock(0);
+        other.until_role("backup");
+        assert_eq!(one.is("role"), "active");
+        other.stays("backup", 10);
+        b.until_has(VIP, false);
+    }
 }
 
 /// A box without IPv6 has the other family's addresses all the same, and this one's as soon as it can.
@@ -222,7 +258,8 @@ fn an_address_that_the_kernel_does_not_take_costs_no_other() {
     until("it goes on", || Ok((one.is("adverts_sent").as_u64().unwrap() > sent + 5).then_some(())))
         .unwrap();
     assert!(a.has(VIP) && !a.has(VIP6));
+    assert_eq!(one.is("vips_not_taken"), 1);
     disable("0");
     a.until_has(VIP6, true);
-    assert_eq!(one.is("role"), "active");
+    assert_eq!((one.is("role"), one.is("vips_not_taken")), ("active".into(), 0.into()));
 }

@@ -98,13 +98,13 @@ fn two_that_are_active_are_seen() {
     let mut running = vec![];
     for (place, digit) in [(&a, "a"), (&b, "b")] {
         fs::write(place.folder().join("key"), digit.repeat(64)).unwrap();
-        let lines = "vips = [\"192.0.2.100\"]\nprofile = \"fast\"\n\
+        let lines = "vips = [\"192.0.2.100\"]\n\
                      signature = { keys = [{ id = 1, file = \"key\" }] }";
         let ours = place.start(lines);
         ours.until_role("active");
         running.push(ours);
     }
-    let told = told(&c, &["--for", "2s", "--json"]);
+    let told = told(&c, &["--for", "4s", "--json"]);
     let remarks = told["remarks"].to_string();
     assert!(remarks.contains("192.0.2.10 and 192.0.2.11 are Active at the same time"), "{told}");
     for source in ["192.0.2.10", "192.0.2.11"] {
@@ -118,10 +118,10 @@ fn two_that_are_active_are_seen() {
     // One is told to end, and says so.
     let ours = running.pop().unwrap();
     let text = thread::scope(|scope| {
-        let heard = scope.spawn(|| scan(&c, &["--for", "3s"]));
+        let heard = scope.spawn(|| scan(&c, &["--for", "6s"]));
         let begin = running[0].is("adverts_sent").as_u64().unwrap();
         until("it listens", || {
-            Ok((running[0].is("adverts_sent").as_u64().unwrap() > begin + 8).then_some(()))
+            Ok((running[0].is("adverts_sent").as_u64().unwrap() > begin + 3).then_some(()))
         })
         .unwrap();
         ours.stop();

@@ -167,14 +167,30 @@ fn a_key_is_for_the_virtual_routers_alone() {
     assert!(!run.status.success() && told.contains("cannot read"), "{told}");
 }
 
-/// Orders are given in the middle of an edit, too.
+/// What it speaks from is not there; by another config it is.
 #[test]
-fn a_config_that_is_half_written_keeps_nobody_from_giving_orders() {
+fn a_reload_mends_what_kept_a_router_away() {
+    let Some(ground) = ground(&[]) else { return };
+    let a = ground.place("a");
+    let router = |source: &str| {
+        format!("[vrrp.web]\ninterface = \"eth0\"\nvrid = 51\n{LINES}\nsource = {source:?}")
+    };
+    let mut ours = a.start_all(&router("192.0.2.99"));
+    ours.until_told("the interface has no address to send adverts from");
+    assert_eq!(ours.is("role"), "fault");
+    a.write(&router("192.0.2.10"));
+    ours.reload();
+    ours.until_role("active");
+}
+
+/// Whatever else is wrong there.
+#[test]
+fn a_config_that_is_not_good_keeps_nobody_from_giving_orders() {
     let Some(ground) = ground(&[]) else { return };
     let a = ground.place("a");
     let ours = a.start(LINES);
     ours.until_role("active");
-    a.write("[vrrp.web]\ninterface = \"eth0\"\nvips = [\"nonsense\"]\n");
+    a.write_telling("[vrrp.web]\ninterface = \"eth0\"\nvips = [\"nonsense\"]", "/is/not/there");
     assert_eq!(ours.is("role"), "active");
     let done = ours.asks(&["hand-over", "web"]);
     assert!(done.status.success(), "{done:?}");

@@ -30,7 +30,7 @@ use self::names::Names;
 use super::dated::Dated;
 use super::words::ListenAddress;
 use super::{Good, file};
-use crate::site::{Frontend, Mode, Redundancy, Service, Site};
+use crate::site::{Frontend, Mode, Redundancy, Site};
 
 /// What every judgement needs: where paths start from, and whom to tell.
 struct Judge<'j> {
@@ -173,14 +173,19 @@ pub fn redundancy(
     Some(redundancy)
 }
 
-/// Where the virtual routers' service is asked: what is wrong with them keeps nobody from asking.
-pub fn service(document: &Document<'_>, file: &Path, problems: &mut Problems) -> Option<Service> {
+/// Where the virtual routers' service is asked: what is wrong with anything else keeps nobody from asking.
+pub fn service_socket(
+    document: &Document<'_>,
+    file: &Path,
+    problems: &mut Problems,
+) -> Option<PathBuf> {
     let file::Asked { vrrp_service, .. } = document.read(problems)?;
     let dir = file.parent().unwrap_or(Path::new(""));
     let (good, warnings, dated) = (&Good::default(), &mut Problems::default(), &mut vec![]);
     let reader = Reader::VirtualRouters;
     let judge = &mut Judge { reader, dir, good, problems, warnings, dated };
-    virtual_router::service(vrrp_service?, judge)
+    let socket = vrrp_service?.map_or(Some(None), |service| service.socket)?;
+    virtual_router::socket(socket, judge)
 }
 
 fn redundant(

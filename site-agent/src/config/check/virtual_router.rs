@@ -68,7 +68,14 @@ pub fn redundancy(
     Some(Redundancy { service: service?, routers: all.into_iter().collect::<Option<_>>()? })
 }
 
-pub(super) fn service(raw: Option<file::VrrpService>, judge: &mut Judge<'_>) -> Option<Service> {
+/// Where the service is asked, of the key `socket`.
+pub(super) fn socket(written: Option<At<String>>, judge: &mut Judge<'_>) -> Option<PathBuf> {
+    let Some(written) = written else { return Some(PathBuf::from(SOCKET)) };
+    let path = judge.path(&written)?;
+    judge.one(names::socket_path(&written, &path)).map(|()| path)
+}
+
+fn service(raw: Option<file::VrrpService>, judge: &mut Judge<'_>) -> Option<Service> {
     let (socket, balancer_socket) = (PathBuf::from(SOCKET), PathBuf::from(BALANCER_SOCKET));
     let usual = Service { socket, balancer_socket, listen: None, notify: None };
     let Some(file::VrrpService { socket, balancer_socket, listen, notify }) = raw else {

@@ -63,6 +63,8 @@ pub enum What {
     Isolated,
     /// Somebody took an address from the interface; it was put back.
     PutBack,
+    /// Still unfit, for another reason.
+    Unfit(Fault),
     /// One of our addresses was there though others lead, or nobody; it was taken off.
     TakenOff,
     /// An operator wants others to be Active.
@@ -163,6 +165,7 @@ impl fmt::Display for What {
                 write!(out, "adverts come every {} ms", interval.duration().as_millis())
             }
             What::Isolated => out.write_str("nobody leads and no witness answers"),
+            What::Unfit(fault) => write!(out, "still unfit: {fault}"),
             What::TakenOff => {
                 out.write_str("an address was there that is not ours now, and taken off")
             }

@@ -86,6 +86,20 @@ impl Machine {
         self.state = State::Active(leading);
     }
 
+    /// An advert of ours could be sent to nobody: who hears none for long enough leads, and if somebody does it is not us.
+    pub(super) fn on_unsent(&mut self, leading: Leading, out: &mut Vec<Action>) {
+        let timing = self.timing(self.settings.interval);
+        let since = leading.unsent_since.unwrap_or(self.now);
+        self.state = State::Active(Leading { unsent_since: Some(since), ..leading });
+        let has_rival = leading
+            .contest
+            .is_some_and(|contest| self.now < contest.heard_at.saturating_add(timing.rival()));
+        if has_rival && self.now >= since + timing.rival() {
+            self.conditions.mute(self.now);
+            self.recheck(out);
+        }
+    }
+
     /// For how long another owner may ignore us: two adverts, and what it takes it to hear of them.
     pub(super) fn patience(&self, interval: Interval) -> Duration {
         let own = self.settings.interval.duration();

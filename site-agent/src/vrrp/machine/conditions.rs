@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::event::{Cause, Lease, Link, TrackResult};
-use super::settings::{Balancer, FOUGHT, Settings, TrackId, Weight};
+use super::settings::{Balancer, FOUGHT, MUTE, Settings, TrackId, Weight};
 
 /// Why a router is unfit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,6 +14,8 @@ pub enum Fault {
     Track(TrackId),
     /// Somebody took our addresses from the interface twice within [`FOUGHT`].
     AddressesFought,
+    /// No advert of ours could be sent, and another router leads.
+    Mute,
 }
 
 impl fmt::Display for Fault {
@@ -27,10 +29,10 @@ impl fmt::Display for Fault {
             Fault::Link(Cause::NoSockets) => {
                 out.write_str("the interface cannot be used for adverts")
             }
-            Fault::Link(Cause::Mute) => out.write_str("adverts cannot be sent, so others may lead"),
             Fault::LeaseLost => out.write_str("no balancer of this box serves"),
             Fault::Track(TrackId(track)) => write!(out, "tracks[{track}] does not pass"),
             Fault::AddressesFought => out.write_str("somebody takes our addresses away"),
+            Fault::Mute => out.write_str("adverts cannot be sent, and another box leads"),
         }
     }
 }
@@ -42,17 +44,26 @@ pub(super) struct Conditions {
     lease: Lease,
     tracks: Box<[Option<TrackResult>]>,
     fought_until: Option<Duration>,
+    muted_until: Option<Duration>,
 }
 
 impl Conditions {
     pub(super) fn new(settings: &Settings) -> Conditions {
         let tracks = vec![None; settings.tracks.len()].into();
         let link = Link::Down(Cause::NoInterface);
-        Conditions { link, lease: Lease::Lost, tracks, fought_until: None }
+        Conditions { link, lease: Lease::Lost, tracks, fought_until: None, muted_until: None }
     }
 
     /// Other tracks: of each its place before, if it had one. Who is fit is so until a new one was looked at.
-    pub(super) fn adopt(&mut self, settings: &Settings, kept: &[Option<TrackId>], is_fit: bool) {
+    pub(super) fn adopt(
+        &mut self,
+        settings: &Settings,
+        kept: &[Option<TrackId>],
+        is_fit: bool,
+        now: Duration,
+    ) {
+        // It may be what keeps adverts from being sent that is another: that is tried at once.
+        self.muted_until = self.muted_until.map(|until| until.min(now));
         let result = |(place, weight): (usize, &Weight)| match kept.get(place).copied().flatten() {
             Some(TrackId(before)) => self.tracks.get(before).copied().flatten(),
             None if is_fit && *weight == Weight::Fault => Some(TrackResult::Passes),
@@ -80,14 +91,19 @@ impl Conditions {
         self.fought_until = Some(now + FOUGHT);
     }
 
+    pub(super) fn mute(&mut self, now: Duration) {
+        self.muted_until = Some(now + MUTE);
+    }
+
     /// When a fault ends by itself.
     pub(super) fn ends_at(&self) -> Option<Duration> {
-        self.fought_until
+        self.fought_until.into_iter().chain(self.muted_until).min()
     }
 
     /// The first of them.
     pub(super) fn fault(&mut self, settings: &Settings, now: Duration) -> Option<Fault> {
         self.fought_until = self.fought_until.filter(|until| now < *until);
+        self.muted_until = self.muted_until.filter(|until| now < *until);
         if let Link::Down(cause) = self.link {
             return Some(Fault::Link(cause));
         }
@@ -101,7 +117,8 @@ impl Conditions {
         if let Some(track) = failing {
             return Some(Fault::Track(TrackId(track)));
         }
-        self.fought_until.map(|_| Fault::AddressesFought)
+        let fought = self.fought_until.map(|_| Fault::AddressesFought);
+        fought.or(self.muted_until.map(|_| Fault::Mute))
     }
 
     /// What tracks add to the priority, or take from it.

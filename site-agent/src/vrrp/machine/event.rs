@@ -33,6 +33,10 @@ pub enum Event {
     Lease(Lease),
     /// The interface is there and can be led on, or why not.
     Link(Link),
+    /// An advert was sent, after some that could not be.
+    Sent,
+    /// An advert could be sent to nobody.
+    Unsent,
     /// One of our addresses is gone from the interface, or could not be put there, and it was not us.
     AddressLost,
     /// One of our addresses is on the interface.
@@ -71,6 +75,4 @@ pub enum Cause {
     /// To send adverts from.
     NoAddress,
     NoSockets,
-    /// Adverts could not be sent for so long that others lead.
-    Mute,
 }

@@ -35,7 +35,7 @@ use self::conditions::Conditions;
 pub use self::conditions::Fault;
 use self::event::Event;
 use self::settings::{Settings, TrackId};
-use self::state::{Claiming, State, ToldOf, Wait, Waiting};
+use self::state::{Claiming, Leading, State, ToldOf, Wait, Waiting};
 use self::timers::Timing;
 use super::advert::{Claim, Interval, Priority};
 
@@ -59,6 +59,8 @@ pub struct Machine {
     /// News so far.
     told: u64,
     told_of: ToldOf,
+    /// Why it is unfit, as was told last.
+    unfit: Option<Fault>,
 }
 
 impl Machine {
@@ -76,6 +78,7 @@ impl Machine {
             witnessed_at: None,
             told: 0,
             told_of: ToldOf::default(),
+            unfit: None,
         }
     }
 
@@ -99,7 +102,7 @@ impl Machine {
         let before = self.priority();
         let address = self.settings.address;
         let is_fit = self.role() != Role::Fault;
-        self.conditions.adopt(&settings, kept, is_fit);
+        self.conditions.adopt(&settings, kept, is_fit, self.now);
         if let State::Active(leading) = &mut self.state {
             // Those who wait do so by what was said last: the next advert says the other interval.
             leading.said = leading.said.max(self.settings.interval);
@@ -227,6 +230,15 @@ impl Machine {
 
             (
                 State::Initialize | State::Fault | State::Backup(_) | State::Claiming(_),
+                Event::Sent | Event::Unsent,
+            ) => {}
+            (State::Active(leading), Event::Sent) => {
+                self.state = State::Active(Leading { unsent_since: None, ..leading });
+            }
+            (State::Active(leading), Event::Unsent) => self.on_unsent(leading, out),
+
+            (
+                State::Initialize | State::Fault | State::Backup(_) | State::Claiming(_),
                 Event::AddressLost,
             ) => {}
             (State::Active(leading), Event::AddressLost) => self.on_address_lost(leading, out),
@@ -298,7 +310,7 @@ impl Machine {
                 if let Some(fault) = self.conditions.fault(&self.settings, self.now) {
                     out.push(Action::RemoveAddresses);
                     // Over a link that is down nothing could be said.
-                    if !matches!(fault, Fault::Link(_)) {
+                    if !matches!(fault, Fault::Link(_) | Fault::Mute) {
                         out.push(Action::Resign);
                     }
                     self.turn(State::Fault, Why::Fault(fault), out);
@@ -308,8 +320,13 @@ impl Machine {
     }
 
     fn recover(&mut self, out: &mut Vec<Action>) {
-        if self.conditions.fault(&self.settings, self.now).is_none() {
-            self.turn(State::Backup(self.waiting()), Why::FaultsOver, out);
+        match self.conditions.fault(&self.settings, self.now) {
+            None => self.turn(State::Backup(self.waiting()), Why::FaultsOver, out),
+            Some(fault) if self.unfit != Some(fault) => {
+                self.unfit = Some(fault);
+                self.tell(What::Unfit(fault), out);
+            }
+            Some(_) => {}
         }
     }
 
@@ -354,6 +371,7 @@ impl Machine {
     fn turn(&mut self, to: State, why: Why, out: &mut Vec<Action>) {
         let from = self.role();
         (self.state, self.since) = (to, self.now);
+        self.unfit = if let Why::Fault(fault) = why { Some(fault) } else { None };
         self.tell(What::Turned { from, to: self.role(), why }, out);
     }
 

@@ -8,6 +8,8 @@ use super::super::advert::{Interval, Priority, Version};
 
 /// How long after a loss of its addresses a router that loses them again gives up, and how long it stays away then.
 pub const FOUGHT: Duration = Duration::from_secs(10);
+/// For how long a router stays away that could not send adverts while another one led: each try is two who lead.
+pub const MUTE: Duration = Duration::from_secs(60);
 
 /// One virtual router on this box.
 #[derive(Clone, Debug)]

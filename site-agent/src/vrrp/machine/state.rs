@@ -86,6 +86,8 @@ pub(super) struct Leading {
     pub(super) renews_at: Duration,
     pub(super) announcing: Announcing,
     pub(super) contest: Option<Contest>,
+    /// Since when no advert could be sent.
+    pub(super) unsent_since: Option<Duration>,
     /// When an address was last taken from us.
     pub(super) lost_at: Option<Duration>,
 }
@@ -100,6 +102,7 @@ impl Leading {
             renews_at: now + renewal(settings),
             announcing: Announcing::begin(now),
             contest: None,
+            unsent_since: None,
             lost_at: None,
         }
     }
@@ -178,11 +181,11 @@ impl Announcing {
         Some(1)
     }
 
-    /// The link has learned something else, so all of it begins anew; unless it has just begun: then once is enough, as
-    /// there is more of it to come.
+    /// The link has learned something else, so all of it begins anew; unless it has just begun: then once more is enough,
+    /// as there is more of it to come.
     pub(super) fn anew(&mut self, now: Duration) -> Option<u8> {
         if now < self.began_at + ANNOUNCE_GAP {
-            if now < self.last_at + SHORT_GAP {
+            if self.last_at != self.began_at || now < self.last_at + SHORT_GAP {
                 return None;
             }
             self.last_at = now;

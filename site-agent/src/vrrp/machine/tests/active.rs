@@ -58,8 +58,8 @@ fn two_that_both_think_they_win_make_no_storm() {
     let count =
         |is: fn(&Action) -> bool| story.done.iter().filter(|(_, action)| is(action)).count();
     assert_eq!(count(|action| matches!(action, Action::Advertise(_))), 4 + 1);
-    // All of it begins once, and then it is one now and then.
-    assert_eq!(count(|action| matches!(action, Action::Announce { .. })), 10);
+    // All of it, and once more.
+    assert_eq!(count(|action| matches!(action, Action::Announce { .. })), 2);
     let contested =
         |action: &Action| matches!(action, Action::Tell(News { what: What::Contested { .. }, .. }));
     assert_eq!(count(contested), 1);
@@ -354,13 +354,59 @@ fn what_others_do_again_and_again_is_told_of_now_and_then() {
     assert_eq!(told.count(), 3);
 }
 
+/// Who cannot be heard goes on while nobody else leads, and no longer.
+#[test]
+fn who_cannot_send_leads_until_another_one_does() {
+    let mut story = Story::active(settings());
+    for at in (5000..30_000).step_by(1000) {
+        assert_eq!(story.runs(at).hears("unsent"), "");
+    }
+    story.hears("heard 50 from 9");
+    assert_eq!(
+        story.hears("unsent"),
+        "remove, Active -> Fault: adverts cannot be sent, and another box leads"
+    );
+    let away = story.now;
+    assert_eq!(story.machine.next_wakeup(), Some(away + MUTE));
+    story.done.clear();
+    story.runs((away + MUTE).as_millis() as u64);
+    assert_eq!(story.machine.role(), Role::Backup, "{}", story.told());
+}
+
+#[test]
+fn what_could_not_be_sent_before_or_was_sent_since_is_no_reason() {
+    let mut story = Story::active(settings());
+    story.runs(5000).hears("unsent");
+    story.hears("sent");
+    story.runs(60_000).hears("heard 50 from 9");
+    assert!(!story.hears("unsent").contains("Fault"));
+    // A hand-over ends it as well.
+    story.hears("hand over");
+    story.hears("take back");
+    story.runs(90_000);
+    assert_eq!(story.machine.role(), Role::Active);
+    story.hears("heard 50 from 9");
+    assert!(!story.hears("unsent").contains("Fault"));
+}
+
+/// Another config may be what lets adverts through.
+#[test]
+fn who_is_mute_tries_again_by_another_config() {
+    let mut story = Story::active(settings());
+    story.runs(5000).hears("unsent");
+    story.runs(10_000).hears("heard 50 from 9");
+    story.hears("unsent");
+    assert_eq!(story.machine.role(), Role::Fault);
+    story.machine.adopt(settings(), &[], &mut vec![]);
+    story.hears("tick");
+    assert_eq!(story.machine.role(), Role::Backup);
+}
+
 /// A link that was cut for a moment has learned where the other one is.
 #[test]
 fn a_contest_soon_after_an_announcement_has_one_of_its_own() {
     let mut story = Story::active(settings());
-    let begin = story.now;
     story.runs(20_000).hears("heard 50 from 9");
-    assert!(begin < story.now);
     story.runs(20_500);
     assert_eq!(
         story.hears("heard 50 from 9"),

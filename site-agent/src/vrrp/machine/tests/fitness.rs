@@ -9,13 +9,13 @@ fn fault_enter_leave() {
     let mut story = Story::of(Settings { tracks, ..settings() });
     // Nothing is taken for granted before it was looked at.
     assert_eq!(story.hears("startup"), "remove, Initialize -> Fault: tracks[0] does not pass");
-    assert_eq!(story.hears("track 0 passes"), "");
+    assert_eq!(story.hears("track 0 passes"), "still unfit: tracks[1] does not pass");
     assert_eq!(story.hears("track 1 passes"), "Fault -> Backup: fit again");
     story.runs(4000);
     assert_eq!(story.machine.role(), Role::Active);
     let done = story.hears("track 1 fails");
     assert_eq!(done, "remove, resign, Active -> Fault: tracks[1] does not pass");
-    assert_eq!(story.hears("lease lost"), "");
+    assert_eq!(story.hears("lease lost"), "still unfit: no balancer of this box serves");
     assert_eq!(story.hears("track 1 passes"), "");
     assert_eq!(story.hears("lease held"), "Fault -> Backup: fit again");
     assert_eq!(story.hears("link down"), "Backup -> Fault: link down");

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::Machine;
 use super::action::{Action, News};
 use super::event::{Cause, Event, Lease, Link, TrackResult};
-use super::settings::{Balancer, Preempt, Refresh, Settings, TrackId, Weight, Witness};
+use super::settings::{Balancer, MUTE, Preempt, Refresh, Settings, TrackId, Weight, Witness};
 use crate::vrrp::advert::{Claim, Interval, Priority, Version};
 
 /// Priority 100, an advert each second, at 192.0.2.2: skew 609.375 ms, down after 3,609.375 ms.
@@ -160,6 +160,8 @@ fn event_of(text: &str) -> Event {
         ["lease", "lost"] => Event::Lease(Lease::Lost),
         ["link", "up"] => Event::Link(Link::Up),
         ["link", "down"] => Event::Link(Link::Down(Cause::NoCarrier)),
+        ["sent"] => Event::Sent,
+        ["unsent"] => Event::Unsent,
         ["address", "lost"] => Event::AddressLost,
         ["address", "found"] => Event::AddressFound,
         ["witnessed"] => Event::Witnessed,

@@ -19,6 +19,8 @@ const EVENTS: &[&str] = &[
     "lease held",
     "link down",
     "link up",
+    "sent",
+    "unsent",
     "address lost",
     "address found",
     "witnessed",
