@@ -1,8 +1,11 @@
 //! `site-agent`: the balancer of one site.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -15,12 +18,18 @@ use site_agent::routers::realtime;
 use site_agent::run::Agent;
 use site_agent::site::Redundancy;
 use site_agent::vrrp_doctor;
+use site_agent::vrrp_findings::facts::Standing;
 use site_agent::vrrp_scan;
-use site_agent::vrrp_service::status::Status;
+use site_agent::vrrp_service::status::{RouterStatus, Status};
 use site_agent::vrrp_service::{Daemon, desk, privileges};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
+
+/// In which another box leads after a hand-over: its skew, of a second at most, and what it takes to be heard.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks at that.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A stream of HTTP/2 is a task of some KB, for which the system's allocator looks long: 8 % of what a request costs.
 #[global_allocator]
@@ -228,8 +237,8 @@ fn vrrp(command: VrrpCommand) -> anyhow::Result<ExitCode> {
         }
         VrrpCommand::Scan { interface, time, json } => scan(&interface, &time, json),
         VrrpCommand::Doctor { config, json } => doctor(&config, json),
-        VrrpCommand::HandOver { router, config } => order(&config, &format!("hand-over {router}")),
-        VrrpCommand::TakeBack { router, config } => order(&config, &format!("take-back {router}")),
+        VrrpCommand::HandOver { router, config } => hand_over(&config, &router),
+        VrrpCommand::TakeBack { router, config } => take_back(&config, &router),
     }
 }
 
@@ -245,7 +254,12 @@ fn scan(interfaces: &[String], time: &str, json: bool) -> anyhow::Result<ExitCod
 
 fn doctor(file: &ConfigFile, json: bool) -> anyhow::Result<ExitCode> {
     let Some(redundancy) = load_redundancy(file) else { return Ok(ExitCode::FAILURE) };
-    let report = vrrp_doctor::examine(&redundancy)?;
+    // Whether somebody answers there it finds out itself.
+    let status = said(&redundancy.service.socket, "status").ok();
+    let status = status.and_then(|status| serde_json::from_str::<Status>(&status).ok());
+    let running = status.map_or(vec![], |status| status.routers);
+    let standing = |RouterStatus { name, fault, yields, .. }| Standing { name, fault, yields };
+    let report = vrrp_doctor::examine(&redundancy, running.into_iter().map(standing).collect())?;
     match json {
         true => println!("{}", serde_json::to_string(&report)?),
         false => print!("{}", report.lines()),
@@ -298,9 +312,7 @@ fn ask(file: &ConfigFile, line: &str) -> anyhow::Result<Option<String>> {
     let read = config::load_service_socket(&file.config);
     let read = read.inspect_err(|problems| eprintln!("{}", problems.render(Colour::Never)));
     let Ok(socket) = read else { return Ok(None) };
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(desk::ask(&socket, line));
-    let answer = answer.with_context(|| {
+    let answer = said(&socket, line).with_context(|| {
         format!("cannot ask at {}: does `site-agent vrrp run` run?", socket.display())
     });
     match answer {
@@ -316,19 +328,79 @@ fn ask(file: &ConfigFile, line: &str) -> anyhow::Result<Option<String>> {
     }
 }
 
-fn order(file: &ConfigFile, line: &str) -> anyhow::Result<ExitCode> {
-    Ok(if ask(file, line)?.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+fn said(socket: &Path, line: &str) -> io::Result<String> {
+    Builder::new_current_thread().enable_all().build()?.block_on(desk::ask(socket, line))
+}
+
+/// How a virtual router is now.
+fn standing(file: &ConfigFile, router: &str) -> anyhow::Result<Option<RouterStatus>> {
+    let Some(answer) = ask(file, "status")? else { return Ok(None) };
+    let Status { routers, .. } = serde_json::from_str(&answer)?;
+    Ok(routers.into_iter().find(|known| known.name == router))
+}
+
+/// Says what came of it: who leads then, if anybody does.
+fn hand_over(file: &ConfigFile, router: &str) -> anyhow::Result<ExitCode> {
+    if ask(file, &format!("hand-over {router}"))?.is_none() {
+        return Ok(ExitCode::FAILURE);
+    }
+    let begin = clock::monotonic();
+    while clock::monotonic() < begin + HANDED_OVER_WITHIN {
+        match standing(file, router)? {
+            None => return Ok(ExitCode::FAILURE),
+            Some(RouterStatus { role, yields: false, .. }) if role == "active" => {
+                println!("{router}: nobody else took its addresses, so this box has them again");
+                return Ok(ExitCode::FAILURE);
+            }
+            Some(RouterStatus { leader: Some(leader), .. }) => {
+                println!("{router}: {} leads, with {}", leader.address, leader.priority);
+                return Ok(ExitCode::SUCCESS);
+            }
+            Some(_) => thread::park_timeout(LOOK),
+        }
+    }
+    println!("{router}: yields, and nobody is heard to lead yet: see `site-agent vrrp status`");
+    Ok(ExitCode::FAILURE)
+}
+
+fn take_back(file: &ConfigFile, router: &str) -> anyhow::Result<ExitCode> {
+    let before = standing(file, router)?;
+    if ask(file, &format!("take-back {router}"))?.is_none() {
+        return Ok(ExitCode::FAILURE);
+    }
+    match before {
+        Some(RouterStatus { yields: false, .. }) => println!("{router}: it did not yield"),
+        Some(RouterStatus { leader: Some(leader), priority, .. }) if leader.priority < priority => {
+            println!(
+                "{router}: goes by priorities again. {} leads with less ({}), and goes on where `preempt` is \"never\": hand over \
+                 there to have the addresses here",
+                leader.address, leader.priority
+            );
+        }
+        Some(_) | None => println!("{router}: goes by priorities again"),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(file: &ConfigFile) -> ExitCode {
+    if config::is_of_routers_alone(&file.config) {
+        let Some(redundancy) = load_redundancy(file) else { return ExitCode::FAILURE };
+        let count = redundancy.routers.len();
+        println!("{}: good: virtual routers: {count}, and no balancer", file.config.display());
+        return ExitCode::SUCCESS;
+    }
     let Some(config) = load(file) else { return ExitCode::FAILURE };
     warn(&config);
     for doubt in config.doubts(now()) {
         eprintln!("warning: {doubt}");
     }
     let site = &config.site;
+    let routers = match site.redundancy.routers.len() {
+        0 => String::new(),
+        count => format!(", virtual routers: {count}"),
+    };
     println!(
-        "{}: good: frontends: {}, pools: {}, servers: {}",
+        "{}: good: frontends: {}, pools: {}, servers: {}{routers}",
         file.config.display(),
         site.frontends.len(),
         site.pools.len(),

@@ -170,6 +170,7 @@ pub fn of_routers(
     lost: u64,
     notified: &[(&'static str, u64)],
     skipped: u64,
+    config_ok: bool,
 ) -> String {
     let page = Page(Registry::new());
     let names: Vec<Arc<str>> =
@@ -198,6 +199,12 @@ pub fn of_routers(
         ];
         forms.extend(counts.map(|(form, count)| (vec![&**name, form.word()], count.load(Relaxed))));
     }
+    page.gauge(
+        "site_agent_vrrp_config_ok",
+        "1 if the config was good when it was last read",
+        &[],
+        vec![(vec![], u64::from(config_ok))],
+    );
     page.gauge(
         "site_agent_vrrp_role",
         "1 for the role that a virtual router has",

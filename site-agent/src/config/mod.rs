@@ -83,6 +83,12 @@ pub fn load_redundancy(file: &Path) -> Result<(Redundancy, Problems), Problems> 
     }
 }
 
+/// Whether nothing in a file is a balancer's. One that cannot be read is not told of here.
+pub fn is_of_routers_alone(file: &Path) -> bool {
+    let Ok(source) = Source::read(file) else { return false };
+    check::is_of_routers_alone(&Document::parse(&source, &mut Problems::default()))
+}
+
 /// Reads where that service is asked, and nothing else: mistakes elsewhere keep nobody from giving orders.
 pub fn load_service_socket(file: &Path) -> Result<PathBuf, Problems> {
     let mut problems = Problems::default();

@@ -409,20 +409,30 @@ fn tracks(block: &Statement, remarks: &mut Remarks) {
 fn tracked_interfaces(block: &Statement, own: &str, remarks: &mut Remarks) {
     for line in entries(block, remarks) {
         let shown = format!("{} {}", block.name(), line.shown());
-        let (fate, why) = match (line.name() == own, line.rest()) {
-            (true, []) => {
-                (Fate::Needless, "a virtual router always watches the link that it is on")
-            }
+        let name = line.name();
+        let (fate, why) = match (name == own, line.rest()) {
+            (true, []) => (
+                Fate::Needless,
+                "a virtual router always watches the link that it is on".to_owned(),
+            ),
             (true, _) => (
                 Fate::Lost,
-                "without the link that it is on a virtual router is unfit, whatever its priority",
+                "without the link that it is on a virtual router is unfit, whatever its priority"
+                    .to_owned(),
             ),
-            (false, _) => (
-                Fate::Lost,
-                "add a track: tracks = [{ name = \"uplink\", interface = \"eth1\", weight = -20 }]; without a weight it is a fault",
-            ),
+            (false, rest) => {
+                let weight = match rest {
+                    [word, weight, ..] if word == "weight" && weight.parse() != Ok(0) => {
+                        format!(", weight = {weight}")
+                    }
+                    _ => String::new(),
+                };
+                let track =
+                    format!("tracks = [{{ name = \"{name}\", interface = \"{name}\"{weight} }}]");
+                (Fate::Lost, format!("add to the virtual router: {track}"))
+            }
         };
-        remarks.add(&line.place, fate, &shown, why);
+        remarks.add(&line.place, fate, &shown, &why);
     }
 }
 

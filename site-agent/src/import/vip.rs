@@ -170,5 +170,6 @@ fn address(text: &str) -> Option<Vip> {
         || address.is_multicast()
         || address.is_loopback()
         || address == IpAddr::V4(Ipv4Addr::BROADCAST);
-    (!is_of_nobody && (1..=longest).contains(&prefix)).then_some(Vip { address, prefix })
+    let vip = Vip { address, prefix };
+    (!is_of_nobody && (1..=longest).contains(&prefix) && !vip.is_of_many()).then_some(vip)
 }

@@ -208,7 +208,9 @@ impl Router {
                     self.form = heard.form;
                 }
                 if let Claim::Leads(priority) = heard.claim {
-                    let leader = Some((heard.from, priority));
+                    // While we lead it is one that is about to give way, or should.
+                    let leads = self.machine.role() == Role::Active;
+                    let leader = Some((heard.from, priority)).filter(|_| !leads);
                     self.show(|standing| standing.leader = leader);
                 }
                 let event =
@@ -494,8 +496,11 @@ impl Router {
             What::YieldsNoMore | What::Turned { to: Role::Active, .. } => Some(false),
             _ => None,
         };
+        let (fault, leads) = (self.machine.unfit(), role == Role::Active);
         self.show(|standing| {
             (standing.role, standing.since, standing.priority) = (role, since, priority);
+            standing.fault = fault;
+            standing.leader = standing.leader.filter(|_| !leads);
             standing.is_yielding = yields.unwrap_or(standing.is_yielding);
         });
         tell.say(Said::News { router: Arc::clone(&self.config.name), news });

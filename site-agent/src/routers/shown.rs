@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 
 use crate::site::VirtualRouter;
 use crate::vrrp::advert::Priority;
+use crate::vrrp::machine::Fault;
 use crate::vrrp::machine::action::Role;
 use crate::vrrp::packet::{Form, Refusal};
 
@@ -30,7 +31,9 @@ pub struct Standing {
     pub priority: Priority,
     /// What adverts are sent from, where the interface has an address.
     pub address: Option<IpAddr>,
-    /// Who was last heard to be Active.
+    /// Why it is unfit, in Fault.
+    pub fault: Option<Fault>,
+    /// Who was last heard to be Active, since it was that itself.
     pub leader: Option<(IpAddr, Priority)>,
     pub is_yielding: bool,
     /// VIPs that the kernel did not take when they were last put on.
@@ -86,6 +89,7 @@ impl Shown {
             since: Duration::ZERO,
             priority: config.priority,
             address: None,
+            fault: None,
             leader: None,
             is_yielding: false,
             vips_not_taken: 0,

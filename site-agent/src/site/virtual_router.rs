@@ -87,6 +87,15 @@ pub struct Vip {
     pub prefix: u8,
 }
 
+impl Vip {
+    /// Whether it stands for a network of IPv4, or for all of its hosts. In one of two both are hosts (RFC 3021).
+    pub fn is_of_many(self) -> bool {
+        let IpAddr::V4(address) = self.address else { return false };
+        let hosts = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+        hosts > 1 && [0, hosts].contains(&(address.to_bits() & hosts))
+    }
+}
+
 /// How adverts go and come.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reach {

@@ -23,7 +23,7 @@ use crate::vrrp::packet::auth::Keys;
 use crate::vrrp::packet::replay::Marks;
 use crate::vrrp::packet::{Envelope, Family, Refusal, judge, read};
 use crate::vrrp::sightings::Sightings;
-use crate::vrrp_findings::facts::{Facts, Interface, Judged};
+use crate::vrrp_findings::facts::{Facts, Interface, Judged, Standing};
 use crate::vrrp_findings::{self, Report, speaks_from};
 use crate::vrrp_scan::{self, ScanError};
 
@@ -40,8 +40,8 @@ pub enum DoctorError {
     Scan(#[from] ScanError),
 }
 
-/// Takes some intervals of the slowest virtual router.
-pub fn examine(redundancy: &Redundancy) -> Result<Report, DoctorError> {
+/// Takes some intervals of the slowest virtual router. `standings` is what a running service says of itself.
+pub fn examine(redundancy: &Redundancy, standings: Vec<Standing>) -> Result<Report, DoctorError> {
     let Redundancy { service, routers } = redundancy;
     let interfaces = kernel::interfaces().map_err(DoctorError::Kernel)?;
     let used: BTreeSet<&str> = routers.iter().map(|router| &*router.interface).collect();
@@ -78,7 +78,7 @@ pub fn examine(redundancy: &Redundancy) -> Result<Report, DoctorError> {
     }
     let judged = ears.into_iter().map(|ear| ear.judged).collect();
     let service = service::look(&service.socket);
-    let facts = Facts { interfaces, told, judged, asked, answers, service };
+    let facts = Facts { interfaces, told, judged, asked, answers, service, standings };
     Ok(Report { listened_ms: facts.told.listened_ms, findings: vrrp_findings::of(routers, &facts) })
 }
 

@@ -22,6 +22,16 @@ pub struct Facts {
     /// Who says that it has one.
     pub answers: Vec<Answer>,
     pub service: Service,
+    /// Of the virtual routers that it runs, as it says.
+    pub standings: Vec<Standing>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Standing {
+    pub name: String,
+    /// Why it is unfit, if it is.
+    pub fault: Option<String>,
+    pub yields: bool,
 }
 
 /// What a virtual router made of adverts of its VRID: of each sender, the last one.

@@ -16,8 +16,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::box_and_link::speaks_from;
-use self::facts::{Facts, Service};
+use self::facts::{Facts, Service, Standing};
 use crate::site::VirtualRouter;
+use crate::vrrp::machine::Fault;
 
 /// How much it matters.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -77,12 +78,37 @@ pub fn of(routers: &[VirtualRouter], facts: &Facts) -> Vec<Finding> {
     let mut all = vec![];
     for (place, router) in routers.iter().enumerate() {
         let mut findings = Findings { about: &router.name, all: &mut all };
+        if let Some(running) = facts.standings.iter().find(|known| *known.name == *router.name) {
+            standing(running, &mut findings);
+        }
         if let Some(interface) = box_and_link::judge(router, routers, facts, &mut findings) {
             peers::judge(router, &facts.judged[place], interface, facts, &mut findings);
         }
     }
     service(&facts.service, &mut Findings { about: "service", all: &mut all });
     all
+}
+
+/// What it says of itself, which nothing else shows.
+fn standing(running: &Standing, findings: &mut Findings<'_>) {
+    let Standing { name, fault, yields } = running;
+    match fault {
+        Some(fault) if *fault == Fault::LeaseLost.to_string() => findings.problem(
+            format!("in fault: {fault}"),
+            "start site-agent run here, or write needs_balancer = false where the addresses are another program's",
+        ),
+        Some(fault) => findings.problem(
+            format!("in fault: {fault}"),
+            "see to that: it is fit again by itself",
+        ),
+        None => {}
+    }
+    if *yields {
+        findings.warning(
+            "it yields: any other box is preferred to it",
+            format!("site-agent vrrp take-back {name}, once that is not wanted any more"),
+        );
+    }
 }
 
 fn service(service: &Service, findings: &mut Findings<'_>) {

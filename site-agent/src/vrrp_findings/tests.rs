@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::facts::{
-    Answer, Facts, Interface, Judged, Manager, Service, Settings, is_locked, is_managed,
+    Answer, Facts, Interface, Judged, Manager, Service, Settings, Standing, is_locked, is_managed,
     is_real_time, keeps_addresses, networkd_files,
 };
-use super::{Severity, of};
+use super::{Finding, Severity, of};
 use crate::config::load_redundancy;
 use crate::netlink::{ADDRESS_PROTOCOL, Address, Index, Use};
 use crate::site::{Vip, VirtualRouter};
@@ -112,7 +112,8 @@ impl Case {
         let service = Service::Running { is_real_time: true, is_locked: true };
         let (interfaces, judged) = (vec![eth0], vec![Judged::new()]);
         let asked = vips.iter().map(|text| vip(text).address).collect();
-        let facts = Facts { interfaces, told, judged, asked, answers: vec![], service };
+        let facts =
+            Facts { interfaces, told, judged, asked, answers: vec![], service, standings: vec![] };
         Case { routers: vec![router(vips)], facts }
     }
 
@@ -404,4 +405,25 @@ fn files_of_the_kernel_and_of_others_are_read() {
     assert!(!keeps_addresses("[Network]\nKeepConfiguration=dhcp\n#KeepConfiguration=yes\n"));
     assert!(!keeps_addresses("[Network]\nKeepConfiguration=yes\nKeepConfiguration=no\n"));
     assert!(is_managed("[device]\nmanaged=true\n") && !is_managed("[device]\nmanaged=false\n"));
+}
+
+/// What nothing else of the box shows.
+#[test]
+fn a_running_router_that_is_in_fault_or_yields_is_told() {
+    let of = |fault: Option<&str>, yields| {
+        let mut case = Case::of(&["192.0.2.100/24"]);
+        let (name, fault) = ("web".to_owned(), fault.map(str::to_owned));
+        case.facts.standings = vec![Standing { name, fault, yields }];
+        super::of(&case.routers, &case.facts)
+    };
+    let says = |findings: &[Finding], severity, what: &str| {
+        findings.iter().any(|finding| finding.severity == severity && finding.what.contains(what))
+    };
+    let without = of(Some("no balancer of this box serves"), false);
+    assert!(says(&without, Problem, "in fault: no balancer"), "{without:?}");
+    let remedy = without.iter().find_map(|finding| finding.remedy.clone());
+    assert!(remedy.is_some_and(|remedy| remedy.contains("start site-agent run")), "{without:?}");
+    assert!(says(&of(Some("link down"), false), Problem, "in fault: link down"));
+    assert!(says(&of(None, true), Warning, "it yields"));
+    assert!(!says(&of(None, false), Warning, "it yields"));
 }

@@ -19,8 +19,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -96,12 +96,15 @@ struct Sources {
     /// How many balancers serve.
     serving: watch::Receiver<usize>,
     notified: Arc<notify::Counts>,
+    /// Whether the config was good when it was last read.
+    config_ok: Arc<AtomicBool>,
 }
 
 impl Sources {
     fn status(&self) -> Status {
         let (lost, balancers) = (self.lost.load(Relaxed), *self.serving.borrow());
-        Status::of(&self.shown.load(), balancers, self.events.all(), lost, clock::since_boot())
+        let (events, config_ok) = (self.events.all(), self.config_ok.load(Relaxed));
+        Status::of(&self.shown.load(), balancers, events, lost, config_ok, clock::since_boot())
     }
 
     fn page(&self, path: &str) -> Page {
@@ -113,7 +116,10 @@ impl Sources {
                     (self.lost.load(Relaxed), self.notified.skipped.load(Relaxed));
                 let (notified, balancers) = (self.notified.results(), *self.serving.borrow());
                 let shown = self.shown.load();
-                door::metrics(metrics::of_routers(&shown, balancers, lost, &notified, skipped))
+                let config_ok = self.config_ok.load(Relaxed);
+                let page =
+                    metrics::of_routers(&shown, balancers, lost, &notified, skipped, config_ok);
+                door::metrics(page)
             }
             "/v1/status" => door::json(&self.status()),
             other => {
@@ -183,6 +189,7 @@ impl Daemon {
             lost: Arc::clone(&running.lost),
             serving: serving.clone(),
             notified: notify.counts(),
+            config_ok: Arc::new(AtomicBool::new(true)),
         };
         tracks.adopt(&watching);
         let mut tasks = JoinSet::new();
@@ -243,6 +250,7 @@ impl Daemon {
                 let watching = routers.clone();
                 self.running.orders().adopt(routers);
                 self.tracks.adopt(&watching);
+                self.sources.config_ok.store(true, Relaxed);
                 info!("the config is taken");
             }
             Err(problems) => {
@@ -251,6 +259,7 @@ impl Daemon {
                     error!(problem, "the config has a problem");
                 }
                 let problems = problems.len();
+                self.sources.config_ok.store(false, Relaxed);
                 error!(problems, "the config is refused: the one before goes on");
             }
         }

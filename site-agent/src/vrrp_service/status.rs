@@ -14,6 +14,8 @@ use crate::routers::shown::Shown;
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Status {
     pub version: String,
+    /// Whether the config was good when it was last read; if not, the one before goes on.
+    pub config_ok: bool,
     /// Those of this box that serve now.
     pub balancers: usize,
     pub routers: Vec<RouterStatus>,
@@ -32,6 +34,8 @@ pub struct RouterStatus {
     pub family: u8,
     /// `active`, `backup`, `fault` or `initialize`.
     pub role: String,
+    /// Why, of `fault`.
+    pub fault: Option<String>,
     /// Since then.
     pub for_ms: u64,
     pub priority: u8,
@@ -40,7 +44,7 @@ pub struct RouterStatus {
     pub vips: Vec<String>,
     /// Of those, as many as the kernel did not take when they were last put on.
     pub vips_not_taken: usize,
-    /// Who was last heard to be Active.
+    /// Who was last heard to be Active; nobody while this box is.
     pub leader: Option<LeaderStatus>,
     /// Whether the addresses are nothing without a balancer of this box that serves.
     pub needs_balancer: bool,
@@ -71,6 +75,7 @@ impl Status {
         balancers: usize,
         events: Vec<Event>,
         lost: u64,
+        config_ok: bool,
         now: Duration,
     ) -> Status {
         let since = |then: Duration| {
@@ -85,6 +90,7 @@ impl Status {
                 vrid: config.vrid.get(),
                 family: config.family.number(),
                 role: standing.role.word().to_owned(),
+                fault: standing.fault.map(|fault| fault.to_string()),
                 for_ms: since(standing.since),
                 priority: standing.priority.get(),
                 address: standing.address,
@@ -107,6 +113,7 @@ impl Status {
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_ok,
             balancers,
             routers: shown.iter().map(router).collect(),
             events: events.into_iter().map(event).collect(),
@@ -117,16 +124,20 @@ impl Status {
     /// As lines for people.
     pub fn lines(&self) -> String {
         let mut lines = String::new();
+        if !self.config_ok {
+            lines += "the config was refused when it was last read: the one before goes on\n";
+        }
         for router in &self.routers {
             let RouterStatus { name, interface, vrid, family, role, priority, vips, .. } = router;
             let time = shown(router.for_ms);
             let yields = if router.yields { ", yields" } else { "" };
-            let leader = router.leader.as_ref().filter(|_| *role != "active");
+            let fault = router.fault.as_ref().map_or(String::new(), |fault| format!(" ({fault})"));
+            let leader = router.leader.as_ref();
             let leader = leader.map_or(String::new(), |LeaderStatus { address, priority }| {
                 format!(", last heard: {address} with {priority}")
             });
             lines += &format!(
-                "{name}: {role} for {time}, vrid {vrid} on {interface} over IPv{family}, priority {priority}{yields}{leader}\n  \
+                "{name}: {role} for {time}{fault}, vrid {vrid} on {interface} over IPv{family}, priority {priority}{yields}{leader}\n  \
                  {}\n",
                 vips.join(" ")
             );

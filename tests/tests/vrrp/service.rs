@@ -192,7 +192,10 @@ fn a_config_that_is_not_good_keeps_nobody_from_giving_orders() {
     ours.until_role("active");
     a.write_telling("[vrrp.web]\ninterface = \"eth0\"\nvips = [\"nonsense\"]", "/is/not/there");
     assert_eq!(ours.is("role"), "active");
+    // It is alone, so it has the addresses again, and that is told.
     let done = ours.asks(&["hand-over", "web"]);
-    assert!(done.status.success(), "{done:?}");
-    assert_eq!(ours.is("yields"), true);
+    let told = String::from_utf8(done.stdout).unwrap();
+    assert!(!done.status.success() && told.contains("nobody else took its addresses"), "{told}");
+    let done = ours.asks(&["take-back", "web"]);
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), "web: it did not yield\n");
 }

@@ -173,6 +173,15 @@ pub fn redundancy(
     Some(redundancy)
 }
 
+/// Whether nothing in it is a balancer's: then it is the virtual routers' file, and whole.
+pub fn is_of_routers_alone(document: &Document<'_>) -> bool {
+    let asked = document.read::<file::Asked>(&mut Problems::default());
+    asked.is_some_and(|file::Asked { vrrp, frontend, pool, .. }| {
+        let is_there = |table: Option<Option<file::Skipped>>| table.flatten().is_some();
+        is_there(vrrp) && !is_there(frontend) && !is_there(pool)
+    })
+}
+
 /// Where the virtual routers' service is asked: what is wrong with anything else keeps nobody from asking.
 pub fn service_socket(
     document: &Document<'_>,

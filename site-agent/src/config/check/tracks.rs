@@ -50,7 +50,7 @@ fn weight(at: &At<i64>, judge: &mut Judge<'_>) -> Option<Weight> {
     match weight {
         0 => judge.wrong(
             &at.spot,
-            "0 does nothing; without the key a fault is one of the virtual router",
+            "0 does nothing: leave weight out, and the virtual router is in fault while this fails",
         ),
         1.. => Some(Weight::Adds(size)),
         _ => Some(Weight::Takes(size)),

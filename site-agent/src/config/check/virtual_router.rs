@@ -254,6 +254,11 @@ fn vip(written: &At<String>) -> Result<Vip, Problem> {
     };
     let (address, prefix) = (network.addr(), network.prefix_len());
     let is_of_nobody = address.is_unspecified() || address.is_multicast() || address.is_loopback();
+    if (Vip { address, prefix }).is_of_many() {
+        return Err(written.spot.problem(format!(
+            "{text} is the network's own address, or all of its hosts': no address that one box can have"
+        )));
+    }
     if is_of_nobody || prefix == 0 || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err(written.spot.problem(format!("{text} is no address that one box can have")));
     }

@@ -91,6 +91,11 @@ impl Machine {
         self.since
     }
 
+    /// Why it is in Fault, if it is.
+    pub fn unfit(&self) -> Option<Fault> {
+        self.unfit
+    }
+
     /// What adverts are sent from, from now on: it may not have been known, or the interface has another one.
     pub fn speaks_from(&mut self, address: IpAddr) {
         self.settings.address = address;
