@@ -517,6 +517,7 @@ fn the_example_is_good() {
     let ca = Ca::new();
     let files = ca.issue(&dir.path().join("pki"), "gslb://example/agent/fra-a");
     fs::rename(files.ca, dir.path().join("pki/ca.pem")).unwrap();
+    fs::rename(dir.path().join("pki/fra-a.crl"), dir.path().join("pki/crl.pem")).unwrap();
     ca.issue(&dir.path().join("certs"), "gslb://example/agent/www");
     fs::remove_file(dir.path().join("certs/www-ca.pem")).unwrap();
     fs::write(dir.path().join("pages/503.html"), "<!doctype html>").unwrap();
@@ -542,7 +543,13 @@ fn the_example_is_good() {
     fs::write(&file, &all).unwrap();
     let (code, out, err) = checked(&file);
     assert_eq!(code, Some(0), "{err}");
-    assert_eq!(out, format!("{}: good: frontends: 3, pools: 4, servers: 8\n", file.display()));
+    assert_eq!(
+        out,
+        format!(
+            "{}: good: frontends: 3, pools: 4, servers: 8, virtual routers: 1\n",
+            file.display()
+        )
+    );
     fs::write(&file, all.replace("path_prefix", "path_prefx")).unwrap();
     let (code, out, err) = checked(&file);
     assert_eq!((code, &*out), (Some(1), ""));
