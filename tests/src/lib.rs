@@ -6,6 +6,7 @@
 //! probe, backend                                     the real probe, and what it looks at
 //! balancer                                           the real balancer
 //! faketime                                           clocks that are set wrong
+//! machine                                            systemd and what it starts, on a network of netns
 //! netns, disk                                        machines and paths that can be cut, disks that can be filled
 //! tls, quic                                      a certificate, and clients that believe it
 //! internet, gdnsd                                    the country database of Debian, and the peer
@@ -19,6 +20,7 @@ pub mod disk;
 pub mod faketime;
 pub mod gdnsd;
 pub mod internet;
+pub mod machine;
 pub mod netns;
 pub mod peers;
 pub mod pki;

@@ -34,7 +34,9 @@ pub struct Resolver {
 impl Resolver {
     /// Of one server: the socket is connected, so that an unreachable one is an error.
     pub fn of(server: SocketAddr) -> anyhow::Result<Resolver> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let is_here = server.ip().is_loopback();
+        let from = if is_here { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        let socket = UdpSocket::bind((from, 0))?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(SILENCE))?;
         socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_QUEUE)?;

@@ -1,6 +1,7 @@
 //! The shape of the source: sizes, headers, names, arrows between rooms, and metrics and logs written up.
 
 mod arrows;
+mod promises;
 
 use std::collections::BTreeSet;
 use std::fs;
