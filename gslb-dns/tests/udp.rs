@@ -48,3 +48,40 @@ fn a_panic_costs_its_packet_and_is_counted() {
     assert_eq!(worker.turn(Exchange::receive), 1);
     assert_eq!(client.recv(&mut room).unwrap(), answered(7, "www", Transport::Udp).len());
 }
+
+/// A query for `www` of so many octets: padded (RFC 7830), so that all of it is well formed.
+fn padded(octets: usize) -> Vec<u8> {
+    let mut packet = query(1, "www");
+    // One record more: OPT, and in it the padding.
+    packet[11] += 1;
+    let padding = u16::try_from(octets - packet.len() - 15).unwrap();
+    packet.extend([0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0]);
+    packet.extend((padding + 4).to_be_bytes());
+    packet.extend([0, 12]);
+    packet.extend(padding.to_be_bytes());
+    packet.resize(octets, 0);
+    packet
+}
+
+#[test]
+fn a_datagram_has_room_and_a_batch_has_places() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(server.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let tally = Arc::new(Tally::new(Transport::Udp));
+    let published = Published::new(snapshot());
+    let mut worker = Worker::new(&server, ReplyFrom::Socket, &published, "test", None, &tally);
+    let mut room = [0; 1232];
+    for (octets, rcode) in [(1472, 0), (1473, 1)] {
+        client.send(&padded(octets)).unwrap();
+        assert_eq!(worker.turn(Exchange::receive), 1);
+        client.recv(&mut room).unwrap();
+        assert_eq!(room[3] & 0xf, rcode, "{octets} octets");
+    }
+    for id in 0..65 {
+        client.send(&query(id, "www")).unwrap();
+    }
+    assert_eq!(worker.turn(Exchange::receive), 64);
+    assert_eq!(worker.turn(Exchange::receive), 1);
+}

@@ -318,6 +318,7 @@ fn the_guide_leads_from_nothing_to_a_fleet() {
     until("agents are heard", serves).unwrap();
 
     confined(&fleet);
+    looks(&fleet);
     healthy(&fleet);
     reloaded(&fleet);
     come_back(&fleet);
@@ -367,6 +368,25 @@ fn confined(fleet: &Fleet) {
             let classes = machine.does("ps -eLo cls,comm | grep '^ RR' || true").unwrap();
             assert!(classes.contains("RR"), "{classes}: no thread runs in real time");
         }
+    }
+}
+
+/// What a probe can be asked for and this world does not: an echo without root, and a program, within its unit.
+fn looks(fleet: &Fleet) {
+    let machine = fleet.on("ams");
+    machine.does("echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range").unwrap();
+    for (name, look) in [
+        ("echo", "icmp 192.0.2.1"),
+        ("program", "external 192.0.2.1 --program /bin/bash -- -c 'test $(ulimit -n) = 64'"),
+    ] {
+        let unit = fs::read_to_string(machine.path("/etc/systemd/system/probe.service")).unwrap();
+        let start = format!("ExecStart=/usr/local/bin/probe look {look}\n");
+        let unit = unit
+            .replace("Type=notify", "Type=oneshot")
+            .replace("Restart=on-failure", "Restart=no")
+            .replace("ExecStart=/usr/local/bin/probe run --config /etc/probe/probe.toml\n", &start);
+        fs::write(machine.path(&format!("/etc/systemd/system/{name}.service")), unit).unwrap();
+        machine.does(&format!("systemctl daemon-reload; systemctl start {name}")).unwrap();
     }
 }
 

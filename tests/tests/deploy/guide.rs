@@ -2,7 +2,7 @@
 
 use super::read;
 
-/// What follows "```sh dns1 dns2" in the guide: the same commands on each of these.
+/// What follows `# on dns1, dns2` at the top of a block of commands: the same on each of these.
 #[derive(Clone, Debug)]
 pub struct Block {
     pub heading: String,
@@ -16,12 +16,15 @@ pub fn blocks() -> Vec<Block> {
     for line in read("docs/operators-guide.md").lines() {
         match (line.strip_prefix("```"), open.as_mut()) {
             (Some(_), Some(_)) => blocks.extend(open.take()),
-            (None, Some(block)) => block.script += &format!("{line}\n"),
-            (Some(fence), None) => {
-                let mut words = fence.split_whitespace();
-                let is_shell = words.next() == Some("sh");
-                let machines = words.filter(|_| is_shell).map(str::to_owned).collect();
-                open = Some(Block { heading: heading.clone(), machines, script: String::new() });
+            (None, Some(block)) => match line.strip_prefix("# on ") {
+                Some(machines) if block.script.is_empty() => {
+                    block.machines = machines.split(", ").map(str::to_owned).collect();
+                }
+                Some(_) | None => block.script += &format!("{line}\n"),
+            },
+            (Some(_), None) => {
+                let (heading, machines, script) = (heading.clone(), vec![], String::new());
+                open = Some(Block { heading, machines, script });
             }
             (None, None) => {
                 if let Some(title) = line.strip_prefix('#') {
