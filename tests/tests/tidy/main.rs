@@ -293,23 +293,67 @@ fn every_metric_is_written_up() {
 /// What an alert selects can be there: the row of its metric names each label and value that it asks for.
 #[test]
 fn alert_rules_select_what_there_is() {
-    let page = fs::read_to_string(top().join("docs/metrics.md")).expect("it can be read");
-    let (tables, rules) = page.split_once("## Alert rules").expect("it has alert rules");
+    let read = |path: &str| fs::read_to_string(top().join(path)).expect("it can be read");
+    let (tables, rules) = (read("docs/metrics.md"), read("deploy/prometheus/alerts.yml"));
     let mut wrong = vec![];
+    let prefixes = ["gslb_dns_", "probe_", "site_agent_"];
+    let is_metric = |word: &&str| prefixes.iter().any(|prefix| word.starts_with(prefix));
+    let words = rules.split(|letter: char| letter != '_' && !letter.is_alphanumeric());
+    for metric in words.filter(is_metric).filter(|word| !tables.contains(&format!("`{word}`"))) {
+        wrong.push(format!("alerts.yml: {metric} is no metric of docs/metrics.md"));
+    }
+    let is_selector = |text: &str| {
+        let word = text.rsplit(|letter: char| letter != '_' && !letter.is_alphanumeric()).next();
+        word.is_some_and(|word| is_metric(&word))
+    };
     let selectors = rules.match_indices('{').map(|(at, _)| rules.split_at(at));
-    for (before, selector) in selectors.filter(|(before, _)| !before.ends_with("up")) {
+    for (before, selector) in selectors.filter(|(before, _)| is_selector(before)) {
         let metric = before.rsplit(|letter: char| letter != '_' && !letter.is_alphanumeric());
         let metric = format!("| `{}` |", metric.map(str::trim).next().unwrap_or_default());
-        let row = tables.lines().find(|line| line.starts_with(&metric)).unwrap_or_default();
+        let row = tables.lines().find(|line| line.contains(metric.trim_matches(['|', ' '])));
+        let row = row.unwrap_or_default();
         let asked = selector.split('}').next().unwrap_or_default();
         let words = asked.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
         for word in words.filter(|word| !word.is_empty() && !row.contains(&format!("`{word}`"))) {
             wrong.push(format!(
-                "docs/metrics.md: an alert asks {metric} for {word}, not in its row"
+                "alerts.yml: an alert asks {metric} for {word}, not in its row of docs/metrics.md"
             ));
         }
     }
     report(&wrong);
+}
+
+/// Whoever is woken by an alert finds it in the guide, and none that there is not; and it has a test that fires it.
+#[test]
+fn every_alert_is_written_up() {
+    let read = |path: &str| fs::read_to_string(top().join(path)).expect("it can be read");
+    let (rules, tests) =
+        (read("deploy/prometheus/alerts.yml"), read("deploy/prometheus/alerts.test.yml"));
+    let named = |text: &str, key: &str| -> BTreeSet<String> {
+        let name = |line: &str| line.trim().strip_prefix(key).map(str::to_owned);
+        text.lines().filter_map(name).collect()
+    };
+    let alerts = named(&rules, "- alert: ");
+    assert!(alerts.len() > 30, "{alerts:?}");
+    assert_eq!(named(&tests, "alertname: "), alerts);
+    let guide = read("docs/operators-guide.md");
+    let (_, section) = guide.split_once("\n### Alerts\n").expect("a section");
+    let (section, _) = section.split_once("\n##").expect("a section behind it");
+    let first = |line: &str| {
+        line.strip_prefix("| `").and_then(|line| line.split(" | ").next().map(str::to_owned))
+    };
+    let written: BTreeSet<String> = section
+        .lines()
+        .filter_map(first)
+        .flat_map(|cell| {
+            cell.split('`')
+                .map(str::to_owned)
+                .filter(|word| word.chars().all(char::is_alphabetic))
+                .collect::<Vec<_>>()
+        })
+        .filter(|word| !word.is_empty())
+        .collect();
+    assert_eq!(written, alerts);
 }
 
 /// Whoever is woken by a line of the log finds it in the guide, word for word, and none that is not logged.
