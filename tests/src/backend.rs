@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Backend {
     address: SocketAddr,
+    /// Says its name and what was asked for; `ok` without one.
+    name: Option<Arc<str>>,
     running: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
@@ -26,9 +28,19 @@ pub struct Placed<'p> {
 impl Backend {
     /// Listens at once.
     pub fn start(address: SocketAddr) -> io::Result<Backend> {
+        Backend::begin(address, None)
+    }
+
+    /// The same, and answers say who it is and which path was asked for.
+    pub fn named(address: SocketAddr, name: &str) -> io::Result<Backend> {
+        Backend::begin(address, Some(name.into()))
+    }
+
+    fn begin(address: SocketAddr, name: Option<Arc<str>>) -> io::Result<Backend> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        Ok(Backend { address, running: Some(serve(listener)) })
+        let running = Some(serve(listener, name.clone()));
+        Ok(Backend { address, name, running })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -47,7 +59,7 @@ impl Backend {
 
     pub fn revive(&mut self) -> io::Result<()> {
         if self.running.is_none() {
-            self.running = Some(serve(TcpListener::bind(self.address)?));
+            self.running = Some(serve(TcpListener::bind(self.address)?, self.name.clone()));
         }
         Ok(())
     }
@@ -73,7 +85,7 @@ impl Drop for Placed<'_> {
     }
 }
 
-fn serve(listener: TcpListener) -> (Arc<AtomicBool>, JoinHandle<()>) {
+fn serve(listener: TcpListener, name: Option<Arc<str>>) -> (Arc<AtomicBool>, JoinHandle<()>) {
     let stop = Arc::new(AtomicBool::new(false));
     let stopping = Arc::clone(&stop);
     let thread = thread::spawn(move || {
@@ -82,18 +94,23 @@ fn serve(listener: TcpListener) -> (Arc<AtomicBool>, JoinHandle<()>) {
                 return;
             }
             // Whoever went away wants no answer.
-            let _ = stream.and_then(|stream| answer(&stream));
+            let _ = stream.and_then(|stream| answer(&stream, name.as_deref()));
         }
     });
     (stop, thread)
 }
 
-fn answer(mut stream: &TcpStream) -> io::Result<()> {
+fn answer(mut stream: &TcpStream, name: Option<&str>) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut lines = BufReader::new(stream).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let path = first.split(' ').nth(1).unwrap_or_default();
+    let body = name.map_or("ok\n".to_owned(), |name| format!("{name} {path}\n"));
     // As a server does that takes care of its browsers.
-    stream.write_all(
-        b"HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n",
-    )
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes())
 }

@@ -7,6 +7,7 @@
 //! balancer                                           the real balancer
 //! faketime                                           clocks that are set wrong
 //! machine                                            systemd and what it starts, on a network of netns
+//! whole: stories (account, fleet, clients, ground)   all of it at once: what clients see when something fails
 //! netns, disk                                        machines and paths that can be cut, disks that can be filled
 //! tls, quic                                      a certificate, and clients that believe it
 //! internet, gdnsd                                    the country database of Debian, and the peer
@@ -31,5 +32,6 @@ pub mod resolver;
 pub mod server;
 pub mod tls;
 pub mod wait;
+pub mod whole;
 pub mod world;
 pub mod zone_only;

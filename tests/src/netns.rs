@@ -42,7 +42,7 @@ impl Network {
     /// `loopback` are addresses of the router itself.
     pub fn new(loopback: &[&str]) -> anyhow::Result<Network> {
         let router = Namespace::new()?;
-        router.within(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))?;
+        router.forward()?;
         let addresses = loopback.iter().map(|address| format!("addr add {address}/32 dev lo\n"));
         router.ip(&addresses.collect::<String>())?;
         Ok(Network { router })
@@ -66,6 +66,11 @@ impl Network {
         }
         member.ip(&lines)?;
         Ok(member)
+    }
+
+    /// What is for that network goes to the machine at `PREFIX.2`.
+    pub fn route(&self, network: &str, prefix: &str) -> anyhow::Result<()> {
+        self.router.ip(&format!("route add {network} via {prefix}.2\n"))
     }
 
     /// Nothing passes from one network to the other any more, in neither direction.
@@ -105,6 +110,12 @@ impl Segment {
     /// A machine that is called `name` here, with these addresses on `eth0`.
     pub fn join(&self, name: &str, addresses: &[&str]) -> anyhow::Result<Namespace> {
         let member = Namespace::new()?;
+        self.attach(name, &member, addresses)?;
+        Ok(member)
+    }
+
+    /// The same of a machine that there is.
+    pub fn attach(&self, name: &str, member: &Namespace, addresses: &[&str]) -> anyhow::Result<()> {
         self.switch.ip(&format!(
             "link add name to-{name} type veth peer name eth0 netns {}\nlink set to-{name} master br0 up\n",
             member.name
@@ -116,8 +127,7 @@ impl Segment {
             let nodad = if address.contains(':') { " nodad" } else { "" };
             lines += &format!("addr add {address} dev eth0{nodad}\n");
         }
-        member.ip(&(lines + "link set eth0 up\n"))?;
-        Ok(member)
+        member.ip(&(lines + "link set eth0 up\n"))
     }
 
     /// Where its ports are: `to-NAME`, the other end of each machine's `eth0`.
@@ -168,6 +178,11 @@ impl Namespace {
     /// What iproute2 does there by this command of a batch.
     pub fn change(&self, line: &str) -> anyhow::Result<()> {
         self.ip(&format!("{line}\n"))
+    }
+
+    /// It passes on what is for others.
+    pub fn forward(&self) -> anyhow::Result<()> {
+        Ok(self.within(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))?)
     }
 
     fn new() -> anyhow::Result<Namespace> {

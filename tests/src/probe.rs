@@ -1,8 +1,7 @@
 //! The real `probe`, started from a file of its own, telling what it sees to name servers.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -14,8 +13,8 @@ use tempfile::TempDir;
 use crate::faketime;
 use crate::pki::Holder;
 use crate::process::Process;
-use crate::server::built;
-use crate::wait::{PATIENCE, until};
+use crate::server::{built, request};
+use crate::wait::until;
 
 pub struct Probe {
     dir: TempDir,
@@ -103,6 +102,19 @@ impl Probe {
         self.run()
     }
 
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Asks it to end.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let mut process = self.process.take().context("it does not run")?;
+        process.signal(Signal::TERM)?;
+        let status = process.wait()?;
+        ensure!(status.success(), "it ended badly: {status}");
+        Ok(())
+    }
+
     /// Ends it as a power cut does.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(mut process) = self.process.take() {
@@ -118,11 +130,7 @@ impl Probe {
 
     /// The value of one of its metrics, written as in the exposition; 0 if it is not there.
     pub fn metric(&self, series: &str) -> anyhow::Result<f64> {
-        let mut stream = TcpStream::connect(self.admin()?)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
+        let text = request(self.admin()?, "GET", "/metrics")?.body;
         let name = series.split('{').next().unwrap_or_default();
         ensure!(text.contains(&format!("# TYPE {name} ")), "there is no {name} in {text}");
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -130,7 +138,7 @@ impl Probe {
     }
 
     /// Where its door is, by what it said last.
-    fn admin(&self) -> anyhow::Result<SocketAddr> {
+    pub fn admin(&self) -> anyhow::Result<SocketAddr> {
         until("it tells where its door is", || {
             let log = self.log();
             let told = log.rsplit_once("admin=Some(").and_then(|(_, rest)| rest.split_once(')'));

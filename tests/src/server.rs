@@ -110,16 +110,7 @@ impl Server {
     }
 
     pub fn request(&self, method: &str, path: &str) -> anyhow::Result<Page> {
-        let mut stream = TcpStream::connect(self.admin)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let host = self.admin;
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) =
-            text.split_once("\r\n\r\n").with_context(|| format!("no response: {text:?}"))?;
-        let status = head.split(' ').nth(1).unwrap_or_default();
-        Ok(Page { status: status.parse().with_context(|| head.to_owned())?, body: body.to_owned() })
+        request(self.admin, method, path)
     }
 
     /// The value of one metric, written as in the exposition, labels and all; 0 if it is not there. There
@@ -174,6 +165,19 @@ impl Server {
     }
 }
 
+/// Of an admin door.
+pub fn request(host: SocketAddr, method: &str, path: &str) -> anyhow::Result<Page> {
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let (head, body) =
+        text.split_once("\r\n\r\n").with_context(|| format!("no response: {text:?}"))?;
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    Ok(Page { status: status.parse().with_context(|| head.to_owned())?, body: body.to_owned() })
+}
+
 /// Lines of standard error, read by a thread of their own so that the writer never waits.
 struct Log {
     lines: Receiver<String>,
@@ -216,15 +220,16 @@ pub fn program() -> anyhow::Result<PathBuf> {
     built("gslb-dns")
 }
 
-/// A daemon of this workspace, beside the test's own program and not older than its sources.
+/// A daemon of this workspace, beside the test's own program, or that of a bench, and not older than its sources.
 pub fn built(name: &str) -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let build = match test.ancestors().nth(2) {
-        Some(profile) if profile.ends_with("release") => "cargo build --release --workspace",
-        Some(_) | None => "cargo build --workspace",
+    let us = std::env::current_exe()?;
+    // target/PROFILE/deps/TEST, or target/PROFILE/BENCH.
+    let beside = us.parent().context("a program is in a folder")?;
+    let dir = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
+    let build = match dir.ends_with("release") {
+        true => "cargo build --release --workspace",
+        false => "cargo build --workspace",
     };
-    // target/PROFILE/deps/TEST
-    let dir = test.ancestors().nth(2).unwrap_or(Path::new("."));
     let program = dir.join(name);
     if !program.exists() {
         bail!("{} is missing: run `{build}` first", program.display());

@@ -1,4 +1,4 @@
-//! Waiting for a condition, up to a deadline; never for a time.
+//! Waiting for a condition, up to a deadline; for a time only where a story needs one.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +24,17 @@ pub fn until<T>(
             bail!("never within {PATIENCE:?}: {what}");
         }
         thread::park_timeout(PAUSE);
+    }
+}
+
+/// Until that time, where what is told is what happens meanwhile.
+pub fn rest(until: Instant) {
+    loop {
+        let left = until.saturating_duration_since(now());
+        if left.is_zero() {
+            return;
+        }
+        thread::park_timeout(left);
     }
 }
 

@@ -4,6 +4,7 @@
 //! vantage (a name server and a probe) ─▶ looks, detection
 //! proxy (site-agent, HAProxy and nginx before the same servers) ─▶ stats ─▶ table
 //! vrrp (pairs of site-agent, and of keepalived, on links of their own)
+//! worlds (everything together, and what clients see when something of it fails)
 //!
 //! Judges the budgets of the design and exits with 1 if one is lost, 2 if it could not be measured.
 
@@ -31,6 +32,7 @@ mod verdicts;
 mod vrrp;
 mod work;
 mod world;
+mod worlds;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -136,6 +138,8 @@ enum Suite {
     VrrpInstances(vrrp::Instances),
     /// Reloads of a pair under traffic: none may change a role or cost an answer. As root: in network namespaces.
     VrrpReloads(vrrp::Reloads),
+    /// What clients of a whole world see when something of it fails. As root: in network namespaces.
+    Worlds(worlds::Worlds),
     /// A server on its core.
     #[command(hide = true)]
     OnCore {
@@ -226,6 +230,7 @@ fn main() -> ExitCode {
         Some(Suite::VrrpFailover(options)) => vrrp::failover(&options),
         Some(Suite::VrrpInstances(options)) => vrrp::instances(&options),
         Some(Suite::VrrpReloads(options)) => vrrp::reloads(&options),
+        Some(Suite::Worlds(options)) => worlds::tell(&options),
         Some(Suite::InNamespace { name, program }) => {
             served(vrrp::become_in_namespace(&name, &program))
         }

@@ -1,0 +1,162 @@
+//! What clients saw: each request is answered, or explained by what was done, or lost.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use super::clients::{Outcome, Request};
+
+/// Requests of a story, and what was done when.
+pub struct Account {
+    pub requests: Vec<Request>,
+    pub fault_at: Instant,
+    /// What is no loss, as no balancer of names can help it.
+    pub explained: Vec<Explained>,
+}
+
+/// Requests that were under way in a time after the fault may fail.
+pub struct Explained {
+    pub from: Duration,
+    pub until: Duration,
+    pub why: &'static str,
+    pub is: fn(&Request) -> bool,
+}
+
+/// Of a story, in a line of a table.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub sent: usize,
+    pub answered: usize,
+    pub explained: usize,
+    /// From the fault to the end of the last request that failed.
+    pub lasted: Duration,
+    /// Failures by what they were, most first.
+    pub kinds: Vec<(String, usize)>,
+}
+
+impl Account {
+    /// An error if a request was neither answered nor is explained.
+    pub fn seen(&self) -> anyhow::Result<Seen> {
+        let sent = self.requests.len();
+        let (answered, failed): (Vec<_>, Vec<_>) =
+            self.requests.iter().partition(|request| is_answered(request));
+        let is_explained = |request: &&Request| {
+            // What was under way when it happened met it too.
+            let ended = request.at + request.took;
+            let from = |explained: &Explained| self.fault_at + explained.from <= ended;
+            let until = |explained: &Explained| request.at <= self.fault_at + explained.until;
+            self.explained.iter().any(|one| from(one) && until(one) && (one.is)(request))
+        };
+        let (explained, lost): (Vec<_>, Vec<_>) = failed.iter().copied().partition(is_explained);
+        if !lost.is_empty() {
+            let lines = lost.iter().take(20).map(|request| self.line(request));
+            let may = self.explained.iter().map(|Explained { from, until, why, .. }| {
+                let (from, until) = (from.as_secs_f64(), until.as_secs_f64());
+                format!("  +{from:.3} s to +{until:.3} s: {why}\n")
+            });
+            bail!(
+                "{sent} sent, {} answered, {} explained, {} LOST:\n{}where some may be:\n{}",
+                answered.len(),
+                explained.len(),
+                lost.len(),
+                lines.collect::<String>(),
+                may.collect::<String>()
+            );
+        }
+        let ends = failed.iter().map(|request| request.at + request.took);
+        let last = ends.max().unwrap_or(self.fault_at);
+        let mut kinds: Vec<(String, usize)> = vec![];
+        for request in &failed {
+            let kind = kind(&request.outcome);
+            match kinds.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, count)) => *count += 1,
+                None => kinds.push((kind, 1)),
+            }
+        }
+        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let lasted = last.saturating_duration_since(self.fault_at);
+        Ok(Seen { sent, answered: answered.len(), explained: explained.len(), lasted, kinds })
+    }
+
+    /// Requests that began so long after the fault, or later.
+    pub fn after(&self, time: Duration) -> impl Iterator<Item = &Request> {
+        self.requests.iter().filter(move |request| request.at >= self.fault_at + time)
+    }
+
+    fn line(&self, request: &Request) -> String {
+        let Request { continent, at, took, outcome } = request;
+        let after = at.saturating_duration_since(self.fault_at).as_secs_f64();
+        let before = self.fault_at.saturating_duration_since(*at).as_secs_f64();
+        format!(
+            "  {continent} {:+.3} s, took {:.3} s: {outcome:?}\n",
+            after - before,
+            took.as_secs_f64()
+        )
+    }
+}
+
+pub fn is_answered(request: &Request) -> bool {
+    matches!(request.outcome, Outcome::Answered(_))
+}
+
+fn kind(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Answered(_) => "answered".to_owned(),
+        Outcome::Unnamed(why) => why.clone(),
+        Outcome::Failed(_, failure) => format!("{failure:?}"),
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Seen { sent, answered, explained, lasted, kinds } = self;
+        write!(out, "{sent} sent = {answered} answered + {explained} explained")?;
+        if *explained > 0 {
+            let kinds = kinds.iter().map(|(kind, count)| format!("{kind} {count}"));
+            let kinds = kinds.collect::<Vec<_>>().join(", ");
+            write!(out, " ({kinds}), the last {:.1} s after", lasted.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clients::Failure;
+    use super::*;
+    use crate::wait::now;
+
+    #[test]
+    fn what_is_not_explained_is_lost() {
+        let begin = now();
+        let second = Duration::from_secs(1);
+        let refused = Outcome::Failed([192, 0, 2, 1].into(), Failure::Refused);
+        let request = |after: u32, outcome: &Outcome| Request {
+            continent: "EU",
+            at: begin + second * after,
+            took: second / 2,
+            outcome: outcome.clone(),
+        };
+        let fine = Outcome::Answered("web1".to_owned());
+        let mut account = Account {
+            requests: vec![request(1, &fine), request(3, &refused), request(9, &fine)],
+            fault_at: begin + second * 2,
+            explained: vec![Explained {
+                from: Duration::ZERO,
+                until: second * 2,
+                why: "of a test",
+                is: |request| !is_answered(request),
+            }],
+        };
+        let seen = account.seen().expect("it is explained");
+        assert_eq!((seen.sent, seen.answered, seen.explained), (3, 2, 1));
+        assert_eq!((seen.lasted, &seen.kinds[..]), (second * 3 / 2, &[("Refused".into(), 1)][..]));
+        // Under way when it began, too late, and over before it.
+        account.fault_at += second / 4;
+        for (after, is) in [(2, true), (5, false), (1, false)] {
+            account.requests[1] = request(after, &refused);
+            assert_eq!(account.seen().is_ok(), is, "{after}");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What may happen to a world, and what clients see of it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use super::account::{Account, Seen, is_answered};
+use super::ground::{CLIENTS, CONTINENTS, Ground, NAME_SERVERS, SITES, VANTAGES, vantage_net};
+use super::{Expiry, Failure, Outcome, Request, Whole};
+use crate::pki::Until;
+use crate::wait::until;
+
+/// A story, by its name in the table.
+pub struct Story {
+    pub name: &'static str,
+    tell: fn(&mut Whole<'_>) -> anyhow::Result<Seen>,
+    expiry: fn() -> Expiry,
+}
+
+impl Story {
+    const fn of(name: &'static str, tell: fn(&mut Whole<'_>) -> anyhow::Result<Seen>) -> Story {
+        Story { name, tell, expiry: Expiry::default }
+    }
+
+    /// From a world that is well to what clients saw.
+    pub fn tell(&self) -> anyhow::Result<Seen> {
+        let ground = Ground::new()?;
+        let mut whole = Whole::start(&ground, (self.expiry)())?;
+        let told = (self.tell)(&mut whole);
+        told.with_context(|| whole.logs())
+    }
+}
+
+pub const ALL: [Story; 12] = [
+    Story::of("a server dies", a_server_dies),
+    Story::of("all servers of a site die", all_servers_die),
+    Story::of("a balancer dies", a_balancer_dies),
+    Story::of("both balancers of a site die", both_balancers_die),
+    Story::of("a site is cut off from clients", cut_off_from_clients),
+    Story::of("a site is cut off from the name servers", cut_off_from_name_servers),
+    Story::of("a vantage disagrees", a_vantage_disagrees),
+    Story::of("a name server dies", a_name_server_dies),
+    Story::of("an operator drains a site", a_drain),
+    Story::of("every process is restarted", rolling_restart),
+    Story { name: "certificates expire", tell: certificates_expire, expiry: soon },
+    Story::of("all but one name server dies", all_but_one_die),
+];
+
+/// Certificates that are good for the start, and not for much more.
+fn soon() -> Expiry {
+    let never = Until::Year(2090);
+    Expiry {
+        probes: [Until::Soon(GOOD_FOR), never, never],
+        balancers: [Until::Soon(GOOD_FOR), never],
+    }
+}
+
+/// Seconds, of which a start takes some.
+const GOOD_FOR: i64 = 30;
+
+/// A second until the first look, two to the third, half of one that it waits, as much until all is told and weighed, the TTL
+/// of a second, which a resolver counts in whole ones, and two for a machine that has more to do.
+const DOWN_WITHIN: Duration = seconds(8);
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn is_silence(request: &Request) -> bool {
+    let Outcome::Failed(_, failure) = request.outcome else { return false };
+    matches!(failure, Failure::Silence | Failure::Cut)
+}
+
+fn is_failed(request: &Request) -> bool {
+    matches!(request.outcome, Outcome::Failed(..))
+}
+
+/// The proxy has nobody to ask.
+fn is_told_so(request: &Request) -> bool {
+    let Outcome::Failed(_, failure) = request.outcome else { return false };
+    matches!(failure, Failure::Status(502..=504))
+}
+
+/// Of a continent's clients, from so long after the fault: who answered is of that site.
+fn led_to(account: &Account, continent: &str, site: &str, from: Duration) -> anyhow::Result<()> {
+    let mut count = 0;
+    for request in account.after(from).filter(|request| request.continent == continent) {
+        count += 1;
+        let Outcome::Answered(by) = &request.outcome else { continue };
+        ensure!(by.starts_with(site), "{continent} is led to {by}, not to {site}");
+    }
+    ensure!(count > 0, "nobody asked so late");
+    Ok(())
+}
+
+fn finished(
+    whole: &mut Whole<'_>,
+    check: impl FnOnce(&Account) -> anyhow::Result<()>,
+) -> anyhow::Result<Seen> {
+    let account = whole.end()?;
+    let seen = account.seen()?;
+    check(&account).with_context(|| seen.to_string())?;
+    Ok(seen)
+}
+
+fn a_server_dies(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    whole.servers[0].kill(0);
+    // What was under way there is cut.
+    whole.explain(seconds(1), "it was asked when it died", is_told_so);
+    whole.rest(seconds(6));
+    whole.ensure_fire(&["ServerDown"])?;
+    finished(whole, |account| {
+        led_to(account, CONTINENTS[0], "fra", Duration::ZERO)?;
+        let dead = |request: &&Request| request.outcome == Outcome::Answered("fra web1".into());
+        ensure!(account.after(seconds(1)).find(dead).is_none(), "the dead answer");
+        Ok(())
+    })
+}
+
+fn all_servers_die(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    whole.explain(seconds(4), "until it was seen, and the name's TTL is over", is_failed);
+    for index in 0..3 {
+        whole.servers[0].kill(index);
+    }
+    whole.rest(seconds(8));
+    whole.ensure_fire(&["ErrorRate", "PoolEmpty", "ServerDown", "SiteDown"])?;
+    finished(whole, |account| led_to(account, CONTINENTS[0], "iad", seconds(4)))
+}
+
+fn a_balancer_dies(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    whole.explain(seconds(2), "until the other one has the address", is_silence);
+    whole.ground.sites[0].switch.unplug("a")?;
+    whole.balancers[0][0].kill()?;
+    whole.rest(seconds(8));
+    whole.ensure_fire(&["AgentSilent", "DaemonGone"])?;
+    finished(whole, |account| led_to(account, CONTINENTS[0], "fra", Duration::ZERO))
+}
+
+fn both_balancers_die(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    whole.explain(DOWN_WITHIN, "until a quorum of vantages has seen it", is_failed);
+    for (index, name) in ["a", "b"].into_iter().enumerate() {
+        whole.ground.sites[0].switch.unplug(name)?;
+        whole.balancers[0][index].kill()?;
+    }
+    whole.rest(seconds(10));
+    whole.ensure_fire(&["AgentSilent", "DaemonGone", "SiteDown"])?;
+    finished(whole, |account| led_to(account, CONTINENTS[0], "iad", DOWN_WITHIN))
+}
+
+fn cut_off_from_clients(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    whole.explain(DOWN_WITHIN, "until a quorum of vantages has seen it", is_silence);
+    for others in [CLIENTS, VANTAGES] {
+        whole.ground.core.cut(&SITES[0].net(), others)?;
+    }
+    for server in &whole.name_servers {
+        until("people are told", || {
+            let is_told = server.attention()?.contains("unreachable_from_outside");
+            Ok(is_told.then_some(()))
+        })?;
+    }
+    whole.ensure_fire(&["SiteDown", "UnreachableFromOutside"])?;
+    finished(whole, |account| led_to(account, CONTINENTS[0], "iad", DOWN_WITHIN))
+}
+
+fn cut_off_from_name_servers(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    whole.ground.core.cut(&SITES[0].net(), NAME_SERVERS)?;
+    // Longer than what an agent said holds.
+    whole.rest(seconds(15));
+    let told = whole.name_servers[0].attention()?;
+    ensure!(told.contains("fra"), "nobody noticed: {told}");
+    whole.ensure_fire(&["AgentSilent", "ReportsNotTaken"])?;
+    finished(whole, |account| led_to(account, CONTINENTS[0], "fra", Duration::ZERO))
+}
+
+fn a_vantage_disagrees(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    whole.ground.core.cut(&SITES[0].net(), &vantage_net(0))?;
+    whole.name_servers[0].until_site("fra", "is seen down by one", |site| {
+        let votes = site["targets"][0]["votes"].as_array();
+        votes.is_some_and(|votes| votes.iter().any(|vote| vote["state"] == "down"))
+    })?;
+    whole.rest(seconds(8));
+    whole.ensure_fire(&[])?;
+    finished(whole, |account| led_to(account, CONTINENTS[0], "fra", Duration::ZERO))
+}
+
+fn a_name_server_dies(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    whole.name_servers[0].kill()?;
+    whole.rest(seconds(8));
+    let other = &whole.name_servers[1];
+    until("its peer misses it", || Ok(other.attention()?.contains("peer ns1").then_some(())))?;
+    whole.ensure_fire(&["DaemonGone", "PeerGone", "ReportsNotTaken"])?;
+    finished(whole, |account| led_to(account, CONTINENTS[0], "fra", Duration::ZERO))
+}
+
+fn a_drain(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    whole.name_servers[1].order("drain fra")?;
+    for server in &whole.name_servers {
+        until("fra is drained", || Ok(server.is_drained("fra")?.then_some(())))?;
+    }
+    let heard = whole.since_fault();
+    ensure!(heard < seconds(2) + seconds(1), "the other one has heard it after {heard:?}");
+    whole.ensure_fire(&[])?;
+    whole.rest(seconds(5));
+    whole.name_servers[0].order("undrain fra")?;
+    for server in &whole.name_servers {
+        until("fra is drained no more", || Ok((!server.is_drained("fra")?).then_some(())))?;
+    }
+    whole.rest(seconds(8));
+    let account = whole.end()?;
+    let moved = |request: &&Request| {
+        let after = request.at - account.fault_at;
+        request.continent == CONTINENTS[0] && (seconds(4)..seconds(5)).contains(&after)
+    };
+    for request in
+        account.requests.iter().filter(|request| request.at > account.fault_at).filter(moved)
+    {
+        let Outcome::Answered(by) = &request.outcome else { continue };
+        ensure!(by.starts_with("iad"), "{by} answers while fra is drained");
+    }
+    account.seen()
+}
+
+fn rolling_restart(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    for index in 0..2 {
+        whole.name_servers[index].stop()?;
+        whole.name_servers[index].start()?;
+        whole.until_well()?;
+    }
+    for index in 0..3 {
+        whole.restart_probe(index)?;
+        whole.until_well()?;
+    }
+    for site in 0..2 {
+        // Who does not lead goes first.
+        for index in [1, 0] {
+            whole.explain(seconds(1), "the address is handed over", is_failed);
+            let balancer = &mut whole.balancers[site][index];
+            balancer.stop_balancing()?;
+            balancer.start_balancing()?;
+            whole.until_well()?;
+            whole.explain(seconds(1), "the address is handed over", is_failed);
+            let balancer = &mut whole.balancers[site][index];
+            balancer.stop_leading()?;
+            balancer.start_leading()?;
+            whole.until_well()?;
+        }
+    }
+    whole.ensure_fire(&[])?;
+    finished(whole, |_| Ok(()))
+}
+
+fn certificates_expire(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    // It was good for so long before there was a world.
+    whole.rest(seconds(GOOD_FOR.unsigned_abs()));
+    for server in &whole.name_servers {
+        until("the vantage is heard no more", || {
+            Ok(server.attention()?.contains("vantage ams is silent").then_some(()))
+        })?;
+    }
+    let now = whole.since_fault();
+    whole.rest(now + seconds(4));
+    whole.ensure_fire(&[
+        "AgentSilent",
+        "CertificateEndsSoon",
+        "CertificateEndsTomorrow",
+        "ReportsNotTaken",
+        "TooFewVantages",
+        "VantageSilent",
+    ])?;
+    finished(whole, |account| led_to(account, CONTINENTS[0], "fra", Duration::ZERO))
+}
+
+fn all_but_one_die(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
+    whole.begin();
+    whole.fault();
+    whole.explain(seconds(60), "there is nobody who could serve", is_failed);
+    whole.name_servers[0].kill()?;
+    whole.kill_probes()?;
+    for balancer in whole.balancers.iter_mut().flatten() {
+        balancer.kill()?;
+    }
+    for servers in &mut whole.servers {
+        (0..3).for_each(|index| servers.kill(index));
+    }
+    // Longer than what anybody said holds.
+    whole.rest(seconds(15));
+    whole.ensure_fire(&[
+        "DaemonGone",
+        "PeerGone",
+        "SiteBlind",
+        "VantageSilent",
+        "TooFewVantages",
+        "AgentSilent",
+    ])?;
+    finished(whole, |account| {
+        // Where to go they are told all the time; that somebody is named is what `explain` leaves.
+        let late = account.after(seconds(12)).filter(|request| !is_answered(request));
+        ensure!(late.count() > 0, "who answers?");
+        Ok(())
+    })
+}
