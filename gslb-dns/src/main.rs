@@ -1,5 +1,6 @@
 //! `gslb-dns`: arguments, config, run, exit code.
 
+use std::ffi::OsString;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -262,7 +263,12 @@ enum LogFormat {
 }
 
 fn main() -> ExitCode {
-    match command(Cli::parse().command) {
+    run(std::env::args_os())
+}
+
+/// The words of a command line, the program's name first. The demo has this program in its own.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match command(Cli::parse_from(words).command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("gslb-dns: {error:#}");
