@@ -1,129 +1,174 @@
-//! The demo world on loopback: a name server, three sites with a balancer before three servers each, five probes.
+//! The demo: the whole world on loopback. Two name servers, three sites with a pair of balancers before three servers
+//! each, five probes.
 //!
-//! world ─▶ (name server, site, server, vantage) ◀─ switch (files that whoever tries it makes) ; guide (what to try)
+//! running: directory, ports ─▶ world (files) ─▶ name_server, site, server, vantage ◀─ switch (files that break them)
+//!          pair (with VRRP: processes of their own, where there is root) ◀─ switch
+//! guide:   things ─▶ guide (what to try), tour (tries it: ask, commands)
 //!
 //! A composition root: it writes the world beside this file to a temporary directory and starts the daemons in one
 //! process. It needs no root and leaves nothing behind.
 
+mod ask;
+mod commands;
+mod directory;
 mod guide;
+mod name_server;
+mod pair;
+mod ports;
+mod running;
 mod server;
 mod site;
 mod switch;
+mod things;
+mod tour;
 mod vantage;
 mod world;
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::Path;
+use std::env::args_os;
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::Context as _;
-use gslb_dns::config;
-use gslb_dns::passed::Passed;
-use gslb_dns::run::{HangUp, Server, Shell, StartError};
-use tokio::runtime::{self, Runtime};
-use tokio::sync::watch;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
-use crate::guide::Addresses;
-use crate::server::Listeners;
-use crate::site::Site;
-use crate::switch::Thrown;
-use crate::vantage::Vantage;
-use crate::world::{SITES, VANTAGES};
+use crate::running::{Running, Vrrp};
+use crate::tour::Tour;
 
 const HELP: &str = "\
-A name server for example.com, three sites that serve, each a balancer before three servers, and five probes that look
-at them, in one process on loopback.
+The whole world on loopback, in one process: two name servers for example.com, three sites that serve, each a pair of
+balancers before three servers, and five probes that look at them.
 
-It needs no root and no config: it prints what to try, and Ctrl-C ends it. Its files are in a temporary directory
-(TMPDIR, or /tmp), which goes with it.
+It needs no root and no config: it prints what to try, and Ctrl-C ends it. Its files are in /tmp/gslb-demo (or below
+TMPDIR, if that is set), which goes with it.
 
-Usage: gslb-demo
+Usage: gslb-demo [--tour] [--vrrp]
 
 Options:
+      --tour  Try all of it, show what was expected beside what came, and end: exit code 0 if all came
+      --vrrp  Also a pair with VRRP, in a network of its own; needs root, and `ip` of iproute2
   -h, --help  Print this
 ";
 
 /// As for every command whose words are not understood.
 const USAGE: u8 = 2;
 
+/// What is to be done with the world.
+enum Wish {
+    /// To have it until somebody ends it.
+    Stay,
+    Tour,
+}
+
 fn main() -> ExitCode {
-    let told = match std::env::args_os().nth(1) {
-        None => run(),
-        Some(word) if word == "-h" || word == "--help" => {
-            say(HELP);
-            Ok(())
+    let mut words = args_os();
+    let program = words.next().map(PathBuf::from).unwrap_or_default();
+    let words: Vec<OsString> = words.collect();
+    if let Some((dir, name)) = commands::name_server(&program) {
+        return commands::run(&dir, name, words);
+    }
+    if let Some(code) = part_of_pair(&words) {
+        return code;
+    }
+    let (mut wish, mut vrrp) = (Wish::Stay, Vrrp::LeftOut);
+    for word in &words {
+        match word.to_str() {
+            Some("--tour") => wish = Wish::Tour,
+            Some("--vrrp") => vrrp = Vrrp::Shown,
+            Some("-h" | "--help") => {
+                say(HELP);
+                return ExitCode::SUCCESS;
+            }
+            Some(_) | None => {
+                let word = word.display();
+                eprintln!(
+                    "gslb-demo: no argument {word} is known: it takes --tour, --vrrp, --help"
+                );
+                return ExitCode::from(USAGE);
+            }
         }
-        Some(word) => {
-            let word = word.display();
-            eprintln!("gslb-demo: no argument {word} is known: it takes none but --help");
-            return ExitCode::from(USAGE);
-        }
+    }
+    run(wish, vrrp).unwrap_or_else(|error| {
+        eprintln!("gslb-demo: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// What this program is for a pair with VRRP, which starts it so.
+fn part_of_pair(words: &[OsString]) -> Option<ExitCode> {
+    let words: Option<Vec<&str>> = words.iter().map(|word| word.to_str()).collect();
+    let done = match words?[..] {
+        [pair::LINK, dir] => pair::link::run(Path::new(dir)),
+        [pair::MEMBER, name, dir] => pair::member::run(Path::new(dir), name),
+        _ => return None,
     };
-    match told {
+    Some(match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gslb-demo: {error:#}");
+            // To whoever started us, who tells people.
+            say(&format!("{error:#}\n"));
             ExitCode::FAILURE
         }
-    }
+    })
 }
 
-fn run() -> anyhow::Result<()> {
-    let dir = tempfile::Builder::new().prefix("gslb-demo-").tempdir()?;
-    common::telemetry::log_as_text_to(File::create(dir.path().join("log"))?)?;
-    let listeners = Listeners::bind()?;
-    let port = listeners.port();
-    world::write(dir.path(), port)?;
-    let mut server = start(dir.path())?;
-    let dns = *server.dns_addresses().first().context("the demo listens for DNS")?;
-    let admin = server.admin_address().context("the demo has an admin door")?;
-    let control = server.control_address().context("the demo listens for probes")?;
-    let (thrown, switches) = watch::channel(Thrown::new());
-    let threads_of_sites = threads("sites")?;
-    {
-        let _entered = threads_of_sites.enter();
-        let servers = listeners.serve()?;
-        let site = |(name, vip)| Site::new(name, vip, dir.path(), control, port);
-        let mut sites: Vec<Site> = SITES.into_iter().map(site).collect::<anyhow::Result<_>>()?;
-        for site in &mut sites {
-            threads_of_sites.block_on(site.revive())?;
+fn run(wish: Wish, vrrp: Vrrp) -> anyhow::Result<ExitCode> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    // Heard from before there is anything that must be removed.
+    let mut ends = {
+        let _entered = runtime.enter();
+        Ends::listen().context("cannot listen for signals")?
+    };
+    let code = match wish {
+        Wish::Stay => {
+            let running = Running::start(vrrp, say)?;
+            say(&guide::what_to_try(running.dir(), running.ports(), vrrp));
+            runtime.block_on(ends.come());
+            say(&format!("\nending; {} is removed\n", running.dir().display()));
+            ExitCode::SUCCESS
         }
-        let everything = switch::Breakable { sites, servers };
-        threads_of_sites.spawn(switch::follow(dir.path().to_owned(), everything, thrown));
-    }
-    let start = |name: &&'static str| Vantage::start(name, dir.path(), control, port, &switches);
-    let vantages: Vec<Vantage> = VANTAGES.iter().map(start).collect::<anyhow::Result<_>>()?;
-    say(&guide::what_to_try(dir.path(), &Addresses { dns, admin, port }));
-    server.wait_for_signal(HangUp::End);
-    say(&format!("\nending; {} is removed\n", dir.path().display()));
-    drop((vantages, threads_of_sites));
-    Ok(())
+        Wish::Tour => {
+            let running = Running::start(vrrp, |_| {})?;
+            let tour = Tour::of(&running);
+            let (done, came) = oneshot::channel();
+            // Whoever has enough of it need not wait for its end.
+            thread::Builder::new().name("tour".to_owned()).spawn(move || done.send(tour.take()))?;
+            runtime.block_on(async {
+                tokio::select! {
+                    () = ends.come() => ExitCode::FAILURE,
+                    told = came => told.unwrap_or(ExitCode::FAILURE),
+                }
+            })
+        }
+    };
+    Ok(code)
 }
 
-/// A runtime of few threads, by whose name the log tells whose lines they are.
-fn threads(name: &str) -> std::io::Result<Runtime> {
-    runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()
+/// What asks a process to end: its user, its service manager, its terminal.
+struct Ends([Signal; 3]);
+
+impl Ends {
+    fn listen() -> io::Result<Ends> {
+        let [interrupt, terminate, hang_up] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Ends([interrupt?, terminate?, hang_up?]))
+    }
+
+    async fn come(&mut self) {
+        let Ends([interrupt, terminate, hang_up]) = self;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    }
 }
 
 /// Whoever closed our output wants to read no more; the demo goes on.
 fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-/// On the ports of `node.toml`, or on free ones if those are taken.
-fn start(dir: &Path) -> anyhow::Result<Server> {
-    let node = dir.join("node.toml");
-    let load = || {
-        let prepared = config::load(&node).and_then(config::Config::prepare);
-        prepared.map_err(|problems| anyhow::anyhow!("{problems}"))
-    };
-    match Server::start(Shell::open(Passed::default())?, load()?) {
-        Err(StartError::Listen { address, .. }) => {
-            say(&format!("{address} is taken: using free ports instead\n"));
-            fs::write(&node, world::node_on_free_ports())?;
-            Ok(Server::start(Shell::open(Passed::default())?, load()?)?)
-        }
-        other => Ok(other?),
-    }
 }

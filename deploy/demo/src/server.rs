@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use crate::world::{PORT, REFERENCE, SERVERS, SITES, server};
+use crate::world::{REFERENCE, SERVERS, SITES, server};
 
 /// More clients of one server wait until others are served.
 const MOST_CLIENTS: usize = 64;
@@ -23,14 +23,9 @@ const MOST_CLIENTS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Before connections are taken again, where none could be.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Free ports of one address that are tried on the others.
-const TRIES: usize = 16;
 
 /// Nobody serves there yet.
-pub struct Listeners {
-    port: u16,
-    each: Vec<(Place, std::net::TcpListener)>,
-}
+pub struct Listeners(Vec<(Place, std::net::TcpListener)>);
 
 /// Which server it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,39 +41,21 @@ pub struct Server {
 }
 
 impl Listeners {
-    /// All at one port: the usual one, or another that is free at every address, the sites' own too.
-    pub fn bind() -> anyhow::Result<Listeners> {
-        let mut tried = Listeners::at(PORT);
-        for _ in 0..TRIES {
-            if tried.is_ok() {
-                break;
-            }
-            let free = std::net::TcpListener::bind((REFERENCE, 0))?.local_addr()?.port();
-            tried = Listeners::at(free);
-        }
-        Ok(tried?)
-    }
-
-    fn at(port: u16) -> io::Result<Listeners> {
+    /// At the sites' port. Their own addresses are their balancers' to take.
+    pub fn bind(port: u16) -> io::Result<Listeners> {
         let mut each = vec![(Place::Reference, listener(REFERENCE, port)?)];
         for (site, vip) in SITES {
             for name in SERVERS {
                 let place = Place::Of { site, server: name };
                 each.push((place, listener(server(vip, name), port)?));
             }
-            // Whoever has the servers' addresses has this one: the site's balancer takes it soon.
-            listener(vip, port)?;
         }
-        Ok(Listeners { port, each })
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
+        Ok(Listeners(each))
     }
 
     /// Everybody serves, the reference too: it belongs to no site, so nobody kills it.
     pub fn serve(self) -> io::Result<Vec<Server>> {
-        let Listeners { port: _, each } = self;
+        let Listeners(each) = self;
         let serve = |(place, listener): (Place, std::net::TcpListener)| {
             let address = listener.local_addr()?;
             let serving = tokio::spawn(serve(place, TcpListener::from_std(listener)?));

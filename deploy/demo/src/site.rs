@@ -1,7 +1,5 @@
-//! A site's balancer: the real agent before the site's servers, on threads that have its name.
+//! A balancer of a site's pair: the real agent before the site's servers.
 
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -11,27 +9,23 @@ use tokio::task::JoinHandle;
 
 use crate::world;
 
-pub struct Site {
-    pub name: &'static str,
+/// One of the two that share a site's address.
+pub struct Balancer {
+    pub site: &'static str,
+    /// Which of the pair.
+    pub one: &'static str,
     file: PathBuf,
     balancing: Option<JoinHandle<()>>,
 }
 
-impl Site {
-    /// Its config is written; nobody balances yet.
-    pub fn new(
-        name: &'static str,
-        vip: Ipv4Addr,
-        dir: &Path,
-        control: SocketAddr,
-        port: u16,
-    ) -> anyhow::Result<Site> {
-        let file = dir.join(name).join("site.toml");
-        fs::write(&file, world::site(name, vip, control, port))?;
-        Ok(Site { name, file, balancing: None })
+impl Balancer {
+    /// Nobody balances yet.
+    pub fn new(site: &'static str, one: &'static str, dir: &Path) -> Balancer {
+        let file = world::agent_file(dir, &world::agent(site, one));
+        Balancer { site, one, file, balancing: None }
     }
 
-    /// The box loses its power: connections are refused, and nobody is told why.
+    /// The box loses its power: connections to it are refused, and nobody is told why.
     pub async fn kill(&mut self) {
         if let Some(balancing) = self.balancing.take() {
             balancing.abort();
@@ -45,7 +39,8 @@ impl Site {
             let config =
                 config::load(&self.file).map_err(|problems| anyhow::anyhow!("{problems}"))?;
             let agent = Agent::start(config, 1).await;
-            let mut agent = agent.with_context(|| format!("the agent of {}", self.name))?;
+            let mut agent =
+                agent.with_context(|| format!("balancer {} of {}", self.one, self.site))?;
             self.balancing = Some(tokio::spawn(async move { agent.turn().await }));
         }
         Ok(())

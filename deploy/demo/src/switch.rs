@@ -7,21 +7,29 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::say;
+use crate::name_server::NameServer;
+use crate::pair::Pair;
 use crate::server::{Place, Server};
-use crate::site::Site;
-use crate::world::{SERVERS, SITES, VANTAGES};
+use crate::site::Balancer;
+use crate::world::{BOXES, NAME_SERVERS, SERVERS, SITES, VANTAGES};
 
 /// Nobody notices less.
 const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Switch {
-    /// The site's balancer is gone.
+    /// The name server is gone.
+    Silence { name_server: &'static str },
+    /// Both of the site's balancers are gone.
     Kill { site: &'static str },
+    /// One of the two is.
+    KillOne { site: &'static str, one: &'static str },
+    /// One of the boxes of the pair with VRRP is.
+    KillRouter { one: &'static str },
     /// One of the servers behind it is.
     Stop { site: &'static str, server: &'static str },
     /// The vantage reaches nothing, its reference neither.
@@ -34,14 +42,13 @@ pub type Thrown = BTreeSet<Switch>;
 
 impl Switch {
     /// What a file of that name means: nothing, or a switch, or what is wrong with it.
-    fn of(name: &str) -> Option<Result<Switch, String>> {
+    pub fn of(name: &str) -> Option<Result<Switch, String>> {
         let (word, of) = name.split_once('-')?;
         Some(match word {
             "kill" => match of.split_once('-') {
-                Some((of, name)) => {
-                    site(of).and_then(|site| Ok(Switch::Stop { site, server: server(name)? }))
-                }
-                None => site(of).map(|site| Switch::Kill { site }),
+                Some(("vrrp", one)) => router(one),
+                Some((of, part)) => site(of).and_then(|site| part_of(site, part)),
+                None => whole(of),
             },
             "blind" => vantage(of).map(|vantage| Switch::Blind { vantage }),
             "lie" => match of.split_once('-') {
@@ -55,14 +62,37 @@ impl Switch {
     }
 }
 
+/// What dies whole: a site or a name server.
+fn whole(name: &str) -> Result<Switch, String> {
+    let name_servers = NAME_SERVERS.map(|(name, _)| name);
+    match known(name, &name_servers) {
+        Some(name_server) => Ok(Switch::Silence { name_server }),
+        None => site(name).map(|site| Switch::Kill { site }).map_err(|why| {
+            format!("{why}, nor a name server (name servers: {})", name_servers.join(", "))
+        }),
+    }
+}
+
+fn router(name: &str) -> Result<Switch, String> {
+    let one = known(name, &BOXES).map(|one| Switch::KillRouter { one });
+    one.ok_or_else(|| {
+        format!("no box {name:?} in the pair with VRRP (boxes: {})", BOXES.join(", "))
+    })
+}
+
+/// What a site has several of: balancers and servers.
+fn part_of(site: &'static str, name: &str) -> Result<Switch, String> {
+    let (server, one) = (known(name, &SERVERS), known(name, &BOXES));
+    let server = server.map(|server| Switch::Stop { site, server });
+    server.or(one.map(|one| Switch::KillOne { site, one })).ok_or_else(|| {
+        let (servers, boxes) = (SERVERS.join(", "), BOXES.join(", "));
+        format!("no {name:?} in {site} (servers: {servers}; balancers: {boxes})")
+    })
+}
+
 fn site(name: &str) -> Result<&'static str, String> {
     let names = SITES.map(|(name, _)| name);
     known(name, &names).ok_or_else(|| format!("no site {name:?} (sites: {})", names.join(", ")))
-}
-
-fn server(name: &str) -> Result<&'static str, String> {
-    known(name, &SERVERS)
-        .ok_or_else(|| format!("no server {name:?} (servers: {})", SERVERS.join(", ")))
 }
 
 fn vantage(name: &str) -> Result<&'static str, String> {
@@ -78,7 +108,10 @@ fn known(name: &str, names: &[&'static str]) -> Option<&'static str> {
 impl fmt::Display for Switch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Switch::Silence { name_server } => write!(f, "{name_server} answers nobody"),
             Switch::Kill { site } => write!(f, "{site} refuses connections"),
+            Switch::KillOne { site, one } => write!(f, "balancer {site}-{one} is gone"),
+            Switch::KillRouter { one } => write!(f, "box {one} of the pair with VRRP is gone"),
             Switch::Stop { site, server } => {
                 write!(f, "server {server} of {site} refuses connections")
             }
@@ -105,8 +138,11 @@ fn read(dir: &Path) -> io::Result<(Thrown, BTreeSet<String>)> {
 
 /// What the files can break, beside vantages, which look for themselves.
 pub struct Breakable {
-    pub sites: Vec<Site>,
+    pub name_servers: Vec<NameServer>,
+    pub balancers: Vec<Balancer>,
     pub servers: Vec<Server>,
+    /// `None` where it is left out.
+    pub pair: Option<Pair>,
 }
 
 impl Breakable {
@@ -121,36 +157,83 @@ impl Breakable {
                 wrong.push(format!("{name} of {site} cannot serve again: {error}"));
             }
         }
-        for site in &mut self.sites {
-            if thrown.contains(&Switch::Kill { site: site.name }) {
-                site.kill().await;
-            } else if let Err(error) = site.revive().await {
-                wrong.push(format!("{} cannot serve again: {error:#}", site.name));
+        for balancer in &mut self.balancers {
+            let (site, one) = (balancer.site, balancer.one);
+            let is_gone = [Switch::Kill { site }, Switch::KillOne { site, one }]
+                .iter()
+                .any(|switch| thrown.contains(switch));
+            if is_gone {
+                balancer.kill().await;
+            } else if let Err(error) = balancer.revive().await {
+                wrong.push(format!("it cannot serve again: {error:#}"));
+            }
+        }
+        // They have runtimes of their own, for which they wait.
+        wrong.extend(block_in_place(|| self.set_name_servers(thrown)));
+        wrong.extend(block_in_place(|| self.set_routers(thrown)));
+        wrong
+    }
+
+    fn set_routers(&mut self, thrown: &Thrown) -> Vec<String> {
+        let mut wrong = vec![];
+        for one in BOXES {
+            let is_killed = thrown.contains(&Switch::KillRouter { one });
+            match &mut self.pair {
+                Some(pair) => {
+                    if let Err(error) = pair.set(one, is_killed) {
+                        wrong.push(format!("box {one} of the pair with VRRP: {error:#}"));
+                    }
+                }
+                None if is_killed => {
+                    wrong.push("there is no VRRP here: start it as root, with --vrrp".to_owned())
+                }
+                None => {}
+            }
+        }
+        wrong
+    }
+
+    fn set_name_servers(&mut self, thrown: &Thrown) -> Vec<String> {
+        let mut wrong = vec![];
+        for server in &mut self.name_servers {
+            if thrown.contains(&Switch::Silence { name_server: server.name }) {
+                server.kill();
+            } else if let Err(error) = server.revive() {
+                wrong.push(format!("it cannot answer again: {error:#}"));
             }
         }
         wrong
     }
 }
 
-/// Has sites and vantages be as the files say, for as long as the demo runs, and tells of each change.
-pub async fn follow(dir: PathBuf, mut all: Breakable, thrown: watch::Sender<Thrown>) {
+/// Has all be as the files say, and tells of each change, until it is to stop.
+pub async fn follow(
+    dir: PathBuf,
+    mut all: Breakable,
+    thrown: watch::Sender<Thrown>,
+    tell: fn(&str),
+    mut stopping: oneshot::Receiver<()>,
+) -> Breakable {
     let mut told = BTreeSet::new();
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        looks.tick().await;
+        tokio::select! {
+            _ = &mut stopping => return all,
+            _ = looks.tick() => {}
+        }
         // Who has taken the directory away can change nothing more.
         let Ok((now, mut wrong)) = read(&dir) else { continue };
         wrong.extend(all.set(&now).await);
         let before = thrown.send_replace(now.clone());
         for switch in now.difference(&before) {
-            say(&format!("now {switch}\n"));
+            tell(&format!("now {switch}\n"));
         }
         for switch in before.difference(&now) {
-            say(&format!("no longer: {switch}\n"));
+            tell(&format!("no longer: {switch}\n"));
         }
         for why in wrong.difference(&told) {
-            say(&format!("{why}\n"));
+            tell(&format!("{why}\n"));
         }
         told = wrong;
     }
@@ -168,6 +251,9 @@ mod tests {
     #[test]
     fn files_are_switches_by_their_names() {
         check("kill-fra", Some(Ok(Switch::Kill { site: "fra" })));
+        check("kill-dns2", Some(Ok(Switch::Silence { name_server: "dns2" })));
+        check("kill-fra-b", Some(Ok(Switch::KillOne { site: "fra", one: "b" })));
+        check("kill-vrrp-a", Some(Ok(Switch::KillRouter { one: "a" })));
         check("kill-fra-web1", Some(Ok(Switch::Stop { site: "fra", server: "web1" })));
         check("blind-sin", Some(Ok(Switch::Blind { vantage: "sin" })));
         check("lie-ams-nrt", Some(Ok(Switch::Lie { vantage: "ams", site: "nrt" })));
@@ -178,8 +264,11 @@ mod tests {
 
     #[test]
     fn a_misspelt_switch_is_told() {
-        check("kill-ams", Some(Err("no site \"ams\" (sites: fra, iad, nrt)")));
-        check("kill-fra-web9", Some(Err("no server \"web9\" (servers: web1, web2, web3)")));
+        let ams =
+            "no site \"ams\" (sites: fra, iad, nrt), nor a name server (name servers: dns1, dns2)";
+        check("kill-ams", Some(Err(ams)));
+        let web9 = "no \"web9\" in fra (servers: web1, web2, web3; balancers: a, b)";
+        check("kill-fra-web9", Some(Err(web9)));
         check("blind-", Some(Err("no vantage \"\" (vantages: ams, lhr, nyc, sfo, sin)")));
         check("lie-ams", Some(Err("expected lie-VANTAGE-SITE, such as lie-ams-fra")));
         check("lie-ams-ams", Some(Err("no site \"ams\" (sites: fra, iad, nrt)")));

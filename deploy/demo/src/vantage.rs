@@ -1,7 +1,6 @@
 //! A probe with a fault before its eyes, on threads that have its name.
 
-use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -13,6 +12,7 @@ use probe::run::Probe;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::running::threads;
 use crate::switch::{Switch, Thrown};
 use crate::world;
 
@@ -23,18 +23,15 @@ pub struct Vantage {
 }
 
 impl Vantage {
-    /// Looks at once, and tells the name server at `control`.
+    /// Looks at once, and tells the name servers.
     pub fn start(
         name: &'static str,
         dir: &Path,
-        control: SocketAddr,
-        port: u16,
         switches: &watch::Receiver<Thrown>,
     ) -> anyhow::Result<Vantage> {
-        let file = dir.join(name).join("probe.toml");
-        fs::write(&file, world::probe(name, control, port))?;
-        let config = config::load(&file).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-        let runtime = crate::threads(name)?;
+        let config = config::load(&world::probe(dir, name))
+            .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let runtime = threads(name)?;
         let switches = switches.clone();
         let wrap = move |looker| Eyes { looker, vantage: name, switches: switches.clone() };
         let probe = runtime.block_on(Probe::start(config, wrap));

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use common::clock;
@@ -10,78 +10,80 @@ use common::principal::Kind;
 use geoip::build::{Format, Label, List, ranges_to_mmdb};
 use gslb_dns::pki::{DAYS, Directory, Wanted};
 
+use crate::ports::Ports;
+
+/// Each is the other's peer.
+pub const NAME_SERVERS: [(&str, Ipv4Addr); 2] =
+    [("dns1", Ipv4Addr::new(127, 0, 0, 1)), ("dns2", Ipv4Addr::new(127, 0, 0, 2))];
 /// Sites and their addresses, and the vantages, as in `world.toml`.
 pub const SITES: [(&str, Ipv4Addr); 3] = [
     ("fra", Ipv4Addr::new(127, 0, 1, 1)),
     ("iad", Ipv4Addr::new(127, 0, 2, 1)),
     ("nrt", Ipv4Addr::new(127, 0, 3, 1)),
 ];
-/// Of each site.
+/// Of each site: the balancers of its pair, and the servers that both are before.
+pub const BOXES: [&str; 2] = ["a", "b"];
 pub const SERVERS: [&str; 3] = ["web1", "web2", "web3"];
 pub const VANTAGES: [&str; 5] = ["ams", "lhr", "nyc", "sfo", "sin"];
 /// What vantages look at to find out whether they see, as in `probe.toml`.
 pub const REFERENCE: Ipv4Addr = Ipv4Addr::new(127, 0, 9, 1);
-/// Where all of them serve, unless it is taken.
-pub const PORT: u16 = 5380;
 
-const NAME_SERVER: &str = "demo1";
 const NODE: &str = include_str!("../world/node.toml");
 const WORLD: &str = include_str!("../world/world.toml");
 const ZONE: &str = include_str!("../world/example.com.zone");
 const PLACES: &str = include_str!("../world/places.csv");
 const PROBE: &str = include_str!("../world/probe.toml");
 const SITE: &str = include_str!("../world/site.toml");
-/// The addresses in `node.toml`, and what to write where they are taken.
-const LISTEN: [&str; 3] = ["127.0.0.1:5300", "127.0.0.1:8453", "127.0.0.1:8053"];
-const FREE: &str = "127.0.0.1:0";
 
-/// Everything but what each vantage is told when the name server has its ports.
-pub fn write(dir: &Path, port: u16) -> anyhow::Result<()> {
-    fs::write(dir.join("node.toml"), NODE)?;
-    fs::write(dir.join("world.toml"), WORLD.replace(&PORT.to_string(), &port.to_string()))?;
-    fs::write(dir.join("example.com.zone"), ZONE)?;
+/// Everything that daemons are told, and who they are.
+pub fn write(dir: &Path, ports: &Ports) -> anyhow::Result<()> {
+    put(&dir.join("world.toml"), with_ports(WORLD, ports))?;
+    put(&dir.join("example.com.zone"), ZONE)?;
     let list = List { name: "places.csv", format: Format::Places, text: PLACES };
     let label = Label { description: "the demo's places", build_epoch: 1 };
-    let built = ranges_to_mmdb(&[list], &label)?;
-    fs::write(dir.join("places.mmdb"), built.mmdb)?;
+    put(&dir.join("places.mmdb"), ranges_to_mmdb(&[list], &label)?.mmdb)?;
     let now = clock::now();
     let mut ca = Directory::init(&dir.join("pki"), "demo", now)?;
-    let mut issue = |kind: Kind, name: &str, to: &Path| {
+    let mut settle = |kind: Kind, name: &str, file: PathBuf, text: &str| {
+        let home = file.parent().context("a daemon's file is in a directory of its own")?;
+        fs::create_dir_all(home).with_context(|| format!("cannot make {}", home.display()))?;
         let wanted = Wanted { kind, name: name.to_owned(), dns_names: vec![], days: DAYS };
-        ca.issue(&wanted, to, now)
+        ca.issue(&wanted, home, now)?;
+        put(&file, with_ports(text, ports))
     };
-    issue(Kind::Dns, NAME_SERVER, dir)?;
-    let probes = VANTAGES.map(|vantage| (Kind::Probe, vantage, vantage.to_owned()));
-    let agents = SITES.map(|(site, _)| (Kind::Agent, site, agent(site)));
-    for (kind, folder, name) in probes.into_iter().chain(agents) {
-        let to = dir.join(folder);
-        fs::create_dir(&to).with_context(|| to.display().to_string())?;
-        issue(kind, &name, &to)?;
+    for (name, _) in NAME_SERVERS {
+        let text = node_text(name).replace("WORLD", &dir.join("world.toml").display().to_string());
+        settle(Kind::Dns, name, node(dir, name), &text)?;
+    }
+    for (site, vip) in SITES {
+        for name in BOXES.map(|one| agent(site, one)) {
+            settle(Kind::Agent, &name, agent_file(dir, &name), &site_text(site, &name, vip))?;
+        }
+    }
+    for name in VANTAGES {
+        settle(Kind::Probe, name, probe(dir, name), &PROBE.replace("NAME", name))?;
     }
     Ok(())
 }
 
-pub fn node_on_free_ports() -> String {
-    LISTEN.iter().fold(NODE.to_owned(), |text, taken| text.replace(taken, FREE))
+/// Where what a name server is told stands.
+pub fn node(dir: &Path, name: &str) -> PathBuf {
+    dir.join("nodes").join(name).join("node.toml")
 }
 
-/// What the probe at a vantage is told.
-pub fn probe(vantage: &str, control: std::net::SocketAddr, port: u16) -> String {
-    let text = PROBE.replace("NAME", vantage);
-    text.replace("CONTROL", &control.to_string()).replace("PORT", &port.to_string())
+/// The same of a site's balancer.
+pub fn agent_file(dir: &Path, name: &str) -> PathBuf {
+    dir.join("agents").join(name).join("site.toml")
 }
 
-/// What the agent of a site is told.
-pub fn site(name: &str, vip: Ipv4Addr, control: std::net::SocketAddr, port: u16) -> String {
-    let text = SITE.replace("NAME", name).replace("VIP", &vip.to_string());
-    let text = SERVERS
-        .iter()
-        .fold(text, |text, one| text.replace(&one.to_uppercase(), &server(vip, one).to_string()));
-    text.replace("CONTROL", &control.to_string()).replace("PORT", &port.to_string())
+/// The same of the probe at a vantage.
+pub fn probe(dir: &Path, name: &str) -> PathBuf {
+    dir.join("probes").join(name).join("probe.toml")
 }
 
-fn agent(site: &str) -> String {
-    format!("{site}-a")
+/// How a balancer of a site's pair is called.
+pub fn agent(site: &str, one: &str) -> String {
+    format!("{site}-{one}")
 }
 
 /// Where one of a site's servers is: beside its VIP.
@@ -92,4 +94,29 @@ pub fn server(vip: Ipv4Addr, name: &str) -> Ipv4Addr {
 
 pub fn site_at(address: Ipv4Addr) -> Option<&'static str> {
     SITES.iter().find(|(_, of_site)| *of_site == address).map(|(name, _)| *name)
+}
+
+fn node_text(name: &str) -> String {
+    NAME_SERVERS.iter().fold(NODE.to_owned(), |text, (one, address)| {
+        let (who, at) = if *one == name { ("NAME", "ADDRESS") } else { ("OTHER", "PEER") };
+        text.replace(who, one).replace(at, &address.to_string())
+    })
+}
+
+fn site_text(site: &str, name: &str, vip: Ipv4Addr) -> String {
+    let text = SITE.replace("NAME", name).replace("SITE", site).replace("VIP", &vip.to_string());
+    let at = |one: &str| server(vip, one).to_string();
+    SERVERS.iter().fold(text, |text, one| text.replace(&one.to_uppercase(), &at(one)))
+}
+
+fn with_ports(text: &str, ports: &Ports) -> String {
+    let Ports { dns, control, admin, web } = ports;
+    let all = [("DNS", dns), ("CONTROL", control), ("ADMIN", admin), ("WEB", web)];
+    all.iter().fold(text.to_owned(), |text, (whose, port)| {
+        text.replace(&format!("{whose}_PORT"), &port.to_string())
+    })
+}
+
+fn put(file: &Path, octets: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    fs::write(file, octets).with_context(|| format!("cannot write {}", file.display()))
 }

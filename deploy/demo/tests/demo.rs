@@ -27,6 +27,7 @@ struct Demo {
     /// Of the process: where it makes its own directory, and what it printed.
     outside: TempDir,
     files: PathBuf,
+    /// Of the first of its two name servers.
     dns: SocketAddr,
     admin: SocketAddr,
 }
@@ -34,12 +35,18 @@ struct Demo {
 impl Demo {
     /// Runs it, and reads what it prints as people do.
     fn start() -> Demo {
-        let outside = tempfile::tempdir().unwrap();
+        Demo::start_in(tempfile::tempdir().unwrap())
+    }
+
+    fn start_in(outside: TempDir) -> Demo {
+        Demo::start_with(outside, &[])
+    }
+
+    fn start_with(outside: TempDir, words: &[&str]) -> Demo {
         let printed = outside.path().join("printed");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gslb-demo"));
+        let mut command = program(&outside);
         let (out, err) = (File::create(&printed), File::create(outside.path().join("errors")));
-        command.env_remove("GSLB_LOG").env("TMPDIR", outside.path()).stdin(Stdio::null());
-        command.stdout(out.unwrap()).stderr(err.unwrap());
+        command.args(words).stdout(out.unwrap()).stderr(err.unwrap());
         let process = Process::spawn(&mut command).unwrap();
         let text = until("it says what to try", || {
             let text = fs::read_to_string(&printed)?;
@@ -57,6 +64,12 @@ impl Demo {
             admin: after("admin").trim_start_matches("http://").parse().unwrap(),
             outside,
         }
+    }
+
+    /// Words to its first name server, by the program that is in its directory; what that says.
+    fn tell(&self, words: &str) -> String {
+        let run = Command::new(self.files.join("dns1")).args(words.split(' ')).output().unwrap();
+        String::from_utf8([run.stdout, run.stderr].concat()).unwrap()
     }
 
     /// Who is to serve a client of that network.
@@ -115,6 +128,27 @@ impl Demo {
     }
 }
 
+fn program(outside: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gslb-demo"));
+    command.env_remove("GSLB_LOG").env("TMPDIR", outside.path()).stdin(Stdio::null());
+    command
+}
+
+/// Processes that were started with that directory for their files, with all that those have started.
+fn processes_of(outside: &TempDir) -> Vec<String> {
+    let mark = format!("TMPDIR={}", outside.path().display());
+    let is_ours = |process: &PathBuf| {
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        environment.split(|octet| *octet == 0).any(|variable| variable == mark.as_bytes())
+    };
+    let all = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    all.filter(is_ours).map(|process| process.display().to_string()).collect()
+}
+
+fn left_in(outside: &TempDir) -> Vec<PathBuf> {
+    fs::read_dir(outside.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
 fn fetch(at: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(at)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
@@ -129,6 +163,8 @@ fn its_switches_do_what_it_says() {
     demo.until("all see all", || Ok(demo.see_fra("up")? == 5));
     assert_eq!(demo.asked(LONDON).unwrap(), FRA);
     demo.throw("kill-fra");
+    // Whoever does not see it down has it up since the beginning, and it would come back for all at once.
+    demo.until("all see fra down", || Ok(demo.see_fra("down")? == 5));
     demo.until("London goes to iad", || Ok(demo.asked(LONDON)? == IAD));
     demo.take_back("kill-fra");
     let paris = |site: Ipv4Addr| {
@@ -138,7 +174,7 @@ fn its_switches_do_what_it_says() {
     };
     demo.until("fra is back for some", || paris(FRA));
     // Not for all at once.
-    assert!(paris(IAD).unwrap());
+    assert!(paris(IAD).unwrap(), "{}", demo.tell("history --site fra --steps"));
     demo.until("London is back", || Ok(demo.asked(LONDON)? == FRA));
     demo.throw("blind-ams");
     demo.throw("lie-lhr-fra");
@@ -176,7 +212,8 @@ fn servers_that_stop_one_by_one_take_their_clients_with_them() {
     demo.throw("kill-fra-web1");
     demo.until("two are gone", || Ok(demo.share_of_fra()? == (1000.0 / 3000.0, 1000.0)));
     demo.throw("kill-fra-web3");
-    let nothing = "its agents have nothing to serve, 0 of 3 servers are up";
+    // Each of the pair is before the same three.
+    let nothing = "its agents have nothing to serve, 0 of 6 servers are up";
     demo.until("its agent's word is enough", || {
         Ok(demo.get("/v1/board?format=text")?.contains(nothing))
     });
@@ -191,6 +228,7 @@ fn servers_that_stop_one_by_one_take_their_clients_with_them() {
 fn a_second_one_takes_free_ports_and_its_sites_serve() {
     let (one, two) = (Demo::start(), Demo::start());
     assert_ne!((one.dns, one.admin), (two.dns, two.admin));
+    assert!(one.tell("status").contains("dns2 at"), "{}", one.tell("status"));
     for demo in [&one, &two] {
         demo.until("all see all", || Ok(demo.see_fra("up")? == 5));
         let board: Value = serde_json::from_str(&demo.get("/v1/board").unwrap()).unwrap();
@@ -213,10 +251,91 @@ fn it_says_what_it_is_and_what_it_does_not_know() {
     };
     check("--help", 0, "-h, --help", "");
     check("-h", 0, "Ctrl-C ends it", "");
-    check(
-        "--port=53",
-        2,
-        "",
-        "gslb-demo: no argument --port=53 is known: it takes none but --help\n",
-    );
+    let why = "gslb-demo: no argument --port=53 is known: it takes --tour, --vrrp, --help\n";
+    check("--port=53", 2, "", why);
+}
+
+/// All that it says can be tried comes out as it says; and then nothing of it is there.
+#[test]
+fn the_tour_comes_out_and_leaves_nothing_behind() {
+    let outside = tempfile::tempdir().unwrap();
+    let run = program(&outside).arg("--tour").output().unwrap();
+    let [said, complained] = [run.stdout, run.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(said.contains("\nAll 10 came out as expected, in "), "{said}");
+    assert_eq!((run.status.code(), &*complained), (Some(0), ""), "{said}");
+    assert_eq!(left_in(&outside), Vec::<PathBuf>::new());
+    assert_eq!(processes_of(&outside), Vec::<String>::new());
+}
+
+/// With root also what needs it.
+#[test]
+fn the_tour_shows_a_pair_with_vrrp_and_leaves_no_process_of_it() {
+    if gslb_tests::peers::missing(gslb_tests::netns::missing()) {
+        return;
+    }
+    let outside = tempfile::tempdir().unwrap();
+    let run = program(&outside).args(["--tour", "--vrrp"]).output().unwrap();
+    let [said, complained] = [run.stdout, run.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(said.contains("\nAll 11 came out as expected, in "), "{said}");
+    assert_eq!((run.status.code(), &*complained), (Some(0), ""), "{said}");
+    assert_eq!(left_in(&outside), Vec::<PathBuf>::new());
+    assert_eq!(processes_of(&outside), Vec::<String>::new());
+}
+
+/// Whoever is killed has no chance to end what it has started.
+#[test]
+fn boxes_of_a_pair_end_with_a_demo_that_is_killed() {
+    if gslb_tests::peers::missing(gslb_tests::netns::missing()) {
+        return;
+    }
+    let mut demo = Demo::start_with(tempfile::tempdir().unwrap(), &["--vrrp"]);
+    assert_eq!(processes_of(&demo.outside).len(), 4, "the demo, the link and two boxes");
+    demo.process.signal(Signal::KILL).unwrap();
+    demo.process.wait().unwrap();
+    demo.until("nobody is left", || Ok(processes_of(&demo.outside).is_empty()));
+}
+
+#[test]
+fn one_that_was_killed_leaves_no_process_and_the_next_one_takes_its_place() {
+    let Demo { mut process, outside, files, .. } = Demo::start();
+    assert_eq!(processes_of(&outside).len(), 1);
+    process.signal(Signal::KILL).unwrap();
+    process.wait().unwrap();
+    assert_eq!(processes_of(&outside), Vec::<String>::new());
+    fs::write(files.join("kill-fra"), "").unwrap();
+    let mut next = Demo::start_in(outside);
+    assert_eq!(next.files, files);
+    next.until("it answers, and nothing is broken", || Ok(next.asked(LONDON)? == FRA));
+    next.process.signal(Signal::TERM).unwrap();
+    assert_eq!(next.process.wait().unwrap().code(), Some(0));
+    assert!(!files.exists());
+}
+
+/// Of a pair that shares its address one is enough.
+#[test]
+fn a_balancer_that_dies_is_its_sites_half() {
+    let demo = Demo::start();
+    demo.until("all see all", || Ok(demo.see_fra("up")? == 5));
+    demo.until("fra tells what it can take", || Ok(demo.share_of_fra()? == (1.0, 3000.0)));
+    let board: Value = serde_json::from_str(&demo.get("/v1/board").unwrap()).unwrap();
+    let port = board["services"][0]["sites"][0]["targets"][0]["port"].as_u64().unwrap();
+    let vip = SocketAddr::new(FRA.into(), port.try_into().unwrap());
+    demo.throw("kill-fra-a");
+    demo.until("its last word has run out", || Ok(demo.share_of_fra()? == (0.5, 1500.0)));
+    for _ in 0..16 {
+        assert!(fetch(vip, "/").unwrap().starts_with("fra serves you"));
+    }
+    demo.throw("kill-fra-b");
+    demo.until("nobody is left", || Ok(TcpStream::connect(vip).is_err()));
+}
+
+#[test]
+fn a_place_without_room_for_it_is_told() {
+    let run = Command::new(env!("CARGO_BIN_EXE_gslb-demo")).env("TMPDIR", "/proc/nowhere").output();
+    let run = run.unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    let expected =
+        "gslb-demo: cannot make a directory in /proc/nowhere; TMPDIR names another place: ";
+    assert!(said.starts_with(expected), "{said}");
+    assert_eq!(run.status.code(), Some(1));
 }
