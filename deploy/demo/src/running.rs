@@ -54,7 +54,8 @@ impl Running {
         };
         let turn = Turn::wait()?;
         let ports = Ports::find()?;
-        world::write(dir, &ports)?;
+        world::write(dir, &ports)
+            .context("the demo's files cannot be written; TMPDIR names another place for them")?;
         link_commands(dir)?;
         let mut name_servers = NAME_SERVERS.map(|(name, _)| NameServer::new(name, dir));
         for server in &mut name_servers {

@@ -339,3 +339,20 @@ fn a_place_without_room_for_it_is_told() {
     assert!(said.starts_with(expected), "{said}");
     assert_eq!(run.status.code(), Some(1));
 }
+
+#[test]
+fn a_machine_without_loopback_is_told_what_to_do() {
+    if gslb_tests::peers::missing(gslb_tests::netns::missing()) {
+        return;
+    }
+    let outside = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    command
+        .args(["--net", env!("CARGO_BIN_EXE_gslb-demo"), "--tour"])
+        .env("TMPDIR", outside.path());
+    let run = command.output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert!(said.starts_with("gslb-demo: loopback does not carry what is sent"), "{said}");
+    assert!(said.contains("ip link set lo up"), "{said}");
+    assert_eq!((run.status.code(), left_in(&outside)), (Some(1), vec![]));
+}
