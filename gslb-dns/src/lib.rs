@@ -11,6 +11,7 @@
 //!          control ─▶ inbox ─▶ inside ─▶ judge (told by sites' agents, and joined with that)
 //! peers:   control ─▶ peers ─▶ judge, orders (what name servers hold and were ordered)
 //! history: board ─▶ history ─▶ archive ─▶ explain (files; nobody who answers waits for them)
+//! words:   cli ─▶ run, and every room that an operator asks
 //! config:  config ─▶ every room above, checked once, then trusted; `prove` tells what they will do together
 //!
 //! Rooms that decide (`zone`, `locate`, `steer`, `health`, `orders`, `cookie`, `rate_limit`, `answer`, `prove` and
@@ -22,6 +23,7 @@ pub mod archive;
 pub mod audit;
 pub mod binding;
 pub mod certificates;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod cookie;

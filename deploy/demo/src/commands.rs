@@ -3,18 +3,18 @@
 //! Called as `dns1`, which is a link in the demo's directory, this program is `gslb-dns`, and asks that name server
 //! unless it is told where to ask.
 
-#[path = "../../../gslb-dns/src/main.rs"]
-#[expect(dead_code, reason = "what begins that program is not what begins this one")]
-mod gslb_dns_program;
-
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
+use clap::parser::ValueSource;
+use gslb_dns::cli::{self, Cli};
+
 use crate::world::{self, NAME_SERVERS};
 
-/// With each of these it is said where to ask.
-const DOORS: [&str; 3] = ["--server", "--socket", "--config"];
+/// Options by each of which it is said where to ask.
+const DOORS: [&str; 3] = ["server", "socket", "config"];
 
 /// Which name server a program of that name speaks to, and where its demo's files are.
 pub fn name_server(program: &Path) -> Option<(PathBuf, &'static str)> {
@@ -25,10 +25,12 @@ pub fn name_server(program: &Path) -> Option<(PathBuf, &'static str)> {
 }
 
 /// `words` are those behind the program's name.
-pub fn run(dir: &Path, name: &str, words: Vec<OsString>) -> ExitCode {
-    let door = door(&words).map(|door| door.words(dir, name));
-    let program = OsString::from(name);
-    gslb_dns_program::run([program].into_iter().chain(words).chain(door.into_iter().flatten()))
+pub fn run(dir: &Path, name: &str, mut words: Vec<OsString>) -> ExitCode {
+    if let Some(door) = door(&words) {
+        // Behind the command: what is behind «--» would be no option.
+        words.splice(1..1, door.words(dir, name));
+    }
+    cli::run([OsString::from(name)].into_iter().chain(words))
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,21 +49,25 @@ impl Door {
     }
 }
 
-/// Where that is asked, if it is asked anywhere and not said.
+/// Where that is asked, if it is asked anywhere and not said. Words that are not understood, or ask for help, do nothing.
+///
+/// An order without a door would go to the name server that this machine may have.
 fn door(words: &[OsString]) -> Option<Door> {
-    let is_said = |word: &OsString| {
-        let word = word.to_string_lossy();
-        let name = word.split_once('=').map_or(&*word, |(name, _)| name);
-        DOORS.contains(&name) || ["-h", "--help", "--version", "-V", "help"].contains(&name)
-    };
-    let first = words.first().and_then(|word| OsStr::to_str(word))?;
-    if words.iter().any(is_said) {
+    let words = [OsString::new()].iter().chain(words).cloned().collect::<Vec<_>>();
+    let program = Cli::command();
+    let all = program.clone().try_get_matches_from(words).ok()?;
+    let (command, matches) = all.subcommand()?;
+    let command = program.find_subcommand(command)?;
+    let takes = |door: &str| command.get_arguments().any(|argument| argument.get_id() == door);
+    let is_said =
+        |door: &str| takes(door) && matches.value_source(door) == Some(ValueSource::CommandLine);
+    if DOORS.into_iter().any(is_said) {
         return None;
     }
-    match first {
-        "check" | "replay" | "run" => Some(Door::Config),
-        "pki" | "queries" => None,
-        _ => Some(Door::Socket),
+    match (takes("socket"), takes("config")) {
+        (true, _) => Some(Door::Socket),
+        (false, true) => Some(Door::Config),
+        (false, false) => None,
     }
 }
 
@@ -88,12 +94,29 @@ mod tests {
             let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
             assert_eq!(door(&words), expected, "{words:?}");
         };
-        check("board", Some(Door::Socket));
+        for command in ["board", "status", "overrides", "vantages", "history", "talkers", "reload"]
+        {
+            check(command, Some(Door::Socket));
+        }
+        check("explain www.example.com", Some(Door::Socket));
+        check("explain -- www.example.com", Some(Door::Socket));
         check("drain fra --why disks", Some(Door::Socket));
+        // Values are no options.
+        check("drain fra --why help", Some(Door::Socket));
+        check("undrain fra --why=--config", Some(Door::Socket));
+        check("force up fra --service help --why -V", None);
+        check("weight 0 help --why --server=none", None);
         check("check", Some(Door::Config));
+        check("run", Some(Door::Config));
+        check("replay help", Some(Door::Config));
+        check("queries recorded", None);
         check("board --server=127.0.0.1:8053", None);
         check("board --socket other.sock", None);
+        check("drain fra --why disks --config=other.toml", None);
         check("drain --help", None);
+        check("help drain", None);
+        check("--version", None);
+        check("nonsense", None);
         check("pki list", None);
     }
 }

@@ -78,6 +78,10 @@ pub const ARROWS: &[(&str, &str)] = &[
         "run",
         "admin answer certificates config control gather judge keeper listen metrics passed privileges query_log rate_limit talkers tls world",
     ),
+    (
+        "cli",
+        "admin archive certificates config explain history judge keeper orders passed pki privileges replay run snapshot world",
+    ),
 ];
 /// The same for `probe/src`.
 pub const PROBE_ARROWS: &[(&str, &str)] = &[
