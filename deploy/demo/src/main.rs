@@ -6,7 +6,7 @@
 //! guide:   things ─▶ guide (what to try), tour (tries it: ask, commands)
 //!
 //! A composition root: it writes the world beside this file to a temporary directory and starts the daemons in one
-//! process. It needs no root and leaves nothing behind.
+//! process. It needs no root and leaves nothing behind; of one that was killed, the next one clears away what is left.
 
 mod ask;
 mod commands;
