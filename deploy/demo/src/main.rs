@@ -29,6 +29,8 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::Context as _;
@@ -133,16 +135,22 @@ fn run(wish: Wish, vrrp: Vrrp) -> anyhow::Result<ExitCode> {
         }
         Wish::Tour => {
             let running = Running::start(vrrp, |_| {})?;
-            let tour = Tour::of(&running);
+            let stop = Arc::new(AtomicBool::new(false));
+            let tour = Tour::of(&running, Arc::clone(&stop));
             let (done, came) = oneshot::channel();
+            let touring = thread::Builder::new().name("tour".to_owned());
+            let touring = touring.spawn(move || done.send(tour.take()))?;
             // Whoever has enough of it need not wait for its end.
-            thread::Builder::new().name("tour".to_owned()).spawn(move || done.send(tour.take()))?;
-            runtime.block_on(async {
+            let code = runtime.block_on(async {
                 tokio::select! {
                     () = ends.come() => ExitCode::FAILURE,
                     told = came => told.unwrap_or(ExitCode::FAILURE),
                 }
-            })
+            });
+            // It makes files, which nobody does in a directory that goes.
+            stop.store(true, Ordering::Relaxed);
+            drop(touring.join());
+            code
         }
     };
     Ok(code)

@@ -1,10 +1,13 @@
 //! Tries all there is to try, and shows what was expected beside what came.
 
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::park_timeout;
 use std::time::Duration;
 
@@ -41,6 +44,8 @@ pub struct Tour {
     vrrp: Vrrp,
     stamp: String,
     time: String,
+    /// By whoever wants no more of it.
+    stop: Arc<AtomicBool>,
 }
 
 /// What came, in lines; and whether that is what was expected.
@@ -50,17 +55,20 @@ struct Came {
 }
 
 impl Tour {
-    pub fn of(running: &Running) -> Tour {
+    pub fn of(running: &Running, stop: Arc<AtomicBool>) -> Tour {
         let (dir, ports) = (running.dir().to_owned(), running.ports());
         let (stamp, time) = (String::new(), String::new());
         let (switches, vrrp) = (running.switches(), running.vrrp());
-        Tour { dir, ports, switches, vrrp, stamp, time }
+        Tour { dir, ports, switches, vrrp, stamp, time, stop }
     }
 
-    /// Takes a minute or two. Fails if anything came otherwise than expected.
+    /// Takes a minute or two. Fails if anything came otherwise than expected, or if it was stopped.
     pub fn take(mut self) -> ExitCode {
         let began = monotonic();
         if let Err(error) = self.until_all_is_well() {
+            if self.is_stopped() {
+                return ExitCode::FAILURE;
+            }
             say(&format!("the world does not become well: {error:#}\n"));
             return ExitCode::FAILURE;
         }
@@ -76,8 +84,14 @@ impl Tour {
         for (thing, number) in things.into_iter().zip(1..) {
             let Thing { title, why, steps, brief: _ } = thing;
             say(&format!("\n{number}. {title}\n   {why}\n"));
-            let came = steps.iter().map(|step| self.go(step)).filter(|is_so| !is_so).count();
-            if came > 0 {
+            let mut is_so = true;
+            for step in &steps {
+                is_so &= self.go(step);
+                if self.is_stopped() {
+                    return ExitCode::FAILURE;
+                }
+            }
+            if !is_so {
                 otherwise.push(number.to_string());
             }
         }
@@ -112,9 +126,14 @@ impl Tour {
             if is_well {
                 return Ok(());
             }
+            ensure!(!self.is_stopped(), "it was stopped");
             ensure!(monotonic() < deadline, "not all have seen all within {BEGIN_WITHIN:?}");
             park_timeout(PAUSE);
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Whether it came out as expected.
@@ -127,9 +146,15 @@ impl Tour {
             if came.is_expected || !step.act.can_be_repeated() || monotonic() >= deadline {
                 break came;
             }
+            if self.is_stopped() {
+                return false;
+            }
             park_timeout(PAUSE);
         };
         let Came { mut lines, is_expected } = came;
+        if !is_expected && self.is_stopped() {
+            return false;
+        }
         if let (Shows::Nothing, true) = (&step.shows, is_expected) {
             return true;
         }
@@ -168,10 +193,10 @@ impl Tour {
             Act::Tell { server, words } => return self.tell(*server, words, &step.shows),
         };
         match (done, &step.shows) {
-            (Err(error), Shows::Silence) => {
-                Came { lines: vec![format!("{error:#}")], is_expected: true }
+            (Err(error), shows) => {
+                let is_expected = matches!(shows, Shows::Silence) && is_silence(&error);
+                Came { lines: vec![format!("{error:#}")], is_expected }
             }
-            (Err(error), _) => Came { lines: vec![format!("{error:#}")], is_expected: false },
             (Ok(lines), shows) => shows.judge(lines),
         }
     }
@@ -186,7 +211,7 @@ impl Tour {
     fn remove(&mut self, files: &[&str]) -> anyhow::Result<()> {
         for file in files {
             match fs::remove_file(self.dir.join(file)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
                 Ok(()) | Err(_) => {}
             }
         }
@@ -196,6 +221,7 @@ impl Tour {
     fn until_switched(&self, is_so: impl Fn(&Thrown) -> bool) -> anyhow::Result<()> {
         let deadline = monotonic() + BEGIN_WITHIN;
         while !is_so(&self.switches.borrow()) {
+            ensure!(!self.is_stopped(), "it was stopped");
             ensure!(monotonic() < deadline, "nobody has taken notice within {BEGIN_WITHIN:?}");
             park_timeout(PAUSE);
         }
@@ -234,7 +260,8 @@ impl Tour {
                 word => word,
             });
             let mut command = Command::new(&program);
-            command.args(words).stdin(Stdio::null());
+            // Ctrl-C is for the tour, which ends when that has.
+            command.args(words).stdin(Stdio::null()).process_group(0);
             let output = command.output().context(program.display().to_string())?;
             let said = [output.stdout, output.stderr].concat();
             let said = String::from_utf8_lossy(&said);
@@ -251,6 +278,14 @@ impl Tour {
             (shows, _) => shows.judge(lines),
         }
     }
+}
+
+/// Nobody is there: not an answer that cannot be read, nor a question that cannot be sent.
+fn is_silence(error: &anyhow::Error) -> bool {
+    use ErrorKind::{ConnectionRefused, TimedOut, WouldBlock};
+    // A socket whose time has run out is one that would block.
+    let of_nobody = [ConnectionRefused, TimedOut, WouldBlock];
+    error.downcast_ref::<io::Error>().is_some_and(|error| of_nobody.contains(&error.kind()))
 }
 
 fn is_thrown(files: &[&str], thrown: &Thrown) -> impl Iterator<Item = bool> {
@@ -318,4 +353,36 @@ fn wrapped(line: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn silence_is_when_nobody_is_there() {
+        let check = |error: anyhow::Error, expected: bool| {
+            assert_eq!(is_silence(&error), expected, "{error:#}");
+        };
+        let io = |kind: ErrorKind| anyhow::Error::from(io::Error::from(kind));
+        check(io(ErrorKind::ConnectionRefused), true);
+        check(io(ErrorKind::TimedOut), true);
+        check(io(ErrorKind::WouldBlock), true);
+        check(io(ErrorKind::WouldBlock).context("of www.example.com"), true);
+        check(io(ErrorKind::ConnectionReset), false);
+        check(io(ErrorKind::AddrNotAvailable), false);
+        check(anyhow::anyhow!("HTTP/1.1 503 Service Unavailable"), false);
+        check(None::<()>.context("it is no answer").unwrap_err(), false);
+    }
+
+    #[test]
+    fn who_listens_at_a_port_and_says_nothing_is_silent_too() {
+        let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let at = silent.local_addr().unwrap();
+        assert!(is_silence(&ask::page(at, "/").unwrap_err()));
+        drop(silent);
+        assert!(is_silence(&ask::page(at, "/").unwrap_err()));
+    }
 }

@@ -267,6 +267,28 @@ fn the_tour_comes_out_and_leaves_nothing_behind() {
     assert_eq!(processes_of(&outside), Vec::<String>::new());
 }
 
+/// Wherever it is: here while it makes files.
+#[test]
+fn a_tour_that_is_interrupted_leaves_nothing_behind() {
+    let outside = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let [printed, errors] = ["printed", "errors"].map(|name| elsewhere.path().join(name));
+    let mut command = program(&outside);
+    let (out, err) = (File::create(&printed), File::create(&errors));
+    command.arg("--tour").stdout(out.unwrap()).stderr(err.unwrap());
+    let mut process = Process::spawn(&mut command).unwrap();
+    until("it breaks something", || {
+        Ok(fs::read_to_string(&printed)?.contains("$ touch kill-").then_some(()))
+    })
+    .unwrap();
+    process.signal(Signal::INT).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(1));
+    assert_eq!(left_in(&outside), Vec::<PathBuf>::new());
+    assert_eq!(fs::read_to_string(&errors).unwrap(), "");
+    let said = fs::read_to_string(&printed).unwrap();
+    assert!(!said.contains("OTHERWISE") && !said.contains("as expected"), "{said}");
+}
+
 /// With root also what needs it.
 #[test]
 fn the_tour_shows_a_pair_with_vrrp_and_leaves_no_process_of_it() {
