@@ -16,7 +16,7 @@ use site_agent::vrrp_service::desk;
 use site_agent::vrrp_service::status::Status;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{MEMBER, PAGE_PORT, Part, SHOWN, VIP, member};
+use super::{MEMBER, PAGE_PORT, Part, SHOWN, VIP, end_with_starter, member};
 use crate::ask;
 use crate::say;
 use crate::world::BOXES;
@@ -32,6 +32,7 @@ struct Link {
 
 /// Until its input is closed.
 pub fn run(dir: &Path) -> anyhow::Result<()> {
+    end_with_starter()?;
     enter_own_network()?;
     ip(
         "link set lo up\nlink add br0 type bridge mcast_snooping 0\naddr add 192.0.2.1/24 dev br0\n\

@@ -14,7 +14,7 @@ use site_agent::vrrp_service::{Daemon, privileges};
 use tokio::runtime::Builder;
 
 use super::link::{enter_own_network, ip};
-use super::{PAGE_PORT, VIP};
+use super::{PAGE_PORT, VIP, end_with_starter};
 use crate::say;
 use crate::world::BOXES;
 
@@ -28,6 +28,7 @@ pub fn home(dir: &Path, name: &str) -> PathBuf {
 
 /// Until its input is closed, or it is killed.
 pub fn run(dir: &Path, name: &str) -> anyhow::Result<()> {
+    end_with_starter()?;
     let index = BOXES.iter().position(|one| *one == name).context("no such box")?;
     let home = home(dir, name);
     let file = home.join("site.toml");

@@ -3,17 +3,21 @@
 //! running ─▶ (a process) link ─▶ (two processes) member ─▶ `site_agent::vrrp_service`
 //!
 //! Each is in a network namespace without a name, which goes with it: nothing of it is seen from outside, and nothing
-//! stays behind. Each ends when whoever started it closes its input, as it does when it ends, however it ends.
+//! stays behind. Each ends when whoever started it closes its input, and is killed by the kernel when that one is gone.
 
 pub mod link;
 pub mod member;
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread::park_timeout;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use rustix::process::geteuid;
+use common::clock::monotonic;
+use rustix::process::{Signal, geteuid, set_parent_process_death_signal};
 
 use crate::world::BOXES;
 
@@ -27,10 +31,15 @@ pub const SHOWN: &str = "vrrp";
 const VIP: &str = "192.0.2.100";
 const PAGE_PORT: u16 = 8080;
 
-/// A process of this program, and what it is told and tells.
+/// In which who is asked to end has ended, with all that it has started.
+const END_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks at that.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A process of this program, and what it is told and tells. Dropped, it ends.
 struct Part {
     child: Child,
-    to: ChildStdin,
+    to: Option<ChildStdin>,
     from: BufReader<ChildStdout>,
 }
 
@@ -39,14 +48,16 @@ impl Part {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let mut command = Command::new(program);
         command.args(words).arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // Ctrl-C is for whoever started us, who ends us.
+        command.process_group(0);
         let mut child = command.spawn().with_context(|| words.join(" "))?;
-        let to = child.stdin.take().context("it is piped")?;
+        let to = child.stdin.take();
         let from = BufReader::new(child.stdout.take().context("it is piped")?);
         Ok(Part { child, to, from })
     }
 
     fn tell(&mut self, line: &str) -> anyhow::Result<()> {
-        Ok(writeln!(self.to, "{line}")?)
+        Ok(writeln!(self.to.as_mut().context("it is piped")?, "{line}")?)
     }
 
     /// Until it says that; what it says instead is why it cannot.
@@ -61,13 +72,30 @@ impl Part {
     /// As if its power were cut.
     fn kill(mut self) {
         let _ = self.child.kill();
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        drop(self.to.take());
+        let deadline = monotonic() + END_WITHIN;
+        while matches!(self.child.try_wait(), Ok(None)) && monotonic() < deadline {
+            park_timeout(PAUSE);
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
+/// Of one of these processes, before it does anything: it does not outlive whoever started it. Who is gone before this
+/// has closed our input.
+fn end_with_starter() -> anyhow::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot be bound to its starter")
+}
+
 /// Dropped, it ends.
 pub struct Pair {
-    link: Option<Part>,
+    link: Part,
     /// As they stand in `BOXES`.
     killed: [bool; BOXES.len()],
 }
@@ -80,28 +108,17 @@ impl Pair {
         );
         let mut link = Part::start(&[LINK], dir)?;
         link.until_says("ready").context("the pair with VRRP cannot start")?;
-        Ok(Pair { link: Some(link), killed: [false; BOXES.len()] })
+        Ok(Pair { link, killed: [false; BOXES.len()] })
     }
 
     /// Has one of the boxes be there, or not.
     pub fn set(&mut self, one: &str, killed: bool) -> anyhow::Result<()> {
         let index = BOXES.iter().position(|name| *name == one).context("a box of the pair")?;
-        if self.killed[index] != killed
-            && let Some(link) = &mut self.link
-        {
-            link.tell(&format!("{} {one}", if killed { "kill" } else { "revive" }))?;
-            link.until_says("done")?;
+        if self.killed[index] != killed {
+            self.link.tell(&format!("{} {one}", if killed { "kill" } else { "revive" }))?;
+            self.link.until_says("done")?;
             self.killed[index] = killed;
         }
         Ok(())
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        if let Some(Part { mut child, to, from }) = self.link.take() {
-            drop((to, from));
-            let _ = child.wait();
-        }
     }
 }
