@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use common::clock::monotonic;
+use rustix::process::geteuid;
 
 use crate::say;
 use crate::world::{NAME_SERVERS, REFERENCE, SERVERS, SITES, server};
@@ -16,8 +17,6 @@ use crate::world::{NAME_SERVERS, REFERENCE, SERVERS, SITES, server};
 /// Free ports of one address that are tried on the others.
 const TRIES: usize = 32;
 
-/// A name that is gone with whoever has it, and is one for all who share ports.
-const TURN: &str = "gslb-demo chooses its ports";
 /// Another demo has its ports in less.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks at that.
@@ -41,7 +40,8 @@ enum Transport {
     Both,
 }
 
-/// While one is held, no other demo chooses ports here: between choosing and having them there is a moment.
+/// While one is held, no other demo of this user chooses ports here: between choosing and having them there is a moment,
+/// in which they can be shared by whoever has the same user.
 pub struct Turn {
     _holding: Option<UnixListener>,
 }
@@ -49,11 +49,14 @@ pub struct Turn {
 impl Turn {
     /// Whoever holds it for too long holds nobody up.
     pub fn wait() -> io::Result<Turn> {
-        let name = SocketAddr::from_abstract_name(TURN)?;
+        // A name that is gone with whoever has it.
+        let name = format!("gslb-demo of {} chooses its ports", geteuid().as_raw());
+        let name = SocketAddr::from_abstract_name(name)?;
         let deadline = monotonic() + PATIENCE;
         loop {
             match UnixListener::bind_addr(&name) {
                 Ok(holding) => return Ok(Turn { _holding: Some(holding) }),
+                Err(error) if error.kind() != ErrorKind::AddrInUse => return Err(error),
                 Err(_) if monotonic() < deadline => park_timeout(PAUSE),
                 Err(_) => return Ok(Turn { _holding: None }),
             }

@@ -52,7 +52,7 @@ impl Running {
             Vrrp::Shown => Some(Pair::start(dir)?),
             Vrrp::LeftOut => None,
         };
-        let turn = Turn::wait()?;
+        let turn = Turn::wait().context("cannot wait for other demos to choose their ports")?;
         let ports = Ports::find()?;
         world::write(dir, &ports)
             .context("the demo's files cannot be written; TMPDIR names another place for them")?;
