@@ -120,3 +120,25 @@ fn with_ports(text: &str, ports: &Ports) -> String {
 fn put(file: &Path, octets: impl AsRef<[u8]>) -> anyhow::Result<()> {
     fs::write(file, octets).with_context(|| format!("cannot write {}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use gslb_dns::config::{self, Config};
+
+    use super::*;
+    use crate::ports::USUAL;
+
+    /// Nobody who copies it is to be warned.
+    #[test]
+    fn nothing_is_found_of_the_world_as_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &USUAL).unwrap();
+        for (name, _) in NAME_SERVERS {
+            let config = config::load(&node(dir.path(), name));
+            let prepared = config.and_then(Config::prepare);
+            let prepared = prepared.unwrap_or_else(|problems| panic!("{problems}"));
+            let found: Vec<String> = prepared.findings.iter().map(ToString::to_string).collect();
+            assert_eq!(found, [""; 0], "{name}");
+        }
+    }
+}
