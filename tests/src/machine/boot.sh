@@ -1,6 +1,6 @@
 #!/bin/bash
-# Boots a machine and ends it when standard input does: `boot.sh begin NAME CHECKOUT PROGRAMS`, as root, in the network
-# that the machine is to have. Prints the process that is the parent of its first one.
+# Boots a machine and ends it when standard input does: `unshare --mount bash boot.sh begin NAME CHECKOUT PROGRAMS`, as root,
+# in the network that the machine is to have. Prints the process that is the parent of its first one.
 #
 # Its root is this machine's, below a layer of its own in memory; its units are the journal, the few targets written here, and
 # what is put there later. CHECKOUT is at /srv/gslb, where target/release holds PROGRAMS.
@@ -8,7 +8,6 @@ set -euo pipefail
 
 # In a mount namespace of its own, so that what is mounted goes with it.
 begin() {
-    mount --make-rprivate /
     local base cgroup machine
     base=$(mktemp --directory)
     mount -t tmpfs tmpfs "$base"
@@ -16,18 +15,27 @@ begin() {
     mount -t cgroup2 cgroup2 "$base/cgroup"
     cgroup=$base/cgroup/gslb-machine-$$
     mkdir "$cgroup"
-    # Which becomes the root of its control groups.
+    # Which becomes the root of its control groups. It is killed with this script, its first process with it, and with that
+    # all others: no machine outlives whoever wanted it.
     bash -c 'echo $$ > "$1/cgroup.procs"; shift; exec "$@"' bash "$cgroup" \
-        unshare --kill-child --fork --pid --mount --ipc --uts --cgroup bash "$0" settle "$base" "$@" < /dev/null &
+        setpriv --pdeathsig KILL unshare --kill-child --fork --pid --mount --ipc --uts --cgroup \
+        bash "$0" settle "$base" "$@" < /dev/null &
     machine=$!
     echo "$machine"
-    # Whoever asks us to end, or to the owner's end: the machine ends first.
+    # No signal that asks this script to end does so before the machine has ended, which the end of its input begins.
     trap : INT TERM HUP
     cat > /dev/null || true
     kill -KILL "$machine" || true
     { wait "$machine" || true; } 2> /dev/null
-    # Its processes end a moment after their first one.
-    until find "$cgroup" -depth -type d -exec rmdir {} + 2> /dev/null; do sleep 0.01; done
+    # Its processes end a moment after their first one, and a group that has some cannot be removed.
+    local tries=1000
+    while test -d "$cgroup" && ! find "$cgroup" -depth -type d -exec rmdir {} + 2> /dev/null; do
+        if ((--tries == 0)); then
+            echo "boot.sh: processes are left in $cgroup" >&2
+            break
+        fi
+        sleep 0.01
+    done
     umount --lazy "$base"
     rmdir "$base"
 }

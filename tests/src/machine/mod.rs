@@ -2,7 +2,8 @@
 //!
 //! Below their files are this machine's, which they cannot change; units of this machine are not there. Services are
 //! started as systemd does it everywhere: users, capabilities, mounts and filters of system calls are the kernel's.
-//! All of it goes with its owner, also after a panic.
+//! All of it goes with its owner, also after a panic, and after SIGKILL, as `boot.sh` sees its input end. If that is killed
+//! itself the machine ends with it, and an empty folder and an empty control group stay behind.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -55,8 +56,14 @@ impl Machine {
         // The script calls itself by this name in the namespaces that it makes.
         let script = tempfile::NamedTempFile::new()?;
         fs::write(script.path(), BOOT)?;
-        let mut command = Command::new("bash");
-        command.arg(script.path()).args(["begin", name]).arg(checkout()).arg(programs);
+        // Which becomes bash: its process is the script's.
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "bash"])
+            .arg(script.path())
+            .args(["begin", name])
+            .arg(checkout())
+            .arg(programs);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = network.within(|| Process::spawn(&mut command))?;
         let said = keeper.child().stdout.take().context("it is piped")?;
@@ -137,4 +144,50 @@ impl Drop for Machine {
 pub fn checkout() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use rustix::process::Signal;
+
+    use super::*;
+    use crate::netns::Segment;
+    use crate::peers;
+
+    /// What stays behind then, in a mount namespace of its own: `$1` is the folder, `$2` the script's process.
+    const CLEAR: &str = r#"
+mount -t cgroup2 cgroup2 "$1"
+find "$1/gslb-machine-$2" -depth -type d -exec rmdir {} +
+"#;
+
+    #[test]
+    fn a_machine_ends_with_the_script_that_keeps_it() {
+        if peers::missing(missing()) {
+            return;
+        }
+        let link = Segment::new().unwrap();
+        let network = link.join("alone", &["192.0.2.1/24"]).unwrap();
+        let mut machine = Machine::boot(&network, "alone").unwrap();
+        let keeper = machine.keeper.id();
+        let mounts = fs::read_to_string(format!("/proc/{keeper}/mountinfo")).unwrap();
+        let temp = env::temp_dir().display().to_string();
+        let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        let base = places
+            .find_map(|at| at.strip_suffix("/cgroup").filter(|base| base.starts_with(&temp)))
+            .unwrap();
+        machine.keeper.signal(Signal::KILL).unwrap();
+        machine.keeper.wait().unwrap();
+        let root = machine.path("/");
+        until("its first process ends", || Ok((!root.exists()).then_some(()))).unwrap();
+        let id = keeper.to_string();
+        until("its processes have ended", || {
+            let mut clear = Command::new("unshare");
+            clear.args(["--mount", "bash", "-euc", CLEAR, "bash", base, &id]);
+            Ok(clear.stderr(Stdio::null()).status()?.success().then_some(()))
+        })
+        .unwrap();
+        fs::remove_dir(base).unwrap();
+    }
 }
