@@ -81,6 +81,13 @@ fn what_it_is_built_from_is_let_in() {
         assert!(let_in.contains(&top), ".dockerignore keeps {needed} out");
     }
     assert!(ignored.lines().any(|line| line == "*"), "everything else is kept out");
+    // The last line that fits counts: what lets in stands before what keeps secrets out, but for one that is code.
+    assert!(checkout().join("gslb-dns/src/pki").is_dir());
+    let (_, behind) = ignored.split_once("\n**/pki\n!gslb-dns/src/pki\n").unwrap();
+    for kept_out in ["**/*.key", "**/*.pem", "**/*.p12", "**/.env"] {
+        assert!(behind.lines().any(|line| line == kept_out), "{kept_out}");
+    }
+    assert!(!behind.contains('!'), "{behind}");
 }
 
 /// The door that is asked is that of the example, and nobody is root but who has to be.
@@ -114,4 +121,7 @@ fn each_image_is_run_as_its_unit_is() {
         assert!(users.contains(&(stage.to_owned(), "10001:10001".to_owned())), "{users:?}");
     }
     assert_eq!((asked.len(), users.len()), (3, 4));
+    // Two images share it, as a volume.
+    let shared = "install -d -m 2750 -o root -g gslb /run/site-agent-vrrp";
+    assert_eq!(instructions().iter().filter(|line| line.ends_with(shared)).count(), 2);
 }
