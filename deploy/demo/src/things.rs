@@ -139,7 +139,7 @@ pub fn things() -> Vec<Thing> {
         },
         Thing {
             title: "One balancer of a pair is killed, then the other",
-            why: "The first is nobody's outage. Of a dead site, no word says so: what the vantages see does.",
+            why: "The first is nobody's outage. When both are dead no agent is left to say so: the vantages see it.",
             brief: &[
                 "touch kill-iad-a                                  # nothing: the other one serves",
                 "touch kill-iad-b; sleep 8; ./dns1 board           # Seattle is sent elsewhere",
