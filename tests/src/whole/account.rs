@@ -1,11 +1,12 @@
 //! What clients saw: each request is answered, or explained by what was done, or lost.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use super::clients::{Outcome, Request};
+use super::clients::{Failure, Outcome, Request};
 
 /// Requests of a story, and what was done when.
 pub struct Account {
@@ -15,12 +16,13 @@ pub struct Account {
     pub explained: Vec<Explained>,
 }
 
-/// Requests that were under way in a time after the fault may fail.
+/// Requests that were under way in a time after the fault may fail, at these addresses and in these ways.
 pub struct Explained {
     pub from: Duration,
     pub until: Duration,
     pub why: &'static str,
-    pub is: fn(&Request) -> bool,
+    pub at: Vec<IpAddr>,
+    pub is: fn(Failure) -> bool,
 }
 
 /// Of a story, in a line of a table.
@@ -31,9 +33,12 @@ pub struct Seen {
     pub explained: usize,
     /// From the fault to the end of the last request that failed.
     pub lasted: Duration,
-    /// Failures by what they were, most first.
-    pub kinds: Vec<(String, usize)>,
+    pub kinds: Kinds,
 }
+
+/// Failures by what they were, most first.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Kinds(pub Vec<(String, usize)>);
 
 impl Account {
     /// An error if a request was neither answered nor is explained.
@@ -41,13 +46,8 @@ impl Account {
         let sent = self.requests.len();
         let (answered, failed): (Vec<_>, Vec<_>) =
             self.requests.iter().partition(|request| is_answered(request));
-        let is_explained = |request: &&Request| {
-            // What was under way when it happened met it too.
-            let ended = request.at + request.took;
-            let from = |explained: &Explained| self.fault_at + explained.from <= ended;
-            let until = |explained: &Explained| request.at <= self.fault_at + explained.until;
-            self.explained.iter().any(|one| from(one) && until(one) && (one.is)(request))
-        };
+        let is_explained =
+            |request: &&Request| self.explained.iter().any(|one| one.is_of(request, self.fault_at));
         let (explained, lost): (Vec<_>, Vec<_>) = failed.iter().copied().partition(is_explained);
         if !lost.is_empty() {
             let lines = lost.iter().take(20).map(|request| self.line(request));
@@ -66,15 +66,7 @@ impl Account {
         }
         let ends = failed.iter().map(|request| request.at + request.took);
         let last = ends.max().unwrap_or(self.fault_at);
-        let mut kinds: Vec<(String, usize)> = vec![];
-        for request in &failed {
-            let kind = kind(&request.outcome);
-            match kinds.iter_mut().find(|(known, _)| *known == kind) {
-                Some((_, count)) => *count += 1,
-                None => kinds.push((kind, 1)),
-            }
-        }
-        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let kinds = Kinds::of(failed.iter().map(|request| (kind(&request.outcome), 1)));
         let lasted = last.saturating_duration_since(self.fault_at);
         Ok(Seen { sent, answered: answered.len(), explained: explained.len(), lasted, kinds })
     }
@@ -82,6 +74,12 @@ impl Account {
     /// Requests that began so long after the fault, or later.
     pub fn after(&self, time: Duration) -> impl Iterator<Item = &Request> {
         self.requests.iter().filter(move |request| request.at >= self.fault_at + time)
+    }
+
+    /// Requests that were begun and over within a time after the fault.
+    pub fn during(&self, from: Duration, until: Duration) -> impl Iterator<Item = &Request> {
+        let ends = self.fault_at + until;
+        self.after(from).filter(move |request| request.at + request.took <= ends)
     }
 
     fn line(&self, request: &Request) -> String {
@@ -93,6 +91,16 @@ impl Account {
             after - before,
             took.as_secs_f64()
         )
+    }
+}
+
+impl Explained {
+    fn is_of(&self, request: &Request, fault_at: Instant) -> bool {
+        let Outcome::Failed(address, failure) = request.outcome else { return false };
+        // What was under way when it happened met it too.
+        let ended = request.at + request.took;
+        let is_then = fault_at + self.from <= ended && request.at <= fault_at + self.until;
+        is_then && self.at.contains(&address) && (self.is)(failure)
     }
 }
 
@@ -108,13 +116,33 @@ fn kind(outcome: &Outcome) -> String {
     }
 }
 
+impl Kinds {
+    pub fn of(all: impl Iterator<Item = (String, usize)>) -> Kinds {
+        let mut kinds: Vec<(String, usize)> = vec![];
+        for (kind, count) in all {
+            match kinds.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, sum)) => *sum += count,
+                None => kinds.push((kind, count)),
+            }
+        }
+        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        Kinds(kinds)
+    }
+}
+
+impl fmt::Display for Kinds {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> =
+            self.0.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        out.write_str(&all.join(", "))
+    }
+}
+
 impl fmt::Display for Seen {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Seen { sent, answered, explained, lasted, kinds } = self;
         write!(out, "{sent} sent = {answered} answered + {explained} explained")?;
         if *explained > 0 {
-            let kinds = kinds.iter().map(|(kind, count)| format!("{kind} {count}"));
-            let kinds = kinds.collect::<Vec<_>>().join(", ");
             write!(out, " ({kinds}), the last {:.1} s after", lasted.as_secs_f64())?;
         }
         Ok(())
@@ -123,7 +151,6 @@ impl fmt::Display for Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clients::Failure;
     use super::*;
     use crate::wait::now;
 
@@ -146,17 +173,27 @@ mod tests {
                 from: Duration::ZERO,
                 until: second * 2,
                 why: "of a test",
-                is: |request| !is_answered(request),
+                at: vec![[192, 0, 2, 1].into()],
+                is: |failure| failure == Failure::Refused,
             }],
         };
         let seen = account.seen().expect("it is explained");
         assert_eq!((seen.sent, seen.answered, seen.explained), (3, 2, 1));
-        assert_eq!((seen.lasted, &seen.kinds[..]), (second * 3 / 2, &[("Refused".into(), 1)][..]));
+        assert_eq!(
+            (seen.lasted, &seen.kinds.0[..]),
+            (second * 3 / 2, &[("Refused".into(), 1)][..])
+        );
         // Under way when it began, too late, and over before it.
         account.fault_at += second / 4;
         for (after, is) in [(2, true), (5, false), (1, false)] {
             account.requests[1] = request(after, &refused);
             assert_eq!(account.seen().is_ok(), is, "{after}");
+        }
+        let wrong = Outcome::Failed([192, 0, 2, 1].into(), Failure::Wrong);
+        let elsewhere = Outcome::Failed([192, 0, 2, 2].into(), Failure::Refused);
+        for other in [wrong, elsewhere, Outcome::Unnamed("no address".to_owned())] {
+            account.requests[1] = request(2, &other);
+            assert!(account.seen().is_err(), "{other:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which alerts would wake people, had a world gone on as it is: its metrics, by Prometheus' own tool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -27,27 +27,30 @@ struct Sample {
     is_counter: bool,
 }
 
-/// Minutes that the last look is taken to last: longer than what any alert waits for, but that one which waits for an hour.
+/// Two readings of everything, so far apart.
+pub struct Look {
+    pub first: Vec<Scrape>,
+    pub last: Vec<Scrape>,
+    pub apart: Duration,
+    /// When it was.
+    pub unix_now: i64,
+}
+
+/// Minutes for which it was as calm as in the one look, and then as it is in the other: longer than any alert waits but
+/// `NoVantageToSpare`.
+const CALM: u64 = 10;
 const LASTS: u64 = 40;
 
-/// An error unless exactly these fire. `first` and `last` are so far apart: counters go on as fast as between them.
-pub fn ensure_fire(
-    expected: &[&str],
-    [first, last]: [&[Scrape]; 2],
-    apart: Duration,
-    unix_now: i64,
-) -> anyhow::Result<()> {
-    let (first, last) = (samples(first)?, samples(last)?);
-    let series: Vec<_> = last
-        .iter()
-        .map(|(series, now)| {
-            let is_instant = series.contains("_timestamp_seconds");
-            let before = first.get(series).map_or(now.value, |before| before.value);
-            let growth = (now.value - before).max(0.0) * 60.0 / apart.as_secs_f64();
-            // The tool's clock begins at 0.
-            let value = if is_instant { now.value - unix_now as f64 } else { now.value };
-            let growth = if now.is_counter { growth } else { 0.0 };
-            json!({ "series": series, "values": format!("{value}+{growth}x{LASTS}") })
+/// An error unless exactly these fire at any time of both. Counters go on as fast as in each look.
+pub fn ensure_fire(expected: &[&str], calm: &Look, now: &Look) -> anyhow::Result<()> {
+    let (calm, now) = (calm.courses()?, now.courses()?);
+    let all: BTreeSet<&String> = calm.keys().chain(now.keys()).collect();
+    let series: Vec<_> = all
+        .into_iter()
+        .map(|series| {
+            let before = calm.get(series).map_or_else(|| format!("_x{CALM}"), Course::before);
+            let after = now.get(series).map_or_else(|| "stale".to_owned(), Course::after);
+            json!({ "series": series, "values": format!("{before} {after}") })
         })
         .collect();
     let mut expected = expected.to_vec();
@@ -57,9 +60,11 @@ pub fn ensure_fire(
         .map(|name| json!({ "labels": format!("{{alertname=\"{name}\"}}"), "value": 1 }))
         .collect();
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus/alerts.yml");
+    let minutes = CALM + 1 + LASTS;
+    let fires = format!("max_over_time(ALERTS{{alertstate=\"firing\"}}[{minutes}m])");
     let asked = json!({
-        "expr": "group by (alertname) (ALERTS{alertstate=\"firing\"})",
-        "eval_time": format!("{LASTS}m"),
+        "expr": format!("group by (alertname) ({fires})"),
+        "eval_time": format!("{minutes}m"),
         "exp_samples": firing,
     });
     // What is JSON is YAML.
@@ -76,6 +81,41 @@ pub fn ensure_fire(
         String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "{expected:?} were to fire:\n{said}");
     Ok(())
+}
+
+/// A value, and by how much it grows in a minute.
+struct Course {
+    value: f64,
+    growth: f64,
+}
+
+impl Look {
+    fn courses(&self) -> anyhow::Result<BTreeMap<String, Course>> {
+        let (first, last) = (samples(&self.first)?, samples(&self.last)?);
+        let course = |(series, now): (String, Sample)| {
+            let began = first.get(&series).map_or(now.value, |first| first.value);
+            let growth = (now.value - began).max(0.0) * 60.0 / self.apart.as_secs_f64();
+            // The tool's clock begins at 0.
+            let is_instant = series.contains("_timestamp_seconds");
+            let value = if is_instant { now.value - self.unix_now as f64 } else { now.value };
+            (series, Course { value, growth: if now.is_counter { growth } else { 0.0 } })
+        };
+        Ok(last.into_iter().map(course).collect())
+    }
+}
+
+impl Course {
+    /// For minutes that end with it.
+    fn before(&self) -> String {
+        let began = (self.value - self.growth * CALM as f64).max(0.0_f64.min(self.value));
+        let growth = (self.value - began) / CALM as f64;
+        format!("{began}+{growth}x{CALM}")
+    }
+
+    /// For minutes that begin with it.
+    fn after(&self) -> String {
+        format!("{}+{}x{LASTS}", self.value, self.growth)
+    }
 }
 
 fn samples(scrapes: &[Scrape]) -> anyhow::Result<Samples> {

@@ -13,15 +13,16 @@ pub mod stories;
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use common::clock::unix_seconds;
 use serde_json::Value;
 
-pub use self::account::{Account, Explained, Seen};
-use self::alarms::Scrape;
+pub use self::account::{Account, Explained, Kinds, Seen};
+use self::alarms::{Look, Scrape};
 use self::clients::Continent;
 pub use self::clients::{Failure, Outcome, Request};
 use self::fleet::{Balancer, NameServer, Servers};
-use self::ground::{CONTINENTS, Ground, SITES, VANTAGE_NAMES};
+use self::ground::{CONTINENTS, Ground, SITES, Site, VANTAGE_NAMES};
 use crate::balancer::can;
 use crate::netns;
 use crate::pki::{Ca, Holder, Until};
@@ -29,9 +30,7 @@ use crate::probe::Probe;
 use crate::server::request;
 use crate::wait::{now, rest, until};
 
-/// How long clients ask before something happens.
-const BEFORE: Duration = Duration::from_secs(2);
-/// Two looks at all metrics: longer than between two reports.
+/// Two readings of all metrics, the first of them while all is well: longer than between two reports.
 const APART: Duration = Duration::from_millis(2500);
 
 /// What this machine lacks for it.
@@ -66,6 +65,8 @@ pub struct Whole<'g> {
     pub balancers: Vec<[Balancer<'g>; 2]>,
     pub servers: Vec<Servers<'g>>,
     pub ca: Ca,
+    /// While clients asked and nothing had happened.
+    calm: Option<Look>,
     fault_at: Option<Instant>,
     explained: Vec<Explained>,
     _dir: tempfile::TempDir,
@@ -104,6 +105,7 @@ impl<'g> Whole<'g> {
             balancers,
             servers,
             ca,
+            calm: None,
             fault_at: None,
             explained: vec![],
             _dir: dir,
@@ -150,7 +152,18 @@ impl<'g> Whole<'g> {
     pub fn restart_probe(&mut self, index: usize) -> anyhow::Result<()> {
         let (place, probe) = (&self.ground.vantages[index], &mut self.probes[index].1);
         probe.stop()?;
-        place.within(|| probe.run())
+        place.within(|| probe.run())?;
+        self.until_taken(|whole| whole.scrape_probe(index))
+    }
+
+    pub fn restart_balancing(&mut self, site: usize, index: usize) -> anyhow::Result<()> {
+        let balancer = &mut self.balancers[site][index];
+        balancer.stop_balancing()?;
+        balancer.start_balancing()?;
+        self.until_taken(|whole| {
+            let [balances, _] = whole.balancers[site][index].scrapes();
+            balances
+        })
     }
 
     pub fn kill_probes(&mut self) -> anyhow::Result<()> {
@@ -160,7 +173,7 @@ impl<'g> Whole<'g> {
     /// Clients ask from now on.
     pub fn begin(&mut self) {
         self.continents.iter_mut().for_each(Continent::begin);
-        rest(now() + BEFORE);
+        self.calm = Some(self.look());
     }
 
     /// What happens now is what it is about.
@@ -177,44 +190,62 @@ impl<'g> Whole<'g> {
         rest(self.fault_at.unwrap_or_else(now) + until);
     }
 
-    /// Had it gone on as it is now, exactly these alerts would have come to people.
+    /// Had it been calm for ten minutes, and then as it is now for forty, exactly these alerts would have come to people.
     pub fn ensure_fire(&self, alerts: &[&str]) -> anyhow::Result<()> {
+        let Some(calm) = &self.calm else { bail!("nobody has begun to ask") };
+        alarms::ensure_fire(alerts, calm, &self.look())
+    }
+
+    /// Twice, as counters tell something by how they grow.
+    fn look(&self) -> Look {
         let (began, first) = (now(), self.scrapes());
         rest(began + APART);
         let (ended, last) = (now(), self.scrapes());
-        alarms::ensure_fire(
-            alerts,
-            [&first, &last],
-            ended - began,
-            i64::try_from(common::clock::unix_seconds()).unwrap_or(i64::MAX),
-        )
+        let unix_now = i64::try_from(unix_seconds()).unwrap_or(i64::MAX);
+        Look { first, last, apart: ended - began, unix_now }
     }
 
     /// As Prometheus reads all of them.
     fn scrapes(&self) -> Vec<Scrape> {
         let servers = self.name_servers.iter().map(NameServer::scrape);
         let balancers = self.balancers.iter().flatten().flat_map(Balancer::scrapes);
-        let probes = self.ground.vantages.iter().zip(&self.probes).zip(VANTAGE_NAMES);
-        let probes = probes.map(|((place, (_, probe)), name)| {
-            let page = || {
-                Ok(place
-                    .within({
-                        let door = probe.admin()?;
-                        move || request(door, "GET", "/metrics")
-                    })?
-                    .body)
-            };
-            let page: anyhow::Result<String> = page();
-            let page = page.ok().filter(|_| probe.is_running());
-            Scrape { job: "probe", instance: name.to_owned(), site: None, page }
-        });
+        let probes = (0..VANTAGE_NAMES.len()).map(|index| self.scrape_probe(index));
         servers.chain(balancers).chain(probes).collect()
     }
 
-    /// Failures that no balancer of names can help, from now on for so long.
-    pub fn explain(&mut self, lasting: Duration, why: &'static str, is: fn(&Request) -> bool) {
+    fn scrape_probe(&self, index: usize) -> Scrape {
+        let (place, probe) = (&self.ground.vantages[index], &self.probes[index].1);
+        let read = || {
+            let door = probe.admin()?;
+            place.within(|| request(door, "GET", "/metrics"))
+        };
+        let page = probe.is_running().then(read).and_then(Result::ok).map(|page| page.body);
+        Scrape { job: "probe", instance: VANTAGE_NAMES[index].to_owned(), site: None, page }
+    }
+
+    /// Both name servers have taken a report of the process that a scrape is of.
+    fn until_taken(&self, scrape: impl Fn(&Self) -> Scrape) -> anyhow::Result<()> {
+        until("name servers take its reports", || {
+            let Some(page) = scrape(self).page else { return Ok(None) };
+            let is_taken = |server: &str| {
+                let series = format!("_reports_total{{answer=\"taken\",server=\"{server}\"}}");
+                page.lines().any(|line| line.contains(&series) && !line.ends_with(" 0"))
+            };
+            Ok((is_taken("ns1") && is_taken("ns2")).then_some(()))
+        })
+    }
+
+    /// Failures at these sites that no balancer of names can help, from now on for so long.
+    pub fn explain(
+        &mut self,
+        sites: &[Site],
+        lasting: Duration,
+        why: &'static str,
+        is: fn(Failure) -> bool,
+    ) {
         let from = self.since_fault();
-        self.explained.push(Explained { from, until: from + lasting, why, is });
+        let at = sites.iter().map(|site| site.vip().into()).collect();
+        self.explained.push(Explained { from, until: from + lasting, why, at, is });
     }
 
     /// Ends the clients: what they saw.
