@@ -376,6 +376,7 @@ fn full_disks_keep_nobody_from_looking_judging_and_answering() {
         assert!(status.contains("the state directory cannot be written"), "{status}");
         // What happens meanwhile is known until the end, and kept once there is room.
         assert_eq!(node.metric("gslb_dns_history_ok"), 0.0);
+        assert_eq!(node.metric("gslb_dns_state_ok"), 0.0);
         let is_told = |node: &Node| {
             let entries = node.json("/v1/history?site=fra")["entries"].clone();
             let all = entries.as_array().unwrap();
@@ -401,6 +402,7 @@ fn full_disks_keep_nobody_from_looking_judging_and_answering() {
         })
         .unwrap();
         assert_eq!(node.metric("gslb_dns_history_ok"), 1.0);
+        assert_eq!(node.metric("gslb_dns_state_ok"), 1.0);
         node.restart();
         assert!(is_told(node));
         node.until_votes(4, "up");

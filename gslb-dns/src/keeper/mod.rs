@@ -493,6 +493,7 @@ impl Keeper {
     }
 
     fn tell_kept(&mut self, kept: io::Result<()>) {
+        self.metrics.state_ok.set(i64::from(kept.is_ok()));
         match kept {
             Ok(()) => self.is_persisted = true,
             // Told once, not every turn.

@@ -97,6 +97,7 @@ pub struct WorldMetrics {
     /// Lines that the audit log could not take.
     pub audit_lost: IntCounter,
     /// Whether the disk has all that history was told.
+    pub state_ok: IntGauge,
     pub history_ok: IntGauge,
     pub history_changes: IntCounter,
     /// By service and how: `all_down`, `all_drained`.
@@ -189,6 +190,10 @@ impl Metrics {
             audit_lost: register.counter(
                 "gslb_dns_audit_lost_total",
                 "lines that could not be written to the audit log",
+            ),
+            state_ok: register.gauge(
+                "gslb_dns_state_ok",
+                "1 if all that a restart will want to know is on disk, 0 while the disk does not take it",
             ),
             history_ok: register.gauge(
                 "gslb_dns_history_ok",
