@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::alarms::Scrape;
-use super::ground::{Ground, SITES, SiteGround, VANTAGE_NAMES, name_server};
+use super::ground::{Ground, SITES, SiteGround, VANTAGE_NAMES, elsewhere, name_server};
 use crate::backend::Backend;
 use crate::netns::Namespace;
 use crate::pki::{Ca, Holder, Until};
@@ -72,8 +72,8 @@ ttl = { max = \"1s\" }
 pub struct NameServer<'g> {
     pub place: &'g Namespace,
     name: String,
-    world: World,
-    _holder: Holder,
+    pub world: World,
+    pub holder: Holder,
     pub server: Option<Server>,
 }
 
@@ -89,7 +89,7 @@ impl<'g> NameServer<'g> {
             .replacen("127.0.0.1:0", &format!("{us}:53"), 1);
         let peers = format!("peers = [{{ address = \"{other}:8453\", name = \"{peer}\" }}]\n");
         fs::write(world.node(), node + &holder.control((us, 8453).into()) + &peers)?;
-        Ok(NameServer { place, name, world, _holder: holder, server: None })
+        Ok(NameServer { place, name, world, holder, server: None })
     }
 
     pub fn start(&mut self) -> anyhow::Result<()> {
@@ -109,6 +109,20 @@ impl<'g> NameServer<'g> {
         server.signal(Signal::KILL)?;
         server.wait()?;
         Ok(())
+    }
+
+    /// What an operator has edited, and asks it to take.
+    pub fn change_world(&mut self, from: &str, to: &str) -> anyhow::Result<()> {
+        let file = self.world.path("world.toml");
+        let text = fs::read_to_string(&file)?;
+        ensure!(text.contains(from), "there is no {from} in {text}");
+        fs::write(file, text.replace(from, to))?;
+        self.server.as_mut().context("it does not run")?.signal(Signal::HUP)
+    }
+
+    /// The folder of what it keeps is gone.
+    pub fn lose_state(&self) -> anyhow::Result<()> {
+        Ok(fs::rename(self.world.path("state"), self.world.path("elsewhere"))?)
     }
 
     /// A page of its admin door.
@@ -346,21 +360,42 @@ fn tail(file: &Path) -> String {
     text.split_off(start)
 }
 
-/// The servers of a site.
+/// How many vantages a name server trusts, by its metrics.
+pub fn trusted(page: &str) -> usize {
+    VANTAGE_NAMES.iter().filter(|name| is_trusted(page, name)).count()
+}
+
+pub fn is_trusted(page: &str, vantage: &str) -> bool {
+    let series =
+        format!("gslb_dns_vantage_standing{{standing=\"trusted\",vantage=\"{vantage}\"}} 1");
+    page.lines().any(|line| line == series)
+}
+
+/// Servers of HTTP, each by its address and name.
 pub struct Servers<'g> {
     place: &'g Namespace,
     all: Vec<Backend>,
 }
 
 impl<'g> Servers<'g> {
-    pub fn start(ground: &'g SiteGround) -> anyhow::Result<Servers<'g>> {
-        let (site, place) = (ground.site, &ground.servers);
-        let one = |index: usize| {
-            let name = format!("{} web{}", site.name, index + 1);
-            place.within(|| Backend::named(site.server(index), &name))
-        };
-        let all = (0..3).map(one).collect::<Result<_, _>>()?;
-        Ok(Servers { place, all })
+    pub fn of_site(ground: &'g SiteGround) -> anyhow::Result<Servers<'g>> {
+        let named =
+            |index| (ground.site.server(index), format!("{} web{}", ground.site.name, index + 1));
+        Servers::start(&ground.servers, (0..3).map(named))
+    }
+
+    /// What has nothing to do with the sites: a probe that does not reach it does not see at all.
+    pub fn elsewhere(ground: &'g Ground) -> anyhow::Result<Servers<'g>> {
+        Servers::start(&ground.elsewhere, [(elsewhere(), "elsewhere".to_owned())].into_iter())
+    }
+
+    fn start(
+        place: &'g Namespace,
+        named: impl Iterator<Item = (SocketAddr, String)>,
+    ) -> anyhow::Result<Servers<'g>> {
+        let one =
+            |(address, name): (SocketAddr, String)| place.within(|| Backend::named(address, &name));
+        Ok(Servers { place, all: named.map(one).collect::<Result<_, _>>()? })
     }
 
     pub fn kill(&mut self, index: usize) {
@@ -387,13 +422,11 @@ pub fn probes(
 ) -> anyhow::Result<Vec<(Holder, Probe)>> {
     let servers: [(SocketAddr, &str); 2] =
         [((name_server(0), 8453).into(), "ns1"), ((name_server(1), 8453).into(), "ns2")];
-    // What has nothing to do with the sites.
-    let references = servers.map(|(address, _)| address);
     let vantages = VANTAGE_NAMES.iter().zip(&ground.vantages).zip(expires);
     vantages
         .map(|((name, place), expires)| {
             let holder = ca.issue_until(&format!("gslb://test/probe/{name}"), expires);
-            let probe = place.within(|| Probe::start(name, &holder, &servers, &references))?;
+            let probe = place.within(|| Probe::start(name, &holder, &servers, &[elsewhere()]))?;
             Ok((holder, probe))
         })
         .collect()

@@ -3,7 +3,8 @@
 //! ```text
 //!  name servers 10.0.1.2, 10.0.2.2 ──┐        ┌── fra: gateway ─ switch ─ two balancers, three servers
 //!  vantages 10.2.1.2 to 10.2.3.2 ────┼─ core ─┤        198.51.100.0/24
-//!  continents 10.3.1.2, 10.3.2.2 ────┘        └── iad: the same, 203.0.113.0/24
+//!  continents 10.3.1.2, 10.3.2.2 ────┤        └── iad: the same, 203.0.113.0/24
+//!  somebody elsewhere 10.4.1.2 ──────┘
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,6 +15,7 @@ use crate::netns::{Namespace, Network, Segment};
 pub const NAME_SERVERS: &str = "10.0.0.0/16";
 pub const VANTAGES: &str = "10.2.0.0/16";
 pub const CLIENTS: &str = "10.3.0.0/16";
+pub const ELSEWHERE: &str = "10.4.0.0/16";
 
 /// Each stands with its place in the list.
 pub const SITES: [Site; 2] = [Site::of("fra", "198.51.100"), Site::of("iad", "203.0.113")];
@@ -66,11 +68,17 @@ pub fn vantage_net(index: usize) -> String {
     format!("10.2.{}.0/24", index + 1)
 }
 
+/// Somebody who has nothing to do with the sites.
+pub fn elsewhere() -> SocketAddr {
+    ([10, 4, 1, 2], 80).into()
+}
+
 pub struct Ground {
     pub core: Network,
     pub name_servers: [Namespace; 2],
     pub vantages: [Namespace; 3],
     pub continents: [Namespace; 2],
+    pub elsewhere: Namespace,
     pub sites: [SiteGround; 2],
 }
 
@@ -92,10 +100,12 @@ impl Ground {
             move |index: usize| core.join(&format!("10.{kind}.{}", index + 1), &[])
         };
         let (name_servers, vantages, continents) = (join(0), join(2), join(3));
+        let elsewhere = join(4)(0)?;
         Ok(Ground {
             name_servers: [name_servers(0)?, name_servers(1)?],
             vantages: [vantages(0)?, vantages(1)?, vantages(2)?],
             continents: [continents(0)?, continents(1)?],
+            elsewhere,
             sites: [SiteGround::new(&core, 0)?, SiteGround::new(&core, 1)?],
             core,
         })

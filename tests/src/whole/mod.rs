@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use common::clock::unix_seconds;
+use rustix::process::Signal;
 use serde_json::Value;
 
 pub use self::account::{Account, Explained, Kinds, Seen};
@@ -64,6 +65,7 @@ pub struct Whole<'g> {
     /// Of each site, the one that leads while all is well first.
     pub balancers: Vec<[Balancer<'g>; 2]>,
     pub servers: Vec<Servers<'g>>,
+    _elsewhere: Servers<'g>,
     pub ca: Ca,
     /// While clients asked and nothing had happened.
     calm: Option<Look>,
@@ -76,7 +78,8 @@ impl<'g> Whole<'g> {
     /// Returns when all is well: every vantage sees every site, every pair has one that leads, and clients are answered.
     pub fn start(ground: &'g Ground, expiry: Expiry) -> anyhow::Result<Whole<'g>> {
         let (ca, dir) = (Ca::new("ca"), tempfile::tempdir()?);
-        let servers = ground.sites.iter().map(Servers::start).collect::<Result<_, _>>()?;
+        let servers = ground.sites.iter().map(Servers::of_site).collect::<Result<_, _>>()?;
+        let elsewhere = Servers::elsewhere(ground)?;
         let mut name_servers = vec![];
         for (index, place) in ground.name_servers.iter().enumerate() {
             let mut server = NameServer::new(place, &ca, index)?;
@@ -104,6 +107,7 @@ impl<'g> Whole<'g> {
             name_servers,
             balancers,
             servers,
+            _elsewhere: elsewhere,
             ca,
             calm: None,
             fault_at: None,
@@ -145,6 +149,10 @@ impl<'g> Whole<'g> {
             };
             until("agents tell of all servers", inside)
                 .with_context(|| format!("{:#}", server.board().unwrap_or_default()))?;
+            until("all vantages are trusted", || {
+                let trusted = fleet::trusted(&server.text("/metrics")?);
+                Ok((trusted == VANTAGE_NAMES.len()).then_some(()))
+            })?;
         }
         Ok(())
     }
@@ -164,6 +172,10 @@ impl<'g> Whole<'g> {
             let [balances, _] = whole.balancers[site][index].scrapes();
             balances
         })
+    }
+
+    pub fn signal_probe(&mut self, index: usize, signal: Signal) -> anyhow::Result<()> {
+        self.probes[index].1.signal(signal)
     }
 
     pub fn kill_probes(&mut self) -> anyhow::Result<()> {

@@ -356,6 +356,31 @@ fn every_alert_is_written_up() {
     assert_eq!(written, alerts);
 }
 
+/// Which alerts stories fire is what `docs/worlds.md` says of it, row by row and of the rest.
+#[test]
+fn alerts_that_stories_fire_are_told() {
+    let read = |path: &str| fs::read_to_string(top().join(path)).expect("it can be read");
+    let rules = read("deploy/prometheus/alerts.yml");
+    let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let stories =
+        ["faults", "mishaps"].map(|name| read(&format!("tests/src/whole/stories/{name}.rs")));
+    let (fired, others): (BTreeSet<&str>, BTreeSet<&str>) =
+        alerts.partition(|name| stories.iter().any(|text| text.contains(&format!("\"{name}\""))));
+    let told = read("docs/worlds.md");
+    let words = |text: &str| -> BTreeSet<String> {
+        text.split(|letter: char| !letter.is_alphabetic()).map(str::to_owned).collect()
+    };
+    let (table, rest) = told.split_once("no story fires are").expect("it says so");
+    let (table, rest) = (words(table), words(rest.split('.').next().unwrap_or_default()));
+    let missing: Vec<&&str> = fired.iter().filter(|name| !table.contains(**name)).collect();
+    assert!(missing.is_empty(), "docs/worlds.md: stories fire {missing:?}");
+    let (known, of) =
+        (format!("{} of the {} alerts", fired.len(), fired.len() + others.len()), &told);
+    assert!(of.contains(&known), "docs/worlds.md: they fire {known}");
+    let missing: Vec<&&str> = others.iter().filter(|name| !rest.contains(**name)).collect();
+    assert!(missing.is_empty(), "docs/worlds.md: no story fires {missing:?}");
+}
+
 /// Whoever is woken by a line of the log finds it in the guide, word for word, and none that is not logged.
 #[test]
 fn every_warning_of_the_log_is_written_up() {
