@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::health::board::{Duty, Health, Standing};
 use crate::health::overrides::{Override, Phase, SLOPE};
+use crate::peers;
 use crate::snapshot::Snapshot;
 use crate::steer::Failing;
 use crate::world::{Act, Node};
@@ -77,7 +78,7 @@ pub struct BoardTold {
 pub struct PeerTold {
     pub peer: String,
     pub address: String,
-    /// `agrees`, `never_heard`, `silent`, `other_epoch` or `board_divergence`.
+    /// `agrees`, `differs` (not for long), `never_heard`, `silent`, `other_epoch` or `board_divergence`.
     pub standing: &'static str,
     /// Whether somebody has to look at it.
     pub is_alarming: bool,
@@ -190,8 +191,13 @@ impl Status {
             let what = if refused.is_some() { "refused" } else { "done" };
             let _ = writeln!(text, "reload     {what} at {}", to_second(*at));
         }
-        for PeerTold { peer, address, standing, .. } in &self.peers {
-            let _ = writeln!(text, "peer       {peer} at {address} {standing}");
+        for PeerTold { peer, address, standing, is_alarming, why } in &self.peers {
+            let _ = write!(text, "peer       {peer} at {address} {standing}");
+            // Nobody is alarmed yet, so nothing below tells of it.
+            if !is_alarming && *standing != peers::Standing::Agrees.as_str() {
+                let _ = write!(text, ": {why}");
+            }
+            text.push('\n');
         }
         for one in &self.attention {
             let _ = writeln!(text, "ATTENTION  {one}");

@@ -67,6 +67,8 @@ enum Difference {
 pub enum Standing {
     /// It answers from the same world and the same board, or did of late.
     Agrees,
+    /// It answers from another world or board, and not for long.
+    Differs,
     NeverHeard,
     Silent,
     OtherEpoch,
@@ -92,8 +94,9 @@ pub struct Change {
 }
 
 impl Standing {
-    pub const ALL: [Standing; 5] = [
+    pub const ALL: [Standing; 6] = [
         Standing::Agrees,
+        Standing::Differs,
         Standing::NeverHeard,
         Standing::Silent,
         Standing::OtherEpoch,
@@ -104,6 +107,7 @@ impl Standing {
     pub fn as_str(self) -> &'static str {
         match self {
             Standing::Agrees => "agrees",
+            Standing::Differs => "differs",
             Standing::NeverHeard => "never_heard",
             Standing::Silent => "silent",
             Standing::OtherEpoch => "other_epoch",
@@ -233,13 +237,15 @@ impl Peer {
                 Difference::Epoch => Standing::OtherEpoch,
                 Difference::Board => Standing::BoardDivergence,
             },
-            Some(_) | None => Standing::Agrees,
+            Some(_) => Standing::Differs,
+            None => Standing::Agrees,
         }
     }
 
     fn alarm(&self, now: Duration, began: Duration) -> Option<Alarm> {
         match self.standing(now) {
-            Standing::Agrees => None,
+            // While a change is on its way they may.
+            Standing::Agrees | Standing::Differs => None,
             // It may start later than we do.
             Standing::NeverHeard => (began + PATIENCE <= now).then_some(Alarm::Silent),
             Standing::Silent => Some(Alarm::Silent),
@@ -251,8 +257,20 @@ impl Peer {
     fn why(&self, now: Duration, ours: Option<&Face>) -> String {
         let Peer { heard, failure, .. } = self;
         let missed = || failure.as_ref().map_or(String::new(), |why| format!(": {why}"));
-        let Some(Heard { at, face, hears_the_same, .. }) = heard else {
+        let Some(Heard { at, face, differs, hears_the_same, .. }) = heard else {
             return format!("it has never answered{}", missed());
+        };
+        let other_world = || {
+            let ours = ours.map_or("none", |ours| &ours.epoch);
+            format!("its world is {}, ours {ours}", face.epoch)
+        };
+        let other_board = || {
+            let ours = ours.map_or("none", |ours| &ours.digest);
+            let heard = match hears_the_same {
+                true => "vantages tell both the same",
+                false => "vantages do not tell both the same",
+            };
+            format!("its board is {}, ours {ours}; {heard}", face.digest)
         };
         match self.standing(now) {
             Standing::NeverHeard | Standing::Silent => {
@@ -262,19 +280,19 @@ impl Peer {
                     missed()
                 )
             }
-            Standing::Agrees => format!("board {} {}", face.board, face.digest),
-            Standing::OtherEpoch => {
-                let ours = ours.map_or("none", |ours| &ours.epoch);
-                format!("its world is {}, ours {ours}", face.epoch)
-            }
-            Standing::BoardDivergence => {
-                let ours = ours.map_or("none", |ours| &ours.digest);
-                let heard = match hears_the_same {
-                    true => "vantages tell both the same",
-                    false => "vantages do not tell both the same",
-                };
-                format!("its board is {}, ours {ours}; {heard}", face.digest)
-            }
+            Standing::Agrees | Standing::Differs => match differs {
+                None => format!("board {} {}", face.board, face.digest),
+                Some(Differs { how, since }) => {
+                    let lasts = now.saturating_sub(*since).as_secs();
+                    let what = match how {
+                        Difference::Epoch => other_world(),
+                        Difference::Board => other_board(),
+                    };
+                    format!("{what} (for {lasts} s)")
+                }
+            },
+            Standing::OtherEpoch => other_world(),
+            Standing::BoardDivergence => other_board(),
         }
     }
 }

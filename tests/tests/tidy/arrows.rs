@@ -43,7 +43,7 @@ pub const ARROWS: &[(&str, &str)] = &[
         "answer binding health history ids locate name query record sight site_set snapshot stamp steer world",
     ),
     ("recording", "answer health name query record steer world"),
-    ("status", "health snapshot steer world"),
+    ("status", "health peers snapshot steer world"),
     ("policy", "health ids locate query site_set snapshot steer world"),
     ("prove", "answer health ids locate name query record site_set snapshot steer world zone"),
     (

@@ -8,14 +8,27 @@ use super::*;
 /// `1.0s ours E1 D1 | 2.0s theirs E1 D2 V1 | 3.0s miss | …`: what answers here, what the peer says (epoch, digest,
 /// evidence, each of our own is `V1`), that it did not answer; each followed by a look. What is told of each.
 fn check(story: &str, expected: &[&str]) {
+    assert_eq!(play(story).0, expected, "{story}");
+}
+
+/// How it stands at the end of a story.
+fn check_standing(story: &str, expected: &str) {
+    let (_, peers, now) = play(story);
+    let told =
+        peers.standings(now).map(|(peer, standing, why)| format!("{peer} {standing}: {why}"));
+    assert_eq!(told.collect::<Vec<_>>(), [expected], "{story}");
+}
+
+fn play(story: &str) -> (Vec<String>, Peers, Duration) {
     let second = |word: &str| {
         Duration::from_secs_f64(word.strip_suffix('s').unwrap().parse::<f64>().unwrap())
     };
     let mut peers = Peers::new(["dns2".into()], Duration::ZERO);
-    let mut told = vec![];
+    let (mut told, mut last) = (vec![], Duration::ZERO);
     for event in story.split('|') {
         let words: Vec<&str> = event.split_whitespace().collect();
         let now = second(words[0]);
+        last = now;
         let face = |words: &[&str]| Face {
             node: "dns2".into(),
             epoch: words[0].into(),
@@ -42,7 +55,26 @@ fn check(story: &str, expected: &[&str]) {
             told.push(format!("{} {peer} {alarm:?}: {why}", words[0]));
         }
     }
-    assert_eq!(told, expected, "{story}");
+    (told, peers, last)
+}
+
+#[test]
+fn who_differs_is_shown_at_once_though_nobody_is_alarmed_yet() {
+    let begin = "0s ours E1 D1 | 1s theirs E1 D1 | 2s theirs";
+    check(&format!("{begin} E2 D2 | 5.5s theirs E2 D2"), &[]);
+    check_standing(
+        &format!("{begin} E2 D2 | 5.5s theirs E2 D2"),
+        "dns2 differs: its world is E2, ours E1 (for 3 s)",
+    );
+    check_standing(
+        &format!("{begin} E1 D2 V2 | 4s tick"),
+        "dns2 differs: its board is D2, ours D1; vantages do not tell both the same (for 2 s)",
+    );
+    check_standing(&format!("{begin} E2 D2 | 3s theirs E1 D1"), "dns2 agrees: board 7 D1");
+    check_standing(
+        &format!("{begin} E2 D2 | 17s theirs E2 D2"),
+        "dns2 other_epoch: its world is E2, ours E1",
+    );
 }
 
 #[test]
@@ -102,7 +134,7 @@ fn another_world_is_told_as_that() {
         &[
             "16s dns2 Some(OtherEpoch): its world is E2, ours E1",
             // From then on it differs otherwise, and has its time again.
-            "17s dns2 None: board 7 D2",
+            "17s dns2 None: its board is D2, ours D1; vantages tell both the same (for 0 s)",
             "32s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
             "33s dns2 None: board 7 D2",
         ],
