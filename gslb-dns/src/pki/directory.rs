@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, DnsName};
 
 use super::PkiError;
 use super::ca::{BACKDATED, Ca};
-use super::index::{Index, Issued, List, Serial, VERSION};
+use super::index::{Index, Issued, List, Revoked, Serial, VERSION};
 
 pub const CA_FILE: &str = "ca.pem";
 pub const KEY_FILE: &str = "ca.key";
@@ -144,7 +144,14 @@ impl Directory {
     ) -> Result<(Issued, PathBuf, PathBuf), PkiError> {
         let principal = self.judged(wanted)?;
         let (certificate, key) = files_of(&principal, to);
-        if replaceable(&certificate, &key, &principal)? {
+        if let Some(there) = replaceable(&certificate, &key, &principal)? {
+            if let Some(Revoked { at, why }) = self.revoked(&there) {
+                return Err(PkiError::Refused(format!(
+                    "{} is there already, of the same daemon, and was revoked at {at:.0} ({why}): --replace issues it \
+                     anew",
+                    certificate.display()
+                )));
+            }
             return Err(PkiError::Refused(format!(
                 "{} is there already, of the same daemon, and its key would be lost: gslb-dns pki renew gives it its \
                  next certificate before this one ends; else take another --out, or say --replace",
@@ -165,6 +172,13 @@ impl Directory {
         let (certificate, key) = files_of(&principal, to);
         replaceable(&certificate, &key, &principal)?;
         self.write_pair(principal, wanted, (certificate, key), now)
+    }
+
+    /// Whether a certificate was taken back, and why.
+    fn revoked(&self, certificate: &CertificateDer<'_>) -> Option<&Revoked> {
+        let serial = Serial::of_certificate(certificate)?;
+        let issued = self.index.issued.iter().find(|issued| issued.serial == serial)?;
+        issued.revoked.as_ref()
     }
 
     fn write_pair(
@@ -294,20 +308,25 @@ fn files_of(principal: &Principal, to: &Path) -> (PathBuf, PathBuf) {
     (file("pem"), file("key"))
 }
 
-/// Whether there is something to replace. Another daemon's files never are, nor the CA's own, nor what is none of ours.
-fn replaceable(certificate: &Path, key: &Path, principal: &Principal) -> Result<bool, PkiError> {
+/// The certificate that is there to be replaced, if one is. Another daemon's files never are, nor the CA's own, nor what is none of ours.
+fn replaceable(
+    certificate: &Path,
+    key: &Path,
+    principal: &Principal,
+) -> Result<Option<CertificateDer<'static>>, PkiError> {
     let Ok(pem) = bounded::read_file(certificate, LONGEST_FILE) else {
         return match [certificate, key].iter().find(|path| path.symlink_metadata().is_ok()) {
-            None => Ok(false),
+            None => Ok(None),
             Some(path) => Err(PkiError::Refused(format!(
                 "{} is there already: take another --out, or move it away",
                 path.display()
             ))),
         };
     };
-    let holder = certificates(&pem).ok().and_then(|chain| principal_of(&chain[0]).ok());
+    let there = certificates(&pem).ok().and_then(|chain| chain.into_iter().next());
+    let holder = there.as_ref().and_then(|there| principal_of(there).ok());
     if holder.as_ref() == Some(principal) {
-        return Ok(true);
+        return Ok(there);
     }
     let (path, whose) =
         (certificate.display(), holder.map_or("nobody".to_owned(), |holder| holder.to_string()));

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use common::principal::{Kind, Principal};
 use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
+use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use super::PkiError;
@@ -157,6 +158,12 @@ impl Serial {
     pub fn of(mut chance: [u8; 16]) -> Serial {
         chance[0] = chance[0] & 0x7f | 0x40;
         Serial(chance)
+    }
+
+    /// `None` of a certificate that is none of ours, or cannot be read.
+    pub fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Serial> {
+        let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
+        Some(Serial(certificate.serial().try_into().ok()?))
     }
 }
 

@@ -36,8 +36,7 @@ impl Directory {
         let asked = Asked::read(request).map_err(|error| refused(error.to_string()))?;
         let Asked { principal, key, shown } = asked;
         self.believe(&shown, now).map_err(refused)?;
-        let serial = webpki::EndEntityCert::try_from(&shown).ok();
-        let serial = serial.and_then(|shown| Some(Serial(shown.serial().try_into().ok()?)));
+        let serial = Serial::of_certificate(&shown);
         let issued = &self.index().issued;
         let old = issued.iter().find(|issued| Some(issued.serial) == serial);
         let old = match old.filter(|old| old.principal == principal) {

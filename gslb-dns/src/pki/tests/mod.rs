@@ -169,6 +169,23 @@ fn files_of_the_same_daemon_are_replaced_when_that_is_meant() {
 }
 
 #[test]
+fn who_was_revoked_is_not_told_to_renew() {
+    let story = Story::begin();
+    let ams = wanted(Kind::Probe, "ams");
+    let issue = || refusal(story.open(start()).issue(&ams, &story.dir(), start()));
+    assert_eq!(issue(), "done");
+    assert!(issue().contains("pki renew"), "{}", issue());
+    story.open(start()).revoke("ams", "disk sold", start()).unwrap();
+    let told = issue();
+    let expected = "ams.pem is there already, of the same daemon, and was revoked at 2026-11-21T22:00:00Z (disk sold): \
+                    --replace issues it anew";
+    assert!(told.ends_with(expected), "{told}");
+    assert_eq!(refusal(story.open(start()).reissue(&ams, &story.dir(), start())), "done");
+    // The new one is not revoked.
+    assert!(issue().contains("pki renew"), "{}", issue());
+}
+
+#[test]
 fn what_cannot_be_issued_is_told() {
     let story = Story::begin();
     let mut directory = story.open(start());
