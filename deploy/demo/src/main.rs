@@ -141,16 +141,20 @@ fn run(wish: Wish, vrrp: Vrrp) -> anyhow::Result<ExitCode> {
             let touring = thread::Builder::new().name("tour".to_owned());
             let touring = touring.spawn(move || done.send(tour.take()))?;
             // Whoever has enough of it need not wait for its end.
-            let code = runtime.block_on(async {
+            let told = runtime.block_on(async {
                 tokio::select! {
-                    () = ends.come() => ExitCode::FAILURE,
-                    told = came => told.unwrap_or(ExitCode::FAILURE),
+                    () = ends.come() => None,
+                    told = came => Some(told.unwrap_or(ExitCode::FAILURE)),
                 }
             });
             // It makes files, which nobody does in a directory that goes.
             stop.store(true, Ordering::Relaxed);
             drop(touring.join());
-            code
+            told.unwrap_or_else(|| {
+                let dir = running.dir().display();
+                say(&format!("\nthe tour was ended before its end; {dir} is removed\n"));
+                ExitCode::FAILURE
+            })
         }
     };
     Ok(code)

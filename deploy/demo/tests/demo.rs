@@ -287,6 +287,9 @@ fn a_tour_that_is_interrupted_leaves_nothing_behind() {
     assert_eq!(fs::read_to_string(&errors).unwrap(), "");
     let said = fs::read_to_string(&printed).unwrap();
     assert!(!said.contains("OTHERWISE") && !said.contains("as expected"), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.starts_with("the tour was ended before its end; "), "{said}");
+    assert!(last.ends_with("is removed"), "{said}");
 }
 
 /// With root also what needs it.
