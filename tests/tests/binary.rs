@@ -155,6 +155,24 @@ fn explain_asks_a_server_as_people_name_it() {
 }
 
 #[test]
+fn who_asks_where_no_server_runs_is_told_so() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let check = || {
+        let told = command(&["status"], &world.node());
+        assert_eq!((told.code, &*told.stdout), (Some(1), ""));
+        let says = "no server runs at ";
+        assert!(told.stderr.contains(says) && !told.stderr.contains("may ask"), "{told:?}");
+        told.stderr
+    };
+    assert!(check().contains("No such file"), "{}", check());
+    // One that was killed leaves its socket.
+    let mut server = Server::start(&world.node()).unwrap();
+    server.signal(Signal::KILL).unwrap();
+    server.wait().unwrap();
+    assert!(check().contains("refused"), "{}", check());
+}
+
+#[test]
 fn a_state_directory_that_cannot_be_written_keeps_nobody_from_answering() {
     let world = World::write(&EVERY_STEP).unwrap();
     // A folder where the files should be: nobody can write there, root neither.

@@ -250,7 +250,6 @@ fn only_operators_change_things() {
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
     // So that a stranger comes as far as the role.
     fs::set_permissions(site.world.dir(), Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
     let program = program().unwrap();
     let copy = site.world.path("gslb-dns");
     fs::copy(program, &copy).unwrap();
@@ -259,6 +258,9 @@ fn only_operators_change_things() {
         command.args(words).arg("--socket").arg(&socket).uid(NOBODY).gid(NOBODY);
         command.env("SUDO_USER", "root").output().unwrap()
     };
+    let shut_out = String::from_utf8(as_nobody(&["status"]).stderr).unwrap();
+    assert!(shut_out.contains("no server that you may ask at "), "{shut_out}");
+    fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
     assert!(as_nobody(&["status"]).status.success());
     for words in [&["drain", "fra", "--why", "mischief", "--anyway"][..], &["reload"]] {
         let done = as_nobody(words);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -137,12 +137,9 @@ impl At {
             }
             At::Socket(path) => {
                 let stream = connected(UnixStream::connect(path)).await;
-                let stream = stream.with_context(|| {
-                    format!(
-                        "no server that you may ask at {}; it is [admin] socket in node.toml, open \
-                         to its owner and group",
-                        path.display()
-                    )
+                let stream = stream.map_err(|error| {
+                    let why = no_socket(path, error.kind());
+                    anyhow::Error::from(error).context(why)
                 })?;
                 self.exchange(stream, "localhost", asked).await
             }
@@ -203,6 +200,20 @@ impl<'a> Asked<'a> {
 
     fn post(path: &'a str, body: Vec<u8>, on_behalf_of: Option<&'a str>) -> Asked<'a> {
         Asked { method: Method::POST, path, body: body.into(), on_behalf_of }
+    }
+}
+
+/// Why nobody answers at a socket, and what that means.
+fn no_socket(path: &Path, kind: io::ErrorKind) -> String {
+    let path = path.display();
+    match kind {
+        // The file of a server that was killed stays, and refuses.
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
+            "no server runs at {path}: it makes this socket, [admin] socket in its node.toml, when it starts"
+        ),
+        _ => format!(
+            "no server that you may ask at {path}; it is [admin] socket in node.toml, open to its owner and group"
+        ),
     }
 }
 
