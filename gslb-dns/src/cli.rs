@@ -130,6 +130,9 @@ enum Command {
     },
     /// What is believed of every site, and what each vantage sees of it.
     Board {
+        /// A site's name or pattern; every site if left out
+        #[arg(long)]
+        site: Option<String>,
         #[command(flatten)]
         shown: Shown,
     },
@@ -354,7 +357,9 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Queries { files, json } => show_queries(&files, format(json)),
         Command::Status { shown } => done(&shown.at()?.status(format(shown.json))?),
         Command::Overrides { shown } => done(&shown.at()?.overrides(format(shown.json))?),
-        Command::Board { shown } => done(&shown.at()?.board(format(shown.json))?),
+        Command::Board { site, shown } => {
+            done(&shown.at()?.board(site.as_deref(), format(shown.json))?)
+        }
         Command::Vantages { shown } => done(&shown.at()?.vantages(format(shown.json))?),
         Command::History { service, site, since, steps, shown } => {
             let words = Words { service, site, since, steps };
@@ -482,6 +487,7 @@ fn explain_from_files(
     let Some(Config { node, world, .. }) = told(config::load(&file.config)) else {
         bail!("the config has problems, so nothing can be explained from it");
     };
+    request.fits(&world)?;
     let beliefs = beliefs(&node)?;
     let ground = Groundwork::new(world);
     let clocks = Now { monotonic: monotonic(), wall: now() };
@@ -535,6 +541,7 @@ fn replay(
         beliefs: beliefs.as_ref(),
         suppose,
     };
+    request.fits(&world)?;
     let report = replay::replay(Groundwork::new(world).into(), &request);
     say(&report.render(format)?)?;
     Ok(match (report.is_complete(), report.otherwise) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::board::{Beliefs, Board, Duty, Health, Standing};
 use crate::health::entries::Entry;
-use crate::health::overrides::{Glob, Order, Override, Unmatched};
+use crate::health::overrides::{Glob, NoSite, Order, Override, Unmatched, listed};
 use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
 use crate::steer::{Family, able};
@@ -31,8 +31,6 @@ const LONGEST_TERM: Duration = DAY.saturating_mul(366);
 const LATE: Duration = Duration::from_secs(60);
 /// Of a stamp: what every reader of JSON takes for a whole number, and nobody ever counts to.
 pub const MOST_NUMBER: u64 = 1 << 53;
-/// Names listed in a message.
-const LISTED: usize = 20;
 
 /// An order as it comes over the admin socket, all in the words of the command line.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -69,15 +67,15 @@ pub enum OrderError {
     NoSuchOrder(String),
     #[error("{what}: {why}")]
     Word { what: &'static str, why: String },
-    #[error("no site matches {glob:?} (sites: {known})")]
-    NoSite { glob: String, known: String },
+    #[error(transparent)]
+    NoSite(#[from] NoSite),
     #[error("no service matches {glob:?} (services: {known})")]
     NoService { glob: String, known: String },
     #[error("no service that matches {service:?} has a site that matches {site:?}")]
     NoSiteOfService { site: String, service: String },
     #[error(
         "no site would be left to serve {}; if that is meant, say --anyway",
-        list(.0.iter().cloned())
+        listed(.0.iter().cloned())
     )]
     LeavesNobody(Vec<String>),
 }
@@ -228,14 +226,11 @@ fn instant(text: &str, now: Timestamp) -> Result<Timestamp, OrderError> {
 /// What an override would touch: each service with those of its sites that are meant. An error if there
 /// are none: a misspelt site is not drained, and nobody would know.
 pub fn touched(said: &Override, world: &World) -> Result<Vec<String>, OrderError> {
+    said.site.is_of_some_site(world)?;
     match said.unmatched_in(world) {
-        None => {}
-        Some(Unmatched::Site) => {
-            let known = list(world.sites.iter().map(|site| site.name.to_string()));
-            return Err(OrderError::NoSite { glob: said.site.to_string(), known });
-        }
+        None | Some(Unmatched::Site) => {}
         Some(Unmatched::Service) => {
-            let known = list(world.services.iter().map(|service| service.name.to_host()));
+            let known = listed(world.services.iter().map(|service| service.name.to_host()));
             return Err(OrderError::NoService { glob: said.service.to_string(), known });
         }
         Some(Unmatched::SiteOfService) => {
@@ -255,14 +250,6 @@ pub fn touched(said: &Override, world: &World) -> Result<Vec<String>, OrderError
         Some(format!("{}: {sites}{in_vain}", service.name.to_host()))
     };
     Ok(services.filter_map(of_service).collect())
-}
-
-fn list(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<String> = names.collect();
-    let shown = names.len().min(LISTED);
-    let rest = names.len() - shown;
-    let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
-    names[..shown].join(", ") + &more
 }
 
 /// The services that have a site fit to serve under `before` and none under `after`.

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::health::board::{Board, Lost};
+use crate::health::overrides::{Glob, NoSite};
 use crate::health::view::{Alert, View};
 use crate::ids::ServiceId;
 use crate::inbox::Inbox;
@@ -184,6 +185,21 @@ pub struct VantageSeen {
     pub references_up: u16,
     pub references: u16,
     pub version: String,
+}
+
+impl Sight {
+    /// What of it is about the sites that match a pattern, if the world has one.
+    pub fn of_sites(self, pattern: &str, world: &World) -> Result<Sight, NoSite> {
+        let glob = Glob::new(pattern);
+        glob.is_of_some_site(world)?;
+        let Sight { mut services, mut inside, .. } = self;
+        for service in &mut services {
+            service.sites.retain(|seen| glob.matches(&seen.site));
+        }
+        services.retain(|service| !service.sites.is_empty());
+        inside.retain(|seen| glob.matches(&seen.site));
+        Ok(Sight { services, inside, ..self })
+    }
 }
 
 impl SightOf<'_> {

@@ -204,6 +204,39 @@ fn an_order_that_cannot_be_meant_is_refused() {
 }
 
 #[test]
+fn a_site_that_there_is_not_is_no_empty_answer() {
+    let site = Site::start();
+    let check = |words: &str, more: &str| {
+        let done = site.say(words, None);
+        assert_eq!((done.code, &*done.stdout), (Some(1), ""), "{words}");
+        let says = "no site matches \"osol\" (sites: ams, fra, gru, iad, jnb";
+        assert!(done.stderr.contains(says) && done.stderr.contains(more), "{words}: {done:?}");
+    };
+    check("board --site osol", "");
+    check("board --site osol --json", "");
+    check("history --site osol", "and what was asked of history tells of none");
+
+    let board = site.say("board --site i*", None);
+    assert_eq!(board.code, Some(0), "{board:?}");
+    assert!(board.stdout.contains("\n  iad "), "{}", board.stdout);
+    assert!(!board.stdout.contains("\n  fra "), "{}", board.stdout);
+    let all = site.json("board");
+    let one = site.json("board --site iad");
+    let count = |board: &Value| board["services"].as_array().unwrap().len();
+    assert!(count(&one) < count(&all) && count(&one) > 0, "{one}");
+
+    // One that history knows, and the world no more, is told of.
+    let path = site.world.path("world.toml");
+    let good = fs::read_to_string(&path).unwrap();
+    let renamed = good.replace("site.nrt]", "site.tyo]").replace("\"nrt\"", "\"tyo\"");
+    fs::write(&path, renamed).unwrap();
+    assert_eq!(site.say("reload", None).code, Some(0));
+    let gone = site.say("history --site nrt", None);
+    assert!(gone.code == Some(0) && gone.stdout.contains("no longer in the world"), "{gone:?}");
+    assert_eq!(site.say("board --site nrt", None).code, Some(1));
+}
+
+#[test]
 fn who_asks_an_address_for_an_order_is_told_where_to_go() {
     for words in
         ["drain --server 127.0.0.1:8953", "weight 3 fra --server [::1]:8953", "reload --server x"]

@@ -197,6 +197,11 @@ fn what_was_asked_of_a_server_that_was_killed_is_answered_again_as_it_was() {
         assert_eq!((code, report["under_these_beliefs"].as_u64()), (Some(1), Some(0)));
         assert!(report["otherwise"].as_u64().unwrap() > 100, "{report:#}");
     }
+    let (node, dir) = (world.node(), world.path(DIR));
+    let words = ["replay", "--suppose", "down=osol", "--config", node.to_str().unwrap()];
+    let of_nobody = run(words.into_iter().chain([dir.to_str().unwrap()])).unwrap();
+    assert_eq!((of_nobody.code, &*of_nobody.stdout), (Some(2), ""));
+    assert!(of_nobody.stderr.contains("no site matches \"osol\" (sites: "), "{of_nobody:?}");
     // Half a block behind the others, as a kill in the middle of a write leaves it.
     let octets = fs::read(file).unwrap();
     let header = 12 + 50 + NODE_NAME.len() + 4;

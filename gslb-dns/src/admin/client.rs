@@ -64,8 +64,12 @@ impl At {
         self.ask(&Asked::get(&format!("/v1/status?format={}", format.as_str())), TIMEOUT)
     }
 
-    pub fn board(&self, format: Format) -> anyhow::Result<String> {
-        self.ask(&Asked::get(&format!("/v1/board?format={}", format.as_str())), TIMEOUT)
+    /// Of the sites that match a pattern, or of all.
+    pub fn board(&self, site: Option<&str>, format: Format) -> anyhow::Result<String> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("format", format.as_str());
+        query.extend_pairs(site.map(|site| ("site", site)));
+        self.ask(&Asked::get(&format!("/v1/board?{}", query.finish())), TIMEOUT)
     }
 
     pub fn vantages(&self, format: Format) -> anyhow::Result<String> {

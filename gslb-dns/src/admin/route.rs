@@ -20,7 +20,7 @@ use crate::explain::{Evidence, Explanation, Format, Request, RequestWords, expla
 use crate::history::{self, Words};
 use crate::keeper::{AskError, Then};
 use crate::orders::OrderWords;
-use crate::sight::{Sight, vantages_text};
+use crate::sight::vantages_text;
 use crate::status::overrides_text;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -43,7 +43,7 @@ gslb-dns
 /v1/explain   ?name=www.example.com&type=A&client=81.2.69.0/24 | &resolver=192.0.2.53
               [&at=2026-11-21T09:30:00Z | &stamp=…] [&suppose=down=fra] [&format=text]
 /v1/status    what this name server believes, and what wants attention [?format=text]
-/v1/board     what is believed of every site, and what each vantage sees of it [?format=text]
+/v1/board     what is believed of every site, and what each vantage sees of it [?site=…] [&format=text]
 /v1/vantages  who looks, and how its word counts [?format=text]
 /v1/history   what changed of sites, and why [?service=…] [&site=…] [&since=12h | 2026-11-21T09:30:00Z]
               [&steps=true] [&format=text]
@@ -70,10 +70,7 @@ pub async fn route(
             Ok(status) => shown(&query, &*status, |status| status.text()),
             Err(gone) => unavailable(gone),
         },
-        (&(Method::GET | Method::HEAD), "/v1/board") => match door.desk.sight().await {
-            Ok(sight) => shown(&query, &sight, Sight::text),
-            Err(gone) => unavailable(gone),
-        },
+        (&(Method::GET | Method::HEAD), "/v1/board") => board(door, &query).await,
         (&(Method::GET | Method::HEAD), "/v1/vantages") => match door.desk.vantages().await {
             Ok(vantages) => shown(&query, &vantages, |vantages| vantages_text(vantages)),
             Err(gone) => unavailable(gone),
@@ -175,6 +172,35 @@ async fn talkers(door: Door, peer: Option<UCred>, query: &str) -> Response<Full<
     shown(query, &report, |report| report.text())
 }
 
+async fn board(door: Door, query: &str) -> Response<Full<Bytes>> {
+    let (mut site, mut format) = (None, Format::Json);
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "site" => site = Some(value.into_owned()),
+            "format" => match Format::named(&value) {
+                Ok(named) => format = named,
+                Err(message) => return refused(&message),
+            },
+            other => return refused(&format!("no parameter {other} (parameters: site, format)")),
+        }
+    }
+    let sight = match door.desk.sight().await {
+        Ok(sight) => sight,
+        Err(gone) => return unavailable(gone),
+    };
+    let sight = match &site {
+        None => sight,
+        Some(site) => match sight.of_sites(site, door.published.load().world()) {
+            Ok(sight) => sight,
+            Err(error) => return refused(&error.to_string()),
+        },
+    };
+    match format {
+        Format::Text => page(StatusCode::OK, TEXT, sight.text()),
+        Format::Json => as_json(&sight),
+    }
+}
+
 async fn history(door: Door, query: &str) -> Response<Full<Bytes>> {
     let (mut words, mut format) = (Words::default(), Format::Json);
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -211,10 +237,16 @@ async fn history(door: Door, query: &str) -> Response<Full<Bytes>> {
         let _reading = reading;
         archive::listing(&shelf, asked)
     });
-    match (listing.await, format) {
-        (Ok(listing), Format::Text) => page(StatusCode::OK, TEXT, listing.text()),
-        (Ok(listing), Format::Json) => as_json(&listing),
-        (Err(error), _) => failed(&error.to_string()),
+    let listing = match listing.await {
+        Ok(listing) => listing,
+        Err(error) => return failed(&error.to_string()),
+    };
+    if let Err(error) = listing.is_of_some_site(door.published.load().world()) {
+        return refused(&format!("{error}, and what was asked of history tells of none"));
+    }
+    match format {
+        Format::Text => page(StatusCode::OK, TEXT, listing.text()),
+        Format::Json => as_json(&listing),
     }
 }
 
@@ -256,6 +288,9 @@ async fn explained(door: Door, query: String) -> Response<Full<Bytes>> {
         Ok(request) => request,
         Err(error) => return refused(&error.to_string()),
     };
+    if let Err(error) = request.fits(door.published.load().world()) {
+        return refused(&error.to_string());
+    }
     let explanation = match request.moment {
         None => {
             let (snapshot, evidence) = match door.desk.evidence_for(&request).await {

@@ -27,6 +27,7 @@ use self::story::{Part, Story};
 use crate::answer::{Asker, MAX_CHAIN, MAX_STREAM, Transport, answer};
 use crate::binding::{Binding, Targets};
 use crate::health::entries::{Moment, Ordered};
+use crate::health::overrides::NoSite;
 use crate::health::supposition::{Supposition, SuppositionError};
 use crate::ids::ServiceId;
 use crate::locate::Client;
@@ -37,7 +38,7 @@ use crate::sight::ServiceSeen;
 use crate::snapshot::{Extent, Snapshot};
 use crate::stamp::{self, Stamp, StampError};
 use crate::steer::{Family, common_family};
-use crate::world::Answers;
+use crate::world::{Answers, World};
 
 /// What is asked to be explained.
 #[derive(Clone, Debug)]
@@ -195,7 +196,7 @@ pub fn explain(snapshot: &Snapshot, node_name: &str, request: &Request) -> Expla
         at: request.at,
         stamp,
         moment: None,
-        supposed: request.suppose.iter().map(|one| supposed_told(snapshot, one)).collect(),
+        supposed: request.suppose.iter().map(ToString::to_string).collect(),
         client: client_told(snapshot, &client, subnet.as_ref()),
         steering: steering.collect(),
         evidence: Evidence::None(match request.moment {
@@ -360,15 +361,6 @@ fn chain(snapshot: &Snapshot, request: &Request, message: &Message) -> Vec<Name>
     names
 }
 
-/// A supposition about nobody is said to be one: it explains nothing.
-fn supposed_told(snapshot: &Snapshot, supposition: &Supposition) -> String {
-    let sites = &snapshot.world().sites;
-    match sites.iter().any(|site| supposition.concerns(&site.name)) {
-        true => supposition.to_string(),
-        false => format!("{supposition} (matches no site)"),
-    }
-}
-
 /// One decision of a service that the answer is made of.
 struct Decided {
     service: ServiceId,
@@ -450,6 +442,13 @@ impl Request {
         // Answers know whole seconds only.
         let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
         Ok(Request { name, qtype, on_behalf, at, moment, stamp, suppose })
+    }
+}
+
+impl Request {
+    /// Refuses what cannot be meant in this world: something supposed of a site that there is not.
+    pub fn fits(&self, world: &World) -> Result<(), NoSite> {
+        self.suppose.iter().try_for_each(|one| one.is_of_some_site(world))
     }
 }
 

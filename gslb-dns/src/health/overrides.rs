@@ -69,10 +69,21 @@ pub enum Phase {
 /// Steps of a drain that takes time: every name server takes each at the same instant.
 pub const SLOPE: u32 = 20;
 
+/// Names listed in a message.
+const LISTED: usize = 20;
+
 /// A shell pattern over names: `*` is any run of characters, `?` any one.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Glob(Box<str>);
+
+/// A pattern that is no site's name: mostly it is misspelt.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("no site matches {glob:?} (sites: {known})")]
+pub struct NoSite {
+    glob: String,
+    known: String,
+}
 
 /// The part of an override that matches nothing in a world.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -202,6 +213,15 @@ impl Glob {
         Glob::new("*")
     }
 
+    /// Refuses a pattern that no site of the world matches, and tells those that there are.
+    pub fn is_of_some_site(&self, world: &World) -> Result<(), NoSite> {
+        if world.sites.iter().any(|site| self.matches(&site.name)) {
+            return Ok(());
+        }
+        let known = listed(world.sites.iter().map(|site| site.name.to_string()));
+        Err(NoSite { glob: self.to_string(), known })
+    }
+
     /// Without case, as names are compared.
     pub fn matches(&self, name: &str) -> bool {
         matches(self.0.as_bytes(), name.to_ascii_lowercase().as_bytes())
@@ -212,6 +232,15 @@ impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Names in a message: the first of them.
+pub fn listed(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    let shown = names.len().min(LISTED);
+    let rest = names.len() - shown;
+    let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
+    names[..shown].join(", ") + &more
 }
 
 /// Greedy match that goes back only to the last `*`: linear in practice, quadratic at worst.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::board::{Admit, Duty, Health, Standing};
-use super::overrides::Glob;
+use super::overrides::{Glob, NoSite};
+use crate::world::World;
 
 /// What somebody wants to see supposed: `down=fra`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,6 +30,11 @@ impl Supposition {
     /// Whether it is about this site.
     pub fn concerns(&self, site: &str) -> bool {
         self.sites.matches(site)
+    }
+
+    /// Refuses to suppose something of nobody: it would explain nothing.
+    pub fn is_of_some_site(&self, world: &World) -> Result<(), NoSite> {
+        self.sites.is_of_some_site(world)
     }
 
     pub(super) fn apply(&self, site: &str, standing: &mut Standing) {

@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::diff::{Group, Moved};
 use super::{Belief, Cause, Change, Head, Kept, Line};
 use crate::health::board::{Duty, Health, Lost};
-use crate::health::overrides::Glob;
+use crate::health::overrides::{Glob, NoSite};
+use crate::world::World;
 
 /// Entries of one listing, the newest: more are counted and not told.
 pub const MOST_TOLD: usize = 1000;
@@ -58,6 +59,9 @@ pub struct Listing {
     pub entries: VecDeque<Line>,
     #[serde(skip)]
     asked: Asked,
+    /// Whether a site that was asked for is told of anywhere in it, of whatever service.
+    #[serde(skip)]
+    has_site: bool,
     /// The last that was heard, so that nothing is told twice.
     #[serde(skip)]
     serial: Option<u64>,
@@ -86,8 +90,11 @@ impl Asked {
     }
 
     fn is_about(&self, service: &str, site: &str) -> bool {
-        let is = |glob: &Option<Glob>, name| glob.as_ref().is_none_or(|glob| glob.matches(name));
-        is(&self.service, service) && is(&self.site, site)
+        self.service.as_ref().is_none_or(|glob| glob.matches(service)) && self.is_about_site(site)
+    }
+
+    fn is_about_site(&self, site: &str) -> bool {
+        self.site.as_ref().is_none_or(|glob| glob.matches(site))
     }
 }
 
@@ -119,6 +126,7 @@ impl Listing {
         if matches!(head.cause, Cause::Start | Cause::Reload) {
             self.tell(Line::Board(head.clone()));
         }
+        self.has_site |= diff.moved.keys().any(|(_, site)| self.asked.is_about_site(site));
         if is_whole {
             return;
         }
@@ -132,6 +140,15 @@ impl Listing {
             } else {
                 self.tell(Line::Change(Box::new(change)));
             }
+        }
+    }
+
+    /// Refuses a site that neither this world has nor what was asked of history. One that was taken out of the world is
+    /// told of.
+    pub fn is_of_some_site(&self, world: &World) -> Result<(), NoSite> {
+        match &self.asked.site {
+            Some(glob) if !self.has_site => glob.is_of_some_site(world),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use super::Replay;
 use super::report::{FileTold, Report};
 use crate::health::board::Board;
-use crate::health::overrides::Phase;
+use crate::health::overrides::{NoSite, Phase};
 use crate::health::supposition::Supposition;
 use crate::health::view::Views;
 use crate::keeper::Beliefs;
 use crate::query_log::recordings_in;
 use crate::recording::{ReadError, Reader};
 use crate::snapshot::{Groundwork, Snapshot};
+use crate::world::World;
 
 /// What is asked for.
 pub struct Request<'r> {
@@ -27,6 +28,13 @@ pub struct Request<'r> {
     /// Nothing is known of any site without them, and no operator has said a word.
     pub beliefs: Option<&'r Beliefs>,
     pub suppose: Vec<Supposition>,
+}
+
+impl Request<'_> {
+    /// Refuses what cannot be meant in this world: something supposed of a site that there is not.
+    pub fn fits(&self, world: &World) -> Result<(), NoSite> {
+        self.suppose.iter().try_for_each(|one| one.is_of_some_site(world))
+    }
 }
 
 /// One recording that is open.
