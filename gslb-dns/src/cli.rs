@@ -57,7 +57,7 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// Say why a client is answered as it is.
+    /// Say why a client is answered as it is: from the files that the config names, unless a server is to be asked.
     Explain {
         /// Such as www.example.com
         name: String,
@@ -506,7 +506,7 @@ fn explain_from_files(
             explain::explain_then(ground.into(), board, found, &node.name, &request)
         }
     };
-    Ok(explanation.render(format)?)
+    Ok(explanation.render_from_files(format)?)
 }
 
 fn beliefs(node: &Node) -> anyhow::Result<Beliefs> {

@@ -155,6 +155,33 @@ fn explain_asks_a_server_as_people_name_it() {
 }
 
 #[test]
+fn explain_says_whether_it_reads_files_and_supposes_nothing_of_nobody() {
+    let world = World::write(&EVERY_STEP).unwrap();
+    let server = Server::start(&world.node()).unwrap();
+    let door = server.admin().to_string();
+    let node = world.node().display().to_string();
+    let ask = |place: [&str; 2], more: &[&str]| {
+        let words = ["explain", "www.example.com", "--resolver", "192.0.2.1"];
+        run(words.iter().chain(more).chain(&place)).expect("the binary runs")
+    };
+    let files = ask(["--config", &node], &[]).stdout;
+    let first = "from the files on disk, not a running server (--server ADDRESS or --socket PATH asks one)\n";
+    assert!(files.starts_with(&format!("{first}www.example.com. A for ")), "{files}");
+    let running = ask(["--server", &door], &[]).stdout;
+    assert!(running.starts_with("www.example.com. A for "), "{running}");
+    let json = ask(["--config", &node], &["--json"]).stdout;
+    assert!(serde_json::from_str::<Value>(&json).is_ok(), "{json}");
+
+    for place in [["--config", &node], ["--server", &door]] {
+        let told = ask(place, &["--suppose", "down=fra", "--suppose", "down=osol"]);
+        assert_eq!((told.code, &*told.stdout), (Some(1), ""), "{place:?}");
+        let says = "no site matches \"osol\" (sites: ams, fra, gru, iad, jnb";
+        assert!(told.stderr.contains(says), "{told:?}");
+        assert_eq!(ask(place, &["--suppose", "down=f*"]).code, Some(0), "{place:?}");
+    }
+}
+
+#[test]
 fn who_asks_where_no_server_runs_is_told_so() {
     let world = World::write(&EVERY_STEP).unwrap();
     let check = || {

@@ -236,7 +236,20 @@ impl Explanation {
             Format::Json => serde_json::to_string_pretty(self).map(|text| text + "\n"),
         }
     }
+
+    /// The same, of what no server has answered from.
+    pub fn render_from_files(&self, format: Format) -> serde_json::Result<String> {
+        let rendered = self.render(format)?;
+        Ok(match format {
+            Format::Text => format!("{FROM_FILES}\n{rendered}"),
+            Format::Json => rendered,
+        })
+    }
 }
+
+/// Above what files say, for people: other commands that are given `--config` ask the server that it tells of.
+const FROM_FILES: &str =
+    "from the files on disk, not a running server (--server ADDRESS or --socket PATH asks one)";
 
 /// Asks the query path, and reads its answer. Also returns the names of the chain, in order.
 fn ask(
