@@ -252,6 +252,39 @@ pub fn touched(said: &Override, world: &World) -> Result<Vec<String>, OrderError
     Ok(services.filter_map(of_service).collect())
 }
 
+/// Whether an order that only ends what was said before finds nothing to end, now or to come, at any site that it is
+/// about. `before` is what was said before it, in the order in which it counts, and `board` what is believed by it.
+pub fn ends_nothing<'a>(
+    said: &Override,
+    before: impl Iterator<Item = &'a Override>,
+    board: &Board,
+    world: &World,
+    now: Timestamp,
+) -> bool {
+    // What is to come may be ended today; an end that is to come has ended nothing yet.
+    let counts = |one: &&Override| {
+        one.order.kind() == said.order.kind()
+            && if one.order.only_ends() { one.is_in_force(now) } else { !one.is_over(now) }
+    };
+    let before: Vec<&Override> = before.filter(counts).collect();
+    let has_something = |id: ServiceId| {
+        let service = world.service(id);
+        let host = service.name.to_host();
+        let standings = service.candidates.iter().zip(&board.of_service(id).standings);
+        said.service.matches(&host)
+            && standings.into_iter().any(|(candidate, standing)| {
+                let site = &*world.site(candidate.site).name;
+                let about = |one: &&&Override| one.site.matches(site) && one.service.matches(&host);
+                let last = before.iter().rev().find(about);
+                // Its own agents drain a site too, and an undrain ends that.
+                let is_leaving = said.order == Order::Undrain && !standing.duty_why.is_empty();
+                said.site.matches(site)
+                    && (is_leaving || last.is_some_and(|last| !last.order.only_ends()))
+            })
+    };
+    said.order.only_ends() && !world.service_ids().any(has_something)
+}
+
 /// The services that have a site fit to serve under `before` and none under `after`.
 pub fn left_with_nobody(world: &World, before: &Board, after: &Board) -> Vec<String> {
     let is_served = |board: &Board, id: ServiceId, family: Family| {

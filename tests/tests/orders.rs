@@ -204,6 +204,46 @@ fn an_order_that_cannot_be_meant_is_refused() {
 }
 
 #[test]
+fn who_ends_what_nobody_said_is_told() {
+    let site = Site::start();
+    let note = "while this order holds, a drain in overrides.toml is in vain there\n";
+    let told = |words: &str| site.order(&format!("{words} --service {FIRST}"));
+    let undrained = told("undrain fra");
+    assert!(
+        undrained.contains(&format!("\nnothing was drained there; {note}board ")),
+        "{undrained}"
+    );
+    // What it says is so.
+    let file = format!(
+        "[[override]]\nsite = \"fra\"\nservice = \"{FIRST}\"\ndrain = true\nwho = \"kim\"\nwhy = \"test\"\n"
+    );
+    site.world.write_overrides(&file).unwrap();
+    until("the file is read", || {
+        Ok((site.json("overrides").as_array().unwrap().len() == 2).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(site.told(FIRST), "198.51.100.10");
+    // That drain is outranked, so there is none to end.
+    assert!(told("undrain fra").contains(note));
+
+    assert!(!told("drain iad").contains("in vain"));
+    assert!(!told("undrain *").contains("in vain"));
+    assert!(told("undrain iad").contains(note));
+    // One that is to come would be ended as well.
+    let next_month = now().checked_add(SignedDuration::from_hours(30 * 24)).unwrap();
+    told(&format!("drain iad --at {next_month}"));
+    assert!(!told("undrain iad").contains("in vain"));
+
+    assert!(told("force auto fra").contains("nothing was forced there; "));
+    told("force up fra");
+    assert!(!told("force auto fra").contains("nothing"));
+    assert!(told("weight auto fra").contains("no weight was ordered there; "));
+    told("weight 3 fra");
+    told(&format!("weight auto fra --at {next_month}"));
+    assert!(!told("weight auto fra").contains("no weight"));
+}
+
+#[test]
 fn a_site_that_there_is_not_is_no_empty_answer() {
     let site = Site::start();
     let check = |words: &str, more: &str| {

@@ -39,6 +39,9 @@ pub struct Receipt {
     /// The board that answers now, and the same for the same beliefs on every server.
     pub board: u64,
     pub digest: String,
+    /// What is to be known of it; `None` of most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Whether a restart will know of it. If not, it is in force all the same, and tried again.
     pub on_disk: bool,
 }
@@ -66,12 +69,15 @@ pub enum Refused {
 impl Receipt {
     /// For people.
     pub fn text(&self) -> String {
-        let Receipt { id, order, since, until, touches, board, digest, on_disk: _ } = self;
+        let Receipt { id, order, since, until, touches, board, digest, note, on_disk: _ } = self;
         let until = until.map_or(String::new(), |until| format!(" until {}", to_second(until)));
         let since = to_second(*since);
         let mut text = format!("{id}  {order} from {since}{until}\n");
         for one in touches {
             text += &format!("  {one}\n");
+        }
+        if let Some(note) = note {
+            text += &format!("{note}\n");
         }
         text + &format!("board {board} {digest}\n")
     }
@@ -129,6 +135,8 @@ impl Keeper {
             Err(_) if said.order.only_ends() && self.is_about_an_entry(&said) => vec![],
             touched => touched?,
         };
+        let note = (!touches.is_empty() && self.ends_nothing(&said, moment))
+            .then(|| in_vain(said.order).to_owned());
         let (entries, stamp) = self.beliefs.entries.with(said.clone(), &self.node.name, moment)?;
         if !words.anyway {
             let dark = self.left_with_nobody(&entries, &said);
@@ -155,6 +163,7 @@ impl Keeper {
             touches,
             board: board.number,
             digest: board.digest.to_string(),
+            note,
             on_disk: written.is_ok(),
         })
     }
@@ -163,6 +172,11 @@ impl Keeper {
     fn is_about_an_entry(&self, said: &Override) -> bool {
         let mut entries = self.beliefs.entries.iter();
         entries.any(|entry| (&entry.said.site, &entry.said.service) == (&said.site, &said.service))
+    }
+
+    fn ends_nothing(&self, said: &Override, now: Timestamp) -> bool {
+        let board = &self.published.load().board;
+        orders::ends_nothing(said, self.beliefs.said(), board, &self.ground.world, now)
     }
 
     /// The overrides that have a say, or will have one, and touch nothing.
@@ -344,6 +358,21 @@ impl Keeper {
             self.metrics.audit_lost.inc_by(lines.len() as u64);
             let Line { who, action, .. } = lines[0];
             error!(%error, file = %self.audit.path().display(), who, action, "the audit log could not be written");
+        }
+    }
+}
+
+/// What is said of an order that ended nothing: it has been taken, and does something all the same.
+fn in_vain(order: Order) -> &'static str {
+    match order {
+        Order::Unforce => {
+            "nothing was forced there; while this order holds, what overrides.toml forces there is in vain"
+        }
+        Order::Unweight => {
+            "no weight was ordered there; while this order holds, a weight in overrides.toml is in vain there"
+        }
+        Order::Undrain | Order::Force(_) | Order::Drain { .. } | Order::Weight(_) => {
+            "nothing was drained there; while this order holds, a drain in overrides.toml is in vain there"
         }
     }
 }
