@@ -11,7 +11,7 @@ use common::report::agent::{Role, State};
 use gslb_tests::control::{AGENT, Client, SiteReport};
 use gslb_tests::pki::{Ca, Holder};
 use gslb_tests::resolver::{Resolver, query};
-use gslb_tests::server::Server;
+use gslb_tests::server::{Server, run};
 use gslb_tests::wait::until;
 use gslb_tests::world::{Files, NODE_NAME, World};
 use hickory_proto::op::Message;
@@ -343,6 +343,13 @@ fn clients_go_where_agents_serve() {
     // What was drained is not answered after a restart either, though nobody has said so again.
     story.restart();
     assert_eq!(story.answered(), only(IAD));
+    // An operator here ends it, which is something; a second time there is nothing left to end.
+    let node = story.world.node().display().to_string();
+    let undrain = || run(["undrain", "fra", "--why", "test", "--config", &node]).unwrap();
+    let undrained = undrain();
+    assert!(undrained.code == Some(0) && !undrained.stdout.contains("in vain"), "{undrained:?}");
+    assert_eq!(story.answered(), all);
+    assert!(undrain().stdout.contains("nothing was drained there"), "{:?}", undrain());
 }
 
 #[test]
