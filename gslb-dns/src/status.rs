@@ -2,6 +2,7 @@
 //!
 //! Made from what the keeper holds; shown as text or JSON. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use jiff::{SignedDuration, Timestamp};
@@ -225,6 +226,31 @@ impl Status {
     }
 }
 
+/// Each site that is down, in how many services and why.
+fn down(services: &[ServiceTold]) -> impl Iterator<Item = String> {
+    let mut down: BTreeMap<&str, (BTreeSet<&str>, &str)> = BTreeMap::new();
+    for ServiceTold { service, sites, .. } in services {
+        for site in sites.iter().filter(|site| site.health == Health::Down.as_str()) {
+            let (services, _) =
+                down.entry(&site.site).or_insert_with(|| (BTreeSet::new(), &*site.why));
+            services.insert(service);
+        }
+    }
+    down.into_iter().map(|(site, (services, why))| {
+        format!("site {site} is down for {}: {why}", few(services.into_iter()))
+    })
+}
+
+/// Names that people are told of; of more, how many.
+const MOST_TOLD: usize = 3;
+
+/// The first few by name, and of more how many.
+pub fn few<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(MOST_TOLD);
+    let first = names.take(MOST_TOLD).collect::<Vec<_>>().join(", ");
+    if more == 0 { first } else { format!("{first} and {more} more") }
+}
+
 fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
     let mut all = Vec::new();
     if let Some(why) = of.last_reload.and_then(|last| last.refused.as_deref()) {
@@ -261,6 +287,7 @@ fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
              begin nor end"
         ));
     }
+    all.extend(down(services));
     for ServiceTold { service, act, failing, .. } in services {
         all.push(match (failing, act) {
             (Failing::No, Act::Serve | Act::Observe) => continue,

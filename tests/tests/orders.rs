@@ -103,7 +103,7 @@ fn a_drain_holds_at_once_and_after_a_kill() {
 
 #[test]
 fn orders_of_each_kind_do_what_they_say() {
-    let site = Site::start();
+    let mut site = Site::start();
     let fra = site.json("status");
     assert_eq!(fra["overrides_in_force"], 0);
     let standing = |site: &Site, of: &str| -> Value {
@@ -116,7 +116,14 @@ fn orders_of_each_kind_do_what_they_say() {
     site.order(&format!("force down fra --service {FIRST}"));
     assert_eq!(standing(&site, "fra")["health"], "down");
     assert_eq!(standing(&site, "fra")["why"], format!("test, says {}", me()));
+    let why = site.json("status")["attention"][0].as_str().unwrap().to_owned();
+    assert!(why.starts_with(&format!("site fra is down for {FIRST}: ")), "{why}");
+    let told = site.server.wait_for_log("a site is down").unwrap();
+    assert_eq!(told["level"], "WARN", "{told}");
+    let fields = ["site", "services"].map(|name| told["fields"][name].as_str().unwrap());
+    assert_eq!(fields, ["fra", &format!("{FIRST}.")], "{told}");
     site.order(&format!("force auto fra --service {FIRST}"));
+    site.server.wait_for_log("a site is in another state").unwrap();
     assert_eq!(standing(&site, "fra")["health"], "unknown");
     site.order(&format!("weight 7 fra --service {FIRST}"));
     assert_eq!(standing(&site, "fra")["weight"], 7);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use gslb_tests::resolver::query;
-use gslb_tests::server::Server;
+use gslb_tests::server::{Server, run};
 use gslb_tests::wait::until;
 use gslb_tests::world::{Files, World, compile};
 use hickory_proto::op::Message;
@@ -214,6 +214,31 @@ fn what_operators_said_outlives_a_reload_and_metrics_forget_what_is_gone() {
     assert!(metrics.contains("service=\"shop.example.com.\""), "{metrics}");
     assert!(!metrics.contains("service=\"www.example.com.\""), "{metrics}");
     assert_eq!(metrics.matches("gslb_dns_epoch_info{").count(), 1, "{metrics}");
+}
+
+#[test]
+fn what_a_reload_takes_away_is_told_and_a_world_of_nothing_is_refused() {
+    let text = world_of(1, 30);
+    let (world, mut server) = started(&text);
+    let node = world.node().display().to_string();
+    let reload = |text: &str| {
+        fs::write(world.path("world.toml"), text).unwrap();
+        run(["reload", "--config", &node]).unwrap()
+    };
+    let done = reload("");
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("world.toml:1: has no zone"), "{done:?}");
+    assert_eq!(ask(server.dns()).unwrap(), BTreeSet::from([(1, 30)]));
+    // Cut short: what is left is a world, and not the one that was meant.
+    let (short, _) = text.split_once("[service.").unwrap();
+    let done = reload(short);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("\nATTENTION  no more: service www.example.com\n"), "{done:?}");
+    let told = server.wait_for_log("a reload has taken out what was there before").unwrap();
+    assert_eq!(told["fields"]["gone"], "service www.example.com", "{told}");
+    let back = reload(&text.replace("[site.two]", "[site.three]").replace("\"two\"", "\"three\""));
+    assert!(back.stdout.contains("no more: site two\n"), "{back:?}");
+    assert!(!back.stdout.contains("service"), "{back:?}");
 }
 
 #[test]

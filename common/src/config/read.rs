@@ -180,6 +180,11 @@ impl<'s> Document<'s> {
         Document { table: table.into_inner(), whole, is_sound: errors.is_empty() }
     }
 
+    /// Something is wrong with all of it.
+    pub fn problem(&self, message: impl Into<String>) -> Problem {
+        self.whole.problem(message)
+    }
+
     /// `None` after a mistake in the syntax: what seems to be missing then was likely not seen.
     pub fn read<T: Read>(&self, problems: &mut Problems) -> Option<T> {
         let table = DeValue::Table(self.is_sound.then(|| self.table.clone())?);

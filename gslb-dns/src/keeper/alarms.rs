@@ -8,6 +8,7 @@ use tracing::warn;
 use crate::health::view::Alert;
 use crate::judge::Judgement;
 use crate::metrics::WorldMetrics;
+use crate::status::few;
 use crate::world::World;
 
 /// As at the last judgement.
@@ -25,10 +26,10 @@ struct Alarm {
     is_raised: bool,
 }
 
-/// Services that people are told of one site; of more, how many.
-const MOST_TOLD: usize = 3;
 /// A site that begins or ends to serve is seen from within at once, and from outside some looks later.
 const LOOKS: Duration = Duration::from_secs(10);
+/// Where a name server, a probe or an agent starts the others are heard moments later.
+const STARTS: Duration = Duration::from_secs(3);
 
 impl Alarms {
     /// Takes over what a judgement came to, and tells of what is new.
@@ -45,7 +46,8 @@ impl Alarms {
             }
         }
         for (site, alert) in self.take(now, alerts) {
-            let services = told(&self.0[&(site.clone(), alert)].services);
+            let services = &self.0[&(site.clone(), alert)].services;
+            let services = few(services.iter().map(|service| &**service));
             let site = &*site;
             match alert {
                 Alert::UnreachableFromOutside => {
@@ -98,7 +100,8 @@ impl Alarms {
     /// For people.
     pub fn attention(&self) -> Vec<String> {
         let told = self.raised().map(|((site, alert), services)| {
-            format!("site {site}, for {}: {} ({})", told(services), alert.told(), alert.as_str())
+            let services = few(services.iter().map(|service| &**service));
+            format!("site {site}, for {services}: {} ({})", alert.told(), alert.as_str())
         });
         told.collect()
     }
@@ -121,15 +124,7 @@ impl Alarms {
 fn lasts(alert: Alert) -> Duration {
     match alert {
         Alert::UnreachableFromOutside => LOOKS,
-        Alert::Blind => Duration::ZERO,
-    }
-}
-
-fn told(services: &Services) -> String {
-    let first: Vec<&str> = services.iter().take(MOST_TOLD).map(|service| &**service).collect();
-    match services.len().saturating_sub(MOST_TOLD) {
-        0 => first.join(", "),
-        more => format!("{} and {more} more", first.join(", ")),
+        Alert::Blind => STARTS,
     }
 }
 
@@ -159,7 +154,7 @@ mod tests {
         assert_eq!(take(32, unreachable, &["api", "www"]), (1, 1, None));
         assert_eq!(take(33, unreachable, &["api"]), (0, 1, None));
         assert_eq!(take(34, None, &[]), (0, 0, None));
-        // Nobody gets better sight of it by waiting.
-        assert_eq!(take(40, Some(Alert::Blind), &["www"]), (1, 1, None));
+        assert_eq!(take(40, Some(Alert::Blind), &["www"]), (0, 0, Some(seconds(43))));
+        assert_eq!(take(43, Some(Alert::Blind), &["www"]), (1, 1, None));
     }
 }

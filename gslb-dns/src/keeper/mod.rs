@@ -37,7 +37,7 @@ use crate::audit::{Audit, Outcome};
 use crate::config::{Prepared, Problems, Severity};
 use crate::control::{Changes, Told};
 use crate::explain::{self, Request};
-use crate::health::board::{Board, Health};
+use crate::health::board::Board;
 use crate::health::entries::Moment;
 use crate::health::overrides::{Override, Phase, Unmatched};
 use crate::history::Because;
@@ -292,9 +292,15 @@ impl Keeper {
         self.tell_unmatched(now);
         self.metrics.reloads.adopted.inc();
         info!(%epoch, board = self.number, %digest, "reloaded: the world has changed");
+        let gone = telling::gone(&previous.world, &self.ground.world);
+        for gone in &gone {
+            warn!(gone, "a reload has taken out what was there before");
+        }
         tell_findings(&findings);
         self.reloaded(LastReload { at: now, refused: None }, by);
-        self.told(true, &findings, now)
+        let mut told = self.told(true, &findings, now);
+        told.attention.splice(0..0, gone.into_iter().map(|gone| format!("no more: {gone}")));
+        told
     }
 
     fn told(&self, changed: bool, findings: &Problems, now: Timestamp) -> Reloaded {

@@ -10,7 +10,8 @@ use crate::query::Rcode;
 use crate::snapshot::Groundwork;
 
 pub static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
-    let world = config::world_from_str("", Path::new(".")).unwrap();
+    let zone = "[zone.\"example.com\"]\nfile = \"steer.zone\"\n";
+    let world = config::world_from_str(zone, Path::new("tests/steer")).unwrap();
     let ground = Groundwork::new(world);
     let board = Board::blank(&ground.world);
     Snapshot::new(ground.into(), board)

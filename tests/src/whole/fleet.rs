@@ -325,10 +325,21 @@ servers = [
 
     /// What its virtual router is.
     pub fn role(&self) -> anyhow::Result<String> {
+        Ok(self.router()?["role"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// It waits, and hears the one that leads: of a resignation it would know whose that is.
+    pub fn stands_by(&self) -> anyhow::Result<bool> {
+        let router = self.router()?;
+        Ok(router["role"] == "backup" && router["leader"].is_object())
+    }
+
+    /// As `status` tells of it; nothing while it does not run.
+    fn router(&self) -> anyhow::Result<Value> {
         let mut command = Command::new(built("site-agent")?);
         command.args(["vrrp", "status", "--json", "--config"]).arg(self.config());
         let status: Value = serde_json::from_slice(&command.output()?.stdout).unwrap_or_default();
-        Ok(status["routers"][0]["role"].as_str().unwrap_or_default().to_owned())
+        Ok(status["routers"][0].clone())
     }
 
     /// Files of another certificate in the place of its own.

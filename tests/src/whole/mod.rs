@@ -123,10 +123,11 @@ impl<'g> Whole<'g> {
 
     pub fn until_well(&self) -> anyhow::Result<()> {
         for pair in &self.balancers {
-            until("one of a pair leads, and the other one waits", || {
-                let roles = [pair[0].role()?, pair[1].role()?];
-                let is = roles.iter().all(|role| role == "active" || role == "backup");
-                Ok((is && roles[0] != roles[1]).then_some(()))
+            until("one of a pair leads, and the other one hears it", || {
+                let [one, other] = pair;
+                let is = one.role()? == "active" && other.stands_by()?
+                    || other.role()? == "active" && one.stands_by()?;
+                Ok(is.then_some(()))
             })?;
         }
         for server in &self.name_servers {

@@ -103,6 +103,12 @@ pub fn world(
         }
     }
 
+    // What is wrong with a file that somebody has written comes first.
+    if problems.is_empty() && zones.as_ref().is_some_and(|settled| settled.zones.is_empty()) {
+        let message =
+            "has no zone: every query would be refused; name one, as [zone.\"example.com\"]";
+        problems.add(document.problem(message));
+    }
     if !problems.is_empty() {
         return None;
     }

@@ -75,8 +75,8 @@ const TTL: Duration = seconds(2);
 const TAKEN_OVER: Duration = Duration::from_millis(1500).saturating_add(BUSY);
 /// A box that is asked to end does so, and the other one leads.
 const HANDED_OVER: Duration = seconds(1);
-/// A balancer's check passes twice, half a second apart.
-const SERVES_WITHIN: Duration = seconds(1).saturating_add(BUSY);
+/// A balancer's check that is under way is given up, and two more pass, half a second apart.
+const SERVES_WITHIN: Duration = Duration::from_millis(1400).saturating_add(BUSY);
 /// A balancer's check fails twice, half a second apart, the second time by time-out.
 const EMPTY_WITHIN: Duration =
     Duration::from_millis(1400).saturating_add(TOLD).saturating_add(TTL).saturating_add(BUSY);
