@@ -9,4 +9,4 @@ mod mailbox;
 mod tale;
 
 pub use self::mailbox::Mailbox;
-pub use self::tale::{Producer, Tale};
+pub use self::tale::{Producer, Tale, body};

@@ -109,7 +109,11 @@ impl telling::Tale for Tale {
     }
 }
 
-fn body(entries: &[Told]) -> Box<RawValue> {
+/// The body of a report that tells so much.
+///
+/// # Panics
+/// An entry that is not JSON, which a `Teller` is not told.
+pub fn body(entries: &[Told]) -> Box<RawValue> {
     let mut body = String::from("[");
     for (index, told) in entries.iter().enumerate() {
         if index > 0 {

@@ -1,0 +1,645 @@
+//! One story, from its seed to its end: brings events to whoever they are for, and has what was promised looked at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::report::{Phases, Reason};
+use common::seen::{Failure, Seen};
+use common::target::Target;
+use gslb_dns::metrics::WorldMetrics;
+use site_agent::vrrp::machine::settings::Preempt;
+
+use crate::clock::{BEGINNING, Event, Queue, ms, s};
+use crate::dice::Dice;
+use crate::earth::{Disk, SITES, TIMEOUT, references, site_of, vip};
+use crate::name_server::{NameServer, principals};
+use crate::network::{End, Envelope, Message, Network, Place};
+use crate::plan::{Deed, Plan};
+use crate::producer::Out;
+use crate::router::Router;
+use crate::site_box::{SERVERS, SiteBox};
+use crate::story::Story;
+use crate::tell;
+use crate::vantage::Vantage;
+use crate::watch::{Finding, Watch};
+
+/// What was promised is looked at so often, beside after each turn of a name server.
+pub const LOOK: Duration = ms(100);
+/// The longest that an advert is on its way.
+pub const ADVERT_DELAY: Duration = ms(2);
+/// The balancer's lease, where it stands still.
+const LEASE: Duration = s(1);
+
+/// All actors, and how they are.
+pub struct World {
+    pub plan: Plan,
+    pub disk: Disk,
+    pub servers: Vec<NameServer>,
+    pub vantages: Vec<Vantage>,
+    /// Two of each site.
+    pub boxes: Vec<SiteBox>,
+    /// By site: which of its servers answer.
+    pub answering: Vec<[bool; SERVERS]>,
+    /// By vantage: of which sites it says that they are down.
+    pub lies: Vec<u8>,
+    /// By box: whether what it sends to the other one of its pair is lost.
+    pub link_cut: Vec<bool>,
+    pub network: Network,
+}
+
+/// What came of a story.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub seed: u64,
+    pub lasted: Duration,
+    pub events: u64,
+    pub boards: u64,
+    pub looks: u64,
+    pub findings: Vec<Finding>,
+    pub story: String,
+}
+
+struct Run {
+    queue: Queue,
+    story: Story,
+    dice: Dice,
+    world: World,
+    watch: Watch,
+    looks: u64,
+}
+
+/// Runs the story of a seed, and writes it down if asked.
+pub fn run(seed: u64, metrics: &WorldMetrics, story: Story) -> Outcome {
+    let mut dice = Dice::new(seed);
+    let plan = Plan::drawn(&mut dice.part());
+    let mut run = Run::of(plan, metrics, story, &mut dice);
+    let end = run.world.plan.end;
+    run.begin();
+    let mut events = 0;
+    while let Some(event) = run.queue.next(end) {
+        events += 1;
+        run.happens(event);
+    }
+    let Run { story, mut watch, looks, .. } = run;
+    Outcome {
+        seed,
+        lasted: end - BEGINNING,
+        events,
+        boards: watch.boards,
+        looks,
+        findings: std::mem::take(&mut watch.findings),
+        story: story.text(),
+    }
+}
+
+macro_rules! out {
+    ($run:ident) => {
+        Out {
+            queue: &mut $run.queue,
+            network: &mut $run.world.network,
+            story: &mut $run.story,
+            dice: &mut $run.dice,
+        }
+    };
+}
+
+impl Run {
+    fn of(plan: Plan, metrics: &WorldMetrics, mut story: Story, dice: &mut Dice) -> Run {
+        let shape = &plan.shape;
+        story.tell(BEGINNING, format_args!("{shape:?}"));
+        let (servers, sites, vantages) = (shape.servers, shape.sites, shape.vantages());
+        let behind = |dice: &mut Dice| dice.between(s(10), s(90_000));
+        let network = Network::new(servers, vantages, sites, dice.part());
+        let new_vantage =
+            |number| Vantage::new(number, servers, references(), behind(&mut dice.part()));
+        let all_vantages: Vec<Vantage> = (0..vantages).map(new_vantage).collect();
+        let new_box = |at: usize| {
+            let site = at / 2;
+            let preempt = dice.one_of(&[Preempt::Never, Preempt::After(Duration::ZERO)]);
+            let priority = if at.is_multiple_of(2) { 200 } else { 100 };
+            let name = format!("{}-{}", SITES[site], if at.is_multiple_of(2) { "a" } else { "b" });
+            let router = Router::new(at, &name, vip(site), priority, preempt);
+            let (number, behind) = (vantages + at, behind(dice));
+            SiteBox::new(at, site, SITES[site], number, vip(site), router, servers, behind)
+        };
+        let boxes: Vec<SiteBox> = (0..2 * sites).map(new_box).collect();
+        let probes: Vec<String> =
+            all_vantages.iter().map(|one| one.producer.name.to_string()).collect();
+        let agents: Vec<String> = boxes.iter().map(|one| one.producer.name.to_string()).collect();
+        let principals = principals(&probes, &agents);
+        let new_server = |number| {
+            NameServer::new(number, Arc::clone(&principals), metrics.clone(), behind(dice))
+        };
+        let all_servers: Vec<NameServer> = (0..servers).map(new_server).collect();
+        let watch = Watch::new(shape);
+        let world = World {
+            disk: Disk::of(shape),
+            servers: all_servers,
+            vantages: all_vantages,
+            boxes,
+            answering: vec![[true; SERVERS]; sites],
+            lies: vec![0; vantages],
+            link_cut: vec![false; 2 * sites],
+            network,
+            plan,
+        };
+        Run { queue: Queue::default(), story, dice: dice.part(), world, watch, looks: 0 }
+    }
+
+    fn begin(&mut self) {
+        self.queue.at(BEGINNING, Event::Watch);
+        let _ = self.queue.next(BEGINNING);
+        for (at, deed) in self.world.plan.deeds.clone() {
+            self.queue.at(at, Event::Deed(deed));
+        }
+        for server in 0..self.world.servers.len() {
+            let within = self.dice.between(Duration::ZERO, ms(500));
+            let deed = Deed::ServerStarts { server, forgets: false };
+            self.queue.after(within, Event::Deed(deed));
+        }
+        for vantage in 0..self.world.vantages.len() {
+            let within = self.dice.between(Duration::ZERO, s(1));
+            let deed = Deed::VantageStarts { vantage, forgets: false };
+            self.queue.after(within, Event::Deed(deed));
+        }
+        for at in 0..self.world.boxes.len() {
+            let within = self.dice.between(Duration::ZERO, s(1));
+            self.queue.after(within, Event::Deed(Deed::RouterStarts { at }));
+            self.queue.after(within, Event::Deed(Deed::AgentStarts { at, forgets: false }));
+        }
+        self.queue.after(LOOK, Event::Watch);
+    }
+
+    fn happens(&mut self, event: Event) {
+        let now = self.queue.now();
+        match event {
+            Event::Deed(deed) => self.deed(deed),
+            Event::Arrives(envelope) => self.arrives(envelope),
+            Event::Producer { producer, run } => {
+                let (one, behind, stalled_until) = self.producer(producer);
+                if one.run != run {
+                } else if now < stalled_until {
+                    self.queue.at(stalled_until, Event::Producer { producer, run });
+                } else {
+                    let mut out = out!(self);
+                    let one = producer_of(&mut self.world.vantages, &mut self.world.boxes, producer);
+                    one.poll(&mut out, behind);
+                }
+            }
+            Event::GivenUp { producer, run, server, exchange } => {
+                let (one, _, stalled_until) = self.producer(producer);
+                if one.run != run {
+                } else if now < stalled_until {
+                    let again = Event::GivenUp { producer, run, server, exchange };
+                    self.queue.at(stalled_until, again);
+                } else {
+                    let mut out = out!(self);
+                    let one = producer_of(&mut self.world.vantages, &mut self.world.boxes, producer);
+                    one.give_up(&mut out, server, exchange);
+                }
+            }
+            Event::Vantage { vantage, run } => self.vantage(vantage, run),
+            Event::LookEnds { vantage, run, target, seen } => {
+                let one = &mut self.world.vantages[vantage];
+                if one.producer.run != run {
+                } else if now < one.stalled_until {
+                    let again = Event::LookEnds { vantage, run, target, seen };
+                    self.queue.at(one.stalled_until, again);
+                } else {
+                    let mut out = out!(self);
+                    one.end(&mut out, target, &seen);
+                }
+            }
+            Event::Agent { at, run } => self.agent(at, run),
+            Event::CheckEnds { at, run, series, seen } => {
+                let one = &mut self.world.boxes[at];
+                if one.producer.run != run {
+                } else if now < one.stalled_until {
+                    self.queue.at(one.stalled_until, Event::CheckEnds { at, run, series, seen });
+                } else {
+                    let mut out = out!(self);
+                    one.check_ends(&mut out, series, seen);
+                }
+            }
+            Event::Router { at, run } => {
+                let router = &mut self.world.boxes[at].router;
+                if router.run != run {
+                } else if now < router.stalled_until {
+                    self.queue.at(router.stalled_until, Event::Router { at, run });
+                } else {
+                    let mut out = out!(self);
+                    let adverts = router.wake(&mut out);
+                    self.send(at, adverts);
+                }
+            }
+            Event::Advert { at, octets } => {
+                if self.world.boxes[at].is_on {
+                    let mut out = out!(self);
+                    let adverts = self.world.boxes[at].router.hear(&mut out, octets);
+                    self.send(at, adverts);
+                }
+            }
+            Event::Lease { at } => self.lease(at),
+            Event::Turn { server, run } if self.world.servers[server].run == run => {
+                let mut out = out!(self);
+                self.world.servers[server].turn(&mut out);
+                self.watch(Some(server));
+            }
+            Event::Gathered { server, run } if self.world.servers[server].run == run => {
+                let mut out = out!(self);
+                self.world.servers[server].gathered(&mut out);
+                self.watch(Some(server));
+            }
+            Event::Pull { server, run, peer } if self.world.servers[server].run == run => {
+                let mut out = out!(self);
+                self.world.servers[server].pull(&mut out, peer);
+            }
+            Event::PullGivenUp { server, run, peer, exchange }
+                if self.world.servers[server].run == run =>
+            {
+                let mut out = out!(self);
+                self.world.servers[server].pull_given_up(&mut out, peer, exchange);
+                self.watch(Some(server));
+            }
+            // Of a run that is over.
+            Event::Turn { .. }
+            | Event::Gathered { .. }
+            | Event::Pull { .. }
+            | Event::PullGivenUp { .. } => {}
+            Event::Watch => {
+                self.watch(None);
+                self.queue.after(LOOK, Event::Watch);
+            }
+        }
+    }
+
+    fn watch(&mut self, server: Option<usize>) {
+        let now = self.queue.now();
+        self.watch.look(now, &self.world, server, &mut self.story);
+    }
+
+    fn producer(&self, number: usize) -> (&crate::producer::Producer, Duration, Duration) {
+        match number.checked_sub(self.world.vantages.len()) {
+            None => {
+                let one = &self.world.vantages[number];
+                (&one.producer, one.behind, one.stalled_until)
+            }
+            Some(at) => {
+                let one = &self.world.boxes[at];
+                (&one.producer, one.behind, one.stalled_until)
+            }
+        }
+    }
+
+    fn arrives(&mut self, envelope: Envelope) {
+        let now = self.queue.now();
+        match envelope.to {
+            End::Server(server) => {
+                let mut out = out!(self);
+                self.world.servers[server].receive(&mut out, envelope);
+                self.watch(Some(server));
+            }
+            End::Producer(producer) => {
+                let stalled_until = self.producer(producer).2;
+                if now < stalled_until {
+                    return self.queue.at(stalled_until, Event::Arrives(envelope));
+                }
+                let End::Server(server) = envelope.from else { return };
+                let Envelope { exchange, message, .. } = envelope;
+                let mut out = out!(self);
+                let one = producer_of(&mut self.world.vantages, &mut self.world.boxes, producer);
+                let Some(octets) = one.hear(&mut out, server, exchange, message) else { return };
+                match producer.checked_sub(self.world.vantages.len()) {
+                    None => {
+                        self.world.vantages[producer].on_assignment(&mut out, server, octets);
+                    }
+                    Some(at) => self.world.boxes[at].on_assignment(&mut out, &octets),
+                }
+            }
+        }
+    }
+
+    fn vantage(&mut self, vantage: usize, run: u32) {
+        let now = self.queue.now();
+        let one = &mut self.world.vantages[vantage];
+        if one.producer.run != run || !one.runs() {
+            return;
+        }
+        if now < one.stalled_until {
+            return self.queue.at(one.stalled_until, Event::Vantage { vantage, run });
+        }
+        one.woken();
+        let mut out = out!(self);
+        for begun in self.world.vantages[vantage].begun(&mut out) {
+            self.looks += 1;
+            let (seen, took) = self.look(vantage, &begun.target);
+            let ends = Event::LookEnds { vantage, run, target: begun.id, seen };
+            self.queue.after(took, ends);
+        }
+        let mut out = out!(self);
+        self.world.vantages[vantage].turn(&mut out);
+    }
+
+    /// What a vantage sees now, and how long it takes.
+    fn look(&mut self, vantage: usize, target: &Target) -> (Seen, Duration) {
+        let took = self.dice.between(ms(5), ms(80));
+        let came = match site_of(target) {
+            None => self.world.network.is_whole(Place::Vantage(vantage), Place::References),
+            Some(site) => {
+                let which = self.dice.below(2);
+                match self.world.reached(self.queue.now(), vantage, site, which) {
+                    Reached::Served => true,
+                    Reached::Silence => false,
+                    Reached::Refused => return (failed(Reason::Refused), took),
+                    Reached::NothingToServe => return (failed(Reason::Closed), took),
+                }
+            }
+        };
+        if came { (seen(), took) } else { (failed(Reason::Timeout), TIMEOUT) }
+    }
+
+    fn agent(&mut self, at: usize, run: u32) {
+        let now = self.queue.now();
+        let one = &mut self.world.boxes[at];
+        if one.producer.run != run || !one.runs() {
+            return;
+        }
+        if now < one.stalled_until {
+            return self.queue.at(one.stalled_until, Event::Agent { at, run });
+        }
+        let mut out = out!(self);
+        for (series, server) in one.turn(&mut out) {
+            let answers = self.world.answering[at / 2][server];
+            let took = out.dice.between(ms(1), ms(5));
+            let (seen, took) =
+                if answers { (seen(), took) } else { (failed(Reason::Refused), took) };
+            out.queue.after(took, Event::CheckEnds { at, run, series, seen });
+        }
+    }
+
+    fn lease(&mut self, at: usize) {
+        let now = self.queue.now();
+        let one = &mut self.world.boxes[at];
+        if now < one.router.stalled_until {
+            return self.queue.at(one.router.stalled_until, Event::Lease { at });
+        }
+        let is_held = one.is_on && one.runs() && now >= one.stalled_until;
+        let mut out = out!(self);
+        let adverts = one.router.lease(&mut out, is_held);
+        self.send(at, adverts);
+        self.watch.disturbed(at / 2, now);
+    }
+
+    /// Adverts of a box, to the other of its pair; and its agent hears which role it has.
+    fn send(&mut self, at: usize, adverts: Vec<Vec<u8>>) {
+        let other = at ^ 1;
+        for octets in adverts {
+            let wait = self.dice.between(Duration::ZERO, ADVERT_DELAY);
+            if !self.world.link_cut[at] {
+                self.queue.after(wait, Event::Advert { at: other, octets });
+            }
+        }
+        let mut out = out!(self);
+        self.world.boxes[at].role_may_differ(&mut out);
+        self.watch.look_at_pair(self.queue.now(), &self.world, at / 2, &mut self.story);
+    }
+
+    fn deed(&mut self, deed: Deed) {
+        let now = self.queue.now();
+        let mut out = out!(self);
+        tell!(out, "-- {deed:?}");
+        match deed {
+            // What happens to orders is no failure.
+            Deed::Order { server, order, site } => {
+                let id = self.world.servers[server].order(&mut out, order, SITES[site]);
+                self.watch.ordered(now, server, id, order, site);
+                return self.watch(Some(server));
+            }
+            Deed::Mend => self.mend(),
+            ref deed => self.break_something(deed),
+        }
+        let pair = match deed {
+            Deed::AgentKilled { at }
+            | Deed::AgentStarts { at, .. }
+            | Deed::AgentStalls { at, .. }
+            | Deed::Power { at, .. }
+            | Deed::RouterKilled { at }
+            | Deed::RouterStarts { at }
+            | Deed::RouterStalls { at, .. } => Some(at / 2),
+            Deed::Link { from, .. } => Some(from / 2),
+            _ => None,
+        };
+        if let Some(site) = pair {
+            self.watch.disturbed(site, now);
+        }
+        self.watch.stirred(now);
+    }
+
+    fn break_something(&mut self, deed: &Deed) {
+        let now = self.queue.now();
+        let World { servers, vantages, boxes, answering, lies, link_cut, network, disk, .. } =
+            &mut self.world;
+        let count = servers.len();
+        let mut out = Out {
+            queue: &mut self.queue,
+            network,
+            story: &mut self.story,
+            dice: &mut self.dice,
+        };
+        let mut adverts = None;
+        match *deed {
+            Deed::Server { site, server, answers } => answering[site][server] = answers,
+            Deed::AgentKilled { at } if boxes[at].runs() => boxes[at].kill(&mut out),
+            Deed::AgentStarts { at, forgets } if !boxes[at].runs() && boxes[at].is_on => {
+                if forgets {
+                    boxes[at].producer.inc = 0;
+                }
+                boxes[at].start(&mut out);
+            }
+            Deed::AgentStalls { at, lasts } if boxes[at].runs() => {
+                boxes[at].stalled_until = now + lasts;
+                out.queue.after(LEASE, Event::Lease { at });
+                out.queue.after(lasts, Event::Lease { at });
+                self.watch.still_until(now + lasts);
+            }
+            Deed::Power { at, is_on: false } if boxes[at].is_on => {
+                let one = &mut boxes[at];
+                one.is_on = false;
+                if one.runs() {
+                    one.kill(&mut out);
+                }
+                one.router.kill(&mut out);
+                one.router.holds_until = None;
+            }
+            Deed::Power { at, is_on: true } if !boxes[at].is_on => {
+                boxes[at].is_on = true;
+                adverts = Some((at, boxes[at].router.start(&mut out)));
+                boxes[at].start(&mut out);
+            }
+            Deed::RouterKilled { at } if boxes[at].router.runs() => {
+                boxes[at].router.kill(&mut out);
+                adverts = Some((at, vec![]));
+            }
+            Deed::RouterStarts { at } if !boxes[at].router.runs() && boxes[at].is_on => {
+                adverts = Some((at, boxes[at].router.start(&mut out)));
+            }
+            Deed::RouterStalls { at, lasts } if boxes[at].router.runs() => {
+                boxes[at].router.stalled_until = now + lasts;
+                self.watch.pair_still_until(at / 2, now + lasts);
+                self.watch.still_until(now + lasts);
+            }
+            Deed::Link { from, is_cut } => link_cut[from] = is_cut,
+            Deed::Cut { from, to } => out.network.cut(now, from, to),
+            Deed::Heal { from, to } => out.network.heal(now, from, to),
+            Deed::Isolated { place, is_cut } => out.network.isolate(now, place, is_cut),
+            Deed::Lies { vantage, sites } => lies[vantage] = sites,
+            Deed::VantageKilled { vantage } if vantages[vantage].runs() => {
+                vantages[vantage].kill(&mut out);
+            }
+            Deed::VantageStarts { vantage, forgets } if !vantages[vantage].runs() => {
+                if forgets {
+                    vantages[vantage].producer.inc = 0;
+                }
+                vantages[vantage].start(&mut out);
+            }
+            Deed::VantageStalls { vantage, lasts } if vantages[vantage].runs() => {
+                vantages[vantage].stalled_until = now + lasts;
+                self.watch.still_until(now + lasts);
+            }
+            Deed::ServerStops { server, is_told } if servers[server].keeper().is_some() => {
+                servers[server].stop(&mut out, is_told);
+                self.watch.stopped(server);
+                for producer in 0..vantages.len() + boxes.len() {
+                    reset(&mut out, vantages.len(), server, End::Producer(producer));
+                }
+                for peer in (0..count).filter(|peer| *peer != server) {
+                    reset(&mut out, vantages.len(), server, End::Server(peer));
+                }
+            }
+            Deed::ServerStarts { server, forgets } if servers[server].keeper().is_none() => {
+                if forgets {
+                    disk.lose(server);
+                }
+                servers[server].start(&mut out, disk, count);
+                self.watch.started(server, forgets);
+            }
+            Deed::ServerStalls { server, lasts } if servers[server].keeper().is_some() => {
+                servers[server].stalled_until = now + lasts;
+                self.watch.still_until(now + lasts);
+                self.watch.server_still_until(server, now + lasts);
+            }
+            Deed::Weather(ref weather) => out.network.weather = weather.clone(),
+            // It is so already.
+            _ => {}
+        }
+        if let Some((at, adverts)) = adverts {
+            self.send(at, adverts);
+        }
+    }
+
+    /// Everything is well again.
+    fn mend(&mut self) {
+        let now = self.queue.now();
+        self.world.network.mend(now);
+        for site in &mut self.world.answering {
+            site.fill(true);
+        }
+        self.world.lies.fill(0);
+        for from in 0..self.world.link_cut.len() {
+            if self.world.link_cut[from] {
+                self.break_something(&Deed::Link { from, is_cut: false });
+                self.watch.disturbed(from / 2, now);
+            }
+        }
+        for server in 0..self.world.servers.len() {
+            self.break_something(&Deed::ServerStarts { server, forgets: false });
+        }
+        for vantage in 0..self.world.vantages.len() {
+            self.break_something(&Deed::VantageStarts { vantage, forgets: false });
+        }
+        for at in 0..self.world.boxes.len() {
+            let one = &self.world.boxes[at];
+            if !one.is_on || !one.runs() || !one.router.runs() {
+                self.watch.disturbed(at / 2, now);
+            }
+            self.break_something(&Deed::Power { at, is_on: true });
+            self.break_something(&Deed::RouterStarts { at });
+            self.break_something(&Deed::AgentStarts { at, forgets: false });
+        }
+    }
+}
+
+/// A connection to a name server that is gone, for whoever is at its other end.
+fn reset(out: &mut Out<'_>, vantages: usize, server: usize, to: End) {
+    let place = match to {
+        End::Server(peer) => Place::Server(peer),
+        End::Producer(producer) => match producer.checked_sub(vantages) {
+            None => Place::Vantage(producer),
+            Some(at) => Place::Site(at / 2),
+        },
+    };
+    let from = End::Server(server);
+    let envelope = Envelope { from, to, exchange: 0, message: Message::Reset };
+    out.network.send(out.queue, (Place::Server(server), place), envelope);
+}
+
+fn producer_of<'a>(
+    vantages: &'a mut [Vantage],
+    boxes: &'a mut [SiteBox],
+    number: usize,
+) -> &'a mut crate::producer::Producer {
+    match number.checked_sub(vantages.len()) {
+        None => &mut vantages[number].producer,
+        Some(at) => &mut boxes[at].producer,
+    }
+}
+
+/// What becomes of who connects to a site.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reached {
+    Served,
+    Refused,
+    /// It is let in, and nobody is there for it.
+    NothingToServe,
+    Silence,
+}
+
+impl World {
+    /// As a vantage sees a site now; `which` of its boxes, where both have the address.
+    pub fn reached(&self, now: Duration, vantage: usize, site: usize, which: usize) -> Reached {
+        if self.lies[vantage] >> site & 1 == 1 {
+            return Reached::Silence;
+        }
+        if !self.network.is_whole(Place::Vantage(vantage), Place::Site(site)) {
+            return Reached::Silence;
+        }
+        self.served(now, site, which)
+    }
+
+    /// As anybody who gets there.
+    pub fn served(&self, now: Duration, site: usize, which: usize) -> Reached {
+        let boxes = &self.boxes[2 * site..2 * site + 2];
+        let mut holders = boxes.iter().filter(|one| one.is_on && one.router.holds(now));
+        let one = match holders.clone().count() {
+            2 => holders.nth(which),
+            _ => holders.next(),
+        };
+        let Some(one) = one else { return Reached::Silence };
+        match one.serves(now, &self.answering[site]) {
+            None => Reached::Refused,
+            Some(_) if now < one.stalled_until => Reached::Silence,
+            Some(true) => Reached::Served,
+            Some(false) => Reached::NothingToServe,
+        }
+    }
+}
+
+fn seen() -> Seen {
+    let phases = Phases { connect: Some(20), ..Phases::default() };
+    Seen { outcome: Ok(()), phases, not_after: None, status: None }
+}
+
+fn failed(reason: Reason) -> Seen {
+    let outcome = Err(Failure::new(reason, "simulated"));
+    Seen { outcome, phases: Phases::default(), not_after: None, status: None }
+}
