@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::report::Boot;
 use common::seen::Seen;
 use common::target::TargetId;
 use site_agent::rounds::Series;
@@ -73,9 +72,32 @@ impl Queue {
     }
 }
 
-/// A run's number among all runs of all producers.
-pub fn boot(octets: [u8; 16]) -> Boot {
-    Boot(octets)
+/// When somebody wakes next of itself. What was planned before for another time is for nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alarm(Option<Duration>);
+
+impl Alarm {
+    /// Whether it is to be set to that time: it is not set, or later.
+    pub fn set(&mut self, at: Duration) -> bool {
+        let is_sooner = self.0.is_none_or(|set| set > at);
+        if is_sooner {
+            self.0 = Some(at);
+        }
+        is_sooner
+    }
+
+    /// Whether it is this one that rings; then it is set no more.
+    pub fn rings(&mut self, now: Duration) -> bool {
+        let is_it = self.0 == Some(now);
+        if is_it {
+            self.0 = None;
+        }
+        is_it
+    }
+
+    pub fn clear(&mut self) {
+        self.0 = None;
+    }
 }
 
 pub const fn ms(milliseconds: u64) -> Duration {

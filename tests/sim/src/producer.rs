@@ -13,7 +13,7 @@ use common::target::TargetId;
 use common::telling::VALID;
 use probe::report::body;
 
-use crate::clock::{Event, Queue, Run, ms, s};
+use crate::clock::{Alarm, Event, Queue, Run, ms, s};
 use crate::dice::Dice;
 use crate::network::{End, Envelope, Message, Network, Place};
 use crate::story::Story;
@@ -90,7 +90,7 @@ pub struct Producer {
     pub inc: u64,
     streams: Vec<Stream>,
     exchanges: u64,
-    wakes: Option<Duration>,
+    pub alarm: Alarm,
     /// By name server: what each report said.
     pub uttered: Vec<BTreeMap<Utterance, Uttered>>,
 }
@@ -106,7 +106,7 @@ impl Producer {
             inc: 0,
             streams: vec![],
             exchanges: 0,
-            wakes: None,
+            alarm: Alarm::default(),
             uttered: vec![BTreeMap::new(); servers],
         }
     }
@@ -116,7 +116,7 @@ impl Producer {
         self.run += 1;
         self.inc += 1;
         self.boot = Boot(out.dice.octets());
-        self.wakes = None;
+        self.alarm.clear();
         let (boot, inc, now) = (self.boot, self.inc, out.queue.now());
         let stream = |is_assigned: &bool| Stream {
             phase: Phase::Waiting { until: now },
@@ -143,15 +143,13 @@ impl Producer {
 
     fn wake(&mut self, out: &mut Out<'_>, at: Duration) {
         let at = at.max(out.queue.now());
-        if self.wakes.is_none_or(|wakes| wakes > at) {
-            self.wakes = Some(at);
+        if self.alarm.set(at) {
             out.queue.at(at, Event::Producer { producer: self.number, run: self.run });
         }
     }
 
     /// Does what is due, by a clock that is so far behind the virtual one.
     pub fn poll(&mut self, out: &mut Out<'_>, behind: Duration) {
-        self.wakes = None;
         let now = out.queue.now();
         let mut next = now + LOOK_UP;
         for server in 0..self.streams.len() {

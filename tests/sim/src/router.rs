@@ -16,7 +16,7 @@ use site_agent::vrrp::packet::{
     Vips, judge, read, write,
 };
 
-use crate::clock::{Event, Run, ms};
+use crate::clock::{Alarm, Event, Run, ms};
 use crate::producer::Out;
 use crate::tell;
 
@@ -44,7 +44,7 @@ pub struct Router {
     /// Since when it has its role.
     pub role_since: Duration,
     is_leased: bool,
-    wakes: Option<Duration>,
+    pub alarm: Alarm,
 }
 
 impl Router {
@@ -75,7 +75,7 @@ impl Router {
             holds_until: None,
             role_since: Duration::ZERO,
             is_leased: false,
-            wakes: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -102,7 +102,8 @@ impl Router {
 
     pub fn start(&mut self, out: &mut Out<'_>) -> Vec<Vec<u8>> {
         self.run += 1;
-        (self.wakes, self.stalled_until) = (None, Duration::ZERO);
+        self.stalled_until = Duration::ZERO;
+        self.alarm.clear();
         self.socket.clear();
         self.machine = Some(Machine::new(self.settings.clone()));
         self.role_since = out.queue.now();
@@ -146,7 +147,6 @@ impl Router {
     /// It is time for something: first what lies in the socket is read.
     pub fn wake(&mut self, out: &mut Out<'_>) -> Vec<Vec<u8>> {
         let now = out.queue.now();
-        self.wakes = None;
         let mut adverts = vec![];
         for octets in std::mem::take(&mut self.socket) {
             let heard = self.heard(&octets, now);
@@ -162,12 +162,10 @@ impl Router {
 
     fn plan(&mut self, out: &mut Out<'_>) {
         let Some(at) = self.machine.as_ref().and_then(Machine::next_wakeup) else { return };
-        let at = at.max(out.queue.now());
-        if self.wakes.is_none_or(|wakes| wakes > at + LATE) {
-            // A timer is never early, and often a little late.
-            let late = out.dice.between(Duration::ZERO, LATE);
-            self.wakes = Some(at + late);
-            out.queue.at(at + late, Event::Router { at: self.at, run: self.run });
+        // A timer is never early, and often a little late.
+        let at = at.max(out.queue.now()) + out.dice.between(Duration::ZERO, LATE);
+        if self.alarm.set(at) {
+            out.queue.at(at, Event::Router { at: self.at, run: self.run });
         }
     }
 

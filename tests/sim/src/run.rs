@@ -176,13 +176,14 @@ impl Run {
             Event::Deed(deed) => self.deed(deed),
             Event::Arrives(envelope) => self.arrives(envelope),
             Event::Producer { producer, run } => {
-                let (one, behind, stalled_until) = self.producer(producer);
-                if one.run != run {
+                let (_, behind, stalled_until) = self.producer(producer);
+                let one = producer_of(&mut self.world.vantages, &mut self.world.boxes, producer);
+                if one.run != run || !one.alarm.rings(now) {
                 } else if now < stalled_until {
+                    one.alarm.set(stalled_until);
                     self.queue.at(stalled_until, Event::Producer { producer, run });
                 } else {
                     let mut out = out!(self);
-                    let one = producer_of(&mut self.world.vantages, &mut self.world.boxes, producer);
                     one.poll(&mut out, behind);
                 }
             }
@@ -223,8 +224,9 @@ impl Run {
             }
             Event::Router { at, run } => {
                 let router = &mut self.world.boxes[at].router;
-                if router.run != run {
+                if router.run != run || !router.alarm.rings(now) {
                 } else if now < router.stalled_until {
+                    router.alarm.set(router.stalled_until);
                     self.queue.at(router.stalled_until, Event::Router { at, run });
                 } else {
                     let mut out = out!(self);
@@ -322,13 +324,13 @@ impl Run {
     fn vantage(&mut self, vantage: usize, run: u32) {
         let now = self.queue.now();
         let one = &mut self.world.vantages[vantage];
-        if one.producer.run != run || !one.runs() {
+        if one.producer.run != run || !one.runs() || !one.alarm.rings(now) {
             return;
         }
         if now < one.stalled_until {
+            one.alarm.set(one.stalled_until);
             return self.queue.at(one.stalled_until, Event::Vantage { vantage, run });
         }
-        one.woken();
         let mut out = out!(self);
         for begun in self.world.vantages[vantage].begun(&mut out) {
             self.looks += 1;
@@ -361,10 +363,11 @@ impl Run {
     fn agent(&mut self, at: usize, run: u32) {
         let now = self.queue.now();
         let one = &mut self.world.boxes[at];
-        if one.producer.run != run || !one.runs() {
+        if one.producer.run != run || !one.runs() || !one.alarm.rings(now) {
             return;
         }
         if now < one.stalled_until {
+            one.alarm.set(one.stalled_until);
             return self.queue.at(one.stalled_until, Event::Agent { at, run });
         }
         let mut out = out!(self);

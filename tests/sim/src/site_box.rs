@@ -19,7 +19,7 @@ use site_agent::site::{PoolId, ServerCheck, ServerId};
 use site_agent::voice::{Door, PoolWord, Voice};
 use site_agent::vrrp::machine::action::Role as Had;
 
-use crate::clock::{Event, ms};
+use crate::clock::{Alarm, Event, ms};
 use crate::network::Place;
 use crate::producer::{Out, Producer, Tale};
 use crate::router::{Router, VRID};
@@ -49,7 +49,7 @@ pub struct SiteBox {
     pub behind: Duration,
     site_name: Box<str>,
     vip: Ipv4Addr,
-    wakes: Option<Duration>,
+    pub alarm: Alarm,
     turns: Option<Duration>,
     role: Option<(Had, Duration)>,
     /// When what it says was last something else.
@@ -90,7 +90,7 @@ impl SiteBox {
             behind,
             site_name: site_name.into(),
             vip,
-            wakes: None,
+            alarm: Alarm::default(),
             turns: None,
             role: None,
             changed: Duration::ZERO,
@@ -118,7 +118,8 @@ impl SiteBox {
         let doors = vec![Door { bind, pools: Some(vec![PoolId(0)]) }];
         let (voice, asked) = (Voice::default(), BTreeSet::new());
         self.agent = Some(Agent { rounds, pool, voice, doors, asked, has_news: true });
-        (self.wakes, self.turns, self.stalled_until) = (None, None, Duration::ZERO);
+        (self.turns, self.stalled_until) = (None, Duration::ZERO);
+        self.alarm.clear();
         let known = vec![false; self.producer.uttered.len()];
         let site = self.site_name.clone();
         self.producer.start(out, &known, |boot, inc| Tale::Agent {
@@ -153,8 +154,7 @@ impl SiteBox {
     }
 
     fn wake_at(&mut self, out: &mut Out<'_>, at: Duration) {
-        if self.wakes.is_none_or(|wakes| wakes > at) {
-            self.wakes = Some(at);
+        if self.alarm.set(at) {
             out.queue.at(at, Event::Agent { at: self.at, run: self.producer.run });
         }
     }
@@ -162,7 +162,6 @@ impl SiteBox {
     /// The checks that begin now.
     pub fn turn(&mut self, out: &mut Out<'_>) -> Vec<(Series, usize)> {
         let now = out.queue.now();
-        self.wakes = None;
         let behind = self.behind;
         let Some(agent) = &mut self.agent else { return vec![] };
         agent.rounds.turn(now - behind, out.dice.share());

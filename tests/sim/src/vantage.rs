@@ -11,7 +11,7 @@ use common::target::{Address, Target, TargetId};
 use probe::asked::Server;
 use probe::rounds::{Begun, Post, Rounds};
 
-use crate::clock::{Event, ms};
+use crate::clock::{Alarm, Event, ms};
 use crate::network::Place;
 use crate::producer::{Out, Producer, Tale, Words};
 use crate::tell;
@@ -34,7 +34,7 @@ pub struct Vantage {
     /// By name server: all that it is told from now on.
     said: Vec<Words>,
     own: Own,
-    wakes: Option<Duration>,
+    pub alarm: Alarm,
     /// When what it says was last something else.
     pub changed: Duration,
 }
@@ -51,7 +51,7 @@ impl Vantage {
             stalled_until: Duration::ZERO,
             said: vec![Words::default(); servers],
             own: Own::default(),
-            wakes: None,
+            alarm: Alarm::default(),
             changed: Duration::ZERO,
         }
     }
@@ -73,7 +73,7 @@ impl Vantage {
         let known: Vec<bool> = self.kept.iter().map(Option::is_some).collect();
         self.own = Own::default();
         self.said.fill(Words::default());
-        self.wakes = None;
+        self.alarm.clear();
         self.producer.start(out, &known, |boot, inc| Tale::Probe {
             teller: Box::new(Teller::new(boot, inc)),
             words: Words::default(),
@@ -125,15 +125,10 @@ impl Vantage {
         let Some(rounds) = &self.rounds else { return };
         let due = rounds.next_wakeup().map_or(now + BEAT, |at| at + self.behind);
         let at = due.clamp(now, now + BEAT);
-        if self.wakes.is_none_or(|wakes| wakes > at || wakes <= now) {
-            self.wakes = Some(at);
+        if self.alarm.set(at) {
             let (vantage, run) = (self.producer.number, self.producer.run);
             out.queue.at(at, Event::Vantage { vantage, run });
         }
-    }
-
-    pub fn woken(&mut self) {
-        self.wakes = None;
     }
 
     pub fn end(&mut self, out: &mut Out<'_>, target: TargetId, seen: &Seen) {
