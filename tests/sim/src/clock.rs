@@ -24,21 +24,68 @@ pub enum Event {
     /// What was sent arrives.
     Arrives(Envelope),
     /// A producer looks whether anything is due.
-    Producer { producer: usize, run: Run },
+    Producer {
+        producer: usize,
+        run: Run,
+    },
     /// An exchange has taken too long.
-    GivenUp { producer: usize, run: Run, server: usize, exchange: u64 },
-    Vantage { vantage: usize, run: Run },
-    LookEnds { vantage: usize, run: Run, target: TargetId, seen: Seen },
-    Agent { at: usize, run: Run },
-    CheckEnds { at: usize, run: Run, series: Series, seen: Seen },
-    Router { at: usize, run: Run },
-    Advert { at: usize, octets: Vec<u8> },
+    GivenUp {
+        producer: usize,
+        run: Run,
+        server: usize,
+        exchange: u64,
+    },
+    Vantage {
+        vantage: usize,
+        run: Run,
+    },
+    LookEnds {
+        vantage: usize,
+        run: Run,
+        target: TargetId,
+        seen: Seen,
+    },
+    Agent {
+        at: usize,
+        run: Run,
+    },
+    CheckEnds {
+        at: usize,
+        run: Run,
+        series: Series,
+        seen: Seen,
+    },
+    Router {
+        at: usize,
+        run: Run,
+    },
+    Advert {
+        at: usize,
+        octets: Vec<u8>,
+    },
     /// Whether the balancer still says that it serves.
-    Lease { at: usize },
-    Turn { server: usize, run: Run },
-    Gathered { server: usize, run: Run },
-    Pull { server: usize, run: Run, peer: usize },
-    PullGivenUp { server: usize, run: Run, peer: usize, exchange: u64 },
+    Lease {
+        at: usize,
+    },
+    Turn {
+        server: usize,
+        run: Run,
+    },
+    Gathered {
+        server: usize,
+        run: Run,
+    },
+    Pull {
+        server: usize,
+        run: Run,
+        peer: usize,
+    },
+    PullGivenUp {
+        server: usize,
+        run: Run,
+        peer: usize,
+        exchange: u64,
+    },
     /// What was promised is looked at.
     Watch,
 }

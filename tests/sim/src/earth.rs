@@ -49,7 +49,7 @@ impl Shape {
             &[0, 1, 2, 3],
         ]);
         Shape {
-            servers: 2 + usize::from(dice.percent(30)),
+            servers: 2 + usize::from(dice.percent(20)),
             sites: 3 - usize::from(dice.percent(25)),
             domains: domains.to_vec(),
             when_all_down: dice.one_of(&["open", "last-known", "static"]),
@@ -68,7 +68,11 @@ impl Shape {
         };
         for (site, name) in SITES.iter().enumerate().take(self.sites) {
             put(format_args!("[site.{name}]\nvips = [\"{}\"]", vip(site)));
-            put(format_args!("agents = [\"{}\", \"{}\"]", agent_name(name, 0), agent_name(name, 1)));
+            put(format_args!(
+                "agents = [\"{}\", \"{}\"]",
+                agent_name(name, 0),
+                agent_name(name, 1)
+            ));
         }
         for (vantage, domain) in self.domains.iter().enumerate() {
             put(format_args!("[vantage.v{}]\ndomain = \"as{domain}\"", vantage + 1));

@@ -12,9 +12,9 @@ use crate::earth::Shape;
 use crate::network::{Place, Weather};
 
 /// Until then everything starts, and a name server takes nobody out.
-pub const STARTING: Duration = s(14);
+pub const STARTING: Duration = s(13);
 /// Things fail within so long from the beginning of an act.
-const FAILING: Duration = s(8);
+const FAILING: Duration = s(7);
 /// For so long nothing happens after that, and after everything was mended: longer than anything may take that was
 /// promised (`watch::SETTLED`), and some more in which it must be so.
 pub const STILL: Duration = s(23);
@@ -22,30 +22,88 @@ pub const STILL: Duration = s(23);
 /// Something that is done to somebody.
 #[derive(Clone, Debug)]
 pub enum Deed {
-    Server { site: usize, server: usize, answers: bool },
-    AgentKilled { at: usize },
+    Server {
+        site: usize,
+        server: usize,
+        answers: bool,
+    },
+    AgentKilled {
+        at: usize,
+    },
     /// Whether what it had on disk is gone.
-    AgentStarts { at: usize, forgets: bool },
-    AgentStalls { at: usize, lasts: Duration },
-    Power { at: usize, is_on: bool },
-    RouterKilled { at: usize },
-    RouterStarts { at: usize },
-    RouterStalls { at: usize, lasts: Duration },
+    AgentStarts {
+        at: usize,
+        forgets: bool,
+    },
+    AgentStalls {
+        at: usize,
+        lasts: Duration,
+    },
+    Power {
+        at: usize,
+        is_on: bool,
+    },
+    RouterKilled {
+        at: usize,
+    },
+    RouterStarts {
+        at: usize,
+    },
+    RouterStalls {
+        at: usize,
+        lasts: Duration,
+    },
     /// From one box of a pair to the other.
-    Link { from: usize, is_cut: bool },
-    Cut { from: Place, to: Place },
-    Heal { from: Place, to: Place },
-    Isolated { place: Place, is_cut: bool },
+    Link {
+        from: usize,
+        is_cut: bool,
+    },
+    Cut {
+        from: Place,
+        to: Place,
+    },
+    Heal {
+        from: Place,
+        to: Place,
+    },
+    Isolated {
+        place: Place,
+        is_cut: bool,
+    },
     /// It says of these sites that they are down, whatever it sees.
-    Lies { vantage: usize, sites: u8 },
-    VantageKilled { vantage: usize },
-    VantageStarts { vantage: usize, forgets: bool },
-    VantageStalls { vantage: usize, lasts: Duration },
-    ServerStops { server: usize, is_told: bool },
-    ServerStarts { server: usize, forgets: bool },
-    ServerStalls { server: usize, lasts: Duration },
+    Lies {
+        vantage: usize,
+        sites: u8,
+    },
+    VantageKilled {
+        vantage: usize,
+    },
+    VantageStarts {
+        vantage: usize,
+        forgets: bool,
+    },
+    VantageStalls {
+        vantage: usize,
+        lasts: Duration,
+    },
+    ServerStops {
+        server: usize,
+        is_told: bool,
+    },
+    ServerStarts {
+        server: usize,
+        forgets: bool,
+    },
+    ServerStalls {
+        server: usize,
+        lasts: Duration,
+    },
     Weather(Weather),
-    Order { server: usize, order: &'static str, site: usize },
+    Order {
+        server: usize,
+        order: &'static str,
+        site: usize,
+    },
     /// Everything is as it was before the act.
     Mend,
 }
@@ -61,13 +119,13 @@ impl Plan {
     pub fn drawn(dice: &mut Dice) -> Plan {
         let shape = Shape::drawn(dice);
         let mut plan = Plan { shape, deeds: vec![], end: BEGINNING + STARTING };
-        for _ in 0..1 + usize::from(dice.percent(30)) {
+        for _ in 0..1 + usize::from(dice.percent(15)) {
             let begins = plan.end;
             for _ in 0..1 + dice.below(4) {
                 let at = begins + dice.between(Duration::ZERO, FAILING);
                 plan.fail(dice, at);
             }
-            let mended = begins + FAILING + if dice.percent(70) { STILL } else { s(4) };
+            let mended = begins + FAILING + if dice.percent(60) { STILL } else { s(2) };
             plan.deeds.push((mended, Deed::Mend));
             plan.end = mended + STILL;
         }
@@ -86,7 +144,7 @@ impl Plan {
         let vantage = dice.below(domains.len());
         let box_ = dice.below(2 * sites);
         // Of what lasts a moment: all of it lies within the act's beginning.
-        let later = at + dice.between(ms(100), s(6));
+        let later = at + dice.between(ms(100), s(5));
         let is_brief = dice.percent(40);
         let lasts = dice.between(ms(100), if is_brief { s(3) } else { s(14) });
         match dice.below(20) {

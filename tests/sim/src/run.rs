@@ -195,7 +195,8 @@ impl Run {
                     self.queue.at(stalled_until, again);
                 } else {
                     let mut out = out!(self);
-                    let one = producer_of(&mut self.world.vantages, &mut self.world.boxes, producer);
+                    let one =
+                        producer_of(&mut self.world.vantages, &mut self.world.boxes, producer);
                     one.give_up(&mut out, server, exchange);
                 }
             }
@@ -443,12 +444,8 @@ impl Run {
         let World { servers, vantages, boxes, answering, lies, link_cut, network, disk, .. } =
             &mut self.world;
         let count = servers.len();
-        let mut out = Out {
-            queue: &mut self.queue,
-            network,
-            story: &mut self.story,
-            dice: &mut self.dice,
-        };
+        let mut out =
+            Out { queue: &mut self.queue, network, story: &mut self.story, dice: &mut self.dice };
         let mut adverts = None;
         match *deed {
             Deed::Server { site, server, answers } => answering[site][server] = answers,

@@ -40,7 +40,12 @@ pub struct Vantage {
 }
 
 impl Vantage {
-    pub fn new(number: usize, servers: usize, references: Vec<Target>, behind: Duration) -> Vantage {
+    pub fn new(
+        number: usize,
+        servers: usize,
+        references: Vec<Target>,
+        behind: Duration,
+    ) -> Vantage {
         let name = format!("v{}", number + 1);
         Vantage {
             producer: Producer::new(number, &name, Place::Vantage(number), servers),

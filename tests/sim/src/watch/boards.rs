@@ -89,13 +89,7 @@ fn answers(server: &NameServer, snapshot: &Snapshot, findings: &mut Findings<'_>
 }
 
 /// A site that was up is not any more: somebody has to have said so.
-fn struck(
-    now: Duration,
-    server: &NameServer,
-    ear: &Ear,
-    site: usize,
-    findings: &mut Findings<'_>,
-) {
+fn struck(now: Duration, server: &NameServer, ear: &Ear, site: usize, findings: &mut Findings<'_>) {
     let memory = ear.memory[site];
     if memory.is_accused || ear.has_flapped(site) || !memory.is_seen {
         return;

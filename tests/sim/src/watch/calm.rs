@@ -188,9 +188,9 @@ pub fn same(
             let boards = both.map(|server| server.snapshot());
             let is_comparable = world.network.is_whole(places[0], places[1])
                 && producers.iter().all(is_alike)
-                && both.iter().all(|server| {
-                    !server.is_stalled(now) && now >= server.since + SETTLED
-                });
+                && both
+                    .iter()
+                    .all(|server| !server.is_stalled(now) && now >= server.since + SETTLED);
             let [Some(first), Some(second)] = &boards else {
                 *since = None;
                 continue;
@@ -217,7 +217,10 @@ fn difference(servers: [&NameServer; 2], boards: [&Snapshot; 2]) -> String {
             let other = &both[1].standings[site];
             if one != other {
                 let servers = servers.map(|server| &server.name);
-                return format!("{name}, {}: {} has {one:?}, {} has {other:?}", SITES[site], servers[0], servers[1]);
+                return format!(
+                    "{name}, {}: {} has {one:?}, {} has {other:?}",
+                    SITES[site], servers[0], servers[1]
+                );
             }
         }
         if both[0].last_known != both[1].last_known {

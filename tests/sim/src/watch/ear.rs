@@ -93,6 +93,11 @@ impl Ear {
         }
     }
 
+    /// Whether the name server was told something that was not looked at.
+    pub fn is_told(&self, server: &NameServer) -> bool {
+        self.read < server.took.len()
+    }
+
     pub fn hear(&mut self, now: Duration, world: &World, server: &NameServer) {
         if self.targets.is_empty() {
             let Some(snapshot) = server.snapshot() else { return };
@@ -208,9 +213,8 @@ impl Ear {
         let held = |since, flaps| Return { since, flaps }.is_held_down(now);
         self.words(now, site).any(|(_, word)| held(word.since, word.flaps))
             || world.boxes[2 * site..2 * site + 2].iter().any(|one| {
-                self.said_inside(now, site).any(|vip| {
-                    held(Duration::from_millis(vip.since) + one.behind, vip.flaps)
-                })
+                self.said_inside(now, site)
+                    .any(|vip| held(Duration::from_millis(vip.since) + one.behind, vip.flaps))
             })
     }
 

@@ -220,7 +220,10 @@ impl Watch {
             }
             let one = &world.servers[number];
             let ear = &mut self.ears[number];
-            ear.hear(now, world, one);
+            // Half a second is what the keeper itself looks at the time by.
+            if ear.is_told(one) || server.is_none() && self.looks.is_multiple_of(5) {
+                ear.hear(now, world, one);
+            }
             if let Some(snapshot) = one.snapshot() {
                 self.boards += u64::from(boards::look(now, world, one, &snapshot, ear, findings));
             }
@@ -232,10 +235,11 @@ impl Watch {
         for (site, pair) in self.pairs.iter_mut().enumerate() {
             pair.look(now, world, site, findings);
         }
-        if self.looks.is_multiple_of(5) {
-            self.orders.look(now, world, findings);
+        if !self.looks.is_multiple_of(5) {
+            return;
         }
-        if self.looks.is_multiple_of(20) {
+        self.orders.look(now, world, findings);
+        if self.looks.is_multiple_of(50) {
             for (server, ear) in world.servers.iter().zip(&self.ears) {
                 calm::believed(now, world, server, ear, findings);
             }

@@ -107,7 +107,10 @@ impl Orders {
                 if (duty == Duty::Drained) != last.is_drain {
                     findings.find(Promise::OrdersByStamp, || {
                         let (stamp, site) = (&last.stamp, SITES[site]);
-                        format!("{} has {site} {duty:?} against {}@{}", server.name, stamp.0, stamp.1)
+                        format!(
+                            "{} has {site} {duty:?} against {}@{}",
+                            server.name, stamp.0, stamp.1
+                        )
                     });
                 }
             }

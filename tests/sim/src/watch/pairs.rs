@@ -16,9 +16,8 @@ pub const BOTH: Duration = ms(400 + 2 + 5);
 /// Nobody leads until three adverts are missed and the skew is over: four adverts; and one for whatever was said last.
 pub const NOBODY: Duration = ms(5 * 400 + 2 + 5);
 
-const _: () = assert!(
-    BOTH.as_millis() == ADVERT.as_millis() + ADVERT_DELAY.as_millis() + SLACK.as_millis()
-);
+const _: () =
+    assert!(BOTH.as_millis() == ADVERT.as_millis() + ADVERT_DELAY.as_millis() + SLACK.as_millis());
 
 #[derive(Clone, Debug, Default)]
 pub struct Pair {
@@ -35,13 +34,7 @@ impl Pair {
         self.disturbed = self.disturbed.max(at);
     }
 
-    pub fn look(
-        &mut self,
-        now: Duration,
-        world: &World,
-        site: usize,
-        findings: &mut Findings<'_>,
-    ) {
+    pub fn look(&mut self, now: Duration, world: &World, site: usize, findings: &mut Findings<'_>) {
         let pair = &world.boxes[2 * site..2 * site + 2];
         let is_awake = |at: usize| pair[at].is_on && now >= pair[at].router.stalled_until;
         let leading = (0..2).filter(|at| is_awake(*at) && pair[*at].router.leads()).count();
