@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::clock::{BEGINNING, ms, s};
 use crate::dice::Dice;
 use crate::earth::Shape;
-use crate::network::{Place, Weather};
+use crate::network::{FAIR, Place, Weather};
 
 /// Until then everything starts, and a name server takes nobody out.
 pub const STARTING: Duration = s(13);
@@ -253,9 +253,22 @@ impl Plan {
             }
             16 => {
                 self.put(at, Deed::ServerStops { server, is_told: dice.percent(40) });
+                if dice.percent(60) {
+                    // What it was told before comes again, to a run that knows nothing of it.
+                    let (twice, again) = (50, s(20));
+                    let weather = Weather { twice, again, ..FAIR };
+                    self.put(at.saturating_sub(s(6)).max(self.end), Deed::Weather(weather));
+                }
                 if dice.percent(80) {
                     let forgets = dice.percent(35);
                     self.put(later, Deed::ServerStarts { server, forgets });
+                }
+                if dice.percent(30) {
+                    // And once more, soon after those who tell it have found it again.
+                    let once_more = later + dice.between(s(1), s(5));
+                    let starts = once_more + dice.between(ms(10), s(1));
+                    self.put(once_more, Deed::ServerStops { server, is_told: false });
+                    self.put(starts, Deed::ServerStarts { server, forgets: dice.percent(50) });
                 }
             }
             17 => self.put(at, Deed::ServerStalls { server, lasts }),

@@ -1,5 +1,9 @@
 //! Stories from their seeds: nothing that was promised is broken, and a seed tells the same story each time.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use gslb_sim::seeds;
 use gslb_sim::story::Story;
 
@@ -21,5 +25,24 @@ fn a_seed_tells_the_same_story_each_time() {
         let [first, second] = [0, 1].map(|_| seeds::one(seed, Story::told()).story);
         assert!(first.lines().count() > 50, "{first}");
         assert!(first == second, "seed {seed}");
+    }
+}
+
+/// What breaks a rule on purpose still does: `broken/run` is not run by anybody every day.
+#[test]
+fn broken_rules_can_still_be_broken() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let top = package.join("../..");
+    let folder = fs::read_dir(package.join("broken")).expect("a folder of this repository");
+    let all = folder.map(|entry| entry.expect("an entry of that folder").path());
+    let patches: Vec<PathBuf> =
+        all.filter(|path| path.extension().is_some_and(|it| it == "patch")).collect();
+    assert!(patches.len() >= 5, "{patches:?}");
+    for patch in patches {
+        let mut git = Command::new("git");
+        // In a lower folder git would pass over what is not below it, and be content.
+        git.args(["apply", "--check"]).arg(&patch).current_dir(&top);
+        let told = git.output().expect("git is there: this is a repository");
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     }
 }
