@@ -7,7 +7,7 @@ use std::process::Command;
 use gslb_sim::seeds;
 use gslb_sim::story::Story;
 
-/// In a build that is not optimised each takes some 0.3 s; the gate runs a thousand of one that is.
+/// In a build that is not optimised each takes some 0.35 s; the gate runs a thousand beside the tests.
 const SEEDS: u64 = 100;
 
 #[test]

@@ -28,20 +28,19 @@ pub fn believed(
     let sight = keeper.sight(server.clocks(now));
     let Some(service) = sight.services.first() else { return };
     for (site, seen) in service.sites.iter().enumerate() {
-        for vote in seen.targets.iter().flat_map(|target| &target.votes).filter(|it| it.counts) {
-            let all = world.vantages.iter();
-            let Some(number) = all.clone().position(|one| *one.producer.name == *vote.vantage)
-            else {
-                continue;
-            };
+        let votes = || seen.targets.iter().flat_map(|target| &target.votes);
+        for (number, vantage) in world.vantages.iter().enumerate() {
+            let vantage = &vantage.producer.name;
+            let vote = votes().find(|vote| *vote.vantage == **vantage);
+            let told = ear.vantages[number].as_ref().and_then(|told| told.sites[site].as_ref());
+            let said = told.map_or("none", |(_, word)| word.state.as_str());
+            let state = vote.map_or("none", |vote| vote.state);
             // The keeper looks at the time twice a second.
             let is_held = ear.fresh(now.saturating_sub(s(1)), number).is_some();
-            let said = ear.vantages[number].as_ref().and_then(|told| told.sites[site].as_ref());
-            let said = said.map_or("none", |(_, word)| word.state.as_str());
-            if !is_held || said != vote.state {
+            let counts = vote.is_some_and(|vote| vote.counts);
+            if counts && !is_held || said != state {
                 findings.find(Promise::BelievedAsSaid, || {
                     let (server, site) = (&server.name, SITES[site]);
-                    let (vantage, state) = (&vote.vantage, vote.state);
                     let held = if is_held { "" } else { ", and is silent" };
                     format!("{server} has {vantage} say {state} of {site}: it said {said}{held}")
                 });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::report::agent::{State as Inside, Vip};
-use common::report::{Entry, Reason, State};
+use common::report::{Entry, Mark, Reason, State};
 use common::target::TargetId;
 use common::telling::VALID;
 use gslb_dns::health::board::Health;
@@ -58,6 +58,10 @@ pub struct Ear {
     domains: Vec<usize>,
     targets: HashMap<TargetId, usize>,
     read: usize,
+    /// By producer: the last report that was taken in this run.
+    last: HashMap<usize, Mark>,
+    /// One that was taken though it is not newer than that.
+    pub older: Option<String>,
     pub vantages: Vec<Option<OfVantage>>,
     /// Two of each site.
     pub agents: Vec<Option<OfAgent>>,
@@ -73,6 +77,8 @@ impl Ear {
             domains: shape.domains.clone(),
             targets: HashMap::new(),
             read: 0,
+            last: HashMap::new(),
+            older: None,
             vantages: vec![None; shape.vantages()],
             agents: vec![None; 2 * shape.sites],
             memory: vec![Memory::default(); shape.sites],
@@ -84,6 +90,7 @@ impl Ear {
     pub fn stopped(&mut self) {
         self.vantages.fill(None);
         self.agents.fill(None);
+        self.last.clear();
         (self.health, self.board) = (None, None);
     }
 
@@ -106,6 +113,11 @@ impl Ear {
         }
         for took in &server.took[self.read..] {
             if let Reception::Taken(_) = took.reception {
+                let mark = took.utterance.1;
+                if let Some(last) = self.last.insert(took.producer, mark).filter(|it| *it >= mark) {
+                    let number = took.producer;
+                    self.older = Some(format!("producer {number}'s {mark} was taken after {last}"));
+                }
                 self.take(world, server.number, took.producer, took.utterance, took.at);
             }
         }

@@ -224,6 +224,9 @@ impl Watch {
             if ear.is_told(one) || server.is_none() && self.looks.is_multiple_of(5) {
                 ear.hear(now, world, one);
             }
+            if let Some(what) = ear.older.take() {
+                findings.find(Promise::BelievedAsSaid, || format!("{}: {what}", one.name));
+            }
             if let Some(snapshot) = one.snapshot() {
                 self.boards += u64::from(boards::look(now, world, one, &snapshot, ear, findings));
             }

@@ -94,9 +94,8 @@ impl Orders {
         for stamp in ids {
             known.entry(stamp).or_insert(now);
         }
-        // One stamp that two orders were given under is no promise's.
         let Some(snapshot) = server.snapshot() else { return };
-        for site in 0..snapshot.world().sites.len() {
+        for (site, name) in SITES.iter().enumerate().take(snapshot.world().sites.len()) {
             let of_site =
                 self.all.iter().filter(|one| one.site == site && known.contains_key(&one.stamp));
             let Some(last) = of_site.max_by(|one, other| one.stamp.cmp(&other.stamp)) else {
@@ -106,9 +105,9 @@ impl Orders {
                 let duty = snapshot.board.of_service(id).standings[site].duty;
                 if (duty == Duty::Drained) != last.is_drain {
                     findings.find(Promise::OrdersByStamp, || {
-                        let (stamp, site) = (&last.stamp, SITES[site]);
+                        let stamp = &last.stamp;
                         format!(
-                            "{} has {site} {duty:?} against {}@{}",
+                            "{} has {name} {duty:?} against {}@{}",
                             server.name, stamp.0, stamp.1
                         )
                     });

@@ -57,8 +57,8 @@ impl Pair {
                 format!("no router of {site_name} leads, for {} ms", long.as_millis())
             });
         }
-        for at in 0..2 {
-            let router = &pair[at].router;
+        for (at, one) in pair.iter().enumerate() {
+            let router = &one.router;
             // A process that stands still renews nothing, whatever it takes itself for.
             let is_leading = router.leads() && is_awake(at);
             let holds = &mut self.holds_since[at];
@@ -67,7 +67,7 @@ impl Pair {
             if let Some(since) = holds.filter(|since| now > *since + LIFETIME + SLACK) {
                 let long = now - since;
                 findings.find(Promise::AddressesEnd, || {
-                    let name = &pair[at].producer.name;
+                    let name = &one.producer.name;
                     format!("{name} does not lead, and has the address for {} ms", long.as_millis())
                 });
             }
