@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::back::Return;
 use super::hear::Vote;
 use super::target::{Judged, judge_one};
-use super::views::views;
+use super::views::{Answered, views};
 use super::within::Within;
 use super::{Believed, Now};
 use crate::health::view::View;
@@ -23,6 +23,8 @@ pub struct Case {
     judged: HashMap<usize, Judged>,
     /// By candidate, then by address, what the agents say.
     within: Vec<Vec<Option<Within>>>,
+    /// Those that were answered since a start, while probes take nobody out.
+    answered: Answered,
 }
 
 /// The service that a case is of, and when.
@@ -65,8 +67,8 @@ impl Case {
     }
 
     /// What the board is told of it now, and when that changes next though nobody says anything.
-    pub fn view(&self, of: Of<'_>) -> (Vec<View>, Option<Duration>) {
-        views(of, &self.judged, &self.within)
+    pub fn view(&mut self, of: Of<'_>) -> (Vec<View>, Option<Duration>) {
+        views(of, &self.judged, &self.within, &mut self.answered)
     }
 
     /// How one of its targets comes back, if it does.

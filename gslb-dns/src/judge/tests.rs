@@ -169,6 +169,23 @@ fn nobody_is_taken_out_within_the_grace_of_a_start() {
     check("abc:fra- abc:iad+ abc:nrt+ 10s", "fra=down iad=up nrt=up");
 }
 
+/// Of two that were down one was held in; the other comes back by its agents' word before any vantage was heard.
+#[test]
+fn who_is_answered_at_a_start_stays_within_the_grace_though_another_makes_room() {
+    let mut before = Story::new(SITES, Held::default());
+    before.run(&format!("{WELL} abc:fra- abc:iad-"));
+    assert_eq!(before.told(), "fra=up iad=down nrt=up");
+    let mut after = Story::new(SITES, before.judge.held());
+    assert_eq!(after.told(), "fra=up iad=down nrt=up");
+    after.run("in:iad=serving");
+    assert_eq!(after.told(), "fra=up iad=up nrt=up");
+    // What its own agents say is no belief of before, and afterwards what was believed holds.
+    after.run("in:fra=empty");
+    assert_eq!(after.told(), "fra=down iad=up nrt=up");
+    after.run("in:fra=nothing quiet:11s");
+    assert_eq!(after.told(), "fra=down iad=up nrt=up");
+}
+
 #[test]
 fn what_nobody_has_seen_waits_while_another_is_up() {
     check("abc:iad+ abc:nrt+ 5s", "fra=unknown iad=up nrt=up");

@@ -3,7 +3,7 @@
 //! Addresses of each kind are judged apart, as clients ask for one kind: what probes alone may take out is a share of
 //! the sites that have such addresses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -20,11 +20,15 @@ use crate::verdict::quorum::Ground;
 use crate::watch::Watch;
 use crate::world::Ttl;
 
+/// Addresses that are answered in the grace of a start, by candidate.
+pub type Answered = HashSet<(usize, Option<IpAddr>)>;
+
 /// What the board is told of each candidate, and when that changes next though nobody says anything.
 pub fn views(
     of: Of<'_>,
     judged: &HashMap<usize, Judged>,
     within: &[Vec<Option<Within>>],
+    answered: &mut Answered,
 ) -> (Vec<View>, Option<Duration>) {
     let Of { now: both, world, service, watch, is_grace, inside: _, addresses: _ } = of;
     let now = both.monotonic;
@@ -50,6 +54,11 @@ pub fn views(
         .collect();
     for kind in Kind::ALL {
         settle(now, kind, service.ttl.max, watch, &mut members);
+    }
+    if is_grace {
+        stay(&mut members, answered);
+    } else {
+        answered.clear();
     }
     let lost = lost(watch, &members);
     let is_up = |address: &Address| address.is_up() && address.is_answered();
@@ -102,6 +111,22 @@ impl Member<'_> {
             capacity: self.capacity,
             up_share: seen().map(|it| it.judged.up_share).fold(0.0, f64::max),
             is_certain: addresses.iter().all(|address| address.is_certain()),
+        }
+    }
+}
+
+/// In the grace of a start whoever was answered stays. Where another comes back there would be room again to take it out, by
+/// no more than what was believed before the start.
+fn stay(members: &mut [Member<'_>], answered: &mut Answered) {
+    for (index, member) in members.iter_mut().enumerate() {
+        for address in &mut member.addresses {
+            let takes_out = address.within.is_some_and(|within| within.takes_out());
+            let is_believed_down = address.judged.verdict == Verdict::Down && !takes_out;
+            if address.is_answered() {
+                answered.insert((index, address.at));
+            } else if is_believed_down && answered.contains(&(index, address.at)) {
+                address.fate = Fate::HeldIn;
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::judge::case::{addresses_of, within};
 use crate::judge::hear::{Vote, down_in};
 use crate::judge::target::{Judged, judge_one};
 use crate::judge::tests::view_within;
-use crate::judge::views::views;
+use crate::judge::views::{Answered, views};
 use crate::judge::*;
 use crate::verdict::tally::Tally;
 use crate::verdict::{Evidence, Share};
@@ -77,6 +77,8 @@ struct Whole {
     believed: HashMap<(Box<str>, TargetId), Believed>,
     grace_ends: Duration,
     next_change: Option<Duration>,
+    /// Of this world, by service.
+    answered: (Epoch, HashMap<Box<str>, Answered>),
 }
 
 impl Whole {
@@ -93,6 +95,9 @@ impl Whole {
         changes.extend(is_grace.then_some(self.grace_ends));
         let mut believed = HashMap::new();
         let addresses = addresses_of(world);
+        if self.answered.0 != world.epoch {
+            self.answered = (world.epoch, HashMap::new());
+        }
         let services = world.services.iter().map(|service| {
             let watch = service.watch.as_ref()?;
             let name: Box<str> = service.name.to_host().to_string().into();
@@ -113,7 +118,8 @@ impl Whole {
                 judged.insert(*target, one);
             }
             let of = Of { now, world, service, watch, inside, addresses: &addresses, is_grace };
-            let (views, next) = views(of, &judged, &within(of));
+            let answered = self.answered.1.entry(name).or_default();
+            let (views, next) = views(of, &judged, &within(of), answered);
             changes.extend(next);
             Some(views.into())
         });
@@ -287,8 +293,12 @@ impl Pair {
         let without_nrt = WORLD.replace(", \"nrt\"]", "]").replace("[vantage.b]", "[vantage.x]");
         let other_check = WORLD.replace("port = 80", "port = 81");
         let worlds = vec![of(WORLD), of(&without_nrt), of(&other_check)];
-        let whole =
-            Whole { believed: HashMap::new(), grace_ends: START + GRACE, next_change: None };
+        let whole = Whole {
+            believed: HashMap::new(),
+            grace_ends: START + GRACE,
+            next_change: None,
+            answered: (worlds[0].epoch, HashMap::new()),
+        };
         let mut pair = Pair {
             worlds,
             world: 0,
