@@ -36,6 +36,8 @@ pub enum Fate {
     Whole,
     /// It is answered as if nothing had been said of it: more would go than probes alone may take out.
     HeldIn,
+    /// It is answered as it was since the start, within the grace of which nobody is taken out.
+    Stays,
     /// It is not answered.
     Out,
     /// It is not answered: operators told its site so.
@@ -101,7 +103,7 @@ impl Address {
 
     pub fn is_answered(&self) -> bool {
         match self.fate {
-            Fate::In | Fate::Whole | Fate::HeldIn => true,
+            Fate::In | Fate::Whole | Fate::HeldIn | Fate::Stays => true,
             Fate::Out | Fate::Drained => false,
         }
     }
@@ -129,11 +131,12 @@ impl Address {
     pub fn way_back(&self, now: Duration, step: Duration) -> f64 {
         let on_its_way = |back: Option<Return>| match self.fate {
             Fate::In => back.map_or(1.0, |back| back.admit(now, step)),
-            Fate::Whole | Fate::HeldIn | Fate::Out | Fate::Drained => 1.0,
+            Fate::Whole | Fate::HeldIn | Fate::Stays | Fate::Out | Fate::Drained => 1.0,
         };
         match (self.fate, self.judged.verdict) {
             (Fate::Out | Fate::Drained, _) => 0.0,
-            (Fate::HeldIn, _) | (Fate::In | Fate::Whole, Verdict::Unknown | Verdict::Down) => 1.0,
+            (Fate::HeldIn | Fate::Stays, _)
+            | (Fate::In | Fate::Whole, Verdict::Unknown | Verdict::Down) => 1.0,
             (Fate::In | Fate::Whole, Verdict::Up) => on_its_way(self.judged.returned),
             (Fate::In | Fate::Whole, Verdict::Slow) => on_its_way(self.judged.returned).min(0.5),
         }

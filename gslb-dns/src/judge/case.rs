@@ -24,7 +24,7 @@ pub struct Case {
     /// By candidate, then by address, what the agents say.
     within: Vec<Vec<Option<Within>>>,
     /// Those that were answered since a start, while probes take nobody out.
-    answered: Answered,
+    pub answered: Answered,
 }
 
 /// The service that a case is of, and when.

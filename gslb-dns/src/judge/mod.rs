@@ -3,9 +3,9 @@
 //! inbox ─▶ hear (rows, whose word counts) ─▶ target (tally, quorum) ─▶ views (cap, grace) ─▶ board
 //! inside ─▶ within (joined with what vantages say) ────────────────────┘
 //!
-//! Pure. What it keeps from one judgement to the next are the verdicts that evidence may hold, and how far it has
-//! heard: only what was said since is judged, and what time alone has changed, and it comes to the same as if all were
-//! judged (`tests::follow::what_is_followed_is_as_if_all_were_judged`).
+//! Pure. What it keeps from one judgement to the next are the verdicts that evidence may hold, who is answered within
+//! the grace of a start, and how far it has heard: only what was said since is judged, and what time alone has changed,
+//! and it comes to the same as if all were judged (`tests::follow::what_is_followed_is_as_if_all_were_judged`).
 
 mod address;
 mod back;
@@ -377,9 +377,13 @@ impl Judge {
     fn enter(&mut self, world: &World) {
         let mut before = std::mem::take(&mut self.before);
         let left = self.watched.take();
-        let left = left.iter().flat_map(Watched::believed);
-        before.extend(left.map(|(service, id, believed)| ((service.clone(), id), *believed)));
-        self.watched = Some(Watched::of(world, &before));
+        let believed = left.iter().flat_map(Watched::believed);
+        before.extend(believed.map(|(service, id, believed)| ((service.clone(), id), *believed)));
+        let mut watched = Watched::of(world, &before);
+        if let Some(left) = left {
+            watched.stay(left);
+        }
+        self.watched = Some(watched);
         self.judgement.views = Views(vec![None; world.services.len()]);
         self.judgement.vantages = vec![Standing::NeverHeard; world.vantages.len()];
     }
@@ -471,6 +475,16 @@ impl Watched {
             met: vec![],
             addresses: addresses_of(world),
             inside: None,
+        }
+    }
+
+    /// Whoever was answered since a start stays so, by the names of services and sites.
+    fn stay(&mut self, mut left: Watched) {
+        for (name, index) in &self.by_name {
+            let before = left.by_name.get(name).and_then(|index| left.cases[*index].take());
+            if let (Some(before), Some(case)) = (before, &mut self.cases[*index]) {
+                case.answered = before.answered;
+            }
         }
     }
 

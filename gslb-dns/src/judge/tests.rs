@@ -179,6 +179,15 @@ fn who_is_answered_at_a_start_stays_within_the_grace_though_another_makes_room()
     assert_eq!(after.told(), "fra=up iad=down nrt=up");
     after.run("in:iad=serving");
     assert_eq!(after.told(), "fra=up iad=up nrt=up");
+    let fra = after.views()[0].clone();
+    let words = "; it was answered since the start, within the grace of which nobody is taken out";
+    assert!(fra.why.ends_with(words) && !fra.is_held_in, "{fra:?}");
+    // A reload is no start, in whatever order sites then stand.
+    let other = SITES.replace(r#"["fra", "iad", "nrt"]"#, r#"["iad", "nrt", "fra"]"#);
+    let before = std::mem::replace(&mut after.world, Story::new(&other, Held::default()).world);
+    assert_eq!(after.told(), "iad=up nrt=up fra=up");
+    after.world = before;
+    assert_eq!(after.told(), "fra=up iad=up nrt=up");
     // What its own agents say is no belief of before, and afterwards what was believed holds.
     after.run("in:fra=empty");
     assert_eq!(after.told(), "fra=down iad=up nrt=up");

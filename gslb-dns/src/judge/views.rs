@@ -20,8 +20,8 @@ use crate::verdict::quorum::Ground;
 use crate::watch::Watch;
 use crate::world::Ttl;
 
-/// Addresses that are answered in the grace of a start, by candidate.
-pub type Answered = HashSet<(usize, Option<IpAddr>)>;
+/// Addresses that are answered in the grace of a start, by the name of their site: it outlives a reload.
+pub type Answered = HashSet<(Box<str>, Option<IpAddr>)>;
 
 /// What the board is told of each candidate, and when that changes next though nobody says anything.
 pub fn views(
@@ -115,17 +115,19 @@ impl Member<'_> {
     }
 }
 
-/// In the grace of a start whoever was answered stays. Where another comes back there would be room again to take it out, by
-/// no more than what was believed before the start.
+/// In the grace of a start nobody who was answered is taken out by no more than what was believed before the start: where
+/// another comes back there would be room for that again. Who came back, as it did before, and waits goes, and so does
+/// whose own agents say that there is nothing to serve, or drain it.
 fn stay(members: &mut [Member<'_>], answered: &mut Answered) {
-    for (index, member) in members.iter_mut().enumerate() {
+    for member in members {
         for address in &mut member.addresses {
             let takes_out = address.within.is_some_and(|within| within.takes_out());
             let is_believed_down = address.judged.verdict == Verdict::Down && !takes_out;
+            let key = (member.name.into(), address.at);
             if address.is_answered() {
-                answered.insert((index, address.at));
-            } else if is_believed_down && answered.contains(&(index, address.at)) {
-                address.fate = Fate::HeldIn;
+                answered.insert(key);
+            } else if is_believed_down && answered.contains(&key) {
+                address.fate = Fate::Stays;
             }
         }
     }
@@ -165,7 +167,7 @@ fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mu
     for place in held {
         members[out[place]].set(kind, |address| match address.fate {
             Fate::Drained => Fate::Drained,
-            Fate::In | Fate::Whole | Fate::HeldIn | Fate::Out => Fate::HeldIn,
+            Fate::In | Fate::Whole | Fate::HeldIn | Fate::Stays | Fate::Out => Fate::HeldIn,
         });
     }
     if taken == 0.0 {
@@ -176,7 +178,7 @@ fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mu
         let member = &mut members[index];
         let missing = |address: &Address| match address.fate {
             Fate::In if address.judged.returned.is_some() => 1.0 - address.way_back(now, step),
-            Fate::In | Fate::Whole | Fate::HeldIn | Fate::Out | Fate::Drained => 0.0,
+            Fate::In | Fate::Whole | Fate::HeldIn | Fate::Stays | Fate::Out | Fate::Drained => 0.0,
         };
         let most = member.of(kind).into_iter().map(missing).fold(0.0, f64::max) * member.capacity;
         if most <= left {
@@ -184,7 +186,9 @@ fn settle(now: Duration, kind: Kind, step: Duration, watch: &Watch, members: &mu
         } else {
             member.set(kind, |address| match address.fate {
                 Fate::In => Fate::Whole,
-                fate @ (Fate::Whole | Fate::HeldIn | Fate::Out | Fate::Drained) => fate,
+                fate @ (Fate::Whole | Fate::HeldIn | Fate::Stays | Fate::Out | Fate::Drained) => {
+                    fate
+                }
             });
         }
     }
@@ -254,7 +258,9 @@ fn view(both: Now, addresses: &[Address], ttl: Ttl) -> View {
     };
     let health = match (lead.fate, lead.judged.verdict) {
         (Fate::Out, _) => Health::Down,
-        (Fate::HeldIn, _) | (Fate::In | Fate::Whole, Verdict::Up | Verdict::Slow) => Health::Up,
+        (Fate::HeldIn | Fate::Stays, _) | (Fate::In | Fate::Whole, Verdict::Up | Verdict::Slow) => {
+            Health::Up
+        }
         (Fate::In | Fate::Whole, Verdict::Unknown | Verdict::Down) => Health::Unknown,
         // As it is seen: if every site is drained, all are answered as if none were.
         (Fate::Drained, Verdict::Up | Verdict::Slow) => Health::Up,
@@ -274,8 +280,15 @@ fn view(both: Now, addresses: &[Address], ttl: Ttl) -> View {
     };
     let gone: Vec<&Address> =
         addresses.iter().filter(|one| one.at.is_some_and(|at| struck.contains(&at))).collect();
-    let is_held_in = addresses.iter().any(|address| address.fate == Fate::HeldIn);
-    let held = if is_held_in { ", held in by max_removed" } else { "" };
+    let is_any = |fate: Fate| addresses.iter().any(|address| address.fate == fate);
+    let is_held_in = is_any(Fate::HeldIn);
+    let held = match is_held_in {
+        true => ", held in by max_removed",
+        false if is_any(Fate::Stays) => {
+            "; it was answered since the start, within the grace of which nobody is taken out"
+        }
+        false => "",
+    };
     // An address that goes changes the answer; one that is held in does not go.
     let going = addresses.iter().filter(|it| matches!(it.fate, Fate::In | Fate::Whole));
     let down_in = going.filter_map(|address| address.judged.down_in).min();

@@ -77,8 +77,8 @@ struct Whole {
     believed: HashMap<(Box<str>, TargetId), Believed>,
     grace_ends: Duration,
     next_change: Option<Duration>,
-    /// Of this world, by service.
-    answered: (Epoch, HashMap<Box<str>, Answered>),
+    /// By service.
+    answered: HashMap<Box<str>, Answered>,
 }
 
 impl Whole {
@@ -95,9 +95,6 @@ impl Whole {
         changes.extend(is_grace.then_some(self.grace_ends));
         let mut believed = HashMap::new();
         let addresses = addresses_of(world);
-        if self.answered.0 != world.epoch {
-            self.answered = (world.epoch, HashMap::new());
-        }
         let services = world.services.iter().map(|service| {
             let watch = service.watch.as_ref()?;
             let name: Box<str> = service.name.to_host().to_string().into();
@@ -118,7 +115,7 @@ impl Whole {
                 judged.insert(*target, one);
             }
             let of = Of { now, world, service, watch, inside, addresses: &addresses, is_grace };
-            let answered = self.answered.1.entry(name).or_default();
+            let answered = self.answered.entry(name).or_default();
             let (views, next) = views(of, &judged, &within(of), answered);
             changes.extend(next);
             Some(views.into())
@@ -297,7 +294,7 @@ impl Pair {
             believed: HashMap::new(),
             grace_ends: START + GRACE,
             next_change: None,
-            answered: (worlds[0].epoch, HashMap::new()),
+            answered: HashMap::new(),
         };
         let mut pair = Pair {
             worlds,
