@@ -21,9 +21,11 @@ use crate::site_box::{PORT, agent_name};
 
 pub const SITES: [&str; 3] = ["fra", "iad", "nrt"];
 /// Of a vantage's looks.
-pub const INTERVAL: Duration = s(2);
+const INTERVAL: Duration = s(2);
 pub const TIMEOUT: Duration = ms(500);
-pub const FALL: u32 = 2;
+const FALL: u32 = 2;
+/// Of failure domains, that make a quorum.
+pub const SHARE: f64 = 0.6;
 /// What probes alone may take out of `www`.
 pub const MAX_REMOVED: f64 = 0.5;
 
@@ -35,7 +37,7 @@ pub struct Shape {
     /// By vantage: its failure domain.
     pub domains: Vec<usize>,
     pub when_all_down: &'static str,
-    /// Of a quorum.
+    /// That a quorum takes.
     pub vantages: usize,
 }
 
@@ -96,7 +98,7 @@ impl Shape {
         ] {
             put(format_args!(
                 "[service.\"{name}.example.com\"]\nsites = [{sites}]\nsteer = [{steer}]\n\
-                 check = [\"web\"]\nquorum = {{ down = 0.6, up = 0.6, vantages = {}, domains = 2, \
+                 check = [\"web\"]\nquorum = {{ down = {SHARE}, up = {SHARE}, vantages = {}, domains = 2, \
                  max_removed = {most} }}\nwhen_all_down = \"{fails}\"\n{fixed}ttl = {{ max = \"4s\" }}",
                 self.vantages
             ));

@@ -30,8 +30,9 @@ fn main() -> ExitCode {
     let Cli { seeds: count, from, seed, story, threads } = Cli::parse();
     let (text, is_clean) = match seed {
         Some(seed) => {
-            let outcome = seeds::one(seed, if story { Story::told() } else { Story::default() });
-            let mut text = outcome.story;
+            let mut story = if story { Story::told() } else { Story::default() };
+            let outcome = seeds::one(seed, &mut story);
+            let mut text = story.text();
             for finding in &outcome.findings {
                 text += &format!("{}: {}\n", finding.promise.as_str(), finding.what);
             }

@@ -87,7 +87,7 @@ pub struct NameServer {
     /// Of each producer, in their order.
     principals: Arc<[Principal]>,
     metrics: WorldMetrics,
-    /// What was taken since anybody looked.
+    /// All reports that were heard; whoever watches knows how far it has read.
     pub took: Vec<Took>,
 }
 
@@ -429,7 +429,7 @@ impl NameServer {
     }
 }
 
-pub fn place_of(principals: &[Principal], producer: usize) -> Place {
+fn place_of(principals: &[Principal], producer: usize) -> Place {
     let probes = principals.iter().filter(|one| one.kind == Kind::Probe).count();
     match producer.checked_sub(probes) {
         None => Place::Vantage(producer),

@@ -10,19 +10,22 @@ use crate::clock::{BEGINNING, ms, s};
 use crate::dice::Dice;
 use crate::earth::Shape;
 use crate::network::{FAIR, Place, Weather};
+use crate::watch::{APART, SETTLED};
 
 /// Until then everything starts, and a name server takes nobody out.
-pub const STARTING: Duration = s(13);
-/// Things fail within so long from the beginning of an act.
+const STARTING: Duration = s(13);
+/// Things begin to fail within so long from the beginning of an act; what is brief ends up to 12 s after it, a name server
+/// that starts twice up to 18 s, a standstill up to 21 s.
 const FAILING: Duration = s(7);
-/// For so long nothing happens after that, and after everything was mended: longer than anything may take that was
-/// promised (`watch::SETTLED`), and some more in which it must be so.
-pub const STILL: Duration = s(23);
+/// For so long nothing happens after the last of it, and after everything was mended: longer than anything may take that
+/// was promised (`watch::SETTLED`, and boards may be apart for some more), and 3 s in which it must be so.
+const STILL: Duration = s(26);
+const _: () = assert!(STILL.as_millis() >= SETTLED.as_millis() + APART.as_millis() + 3000);
 
 /// Something that is done to somebody.
 #[derive(Clone, Debug)]
 pub enum Deed {
-    Server {
+    PoolServer {
         site: usize,
         server: usize,
         answers: bool,
@@ -113,27 +116,43 @@ pub struct Plan {
     pub shape: Shape,
     pub deeds: Vec<(Duration, Deed)>,
     pub end: Duration,
+    /// The last deed, and the end of the last standstill.
+    last: Duration,
+    stalled_until: Duration,
 }
 
 impl Plan {
     pub fn drawn(dice: &mut Dice) -> Plan {
         let shape = Shape::drawn(dice);
-        let mut plan = Plan { shape, deeds: vec![], end: BEGINNING + STARTING };
+        let (end, last, stalled_until) = (BEGINNING + STARTING, BEGINNING, BEGINNING);
+        let mut plan = Plan { shape, deeds: vec![], end, last, stalled_until };
         for _ in 0..1 + usize::from(dice.percent(15)) {
             let begins = plan.end;
             for _ in 0..1 + dice.below(4) {
                 let at = begins + dice.between(Duration::ZERO, FAILING);
                 plan.fail(dice, at);
             }
-            let mended = begins + FAILING + if dice.percent(60) { STILL } else { s(2) };
-            plan.deeds.push((mended, Deed::Mend));
-            plan.end = mended + STILL;
+            let mended = if dice.percent(60) {
+                plan.last.max(plan.stalled_until) + STILL
+            } else {
+                plan.last + s(2)
+            };
+            plan.put(mended, Deed::Mend);
+            plan.end = mended.max(plan.stalled_until) + STILL;
         }
         plan.deeds.sort_by_key(|(at, _)| *at);
         plan
     }
 
     fn put(&mut self, at: Duration, deed: Deed) {
+        self.last = self.last.max(at);
+        if let Deed::AgentStalls { lasts, .. }
+        | Deed::RouterStalls { lasts, .. }
+        | Deed::VantageStalls { lasts, .. }
+        | Deed::ServerStalls { lasts, .. } = deed
+        {
+            self.stalled_until = self.stalled_until.max(at + lasts);
+        }
         self.deeds.push((at, deed));
     }
 
@@ -143,7 +162,7 @@ impl Plan {
         let (server, site) = (dice.below(servers), dice.below(sites));
         let vantage = dice.below(domains.len());
         let box_ = dice.below(2 * sites);
-        // Of what lasts a moment: all of it lies within the act's beginning.
+        // Of what lasts a moment.
         let later = at + dice.between(ms(100), s(5));
         let is_brief = dice.percent(40);
         let lasts = dice.between(ms(100), if is_brief { s(3) } else { s(14) });
@@ -151,9 +170,9 @@ impl Plan {
             0 => {
                 let count = dice.one_of(&[1, 3, 3]);
                 for server in 0..count {
-                    self.put(at, Deed::Server { site, server, answers: false });
+                    self.put(at, Deed::PoolServer { site, server, answers: false });
                     if is_brief {
-                        self.put(later, Deed::Server { site, server, answers: true });
+                        self.put(later, Deed::PoolServer { site, server, answers: true });
                     }
                 }
             }

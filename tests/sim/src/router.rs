@@ -25,7 +25,7 @@ pub const ADVERT: Duration = ms(400);
 pub const LIFETIME: Duration = ms(2000);
 pub const VRID: u8 = 51;
 /// How late a timer may be.
-pub const LATE: Duration = Duration::from_micros(500);
+const LATE: Duration = Duration::from_micros(500);
 
 #[derive(Debug)]
 pub struct Router {
@@ -91,9 +91,9 @@ impl Router {
         self.role() == Role::Active
     }
 
-    /// It would lead if nobody else did.
-    pub fn is_fit(&self) -> bool {
-        matches!(self.role(), Role::Backup | Role::Active)
+    /// Whether it is there, and its balancer serves: then it is to lead if nobody else does.
+    pub fn can_lead(&self) -> bool {
+        self.runs() && self.is_leased
     }
 
     pub fn holds(&self, now: Duration) -> bool {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::name_server::metrics;
 use crate::run::{Outcome, run};
 use crate::story::Story;
-use crate::watch::{Finding, Promise};
+use crate::watch::{Asked, Finding, Promise};
 
 /// Of all stories.
 #[derive(Clone, Debug, Default)]
@@ -19,12 +19,13 @@ pub struct Summary {
     pub events: u64,
     pub boards: u64,
     pub looks: u64,
+    pub asked: Asked,
     /// By promise: in which stories it was broken, with the first finding of each.
     pub broken: BTreeMap<Promise, Vec<(u64, Finding)>>,
 }
 
-/// A story, whatever becomes of it.
-pub fn one(seed: u64, story: Story) -> Outcome {
+/// A story, whatever becomes of it; told up to where it breaks off.
+pub fn one(seed: u64, story: &mut Story) -> Outcome {
     let metrics = metrics();
     let done = catch_unwind(AssertUnwindSafe(|| run(seed, &metrics, story)));
     done.unwrap_or_else(|why| {
@@ -46,7 +47,7 @@ pub fn many(first: u64, count: u64, threads: usize) -> Summary {
             if seed >= first + count {
                 return summary;
             }
-            summary.add(one(seed, Story::default()));
+            summary.add(one(seed, &mut Story::default()));
         }
     };
     let mut all = Summary::default();
@@ -62,7 +63,8 @@ pub fn many(first: u64, count: u64, threads: usize) -> Summary {
 
 impl Summary {
     fn add(&mut self, outcome: Outcome) {
-        let Outcome { seed, lasted, events, boards, looks, findings, story: _ } = outcome;
+        let Outcome { seed, lasted, events, boards, looks, findings, asked } = outcome;
+        self.asked.join(&asked);
         self.seeds += 1;
         self.lasted += lasted;
         (self.events, self.boards, self.looks) =
@@ -76,7 +78,8 @@ impl Summary {
     }
 
     fn join(&mut self, other: Summary) {
-        let Summary { seeds, lasted, events, boards, looks, broken } = other;
+        let Summary { seeds, lasted, events, boards, looks, asked, broken } = other;
+        self.asked.join(&asked);
         self.seeds += seeds;
         self.lasted += lasted;
         (self.events, self.boards, self.looks) =
@@ -87,14 +90,15 @@ impl Summary {
     }
 
     pub fn text(&self) -> String {
-        let Summary { seeds, lasted, events, boards, looks, broken } = self;
+        let Summary { seeds, lasted, events, boards, looks, asked, broken } = self;
         let hours = lasted.as_secs_f64() / 3600.0;
         let mut text = format!(
             "{seeds} seeds, {hours:.1} virtual hours, {events} events, {looks} looks, {boards} boards\n"
         );
         for promise in Promise::ALL {
             let stories = broken.get(&promise).map_or(&[][..], Vec::as_slice);
-            text += &format!("{:<22} {}\n", promise.as_str(), stories.len());
+            let (name, asked) = (promise.as_str(), asked.of(promise));
+            text += &format!("{name:<22} {:>5}   asked {asked}\n", stories.len());
             for (seed, finding) in stories.iter().take(3) {
                 let at = finding.at.saturating_sub(crate::clock::BEGINNING).as_secs_f64();
                 text += &format!("  seed {seed}, {at:.3} s: {}\n", finding.what);

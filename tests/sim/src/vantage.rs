@@ -1,6 +1,5 @@
 //! A probe: `probe::rounds` and a stream to each name server.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,10 +66,6 @@ impl Vantage {
 
     pub fn said(&self, server: usize) -> &Words {
         &self.said[server]
-    }
-
-    pub fn is_blind(&self) -> bool {
-        self.own.blind.is_some()
     }
 
     pub fn start(&mut self, out: &mut Out<'_>) {
@@ -194,11 +189,6 @@ impl Vantage {
                 *words = all;
             });
         }
-    }
-
-    /// Its last state of each target, as it tells it.
-    pub fn words(&self) -> &BTreeMap<TargetId, Arc<str>> {
-        &self.said[0]
     }
 }
 

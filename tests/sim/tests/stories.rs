@@ -6,8 +6,9 @@ use std::process::Command;
 
 use gslb_sim::seeds;
 use gslb_sim::story::Story;
+use gslb_sim::watch::Promise;
 
-/// In a build that is not optimised each takes some 0.35 s; the gate runs a thousand beside the tests.
+/// In a build that is not optimised each takes some 0.4 s; the gate runs a thousand beside the tests.
 const SEEDS: u64 = 100;
 
 #[test]
@@ -15,14 +16,21 @@ fn what_was_promised_is_kept_whatever_goes_wrong() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let summary = seeds::many(0, SEEDS, threads);
     assert!(summary.broken.is_empty(), "{}", summary.text());
-    // Something happened at all.
+    // Something happened at all, and each promise could have been broken.
     assert!(summary.boards > 20 * SEEDS && summary.looks > 100 * SEEDS, "{}", summary.text());
+    for promise in Promise::ALL {
+        assert!(summary.asked.of(promise) > 0, "{promise:?}: {}", summary.text());
+    }
 }
 
 #[test]
 fn a_seed_tells_the_same_story_each_time() {
     for seed in [3, 7, 11] {
-        let [first, second] = [0, 1].map(|_| seeds::one(seed, Story::told()).story);
+        let [first, second] = [0, 1].map(|_| {
+            let mut story = Story::told();
+            seeds::one(seed, &mut story);
+            story.text()
+        });
         assert!(first.lines().count() > 50, "{first}");
         assert!(first == second, "seed {seed}");
     }

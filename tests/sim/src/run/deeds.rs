@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Run, World};
+use super::{Run, Stage};
 use crate::clock::{Event, s};
 use crate::earth::SITES;
 use crate::network::{End, Envelope, Message, Place};
@@ -13,20 +13,20 @@ use crate::tell;
 /// The balancer's lease, where it stands still.
 const LEASE: Duration = s(1);
 
-impl Run {
+impl Run<'_> {
     pub(super) fn deed(&mut self, deed: Deed) {
         let now = self.queue.now();
         let mut out = Out {
             queue: &mut self.queue,
-            network: &mut self.world.network,
-            story: &mut self.story,
+            network: &mut self.stage.network,
+            story: self.story,
             dice: &mut self.dice,
         };
         tell!(out, "-- {deed:?}");
         match deed {
-            // What happens to orders is no failure.
+            // An order is no failure, and nothing has to settle after it.
             Deed::Order { server, order, site } => {
-                let id = self.world.servers[server].order(&mut out, order, SITES[site]);
+                let id = self.stage.servers[server].order(&mut out, order, SITES[site]);
                 self.watch.ordered(now, server, id, order, site);
                 return self.watch(Some(server));
             }
@@ -52,14 +52,14 @@ impl Run {
 
     fn break_something(&mut self, deed: &Deed) {
         let now = self.queue.now();
-        let World { servers, vantages, boxes, answering, lies, link_cut, network, disk, .. } =
-            &mut self.world;
+        let Stage { servers, vantages, boxes, answering, lies, link_cut, network, disk, .. } =
+            &mut self.stage;
         let count = servers.len();
         let mut out =
-            Out { queue: &mut self.queue, network, story: &mut self.story, dice: &mut self.dice };
+            Out { queue: &mut self.queue, network, story: self.story, dice: &mut self.dice };
         let mut adverts = None;
         match *deed {
-            Deed::Server { site, server, answers } => answering[site][server] = answers,
+            Deed::PoolServer { site, server, answers } => answering[site][server] = answers,
             Deed::AgentKilled { at } if boxes[at].runs() => boxes[at].kill(&mut out),
             Deed::AgentStarts { at, forgets } if !boxes[at].runs() && boxes[at].is_on => {
                 if forgets {
@@ -71,7 +71,7 @@ impl Run {
                 boxes[at].stalled_until = now + lasts;
                 out.queue.after(LEASE, Event::Lease { at });
                 out.queue.after(lasts, Event::Lease { at });
-                self.watch.still_until(now + lasts);
+                self.watch.stirred(now + lasts);
             }
             Deed::Power { at, is_on: false } if boxes[at].is_on => {
                 let one = &mut boxes[at];
@@ -96,8 +96,8 @@ impl Run {
             }
             Deed::RouterStalls { at, lasts } if boxes[at].router.runs() => {
                 boxes[at].router.stalled_until = now + lasts;
-                self.watch.pair_still_until(at / 2, now + lasts);
-                self.watch.still_until(now + lasts);
+                self.watch.disturbed(at / 2, now + lasts);
+                self.watch.stirred(now + lasts);
             }
             Deed::Link { from, is_cut } => link_cut[from] = is_cut,
             Deed::Cut { from, to } => out.network.cut(now, from, to),
@@ -115,11 +115,11 @@ impl Run {
             }
             Deed::VantageStalls { vantage, lasts } if vantages[vantage].runs() => {
                 vantages[vantage].stalled_until = now + lasts;
-                self.watch.still_until(now + lasts);
+                self.watch.stirred(now + lasts);
             }
             Deed::ServerStops { server, is_told } if servers[server].keeper().is_some() => {
                 servers[server].stop(&mut out, is_told);
-                self.watch.stopped(server);
+                self.watch.stopped(now, server, is_told);
                 for producer in 0..vantages.len() + boxes.len() {
                     reset(&mut out, vantages.len(), server, End::Producer(producer));
                 }
@@ -136,8 +136,8 @@ impl Run {
             }
             Deed::ServerStalls { server, lasts } if servers[server].keeper().is_some() => {
                 servers[server].stalled_until = now + lasts;
-                self.watch.still_until(now + lasts);
-                self.watch.server_still_until(server, now + lasts);
+                self.watch.stirred(now + lasts);
+                self.watch.server_stalls(server, now + lasts);
             }
             Deed::Weather(ref weather) => out.network.weather = weather.clone(),
             // It is so already.
@@ -151,25 +151,25 @@ impl Run {
     /// Everything is well again.
     fn mend(&mut self) {
         let now = self.queue.now();
-        self.world.network.mend(now);
-        for site in &mut self.world.answering {
+        self.stage.network.mend(now);
+        for site in &mut self.stage.answering {
             site.fill(true);
         }
-        self.world.lies.fill(0);
-        for from in 0..self.world.link_cut.len() {
-            if self.world.link_cut[from] {
+        self.stage.lies.fill(0);
+        for from in 0..self.stage.link_cut.len() {
+            if self.stage.link_cut[from] {
                 self.break_something(&Deed::Link { from, is_cut: false });
                 self.watch.disturbed(from / 2, now);
             }
         }
-        for server in 0..self.world.servers.len() {
+        for server in 0..self.stage.servers.len() {
             self.break_something(&Deed::ServerStarts { server, forgets: false });
         }
-        for vantage in 0..self.world.vantages.len() {
+        for vantage in 0..self.stage.vantages.len() {
             self.break_something(&Deed::VantageStarts { vantage, forgets: false });
         }
-        for at in 0..self.world.boxes.len() {
-            let one = &self.world.boxes[at];
+        for at in 0..self.stage.boxes.len() {
+            let one = &self.stage.boxes[at];
             if !one.is_on || !one.runs() || !one.router.runs() {
                 self.watch.disturbed(at / 2, now);
             }

@@ -22,15 +22,15 @@ use crate::router::Router;
 use crate::site_box::{SERVERS, SiteBox};
 use crate::story::Story;
 use crate::vantage::Vantage;
-use crate::watch::{Finding, Watch};
+use crate::watch::{Asked, Finding, Promise, Watch};
 
 /// What was promised is looked at so often, beside after each turn of a name server.
-pub const LOOK: Duration = ms(100);
+const LOOK: Duration = ms(100);
 /// The longest that an advert is on its way.
 pub const ADVERT_DELAY: Duration = ms(2);
 
 /// All actors, and how they are.
-pub struct World {
+pub struct Stage {
     pub plan: Plan,
     pub disk: Disk,
     pub servers: Vec<NameServer>,
@@ -55,40 +55,34 @@ pub struct Outcome {
     pub boards: u64,
     pub looks: u64,
     pub findings: Vec<Finding>,
-    pub story: String,
+    pub asked: Asked,
 }
 
-struct Run {
+struct Run<'s> {
     queue: Queue,
-    story: Story,
+    story: &'s mut Story,
     dice: Dice,
-    world: World,
+    stage: Stage,
     watch: Watch,
     looks: u64,
 }
 
 /// Runs the story of a seed, and writes it down if asked.
-pub fn run(seed: u64, metrics: &WorldMetrics, story: Story) -> Outcome {
+pub fn run(seed: u64, metrics: &WorldMetrics, story: &mut Story) -> Outcome {
     let mut dice = Dice::new(seed);
     let plan = Plan::drawn(&mut dice.part());
     let mut run = Run::of(plan, metrics, story, &mut dice);
-    let end = run.world.plan.end;
+    let end = run.stage.plan.end;
     run.begin();
     let mut events = 0;
     while let Some(event) = run.queue.next(end) {
         events += 1;
         run.happens(event);
     }
-    let Run { story, mut watch, looks, .. } = run;
-    Outcome {
-        seed,
-        lasted: end - BEGINNING,
-        events,
-        boards: watch.boards,
-        looks,
-        findings: std::mem::take(&mut watch.findings),
-        story: story.text(),
-    }
+    let Run { watch, looks, .. } = run;
+    let Watch { findings, mut asked, boards, .. } = watch;
+    asked.add(Promise::NoPanic);
+    Outcome { seed, lasted: end - BEGINNING, events, boards, looks, findings, asked }
 }
 
 /// What an actor needs of a run, beside itself.
@@ -96,15 +90,15 @@ macro_rules! out {
     ($run:ident) => {
         Out {
             queue: &mut $run.queue,
-            network: &mut $run.world.network,
-            story: &mut $run.story,
+            network: &mut $run.stage.network,
+            story: $run.story,
             dice: &mut $run.dice,
         }
     };
 }
 
-impl Run {
-    fn of(plan: Plan, metrics: &WorldMetrics, mut story: Story, dice: &mut Dice) -> Run {
+impl<'s> Run<'s> {
+    fn of(plan: Plan, metrics: &WorldMetrics, story: &'s mut Story, dice: &mut Dice) -> Run<'s> {
         let shape = &plan.shape;
         story.tell(BEGINNING, format_args!("{shape:?}"));
         let (servers, sites, vantages) = (shape.servers, shape.sites, shape.vantages());
@@ -132,7 +126,7 @@ impl Run {
         };
         let all_servers: Vec<NameServer> = (0..servers).map(new_server).collect();
         let watch = Watch::new(shape);
-        let world = World {
+        let stage = Stage {
             disk: Disk::of(shape),
             servers: all_servers,
             vantages: all_vantages,
@@ -143,26 +137,26 @@ impl Run {
             network,
             plan,
         };
-        Run { queue: Queue::default(), story, dice: dice.part(), world, watch, looks: 0 }
+        Run { queue: Queue::default(), story, dice: dice.part(), stage, watch, looks: 0 }
     }
 
     fn begin(&mut self) {
         self.queue.at(BEGINNING, Event::Watch);
         let _ = self.queue.next(BEGINNING);
-        for (at, deed) in self.world.plan.deeds.clone() {
+        for (at, deed) in self.stage.plan.deeds.clone() {
             self.queue.at(at, Event::Deed(deed));
         }
-        for server in 0..self.world.servers.len() {
+        for server in 0..self.stage.servers.len() {
             let within = self.dice.between(Duration::ZERO, ms(500));
             let deed = Deed::ServerStarts { server, forgets: false };
             self.queue.after(within, Event::Deed(deed));
         }
-        for vantage in 0..self.world.vantages.len() {
+        for vantage in 0..self.stage.vantages.len() {
             let within = self.dice.between(Duration::ZERO, s(1));
             let deed = Deed::VantageStarts { vantage, forgets: false };
             self.queue.after(within, Event::Deed(deed));
         }
-        for at in 0..self.world.boxes.len() {
+        for at in 0..self.stage.boxes.len() {
             let within = self.dice.between(Duration::ZERO, s(1));
             self.queue.after(within, Event::Deed(Deed::RouterStarts { at }));
             self.queue.after(within, Event::Deed(Deed::AgentStarts { at, forgets: false }));
@@ -177,9 +171,11 @@ impl Run {
             Event::Arrives(envelope) => self.arrives(envelope),
             Event::Producer { producer, run } => {
                 let (_, behind, stalled_until) = self.producer(producer);
-                let one = producer_of(&mut self.world.vantages, &mut self.world.boxes, producer);
+                let one = producer_of(&mut self.stage.vantages, &mut self.stage.boxes, producer);
                 if one.run != run || !one.alarm.rings(now) {
-                } else if now < stalled_until {
+                    return;
+                }
+                if now < stalled_until {
                     one.alarm.set(stalled_until);
                     self.queue.at(stalled_until, Event::Producer { producer, run });
                 } else {
@@ -190,21 +186,25 @@ impl Run {
             Event::GivenUp { producer, run, server, exchange } => {
                 let (one, _, stalled_until) = self.producer(producer);
                 if one.run != run {
-                } else if now < stalled_until {
+                    return;
+                }
+                if now < stalled_until {
                     let again = Event::GivenUp { producer, run, server, exchange };
                     self.queue.at(stalled_until, again);
                 } else {
                     let mut out = out!(self);
                     let one =
-                        producer_of(&mut self.world.vantages, &mut self.world.boxes, producer);
+                        producer_of(&mut self.stage.vantages, &mut self.stage.boxes, producer);
                     one.give_up(&mut out, server, exchange);
                 }
             }
             Event::Vantage { vantage, run } => self.vantage(vantage, run),
             Event::LookEnds { vantage, run, target, seen } => {
-                let one = &mut self.world.vantages[vantage];
+                let one = &mut self.stage.vantages[vantage];
                 if one.producer.run != run {
-                } else if now < one.stalled_until {
+                    return;
+                }
+                if now < one.stalled_until {
                     let again = Event::LookEnds { vantage, run, target, seen };
                     self.queue.at(one.stalled_until, again);
                 } else {
@@ -214,9 +214,11 @@ impl Run {
             }
             Event::Agent { at, run } => self.agent(at, run),
             Event::CheckEnds { at, run, series, seen } => {
-                let one = &mut self.world.boxes[at];
+                let one = &mut self.stage.boxes[at];
                 if one.producer.run != run {
-                } else if now < one.stalled_until {
+                    return;
+                }
+                if now < one.stalled_until {
                     self.queue.at(one.stalled_until, Event::CheckEnds { at, run, series, seen });
                 } else {
                     let mut out = out!(self);
@@ -224,9 +226,11 @@ impl Run {
                 }
             }
             Event::Router { at, run } => {
-                let router = &mut self.world.boxes[at].router;
+                let router = &mut self.stage.boxes[at].router;
                 if router.run != run || !router.alarm.rings(now) {
-                } else if now < router.stalled_until {
+                    return;
+                }
+                if now < router.stalled_until {
                     router.alarm.set(router.stalled_until);
                     self.queue.at(router.stalled_until, Event::Router { at, run });
                 } else {
@@ -236,32 +240,32 @@ impl Run {
                 }
             }
             Event::Advert { at, octets } => {
-                if self.world.boxes[at].is_on {
+                if self.stage.boxes[at].is_on {
                     let mut out = out!(self);
-                    let adverts = self.world.boxes[at].router.hear(&mut out, octets);
+                    let adverts = self.stage.boxes[at].router.hear(&mut out, octets);
                     self.send(at, adverts);
                 }
             }
             Event::Lease { at } => self.lease(at),
-            Event::Turn { server, run } if self.world.servers[server].run == run => {
+            Event::Turn { server, run } if self.stage.servers[server].run == run => {
                 let mut out = out!(self);
-                self.world.servers[server].turn(&mut out);
+                self.stage.servers[server].turn(&mut out);
                 self.watch(Some(server));
             }
-            Event::Gathered { server, run } if self.world.servers[server].run == run => {
+            Event::Gathered { server, run } if self.stage.servers[server].run == run => {
                 let mut out = out!(self);
-                self.world.servers[server].gathered(&mut out);
+                self.stage.servers[server].gathered(&mut out);
                 self.watch(Some(server));
             }
-            Event::Pull { server, run, peer } if self.world.servers[server].run == run => {
+            Event::Pull { server, run, peer } if self.stage.servers[server].run == run => {
                 let mut out = out!(self);
-                self.world.servers[server].pull(&mut out, peer);
+                self.stage.servers[server].pull(&mut out, peer);
             }
             Event::PullGivenUp { server, run, peer, exchange }
-                if self.world.servers[server].run == run =>
+                if self.stage.servers[server].run == run =>
             {
                 let mut out = out!(self);
-                self.world.servers[server].pull_given_up(&mut out, peer, exchange);
+                self.stage.servers[server].pull_given_up(&mut out, peer, exchange);
                 self.watch(Some(server));
             }
             // Of a run that is over.
@@ -278,17 +282,17 @@ impl Run {
 
     fn watch(&mut self, server: Option<usize>) {
         let now = self.queue.now();
-        self.watch.look(now, &self.world, server, &mut self.story);
+        self.watch.look(now, &self.stage, server, self.story);
     }
 
     fn producer(&self, number: usize) -> (&crate::producer::Producer, Duration, Duration) {
-        match number.checked_sub(self.world.vantages.len()) {
+        match number.checked_sub(self.stage.vantages.len()) {
             None => {
-                let one = &self.world.vantages[number];
+                let one = &self.stage.vantages[number];
                 (&one.producer, one.behind, one.stalled_until)
             }
             Some(at) => {
-                let one = &self.world.boxes[at];
+                let one = &self.stage.boxes[at];
                 (&one.producer, one.behind, one.stalled_until)
             }
         }
@@ -299,7 +303,7 @@ impl Run {
         match envelope.to {
             End::Server(server) => {
                 let mut out = out!(self);
-                self.world.servers[server].receive(&mut out, envelope);
+                self.stage.servers[server].receive(&mut out, envelope);
                 self.watch(Some(server));
             }
             End::Producer(producer) => {
@@ -310,13 +314,13 @@ impl Run {
                 let End::Server(server) = envelope.from else { return };
                 let Envelope { exchange, message, .. } = envelope;
                 let mut out = out!(self);
-                let one = producer_of(&mut self.world.vantages, &mut self.world.boxes, producer);
+                let one = producer_of(&mut self.stage.vantages, &mut self.stage.boxes, producer);
                 let Some(octets) = one.hear(&mut out, server, exchange, message) else { return };
-                match producer.checked_sub(self.world.vantages.len()) {
+                match producer.checked_sub(self.stage.vantages.len()) {
                     None => {
-                        self.world.vantages[producer].on_assignment(&mut out, server, octets);
+                        self.stage.vantages[producer].on_assignment(&mut out, server, octets);
                     }
-                    Some(at) => self.world.boxes[at].on_assignment(&mut out, &octets),
+                    Some(at) => self.stage.boxes[at].on_assignment(&mut out, &octets),
                 }
             }
         }
@@ -324,7 +328,7 @@ impl Run {
 
     fn vantage(&mut self, vantage: usize, run: u32) {
         let now = self.queue.now();
-        let one = &mut self.world.vantages[vantage];
+        let one = &mut self.stage.vantages[vantage];
         if one.producer.run != run || !one.runs() || !one.alarm.rings(now) {
             return;
         }
@@ -333,24 +337,24 @@ impl Run {
             return self.queue.at(one.stalled_until, Event::Vantage { vantage, run });
         }
         let mut out = out!(self);
-        for begun in self.world.vantages[vantage].begun(&mut out) {
+        for begun in self.stage.vantages[vantage].begun(&mut out) {
             self.looks += 1;
             let (seen, took) = self.look(vantage, &begun.target);
             let ends = Event::LookEnds { vantage, run, target: begun.id, seen };
             self.queue.after(took, ends);
         }
         let mut out = out!(self);
-        self.world.vantages[vantage].turn(&mut out);
+        self.stage.vantages[vantage].turn(&mut out);
     }
 
     /// What a vantage sees now, and how long it takes.
     fn look(&mut self, vantage: usize, target: &Target) -> (Seen, Duration) {
         let took = self.dice.between(ms(5), ms(80));
         let came = match site_of(target) {
-            None => self.world.network.is_whole(Place::Vantage(vantage), Place::References),
+            None => self.stage.network.is_whole(Place::Vantage(vantage), Place::References),
             Some(site) => {
                 let which = self.dice.below(2);
-                match self.world.reached(self.queue.now(), vantage, site, which) {
+                match self.stage.reached(self.queue.now(), vantage, site, which) {
                     Reached::Served => true,
                     Reached::Silence => false,
                     Reached::Refused => return (failed(Reason::Refused), took),
@@ -363,7 +367,7 @@ impl Run {
 
     fn agent(&mut self, at: usize, run: u32) {
         let now = self.queue.now();
-        let one = &mut self.world.boxes[at];
+        let one = &mut self.stage.boxes[at];
         if one.producer.run != run || !one.runs() || !one.alarm.rings(now) {
             return;
         }
@@ -373,7 +377,7 @@ impl Run {
         }
         let mut out = out!(self);
         for (series, server) in one.turn(&mut out) {
-            let answers = self.world.answering[at / 2][server];
+            let answers = self.stage.answering[at / 2][server];
             let took = out.dice.between(ms(1), ms(5));
             let (seen, took) =
                 if answers { (seen(), took) } else { (failed(Reason::Refused), took) };
@@ -383,7 +387,7 @@ impl Run {
 
     fn lease(&mut self, at: usize) {
         let now = self.queue.now();
-        let one = &mut self.world.boxes[at];
+        let one = &mut self.stage.boxes[at];
         if now < one.router.stalled_until {
             return self.queue.at(one.router.stalled_until, Event::Lease { at });
         }
@@ -399,13 +403,13 @@ impl Run {
         let other = at ^ 1;
         for octets in adverts {
             let wait = self.dice.between(Duration::ZERO, ADVERT_DELAY);
-            if !self.world.link_cut[at] {
+            if !self.stage.link_cut[at] {
                 self.queue.after(wait, Event::Advert { at: other, octets });
             }
         }
         let mut out = out!(self);
-        self.world.boxes[at].role_may_differ(&mut out);
-        self.watch.look_at_pair(self.queue.now(), &self.world, at / 2, &mut self.story);
+        self.stage.boxes[at].role_may_differ(&mut out);
+        self.watch.look_at_pair(self.queue.now(), &self.stage, at / 2, self.story);
     }
 }
 
@@ -430,7 +434,7 @@ pub enum Reached {
     Silence,
 }
 
-impl World {
+impl Stage {
     /// As a vantage sees a site now; `which` of its boxes, where both have the address.
     pub fn reached(&self, now: Duration, vantage: usize, site: usize, which: usize) -> Reached {
         if self.lies[vantage] >> site & 1 == 1 {

@@ -8,19 +8,20 @@ use gslb_dns::locate::Client;
 use gslb_dns::snapshot::{Chosen, Snapshot};
 use gslb_dns::steer::Family;
 
+use crate::clock::s;
 use crate::earth::{MAX_REMOVED, SITES};
 use crate::name_server::NameServer;
-use crate::run::World;
 
 use super::ear::Ear;
 use super::{Findings, Promise};
 
+/// From a name server's start, within which nobody is taken out.
+const GRACE: Duration = s(10);
 const CLIENTS: [[u8; 4]; 4] = [[9, 9, 9, 9], [81, 2, 69, 142], [8, 8, 8, 8], [1, 1, 1, 1]];
 
 /// Whether it is another board than the last.
 pub fn look(
     now: Duration,
-    world: &World,
     server: &NameServer,
     snapshot: &Snapshot,
     ear: &mut Ear,
@@ -30,7 +31,7 @@ pub fn look(
     if ear.board == Some(number) {
         return false;
     }
-    ear.board = Some(number);
+    let is_first = ear.board.replace(number).is_none();
     answers(server, snapshot, findings);
     let ids: Vec<_> = snapshot.world().service_ids().collect();
     let standings = ids.iter().map(|id| &snapshot.board.of_service(*id).standings);
@@ -48,12 +49,18 @@ pub fn look(
             findings.story.tell(now, line);
         }
     }
-    if let Some(before) = &ear.health {
-        for (before, after) in before.iter().zip(&health) {
-            for site in 0..after.len() {
-                if (before[site], after[site]) == (Health::Up, Health::Down) {
-                    struck(now, server, ear, site, findings);
-                }
+    if ear.stood.is_empty() {
+        ear.stood = health.iter().map(|of| vec![None; of.len()]).collect();
+    }
+    for (service, after) in health.iter().enumerate() {
+        for (site, after) in after.iter().enumerate() {
+            let before = ear.stood[service][site].map(|(before, _)| before);
+            if before == Some(Health::Up) {
+                let is_grace = !is_first && now < server.since + GRACE;
+                stays_up(now, server, ear, (site, is_grace), *after, findings);
+            }
+            if *after != Health::Unknown && before != Some(*after) {
+                ear.stood[service][site] = Some((*after, now));
             }
         }
     }
@@ -61,10 +68,9 @@ pub fn look(
         let service = snapshot.world().service(id);
         if service.name.to_host().to_string().starts_with("www") {
             let duties = snapshot.board.of_service(id).standings.iter().map(|one| one.duty);
-            most(world, server, ear, health, &duties.collect::<Vec<_>>(), findings);
+            most(now, server, ear, health, &duties.collect::<Vec<_>>(), findings);
         }
     }
-    ear.health = Some(health);
     true
 }
 
@@ -78,56 +84,68 @@ fn answers(server: &NameServer, snapshot: &Snapshot, findings: &mut Findings<'_>
                 Chosen::Static => false,
                 Chosen::NoData => true,
             };
-            if is_nobody {
-                findings.find(Promise::AlwaysAnswers, || {
-                    let name = snapshot.world().service(id).name.to_host();
-                    format!("{} has no answer for {name}", server.name)
-                });
-            }
+            findings.hold(Promise::AlwaysAnswers, !is_nobody, || {
+                let name = snapshot.world().service(id).name.to_host();
+                format!("{} has no answer for {name}", server.name)
+            });
         }
     }
 }
 
-/// A site that was up is not any more: somebody has to have said so.
-fn struck(now: Duration, server: &NameServer, ear: &Ear, site: usize, findings: &mut Findings<'_>) {
-    let memory = ear.memory[site];
-    if memory.is_accused || ear.has_flapped(site) || !memory.is_seen {
+/// A site that was up is not down without a reason: a quorum had it down and none up since, one of its agents has nothing to
+/// serve, or it came back lately, as it did before, and waits. Within the grace of a start no quorum takes out who was up on a
+/// board since.
+fn stays_up(
+    now: Duration,
+    server: &NameServer,
+    ear: &Ear,
+    (site, is_grace): (usize, bool),
+    after: Health,
+    findings: &mut Findings<'_>,
+) {
+    let is_excused = ear.memory[site].is_accused && !is_grace
+        || ear.is_empty(now, site)
+        || ear.may_wait_by_all(now, site);
+    if is_excused {
         return;
     }
-    let (up, down, _) = ear.domains_of(now, site);
-    let promise = match (down, ear.hears_anybody(now)) {
+    let votes = ear.votes(now, site);
+    let promise = match (votes.having_down, ear.hears_anybody(now)) {
         (0, _) | (_, false) => Promise::SilenceIsNotDown,
         _ => Promise::NoMinority,
     };
-    findings.find(promise, || {
-        let (server, site) = (&server.name, SITES[site]);
-        format!("{server} strikes {site}: {down} failure domains have it down, {up} up")
+    findings.hold(promise, after != Health::Down, || {
+        format!("{} takes {} out: {votes:?}", server.name, SITES[site])
     });
 }
 
 /// Sites that probes alone have taken out of `www`: all weigh the same.
 fn most(
-    world: &World,
+    now: Duration,
     server: &NameServer,
     ear: &Ear,
     health: &[Health],
     duties: &[Duty],
     findings: &mut Findings<'_>,
 ) {
+    // Of whom no quorum ever said anything is not answered either while another is up, and is no work of probes.
     let by_probes = |site: &usize| {
         let memory = ear.memory[*site];
-        health[*site] == Health::Down
-            && duties[*site] == Duty::Serving
-            && memory.is_seen
+        duties[*site] == Duty::Serving
+            && memory.judged.is_some()
             && !memory.is_certain
-            && !ear.has_flapped(*site)
+            && !ear.is_empty(now, *site)
     };
-    let out = (0..health.len()).filter(by_probes).count();
-    let all = world.plan.shape.sites;
+    let of_probes: Vec<usize> = (0..health.len()).filter(by_probes).collect();
+    let count = |is: &dyn Fn(usize) -> bool| of_probes.iter().filter(|site| is(**site)).count();
+    let out = count(&|site| health[site] == Health::Down);
+    let accused = count(&|site| ear.memory[site].is_accused);
+    let all = health.len();
     #[expect(clippy::cast_precision_loss, reason = "two or three sites")]
-    let is_too_much = out > 1 && out as f64 > all as f64 * MAX_REMOVED;
-    if is_too_much {
-        findings.find(Promise::MostRemoved, || {
+    let is_too_much = |sites: usize| sites > 1 && sites as f64 > all as f64 * MAX_REMOVED;
+    // Asked where more could be taken out than may be.
+    if is_too_much(accused.max(out)) {
+        findings.hold(Promise::MostRemoved, !is_too_much(out), || {
             format!("{} has {out} of {all} sites out, and all by probes alone", server.name)
         });
     }

@@ -1,20 +1,21 @@
-//! What was promised, looked at after each turn of a name server and each tenth of a second.
+//! What was promised, looked at after whatever a name server or a router does, and from time to time: routers each 0.1 s,
+//! orders and what is so in time each 0.5 s, what is believed each 5 s.
 //!
 //! took ─▶ ear (what each name server was told, in the producers' own words) ─▶ boards (1, 5), calm (3, 4, in time)
 //! pairs (8), orders (9). Nothing here asks the rooms that decide why they decided.
 
-pub mod boards;
-pub mod calm;
-pub mod ear;
-pub mod orders;
-pub mod pairs;
+mod boards;
+mod calm;
+mod ear;
+mod orders;
+mod pairs;
 
 use std::time::Duration;
 
 use crate::clock::{BEGINNING, ms, s};
 use crate::earth::Shape;
 use crate::network::Network;
-use crate::run::World;
+use crate::run::Stage;
 use crate::story::Story;
 
 use self::ear::Ear;
@@ -49,15 +50,15 @@ pub enum Promise {
     NoMinority,
     /// 5: probes alone take out so much at most.
     MostRemoved,
-    /// A site that is dead for all is struck in time.
-    StruckInTime,
-    /// One that serves all is answered again in time.
+    /// A site that is dead for all is down in time.
+    DownInTime,
+    /// One that serves all is up again in time.
     BackInTime,
     /// 8: two routers that hear each other do not both lead.
     OneLeads,
     /// 8: one leads while one can.
     SomebodyLeads,
-    /// 8: who does not lead has no address after its lifetime.
+    /// 8: who leads no more has no address.
     AddressesEnd,
     /// 9: an order is in force everywhere.
     OrdersEverywhere,
@@ -80,7 +81,7 @@ impl Promise {
         Promise::SameBoard,
         Promise::NoMinority,
         Promise::MostRemoved,
-        Promise::StruckInTime,
+        Promise::DownInTime,
         Promise::BackInTime,
         Promise::OneLeads,
         Promise::SomebodyLeads,
@@ -100,7 +101,7 @@ impl Promise {
             Promise::SameBoard => "4_same_board",
             Promise::NoMinority => "5_no_minority",
             Promise::MostRemoved => "5_most_removed",
-            Promise::StruckInTime => "struck_in_time",
+            Promise::DownInTime => "down_in_time",
             Promise::BackInTime => "back_in_time",
             Promise::OneLeads => "8_one_leads",
             Promise::SomebodyLeads => "8_somebody_leads",
@@ -123,15 +124,42 @@ pub struct Finding {
     pub what: String,
 }
 
+/// How often each promise was really asked: it could have been broken then.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked([u64; Promise::ALL.len()]);
+
+impl Asked {
+    pub fn of(&self, promise: Promise) -> u64 {
+        self.0[promise as usize]
+    }
+
+    pub fn add(&mut self, promise: Promise) {
+        self.0[promise as usize] += 1;
+    }
+
+    pub fn join(&mut self, other: &Asked) {
+        self.0.iter_mut().zip(other.0).for_each(|(one, other)| *one += other);
+    }
+}
+
 /// Where findings go: once each while it lasts.
 pub struct Findings<'a> {
     now: Duration,
     found: &'a mut Vec<Finding>,
+    asked: &'a mut Asked,
     story: &'a mut Story,
 }
 
 impl Findings<'_> {
-    pub fn find(&mut self, promise: Promise, what: impl FnOnce() -> String) {
+    /// A promise is asked.
+    pub fn hold(&mut self, promise: Promise, is_kept: bool, what: impl FnOnce() -> String) {
+        self.asked.add(promise);
+        if !is_kept {
+            self.find(promise, what);
+        }
+    }
+
+    fn find(&mut self, promise: Promise, what: impl FnOnce() -> String) {
         let is_known = |one: &Finding| one.promise == promise && one.at + s(5) > self.now;
         if self.found.len() >= MOST || self.found.iter().any(is_known) {
             return;
@@ -153,6 +181,7 @@ pub struct Watch {
     looks: u64,
     pub boards: u64,
     pub findings: Vec<Finding>,
+    pub asked: Asked,
 }
 
 impl Watch {
@@ -167,6 +196,7 @@ impl Watch {
             looks: 0,
             boards: 0,
             findings: vec![],
+            asked: Asked::default(),
         }
     }
 
@@ -175,24 +205,18 @@ impl Watch {
         self.stirred = self.stirred.max(at);
     }
 
-    pub fn still_until(&mut self, at: Duration) {
-        self.stirred(at);
-    }
-
-    pub fn server_still_until(&mut self, server: usize, at: Duration) {
+    /// It stands still until then.
+    pub fn server_stalls(&mut self, server: usize, at: Duration) {
         self.orders.unsteady(server, at);
     }
 
+    /// Something was done to a pair, now or (a standstill's end) then.
     pub fn disturbed(&mut self, site: usize, at: Duration) {
         self.pairs[site].disturbed(at);
     }
 
-    pub fn pair_still_until(&mut self, site: usize, at: Duration) {
-        self.pairs[site].disturbed(at);
-    }
-
-    pub fn stopped(&mut self, server: usize) {
-        self.ears[server].stopped();
+    pub fn stopped(&mut self, now: Duration, server: usize, is_told: bool) {
+        self.ears[server].stopped(now, is_told);
     }
 
     pub fn started(&mut self, server: usize, forgets: bool) {
@@ -212,23 +236,28 @@ impl Watch {
     }
 
     /// Looks at one name server that has done something, or at everything.
-    pub fn look(&mut self, now: Duration, world: &World, server: Option<usize>, story: &mut Story) {
-        let findings = &mut Findings { now, found: &mut self.findings, story };
-        for number in 0..world.servers.len() {
+    pub fn look(&mut self, now: Duration, stage: &Stage, server: Option<usize>, story: &mut Story) {
+        let findings =
+            &mut Findings { now, found: &mut self.findings, asked: &mut self.asked, story };
+        for number in 0..stage.servers.len() {
             if server.is_some_and(|server| server != number) {
                 continue;
             }
-            let one = &world.servers[number];
+            let one = &stage.servers[number];
             let ear = &mut self.ears[number];
-            // Half a second is what the keeper itself looks at the time by.
-            if ear.is_told(one) || server.is_none() && self.looks.is_multiple_of(5) {
-                ear.hear(now, world, one);
+            if ear.is_told(one) {
+                ear.hear(stage, one);
+                let older = ear.older.take();
+                findings.hold(Promise::BelievedAsSaid, older.is_none(), || {
+                    format!("{}: {}", one.name, older.unwrap_or_default())
+                });
             }
-            if let Some(what) = ear.older.take() {
-                findings.find(Promise::BelievedAsSaid, || format!("{}: {what}", one.name));
+            // When nobody has done anything, nobody has judged anything.
+            if server.is_some() {
+                ear.remember(now);
             }
             if let Some(snapshot) = one.snapshot() {
-                self.boards += u64::from(boards::look(now, world, one, &snapshot, ear, findings));
+                self.boards += u64::from(boards::look(now, one, &snapshot, ear, findings));
             }
         }
         if server.is_some() {
@@ -236,31 +265,32 @@ impl Watch {
         }
         self.looks += 1;
         for (site, pair) in self.pairs.iter_mut().enumerate() {
-            pair.look(now, world, site, findings);
+            pair.look(now, stage, site, findings);
         }
         if !self.looks.is_multiple_of(5) {
             return;
         }
-        self.orders.look(now, world, findings);
+        self.orders.look(now, stage, findings);
         if self.looks.is_multiple_of(50) {
-            for (server, ear) in world.servers.iter().zip(&self.ears) {
-                calm::believed(now, world, server, ear, findings);
+            for (server, ear) in stage.servers.iter().zip(&self.ears) {
+                calm::believed(now, stage, server, ear, findings);
             }
         }
-        let calm = now >= self.stirred + SETTLED && is_fair(&world.network);
+        let calm = now >= self.stirred + SETTLED && is_fair(&stage.network);
         if calm {
-            for (server, ear) in world.servers.iter().zip(&self.ears) {
-                calm::in_time(now, world, server, ear, findings);
+            for (server, ear) in stage.servers.iter().zip(&self.ears) {
+                calm::in_time(now, stage, server, ear, findings);
             }
-            calm::same(now, world, &mut self.apart, findings);
+            calm::same(now, stage, &mut self.apart, findings);
         } else {
             self.apart.fill(None);
         }
     }
 
-    pub fn look_at_pair(&mut self, now: Duration, world: &World, site: usize, story: &mut Story) {
-        let findings = &mut Findings { now, found: &mut self.findings, story };
-        self.pairs[site].look(now, world, site, findings);
+    pub fn look_at_pair(&mut self, now: Duration, stage: &Stage, site: usize, story: &mut Story) {
+        let findings =
+            &mut Findings { now, found: &mut self.findings, asked: &mut self.asked, story };
+        self.pairs[site].look(now, stage, site, findings);
     }
 }
 

@@ -8,7 +8,7 @@ use gslb_dns::health::board::Duty;
 use crate::earth::SITES;
 use crate::name_server::NameServer;
 use crate::network::Place;
-use crate::run::World;
+use crate::run::Stage;
 
 use super::{CONNECTED, Findings, IN_FORCE, Promise, UNDER_WAY, is_fair};
 
@@ -68,17 +68,14 @@ impl Orders {
         self.all.push(Ordered { stamp, is_drain: order == "drain", site });
     }
 
-    pub fn look(&mut self, now: Duration, world: &World, findings: &mut Findings<'_>) {
-        if !is_fair(&world.network) {
+    pub fn look(&mut self, now: Duration, stage: &Stage, findings: &mut Findings<'_>) {
+        if !is_fair(&stage.network) {
             self.storm = now;
         }
-        if self.all.is_empty() {
-            return;
-        }
-        for server in &world.servers {
+        for server in &stage.servers {
             self.learn(now, server, findings);
         }
-        self.everywhere(now, world, findings);
+        self.everywhere(now, stage, findings);
     }
 
     fn learn(&mut self, now: Duration, server: &NameServer, findings: &mut Findings<'_>) {
@@ -86,8 +83,8 @@ impl Orders {
         let told = keeper.overrides(server.clocks(now).wall);
         let ids: Vec<Stamp> = told.iter().filter_map(|one| stamp(one.id.as_deref()?)).collect();
         let known = &mut self.known[server.number];
-        if let Some((lost, _)) = known.iter().find(|(stamp, _)| !ids.contains(stamp)) {
-            findings.find(Promise::OrdersStay, || {
+        for lost in known.keys() {
+            findings.hold(Promise::OrdersStay, ids.contains(lost), || {
                 format!("{} knows no more of {}@{}", server.name, lost.0, lost.1)
             });
         }
@@ -98,47 +95,45 @@ impl Orders {
         for (site, name) in SITES.iter().enumerate().take(snapshot.world().sites.len()) {
             let of_site =
                 self.all.iter().filter(|one| one.site == site && known.contains_key(&one.stamp));
-            let Some(last) = of_site.max_by(|one, other| one.stamp.cmp(&other.stamp)) else {
-                continue;
+            let last = of_site.max_by(|one, other| one.stamp.cmp(&other.stamp));
+            // Whom no order that is known here is about serves.
+            let expected = match last {
+                Some(Ordered { is_drain: true, .. }) => Duty::Drained,
+                Some(_) | None => Duty::Serving,
             };
             for id in snapshot.world().service_ids() {
                 let duty = snapshot.board.of_service(id).standings[site].duty;
-                if (duty == Duty::Drained) != last.is_drain {
-                    findings.find(Promise::OrdersByStamp, || {
-                        let stamp = &last.stamp;
-                        format!(
-                            "{} has {name} {duty:?} against {}@{}",
-                            server.name, stamp.0, stamp.1
-                        )
-                    });
-                }
+                findings.hold(Promise::OrdersByStamp, duty == expected, || {
+                    let stamp = last.map(|last| &last.stamp);
+                    format!("{} has {name} {duty:?} against {stamp:?}", server.name)
+                });
             }
         }
     }
 
-    fn everywhere(&self, now: Duration, world: &World, findings: &mut Findings<'_>) {
-        for one in &world.servers {
-            for other in &world.servers {
+    fn everywhere(&self, now: Duration, stage: &Stage, findings: &mut Findings<'_>) {
+        for one in &stage.servers {
+            for other in &stage.servers {
                 let places = [one, other].map(|server| Place::Server(server.number));
-                let is_connected = world.network.is_whole(places[0], places[1])
+                let is_connected = stage.network.is_whole(places[0], places[1])
                     && one.keeper().is_some()
                     && other.keeper().is_some();
                 if one.number == other.number || !is_connected {
                     continue;
                 }
-                let changed = [one.since, other.since, world.network.since(places[0], places[1])];
+                let changed = [one.since, other.since, stage.network.since(places[0], places[1])];
                 let unsteady = self.unsteady[one.number].max(self.unsteady[other.number]);
                 let changed = changed.into_iter().fold(unsteady.max(self.storm), Duration::max);
                 let (theirs, ours) = (&self.known[other.number], &self.known[one.number]);
-                for (stamp, since) in ours.iter().filter(|(stamp, _)| !theirs.contains_key(stamp)) {
-                    let due = (changed + CONNECTED).max(*since) + IN_FORCE + UNDER_WAY;
-                    if now > due {
-                        findings.find(Promise::OrdersEverywhere, || {
-                            let (number, node) = stamp;
-                            let (one, other) = (&one.name, &other.name);
-                            format!("{number}@{node} is known at {one} and not at {other}")
-                        });
+                for (stamp, since) in ours {
+                    if now <= (changed + CONNECTED).max(*since) + IN_FORCE + UNDER_WAY {
+                        continue;
                     }
+                    findings.hold(Promise::OrdersEverywhere, theirs.contains_key(stamp), || {
+                        let (number, node) = stamp;
+                        let (one, other) = (&one.name, &other.name);
+                        format!("{number}@{node} is known at {one} and not at {other}")
+                    });
                 }
             }
         }
