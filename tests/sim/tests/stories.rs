@@ -52,5 +52,9 @@ fn broken_rules_can_still_be_broken() {
         git.args(["apply", "--check"]).arg(&patch).current_dir(&top);
         let told = git.output().expect("git is there: this is a repository");
         assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        let text = fs::read_to_string(&patch).expect("a file of this repository");
+        let promise = text.lines().nth(1).and_then(|line| line.strip_prefix("found as: "));
+        let promise = promise.and_then(|words| words.split(' ').next());
+        assert!(Promise::ALL.iter().any(|one| Some(one.as_str()) == promise), "{patch:?}");
     }
 }
