@@ -31,8 +31,8 @@ use crate::probe::Probe;
 use crate::server::request;
 use crate::wait::{now, rest, until};
 
-/// Two readings of all metrics, the first of them while all is well: longer than between two reports.
-const APART: Duration = Duration::from_millis(2500);
+/// Two readings of all metrics, the first of them while all is well: longer than between two reports of a machine that is busy.
+const APART: Duration = Duration::from_millis(3500);
 
 /// What this machine lacks for it.
 pub fn missing() -> Option<&'static str> {
@@ -89,15 +89,20 @@ impl<'g> Whole<'g> {
         let mut balancers = vec![];
         for (number, site) in ground.sites.iter().enumerate() {
             let expires = if number == 0 { expiry.balancers } else { Expiry::default().balancers };
-            let mut pair = [
+            balancers.push([
                 Balancer::new(site, &ca, 0, expires[0])?,
                 Balancer::new(site, &ca, 1, expires[1])?,
-            ];
-            for balancer in &mut pair {
-                balancer.start_balancing()?;
-                balancer.start_leading()?;
+            ]);
+        }
+        // Whoever comes first leads, as nobody takes it from another that does.
+        for index in 0..2 {
+            for pair in &mut balancers {
+                pair[index].start_balancing()?;
+                pair[index].start_leading()?;
             }
-            balancers.push(pair);
+            for pair in balancers.iter().filter(|_| index == 0) {
+                until("the first leads", || Ok((pair[0].role()? == "active").then_some(())))?;
+            }
         }
         let probes = fleet::probes(ground, &ca, expiry.probes)?;
         let mut whole = Whole {

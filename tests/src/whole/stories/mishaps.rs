@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::super::account::Seen;
 use super::super::ground::{CONTINENTS, ELSEWHERE, SITES, vantage_net};
-use super::super::{Whole, fleet};
+use super::super::{Failure, Whole, fleet};
 use super::{
     DOWN_WITHIN, HANDED_OVER, SERVES_WITHIN, TAKEN_OVER, finished, is_gone, is_unserved, led_to,
     seconds,
@@ -19,7 +19,8 @@ const SPLITS: usize = 4;
 pub fn nobody_serves(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
     whole.begin();
     whole.fault();
-    let dead = seconds(8);
+    // Until alerts have been looked at, with time to spare.
+    let dead = seconds(12);
     whole.explain(&SITES, dead + SERVES_WITHIN, "there is nobody who could serve", is_unserved);
     for servers in &mut whole.servers {
         (0..3).for_each(|index| servers.kill(index));
@@ -74,10 +75,17 @@ pub fn deaf_pair(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
         switch.undeafen("b")?;
         becomes(whole, "backup")?;
     }
+    // The gateway asks who has it now and then, and both answer.
+    whole.explain(&SITES[..1], seconds(30), "both have the address", is_moved);
     let told = whole.since_fault() + seconds(3);
     whole.rest(told);
     whole.ensure_fire(&["VrrpDualActive", "VrrpFlap"])?;
     finished(whole, |account| led_to(account, CONTINENTS[0], "fra", Duration::ZERO))
+}
+
+/// A connection is of the one box, and its packets go to the other one.
+fn is_moved(failure: Failure) -> bool {
+    matches!(failure, Failure::Cut | Failure::Refused)
 }
 
 /// The one that waits while all is well.
