@@ -199,7 +199,10 @@ impl Keeper {
 /// Sites whose health has changed with a board, in how many services and why: a site's own failure is one line, not one
 /// for each service.
 #[derive(Default)]
-struct Turned(BTreeMap<(Box<str>, &'static str, &'static str), (BTreeSet<Box<str>>, Box<str>)>);
+struct Turned(BTreeMap<Turn, (BTreeSet<Box<str>>, Box<str>)>);
+
+/// A site, and its health before and now.
+type Turn = (Box<str>, &'static str, &'static str);
 
 impl Turned {
     fn note(&mut self, snapshot: &Snapshot, id: ServiceId, before: Option<&Beliefs>) {

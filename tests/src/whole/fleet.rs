@@ -27,6 +27,8 @@ const ZONE: &str =
 /// Where a box shows its metrics.
 const BALANCES: &str = "127.0.0.1:8404";
 const LEADS: &str = "127.0.0.1:8405";
+/// Two adverts of the standard profile.
+const ADVERTS_MS: u64 = 800;
 /// Of a log, as much as explains a failure.
 const TAIL: usize = 6000;
 
@@ -328,10 +330,11 @@ servers = [
         Ok(self.router()?["role"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// It waits, and hears the one that leads: of a resignation it would know whose that is.
+    /// It waits, and has heard an advert since: of a resignation it knows whose that is.
     pub fn stands_by(&self) -> anyhow::Result<bool> {
         let router = self.router()?;
-        Ok(router["role"] == "backup" && router["leader"].is_object())
+        let has_heard = router["for_ms"].as_u64().is_some_and(|ms| ms > ADVERTS_MS);
+        Ok(router["role"] == "backup" && router["leader"].is_object() && has_heard)
     }
 
     /// As `status` tells of it; nothing while it does not run.

@@ -64,6 +64,8 @@ pub fn deaf_pair(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
     whole.begin();
     whole.fault();
     let switch = &whole.ground.sites[0].switch;
+    // The gateway asks who has the address now and then, and while both have it both answer.
+    whole.explain(&SITES[..1], seconds(60), "both have the address", is_moved);
     for split in 1..=SPLITS {
         whole.explain(&SITES[..1], HANDED_OVER, "another one has the address too", is_gone);
         switch.deafen("b")?;
@@ -75,8 +77,6 @@ pub fn deaf_pair(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
         switch.undeafen("b")?;
         becomes(whole, "backup")?;
     }
-    // The gateway asks who has it now and then, and both answer.
-    whole.explain(&SITES[..1], seconds(30), "both have the address", is_moved);
     let told = whole.since_fault() + seconds(3);
     whole.rest(told);
     whole.ensure_fire(&["VrrpDualActive", "VrrpFlap"])?;
