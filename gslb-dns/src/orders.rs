@@ -261,10 +261,12 @@ pub fn ends_nothing<'a>(
     world: &World,
     now: Timestamp,
 ) -> bool {
-    // What is to come may be ended today; an end that is to come has ended nothing yet.
+    // What is to come may be ended today; an end that is to come has ended nothing yet, and one that is over later lets
+    // what was said before come back.
+    let has_ended = |one: &Override| one.is_in_force(now) && one.until.is_none();
     let counts = |one: &&Override| {
         one.order.kind() == said.order.kind()
-            && if one.order.only_ends() { one.is_in_force(now) } else { !one.is_over(now) }
+            && if one.order.only_ends() { has_ended(one) } else { !one.is_over(now) }
     };
     let before: Vec<&Override> = before.filter(counts).collect();
     let has_something = |id: ServiceId| {

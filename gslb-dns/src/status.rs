@@ -226,11 +226,13 @@ impl Status {
     }
 }
 
-/// Each site that is down, in how many services and why.
+/// Each site that is down and not drained, for which services that are answered, and why in the first of them.
 fn down(services: &[ServiceTold]) -> impl Iterator<Item = String> {
     let mut down: BTreeMap<&str, (BTreeSet<&str>, &str)> = BTreeMap::new();
-    for ServiceTold { service, sites, .. } in services {
-        for site in sites.iter().filter(|site| site.health == Health::Down.as_str()) {
+    let is_missed =
+        |site: &&SiteTold| site.health == Health::Down.as_str() && site.duty != "drained";
+    for ServiceTold { service, sites, .. } in services.iter().filter(|one| one.act == Act::Serve) {
+        for site in sites.iter().filter(is_missed) {
             let (services, _) =
                 down.entry(&site.site).or_insert_with(|| (BTreeSet::new(), &*site.why));
             services.insert(service);

@@ -236,6 +236,10 @@ fn who_ends_what_nobody_said_is_told() {
     assert!(!told("drain iad").contains("in vain"));
     assert!(!told("undrain *").contains("in vain"));
     assert!(told("undrain iad").contains(note));
+    // One that would come back when an end for an hour is over.
+    told("drain iad");
+    told("undrain iad --for 1h");
+    assert!(!told("undrain iad").contains("in vain"));
     // One that is to come would be ended as well.
     let next_month = now().checked_add(SignedDuration::from_hours(30 * 24)).unwrap();
     told(&format!("drain iad --at {next_month}"));

@@ -213,11 +213,12 @@ fn no_socket(path: &Path, kind: io::ErrorKind) -> String {
     match kind {
         // The file of a server that was killed stays, and refuses.
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
-            "no server runs at {path}: it makes this socket, [admin] socket in its node.toml, when it starts"
+            "no server runs at {path}: one that runs has its socket there ([admin] socket in node.toml)"
         ),
-        _ => format!(
+        io::ErrorKind::PermissionDenied => format!(
             "no server that you may ask at {path}; it is [admin] socket in node.toml, open to its owner and group"
         ),
+        _ => format!("the server at {path} cannot be asked"),
     }
 }
 

@@ -13,6 +13,7 @@ mod peering;
 mod reception;
 mod task;
 mod telling;
+mod turned;
 
 pub use self::beliefs::{Beliefs, ENTRIES_FILE, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
 pub use self::command::{By, Receipt, Reloaded};
@@ -202,6 +203,7 @@ impl Keeper {
         }
         tell_flaws(&flaws);
         keeper.settle(None);
+        turned::tell(None, &keeper.published.load());
         keeper.beliefs.remember(&keeper.published.load());
         keeper.persist(clocks);
         keeper.record(&By::itself(), "start", Outcome::Done, json!({}), now);
@@ -289,10 +291,11 @@ impl Keeper {
         self.forget(&previous.world);
         self.tell_world();
         self.settle(None);
+        turned::tell(Some(&answered), &self.published.load());
         self.tell_unmatched(now);
         self.metrics.reloads.adopted.inc();
         info!(%epoch, board = self.number, %digest, "reloaded: the world has changed");
-        let gone = telling::gone(&previous.world, &self.ground.world);
+        let gone = turned::gone(&previous.world, &self.ground.world);
         for gone in &gone {
             warn!(gone, "a reload has taken out what was there before");
         }
@@ -396,6 +399,7 @@ impl Keeper {
         self.publish(board, now);
         info!(board = self.number, %digest, "board changed");
         self.settle(Some(&before));
+        turned::tell(Some(&before), &self.published.load());
     }
 
     /// Answers from this board of the present world from now on.
@@ -423,7 +427,8 @@ impl Keeper {
             self.history.change(&self.ground.world, &answered.board, &board, Because::Orders);
         self.metrics.history_changes.inc_by(changes as u64);
         self.publish(board, now);
-        self.settle(None);
+        self.settle(Some(&answered));
+        turned::tell(Some(&answered), &self.published.load());
     }
 
     /// What vantages see of every service, and what is made of it.

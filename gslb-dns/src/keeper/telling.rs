@@ -1,10 +1,7 @@
 //! What the keeper tells of what it does: in metrics and in the log.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::*;
 use crate::health::board::{Beliefs, Health};
-use crate::status::few;
 
 impl Keeper {
     pub(super) fn tell_restart_needed(&mut self, keys: Vec<&'static str>) {
@@ -58,10 +55,9 @@ impl Keeper {
         self.is_behind = behind.is_some();
     }
 
-    /// What follows from a board just published, as far as it is another than that before.
+    /// What metrics say of a board just published, as far as it is another than that before.
     pub(super) fn settle(&mut self, before: Option<&Snapshot>) {
         let snapshot = self.published.load();
-        let mut turned = Turned::default();
         self.metrics.board.set(i64::try_from(self.number).unwrap_or(i64::MAX));
         for id in snapshot.world().service_ids() {
             if before.is_some_and(|before| snapshot.board.shares(&before.board, id)) {
@@ -70,25 +66,13 @@ impl Keeper {
             let service = snapshot.world().service(id).name.to_string();
             let known = before.map(|before| before.board.of_service(id));
             self.tell_sites(&snapshot, id, known);
-            turned.note(&snapshot, id, known);
             let failing = snapshot.failing(id);
             for state in [Failing::AllDown, Failing::AllDrained] {
                 let gauge =
                     self.metrics.failing.with_label_values(&[service.as_str(), state.as_str()]);
                 gauge.set(i64::from(failing == state));
             }
-            let failed = before.map_or(Failing::No, |before| before.failing(id));
-            if failing != failed {
-                let how = failing.as_str();
-                match failing {
-                    Failing::No => info!(service, "a site is fit again: the fail mode is over"),
-                    Failing::AllDown | Failing::AllDrained => {
-                        warn!(service, how, "no site is fit to serve: the fail mode answers");
-                    }
-                }
-            }
         }
-        turned.tell();
     }
 
     /// What metrics say of a service's sites, as far as they do not say it already of what was believed before.
@@ -194,62 +178,4 @@ impl Keeper {
             }
         }
     }
-}
-
-/// Sites whose health has changed with a board, in how many services and why: a site's own failure is one line, not one
-/// for each service.
-#[derive(Default)]
-struct Turned(BTreeMap<Turn, (BTreeSet<Box<str>>, Box<str>)>);
-
-/// A site, and its health before and now.
-type Turn = (Box<str>, &'static str, &'static str);
-
-impl Turned {
-    fn note(&mut self, snapshot: &Snapshot, id: ServiceId, before: Option<&Beliefs>) {
-        let Some(before) = before else { return };
-        let (world, service) = (snapshot.world(), snapshot.world().service(id));
-        let standings = &snapshot.board.of_service(id).standings;
-        let sites = service.candidates.iter().zip(&before.standings).zip(standings);
-        for ((candidate, before), now) in sites.filter(|((_, was), is)| was.health != is.health) {
-            let site = world.site(candidate.site).name.clone();
-            let key = (site, before.health.as_str(), now.health.as_str());
-            let (services, _) =
-                self.0.entry(key).or_insert_with(|| (BTreeSet::new(), (&*now.why).into()));
-            services.insert(service.name.to_string().into());
-        }
-    }
-
-    fn tell(self) {
-        for ((site, from, to), (services, why)) in self.0 {
-            let services = few(services.iter().map(|service| &**service));
-            if to == Health::Down.as_str() {
-                warn!(site = &*site, from, services, why = &*why, "a site is down");
-            } else {
-                info!(site = &*site, from, to, services, why = &*why, "a site is in another state");
-            }
-        }
-    }
-}
-
-/// What a world had and the next one has not, for people: clients of it are answered otherwise from now on.
-pub(super) fn gone(previous: &World, next: &World) -> Vec<String> {
-    let zones = |world: &World| -> BTreeSet<String> {
-        world.zones.iter().map(|zone| zone.apex().to_host().to_string()).collect()
-    };
-    let services = |world: &World| -> BTreeSet<String> {
-        world.services.iter().map(|service| service.name.to_host().to_string()).collect()
-    };
-    let sites = |world: &World| -> BTreeSet<String> {
-        world.sites.iter().map(|site| site.name.to_string()).collect()
-    };
-    let kinds = [
-        ("zone", zones(previous), zones(next)),
-        ("service", services(previous), services(next)),
-        ("site", sites(previous), sites(next)),
-    ];
-    let told = kinds.into_iter().filter_map(|(kind, before, now)| {
-        let gone: Vec<&str> = before.difference(&now).map(String::as_str).collect();
-        (!gone.is_empty()).then(|| format!("{kind} {}", few(gone.into_iter())))
-    });
-    told.collect()
 }

@@ -96,8 +96,9 @@ pub struct WorldMetrics {
     pub overrides_in_force: IntGauge,
     /// Lines that the audit log could not take.
     pub audit_lost: IntCounter,
-    /// Whether the disk has all that history was told.
+    /// Whether the disk has all that a restart will want to know.
     pub state_ok: IntGauge,
+    /// Whether the disk has all that history was told.
     pub history_ok: IntGauge,
     pub history_changes: IntCounter,
     /// By service and how: `all_down`, `all_drained`.

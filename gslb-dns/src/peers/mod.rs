@@ -288,7 +288,7 @@ impl Peer {
                         Difference::Epoch => other_world(),
                         Difference::Board => other_board(),
                     };
-                    format!("{what} (for {lasts} s)")
+                    format!("for {lasts} s {what}")
                 }
             },
             Standing::OtherEpoch => other_world(),

@@ -48,7 +48,7 @@ pub fn ensure_fire(expected: &[&str], calm: &Look, now: &Look) -> anyhow::Result
     let series: Vec<_> = all
         .into_iter()
         .map(|series| {
-            let before = calm.get(series).map_or_else(|| format!("_x{CALM}"), Course::before);
+            let before = calm.get(series).map_or_else(|| format!("_x{}", CALM + 1), Course::before);
             let after = now.get(series).map_or_else(|| "stale".to_owned(), Course::after);
             json!({ "series": series, "values": format!("{before} {after}") })
         })

@@ -356,7 +356,7 @@ fn every_alert_is_written_up() {
     assert_eq!(written, alerts);
 }
 
-/// Which alerts stories fire is what `docs/worlds.md` says of it, row by row and of the rest.
+/// Each alert that stories fire is named by `docs/worlds.md`, and so are those that none fires.
 #[test]
 fn alerts_that_stories_fire_are_told() {
     let read = |path: &str| fs::read_to_string(top().join(path)).expect("it can be read");

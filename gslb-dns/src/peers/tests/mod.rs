@@ -64,11 +64,11 @@ fn who_differs_is_shown_at_once_though_nobody_is_alarmed_yet() {
     check(&format!("{begin} E2 D2 | 5.5s theirs E2 D2"), &[]);
     check_standing(
         &format!("{begin} E2 D2 | 5.5s theirs E2 D2"),
-        "dns2 differs: its world is E2, ours E1 (for 3 s)",
+        "dns2 differs: for 3 s its world is E2, ours E1",
     );
     check_standing(
         &format!("{begin} E1 D2 V2 | 4s tick"),
-        "dns2 differs: its board is D2, ours D1; vantages do not tell both the same (for 2 s)",
+        "dns2 differs: for 2 s its board is D2, ours D1; vantages do not tell both the same",
     );
     check_standing(&format!("{begin} E2 D2 | 3s theirs E1 D1"), "dns2 agrees: board 7 D1");
     check_standing(
@@ -134,7 +134,7 @@ fn another_world_is_told_as_that() {
         &[
             "16s dns2 Some(OtherEpoch): its world is E2, ours E1",
             // From then on it differs otherwise, and has its time again.
-            "17s dns2 None: its board is D2, ours D1; vantages tell both the same (for 0 s)",
+            "17s dns2 None: for 0 s its board is D2, ours D1; vantages tell both the same",
             "32s dns2 Some(BoardDivergence): its board is D2, ours D1; vantages tell both the same",
             "33s dns2 None: board 7 D2",
         ],

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use rustix::process::Signal;
 
-use super::super::account::Seen;
+use super::super::account::{Seen, is_answered};
 use super::super::ground::{CONTINENTS, ELSEWHERE, SITES, vantage_net};
 use super::super::{Failure, Whole, fleet};
 use super::{
@@ -15,6 +16,8 @@ use crate::wait::until;
 
 /// How often a pair has two that lead: more often than `VrrpFlap` takes for chance.
 const SPLITS: usize = 4;
+/// Requests that are under way as the address moves: one of each client of the site, each time that it does and once more.
+const MOST_CUT: usize = 4 * 2 * SPLITS;
 
 pub fn nobody_serves(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
     whole.begin();
@@ -27,6 +30,8 @@ pub fn nobody_serves(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
     }
     whole.rest(seconds(5));
     whole.ensure_fire(&["ErrorRate", "PoolEmpty", "ServerDown", "ServiceFailing", "SiteDown"])?;
+    let looked = whole.since_fault();
+    ensure!(looked <= dead, "alerts were looked at until {looked:?}: this machine is too busy");
     whole.rest(dead);
     for servers in &mut whole.servers {
         (0..3).try_for_each(|index| servers.revive(index))?;
@@ -80,7 +85,11 @@ pub fn deaf_pair(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
     let told = whole.since_fault() + seconds(3);
     whole.rest(told);
     whole.ensure_fire(&["VrrpDualActive", "VrrpFlap"])?;
-    finished(whole, |account| led_to(account, CONTINENTS[0], "fra", Duration::ZERO))
+    finished(whole, |account| {
+        let cut = account.requests.iter().filter(|request| !is_answered(request)).count();
+        ensure!(cut <= MOST_CUT, "{cut} were cut");
+        led_to(account, CONTINENTS[0], "fra", Duration::ZERO)
+    })
 }
 
 /// A connection is of the one box, and its packets go to the other one.

@@ -117,11 +117,11 @@ fn led<'r>(
 ) -> anyhow::Result<()> {
     let mut count = 0;
     for request in requests.filter(|request| request.continent == continent) {
-        count += 1;
         let Outcome::Answered(by) = &request.outcome else { continue };
+        count += 1;
         ensure!(by.starts_with(site), "{continent} is led to {by}, not to {site}");
     }
-    ensure!(count > 0, "nobody of {continent} asked then");
+    ensure!(count > 0, "nobody of {continent} was answered then");
     Ok(())
 }
 
