@@ -238,7 +238,8 @@ async fn an_answer_may_end_before_its_request() {
     let mut client = secure.client().await;
     for _ in 0..3 {
         let (response, mut up) = client.begin(request("POST", "/"));
-        up.send_data("some".into(), false).unwrap();
+        // Whoever is slow here has been answered already, and cannot say more.
+        let _ = up.send_data("some".into(), false);
         let (head, mut body) = head(response).await.unwrap().into_parts();
         assert_eq!(head.headers["grpc-status"], "3");
         // It is the whole answer, with nothing added to it.

@@ -107,9 +107,7 @@ impl Turned {
 }
 
 /// The sites of a service by name, and what is believed of each.
-fn standings<'s>(
-    (snapshot, id): (&'s Snapshot, ServiceId),
-) -> impl Iterator<Item = (&'s str, &'s Standing)> {
+fn standings((snapshot, id): (&Snapshot, ServiceId)) -> impl Iterator<Item = (&str, &Standing)> {
     let (world, service) = (snapshot.world(), snapshot.world().service(id));
     let standings = &snapshot.board.of_service(id).standings;
     let sites = service.candidates.iter().zip(standings);
