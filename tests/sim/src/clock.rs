@@ -90,11 +90,17 @@ pub enum Event {
     Watch,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
     now: Duration,
     asked: u64,
     waiting: BTreeMap<(Duration, u64), Event>,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue { now: BEGINNING, asked: 0, waiting: BTreeMap::new() }
+    }
 }
 
 impl Queue {

@@ -17,7 +17,7 @@ use crate::earth::{Disk, SITES, TIMEOUT, references, site_of, vip};
 use crate::name_server::{NameServer, principals};
 use crate::network::{End, Envelope, Network, Place};
 use crate::plan::{Deed, Plan};
-use crate::producer::Out;
+use crate::producer::{Out, Producer};
 use crate::router::Router;
 use crate::site_box::{SERVERS, SiteBox};
 use crate::story::Story;
@@ -77,7 +77,9 @@ pub fn run(seed: u64, metrics: &WorldMetrics, story: &mut Story) -> Outcome {
     let mut events = 0;
     while let Some(event) = run.queue.next(end) {
         events += 1;
-        run.happens(event);
+        if let Some(event) = run.comes_now(event) {
+            run.happens(event);
+        }
     }
     let Run { watch, looks, .. } = run;
     let Watch { findings, mut asked, boards, .. } = watch;
@@ -141,8 +143,6 @@ impl<'s> Run<'s> {
     }
 
     fn begin(&mut self) {
-        self.queue.at(BEGINNING, Event::Watch);
-        let _ = self.queue.next(BEGINNING);
         for (at, deed) in self.stage.plan.deeds.clone() {
             self.queue.at(at, Event::Deed(deed));
         }
@@ -164,80 +164,102 @@ impl<'s> Run<'s> {
         self.queue.after(LOOK, Event::Watch);
     }
 
-    fn happens(&mut self, event: Event) {
+    /// What an actor has set itself comes to nobody if it was started anew since, or has set its alarm otherwise; and later
+    /// if it stands still.
+    fn comes_now(&mut self, event: Event) -> Option<Event> {
         let now = self.queue.now();
+        let Stage { vantages, boxes, servers, .. } = &mut self.stage;
+        let (set_in, current, stalled_until, alarm) = match event {
+            Event::Producer { producer, run } => {
+                let Owner { one, stalled_until, .. } = owner_of(vantages, boxes, producer);
+                (run, Some(one.run), stalled_until, Some(&mut one.alarm))
+            }
+            Event::GivenUp { producer, run, .. } => {
+                let Owner { one, stalled_until, .. } = owner_of(vantages, boxes, producer);
+                (run, Some(one.run), stalled_until, None)
+            }
+            Event::Vantage { vantage, run } => {
+                let one = &mut vantages[vantage];
+                let current = one.runs().then_some(one.producer.run);
+                (run, current, one.stalled_until, Some(&mut one.alarm))
+            }
+            Event::LookEnds { vantage, run, .. } => {
+                let one = &vantages[vantage];
+                (run, Some(one.producer.run), one.stalled_until, None)
+            }
+            Event::Agent { at, run } => {
+                let one = &mut boxes[at];
+                let current = one.runs().then_some(one.producer.run);
+                (run, current, one.stalled_until, Some(&mut one.alarm))
+            }
+            Event::CheckEnds { at, run, .. } => {
+                let one = &boxes[at];
+                (run, Some(one.producer.run), one.stalled_until, None)
+            }
+            Event::Router { at, run } => {
+                let one = &mut boxes[at].router;
+                (run, Some(one.run), one.stalled_until, Some(&mut one.alarm))
+            }
+            Event::Turn { server, run }
+            | Event::Gathered { server, run }
+            | Event::Pull { server, run, .. }
+            | Event::PullGivenUp { server, run, .. } => {
+                (run, Some(servers[server].run), Duration::ZERO, None)
+            }
+            Event::Deed(_)
+            | Event::Arrives(_)
+            | Event::Advert { .. }
+            | Event::Lease { .. }
+            | Event::Watch => return Some(event),
+        };
+        if current != Some(set_in) {
+            return None;
+        }
+        if let Some(alarm) = alarm {
+            if !alarm.rings(now) {
+                return None;
+            }
+            if now < stalled_until {
+                alarm.set(stalled_until);
+            }
+        }
+        if now < stalled_until {
+            self.queue.at(stalled_until, event);
+            return None;
+        }
+        Some(event)
+    }
+
+    fn happens(&mut self, event: Event) {
         match event {
             Event::Deed(deed) => self.deed(deed),
             Event::Arrives(envelope) => self.arrives(envelope),
-            Event::Producer { producer, run } => {
-                let (_, behind, stalled_until) = self.producer(producer);
-                let one = producer_of(&mut self.stage.vantages, &mut self.stage.boxes, producer);
-                if one.run != run || !one.alarm.rings(now) {
-                    return;
-                }
-                if now < stalled_until {
-                    one.alarm.set(stalled_until);
-                    self.queue.at(stalled_until, Event::Producer { producer, run });
-                } else {
-                    let mut out = out!(self);
-                    one.poll(&mut out, behind);
-                }
+            Event::Producer { producer, .. } => {
+                let mut out = out!(self);
+                let Owner { one, behind, .. } =
+                    owner_of(&mut self.stage.vantages, &mut self.stage.boxes, producer);
+                one.poll(&mut out, behind);
             }
-            Event::GivenUp { producer, run, server, exchange } => {
-                let (one, _, stalled_until) = self.producer(producer);
-                if one.run != run {
-                    return;
-                }
-                if now < stalled_until {
-                    let again = Event::GivenUp { producer, run, server, exchange };
-                    self.queue.at(stalled_until, again);
-                } else {
-                    let mut out = out!(self);
-                    let one =
-                        producer_of(&mut self.stage.vantages, &mut self.stage.boxes, producer);
-                    one.give_up(&mut out, server, exchange);
-                }
+            Event::GivenUp { producer, server, exchange, .. } => {
+                let mut out = out!(self);
+                let Owner { one, .. } =
+                    owner_of(&mut self.stage.vantages, &mut self.stage.boxes, producer);
+                one.give_up(&mut out, server, exchange);
             }
             Event::Vantage { vantage, run } => self.vantage(vantage, run),
-            Event::LookEnds { vantage, run, target, seen } => {
-                let one = &mut self.stage.vantages[vantage];
-                if one.producer.run != run {
-                    return;
-                }
-                if now < one.stalled_until {
-                    let again = Event::LookEnds { vantage, run, target, seen };
-                    self.queue.at(one.stalled_until, again);
-                } else {
-                    let mut out = out!(self);
-                    one.end(&mut out, target, &seen);
-                }
+            Event::LookEnds { vantage, target, seen, .. } => {
+                let mut out = out!(self);
+                self.stage.vantages[vantage].end(&mut out, target, &seen);
             }
             Event::Agent { at, run } => self.agent(at, run),
-            Event::CheckEnds { at, run, series, seen } => {
-                let one = &mut self.stage.boxes[at];
-                if one.producer.run != run {
-                    return;
-                }
-                if now < one.stalled_until {
-                    self.queue.at(one.stalled_until, Event::CheckEnds { at, run, series, seen });
-                } else {
-                    let mut out = out!(self);
-                    one.check_ends(&mut out, series, seen);
-                }
+            Event::CheckEnds { at, series, seen, .. } => {
+                let mut out = out!(self);
+                self.stage.boxes[at].check_ends(&mut out, series, seen);
             }
-            Event::Router { at, run } => {
-                let router = &mut self.stage.boxes[at].router;
-                if router.run != run || !router.alarm.rings(now) {
-                    return;
-                }
-                if now < router.stalled_until {
-                    router.alarm.set(router.stalled_until);
-                    self.queue.at(router.stalled_until, Event::Router { at, run });
-                } else {
-                    let mut out = out!(self);
-                    let adverts = router.wake(&mut out);
-                    self.send(at, adverts);
-                }
+            Event::Router { at, .. } => {
+                let mut out = out!(self);
+                let adverts = self.stage.boxes[at].router.wake(&mut out);
+                self.send(at, adverts);
             }
             Event::Advert { at, octets } => {
                 if self.stage.boxes[at].is_on {
@@ -247,32 +269,25 @@ impl<'s> Run<'s> {
                 }
             }
             Event::Lease { at } => self.lease(at),
-            Event::Turn { server, run } if self.stage.servers[server].run == run => {
+            Event::Turn { server, .. } => {
                 let mut out = out!(self);
                 self.stage.servers[server].turn(&mut out);
                 self.watch(Some(server));
             }
-            Event::Gathered { server, run } if self.stage.servers[server].run == run => {
+            Event::Gathered { server, .. } => {
                 let mut out = out!(self);
                 self.stage.servers[server].gathered(&mut out);
                 self.watch(Some(server));
             }
-            Event::Pull { server, run, peer } if self.stage.servers[server].run == run => {
+            Event::Pull { server, peer, .. } => {
                 let mut out = out!(self);
                 self.stage.servers[server].pull(&mut out, peer);
             }
-            Event::PullGivenUp { server, run, peer, exchange }
-                if self.stage.servers[server].run == run =>
-            {
+            Event::PullGivenUp { server, peer, exchange, .. } => {
                 let mut out = out!(self);
                 self.stage.servers[server].pull_given_up(&mut out, peer, exchange);
                 self.watch(Some(server));
             }
-            // Of a run that is over.
-            Event::Turn { .. }
-            | Event::Gathered { .. }
-            | Event::Pull { .. }
-            | Event::PullGivenUp { .. } => {}
             Event::Watch => {
                 self.watch(None);
                 self.queue.after(LOOK, Event::Watch);
@@ -285,19 +300,6 @@ impl<'s> Run<'s> {
         self.watch.look(now, &self.stage, server, self.story);
     }
 
-    fn producer(&self, number: usize) -> (&crate::producer::Producer, Duration, Duration) {
-        match number.checked_sub(self.stage.vantages.len()) {
-            None => {
-                let one = &self.stage.vantages[number];
-                (&one.producer, one.behind, one.stalled_until)
-            }
-            Some(at) => {
-                let one = &self.stage.boxes[at];
-                (&one.producer, one.behind, one.stalled_until)
-            }
-        }
-    }
-
     fn arrives(&mut self, envelope: Envelope) {
         let now = self.queue.now();
         match envelope.to {
@@ -307,14 +309,14 @@ impl<'s> Run<'s> {
                 self.watch(Some(server));
             }
             End::Producer(producer) => {
-                let stalled_until = self.producer(producer).2;
+                let Owner { one, stalled_until, .. } =
+                    owner_of(&mut self.stage.vantages, &mut self.stage.boxes, producer);
                 if now < stalled_until {
                     return self.queue.at(stalled_until, Event::Arrives(envelope));
                 }
                 let End::Server(server) = envelope.from else { return };
                 let Envelope { exchange, message, .. } = envelope;
                 let mut out = out!(self);
-                let one = producer_of(&mut self.stage.vantages, &mut self.stage.boxes, producer);
                 let Some(octets) = one.hear(&mut out, server, exchange, message) else { return };
                 match producer.checked_sub(self.stage.vantages.len()) {
                     None => {
@@ -327,15 +329,6 @@ impl<'s> Run<'s> {
     }
 
     fn vantage(&mut self, vantage: usize, run: u32) {
-        let now = self.queue.now();
-        let one = &mut self.stage.vantages[vantage];
-        if one.producer.run != run || !one.runs() || !one.alarm.rings(now) {
-            return;
-        }
-        if now < one.stalled_until {
-            one.alarm.set(one.stalled_until);
-            return self.queue.at(one.stalled_until, Event::Vantage { vantage, run });
-        }
         let mut out = out!(self);
         for begun in self.stage.vantages[vantage].begun(&mut out) {
             self.looks += 1;
@@ -366,17 +359,8 @@ impl<'s> Run<'s> {
     }
 
     fn agent(&mut self, at: usize, run: u32) {
-        let now = self.queue.now();
-        let one = &mut self.stage.boxes[at];
-        if one.producer.run != run || !one.runs() || !one.alarm.rings(now) {
-            return;
-        }
-        if now < one.stalled_until {
-            one.alarm.set(one.stalled_until);
-            return self.queue.at(one.stalled_until, Event::Agent { at, run });
-        }
         let mut out = out!(self);
-        for (series, server) in one.turn(&mut out) {
+        for (series, server) in self.stage.boxes[at].turn(&mut out) {
             let answers = self.stage.answering[at / 2][server];
             let took = out.dice.between(ms(1), ms(5));
             let (seen, took) =
@@ -413,14 +397,23 @@ impl<'s> Run<'s> {
     }
 }
 
-fn producer_of<'a>(
-    vantages: &'a mut [Vantage],
-    boxes: &'a mut [SiteBox],
-    number: usize,
-) -> &'a mut crate::producer::Producer {
+/// Whoever of the actors has a producer, as far as that needs to know.
+struct Owner<'a> {
+    one: &'a mut Producer,
+    behind: Duration,
+    stalled_until: Duration,
+}
+
+fn owner_of<'a>(vantages: &'a mut [Vantage], boxes: &'a mut [SiteBox], number: usize) -> Owner<'a> {
     match number.checked_sub(vantages.len()) {
-        None => &mut vantages[number].producer,
-        Some(at) => &mut boxes[at].producer,
+        None => {
+            let Vantage { producer: one, behind, stalled_until, .. } = &mut vantages[number];
+            Owner { one, behind: *behind, stalled_until: *stalled_until }
+        }
+        Some(at) => {
+            let SiteBox { producer: one, behind, stalled_until, .. } = &mut boxes[at];
+            Owner { one, behind: *behind, stalled_until: *stalled_until }
+        }
     }
 }
 
