@@ -16,12 +16,17 @@ use gslb_dns::publish::Published;
 
 use small_zone::{answered, query, snapshot};
 
-#[test]
-fn a_panic_costs_its_packet_and_is_counted() {
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+/// A server's, and one that is connected to it.
+fn sockets() -> (UdpSocket, UdpSocket) {
+    let [server, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
     client.connect(server.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    (server, client)
+}
+
+#[test]
+fn a_panic_costs_its_packet_and_is_counted() {
+    let (server, client) = sockets();
     let tally = Arc::new(Tally::new(Transport::Udp));
     let metrics = Metrics::new(vec![Arc::clone(&tally)]);
     let published = Published::new(snapshot());
@@ -65,10 +70,7 @@ fn padded(octets: usize) -> Vec<u8> {
 
 #[test]
 fn a_datagram_has_room_and_a_batch_has_places() {
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-    client.connect(server.local_addr().unwrap()).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (server, client) = sockets();
     let tally = Arc::new(Tally::new(Transport::Udp));
     let published = Published::new(snapshot());
     let mut worker = Worker::new(&server, ReplyFrom::Socket, &published, "test", None, &tally);

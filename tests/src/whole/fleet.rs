@@ -149,6 +149,17 @@ impl<'g> NameServer<'g> {
         Ok(site.with_context(|| format!("no {name}"))?.clone())
     }
 
+    /// Whether its metrics have this line.
+    pub fn exposes(&self, line: &str) -> anyhow::Result<bool> {
+        Ok(self.text("/metrics")?.lines().any(|one| one == line))
+    }
+
+    pub fn trusts(&self, vantage: &str) -> anyhow::Result<bool> {
+        self.exposes(&format!(
+            "gslb_dns_vantage_standing{{standing=\"trusted\",vantage=\"{vantage}\"}} 1"
+        ))
+    }
+
     pub fn scrape(&self) -> Scrape {
         let page = self.server.as_ref().and_then(|_| self.text("/metrics").ok());
         Scrape { job: "gslb-dns", instance: self.name.clone(), site: None, page }
@@ -195,7 +206,8 @@ pub struct Balancer<'g> {
     name: String,
     site: &'static str,
     dir: tempfile::TempDir,
-    holder: Holder,
+    /// Has its certificate's files.
+    _holder: Holder,
     balances: Option<Process>,
     leads: Option<Process>,
 }
@@ -270,7 +282,8 @@ servers = [
         );
         fs::write(dir.path().join("site.toml"), text)?;
         let place = &ground.balancers[index];
-        Ok(Balancer { place, name, site: site.name, dir, holder, balances: None, leads: None })
+        let (balances, leads) = (None, None);
+        Ok(Balancer { place, name, site: site.name, dir, _holder: holder, balances, leads })
     }
 
     fn config(&self) -> PathBuf {
@@ -345,11 +358,6 @@ servers = [
         Ok(status["routers"][0].clone())
     }
 
-    /// Files of another certificate in the place of its own.
-    pub fn holder(&self) -> &Holder {
-        &self.holder
-    }
-
     /// The end of what both have said.
     pub fn log(&self) -> String {
         let tail = |file: &str| tail(&self.dir.path().join(file));
@@ -372,17 +380,6 @@ fn tail(file: &Path) -> String {
     let start = text.len().saturating_sub(TAIL);
     let start = (start..).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     text.split_off(start)
-}
-
-/// How many vantages a name server trusts, by its metrics.
-pub fn trusted(page: &str) -> usize {
-    VANTAGE_NAMES.iter().filter(|name| is_trusted(page, name)).count()
-}
-
-pub fn is_trusted(page: &str, vantage: &str) -> bool {
-    let series =
-        format!("gslb_dns_vantage_standing{{standing=\"trusted\",vantage=\"{vantage}\"}} 1");
-    page.lines().any(|line| line == series)
 }
 
 /// Servers of HTTP, each by its address and name.

@@ -66,7 +66,6 @@ pub struct Whole<'g> {
     pub balancers: Vec<[Balancer<'g>; 2]>,
     pub servers: Vec<Servers<'g>>,
     _elsewhere: Servers<'g>,
-    pub ca: Ca,
     /// While clients asked and nothing had happened.
     calm: Option<Look>,
     fault_at: Option<Instant>,
@@ -113,7 +112,6 @@ impl<'g> Whole<'g> {
             balancers,
             servers,
             _elsewhere: elsewhere,
-            ca,
             calm: None,
             fault_at: None,
             explained: vec![],
@@ -156,8 +154,9 @@ impl<'g> Whole<'g> {
             until("agents tell of all servers", inside)
                 .with_context(|| format!("{:#}", server.board().unwrap_or_default()))?;
             until("all vantages are trusted", || {
-                let trusted = fleet::trusted(&server.text("/metrics")?);
-                Ok((trusted == VANTAGE_NAMES.len()).then_some(()))
+                let trusted = VANTAGE_NAMES.map(|name| server.trusts(name));
+                let trusted = trusted.into_iter().collect::<anyhow::Result<Vec<bool>>>()?;
+                Ok((!trusted.contains(&false)).then_some(()))
             })?;
         }
         Ok(())

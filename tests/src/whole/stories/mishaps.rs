@@ -6,8 +6,8 @@ use anyhow::ensure;
 use rustix::process::Signal;
 
 use super::super::account::{Seen, is_answered};
-use super::super::ground::{CONTINENTS, ELSEWHERE, SITES, vantage_net};
-use super::super::{Failure, Whole, fleet};
+use super::super::ground::{CONTINENTS, ELSEWHERE, SITES, VANTAGE_NAMES, vantage_net};
+use super::super::{Failure, Whole};
 use super::{
     DOWN_WITHIN, HANDED_OVER, SERVES_WITHIN, TAKEN_OVER, finished, is_gone, is_unserved, led_to,
     seconds,
@@ -114,9 +114,8 @@ pub fn blind_vantage(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
     whole.signal_probe(1, Signal::CONT)?;
     for server in &whole.name_servers {
         until("the one is not believed, and the others are", || {
-            let page = server.text("/metrics")?;
-            let trusted = fleet::trusted(&page);
-            Ok((trusted == 2 && !fleet::is_trusted(&page, "ams")).then_some(()))
+            let [cut_off, stood_still, other] = VANTAGE_NAMES.map(|name| server.trusts(name));
+            Ok((!cut_off? && stood_still? && other?).then_some(()))
         })?;
     }
     whole.ensure_fire(&[
@@ -158,10 +157,6 @@ pub fn operators_err(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
 
 /// A name server's metrics have these lines.
 fn notices(whole: &Whole<'_>, server: usize, lines: &[&str]) -> anyhow::Result<()> {
-    lines.iter().try_for_each(|series| {
-        until(series, || {
-            let page = whole.name_servers[server].text("/metrics")?;
-            Ok(page.lines().any(|line| line == *series).then_some(()))
-        })
-    })
+    let server = &whole.name_servers[server];
+    lines.iter().try_for_each(|line| until(line, || Ok(server.exposes(line)?.then_some(()))))
 }
