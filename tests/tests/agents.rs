@@ -354,27 +354,40 @@ fn clients_go_where_agents_serve() {
 
 #[test]
 fn strangers_speak_for_no_site() {
-    let story = Story::begin();
+    let mut story = Story::begin();
     let refused = |(status, body): (u16, String), says: &str| {
         assert_eq!(status, 403, "{body}");
         assert!(body.contains(says), "{body}");
     };
     let stranger = report(1, "ams-a", State::Serving, Role::Active);
-    refused(story.tell(&stranger), "has an agent ams-a; add it to its site's agents in world.toml");
+    for _ in 0..2 {
+        let says = "has an agent ams-a; add it to its site's agents in world.toml";
+        refused(story.tell(&stranger), says);
+    }
     let other = report(1, "iad-a", State::Serving, Role::Active);
     refused(story.tell(&other), "you speak for site iad, and the report is of fra");
-    let ask = |uri: &str| story.ask(uri, "GET /v1/assignment", vec![]);
-    refused(ask("gslb://test/agent/ams"), "has an agent ams;");
+    let ask = |story: &Story, uri| story.ask(uri, "GET /v1/assignment", vec![]);
+    refused(ask(&story, "gslb://test/agent/ams"), "has an agent ams;");
     refused(
         story.ask("gslb://test/probe/fra-a", REPORT, stranger.octets()),
         "has no vantage fra-a",
     );
     assert_eq!(story.inside()["vips"], json!([]));
     let forbidden = "gslb_dns_control_reports_total{outcome=\"forbidden\"}";
-    assert_eq!(story.server().metric(forbidden).unwrap(), 3.0);
+    assert_eq!(story.server().metric(forbidden).unwrap(), 4.0);
+    // The log says each once, however often they come.
+    let server = story.server.as_mut().unwrap();
+    let mut next =
+        || server.wait_for_log("refused at the control listener").unwrap()["fields"].clone();
+    let told = [(); 4].map(|()| next());
+    let principals = told.each_ref().map(|fields| fields["principal"].as_str().unwrap());
+    let path = ["agent/ams-a", "agent/iad-a", "agent/ams", "probe/fra-a"];
+    assert_eq!(principals, path.map(|path| format!("gslb://test/{path}")));
+    let why = told[0]["why"].as_str().unwrap();
+    assert!(why.contains("has an agent ams-a; add it to its site's agents in world.toml"), "{why}");
 
     // Who is none is told what its site has, and where services look.
-    let (status, body) = ask(AGENT);
+    let (status, body) = ask(&story, AGENT);
     assert_eq!(status, 200);
     let told: Value = serde_json::from_str(&body).unwrap();
     let expected = json!([

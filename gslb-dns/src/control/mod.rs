@@ -3,16 +3,19 @@
 //!
 //! listen ─▶ trust (a handshake, both sides known) ─▶ seats ─▶ visit ─▶ route ─▶ report ─▶ Told ─▶ who weighs it
 //!                                                                       ├▶ renewal ─▶ parked
-//!                                                                       └▶ what is shown to peers
+//!                                                                       ├▶ what is shown to peers
+//!                                                                       └▶ refusal ─▶ complaints (what the log says of it)
 //! pull ─▶ (a peer's listener) ─▶ Heard ─▶ who weighs it
 //!
 //! HTTP/2 within TLS 1.3, each side with a certificate of the cluster's CA. Everything is bounded before it is
 //! looked at: who is connected, who asks how often, what a report may take. No thread of UDP has a part in it, and
 //! one report is parsed at a time, so that a storm of them takes one core at most.
 
+mod complaints;
 mod inside;
 mod meters;
 mod pull;
+mod refusal;
 mod renewal;
 mod report;
 mod route;
@@ -40,6 +43,7 @@ pub use self::inside::Insider;
 pub use self::pull::Heard;
 pub use self::report::{changes, vips};
 
+use self::complaints::Complaints;
 use self::meters::Meters;
 use self::seats::Seats;
 use self::trust::Trust;
@@ -174,6 +178,7 @@ struct Door {
     shown: watch::Receiver<Arc<Shown>>,
     seats: Mutex<Seats>,
     meters: Mutex<Meters>,
+    complaints: Mutex<Complaints>,
     parked: Mutex<Parked>,
     /// Places for large reports.
     large: Arc<Semaphore>,
@@ -236,6 +241,7 @@ impl Control {
             us: trust.us().clone(),
             seats: Mutex::new(Seats::new(&limits)),
             meters: Mutex::new(Meters::new(&limits)),
+            complaints: Mutex::default(),
             parked: Mutex::default(),
             large: Arc::new(Semaphore::new(limits.large)),
             parsing: Arc::new(Semaphore::new(1)),

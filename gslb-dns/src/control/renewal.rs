@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout_at;
 
 use super::Door;
-use super::route::Refusal;
+use super::refusal::Refusal;
 use crate::parked::desk::{self, LONGEST_SAYING, Reply};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::route::Refusal;
+use super::refusal::Refusal;
 use super::{Changes, Door, Told};
 use crate::inbox::stream::{Change, Reception};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::principal::{Kind, Principal};
-use common::report::{LARGEST, MOST_TARGETS, Mark};
+use common::report::{LARGEST, Mark};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -12,7 +12,9 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
+use tracing::warn;
 
+use super::refusal::Refusal;
 use super::renewal::{self, Errand};
 use super::{Assigned, Door, Insider, report};
 use crate::inbox::stream::{Oddity, Reception};
@@ -25,12 +27,8 @@ const JSON: &str = "application/json";
 const REPORT: &str = "/v1/report";
 const ASSIGNMENT: &str = "/v1/assignment";
 pub const PEER: &str = "/v1/peer";
-/// Octets of a text that tells of what a producer sent.
-const LONGEST_TEXT: usize = 512;
 /// Of a body that nobody wants.
 const DISCARDED_FOR: Duration = Duration::from_secs(2);
-/// For those who found no room.
-const SOON: Duration = Duration::from_secs(1);
 
 type Reply = Response<Full<Bytes>>;
 
@@ -43,50 +41,6 @@ enum Asked {
     Renewal(Errand),
     /// With what is known already.
     Peer(Known),
-}
-
-/// Why a request is not granted.
-#[derive(Debug, Eq, PartialEq)]
-pub enum Refusal {
-    NoSuchPath,
-    /// With the one that there is.
-    NoSuchMethod(&'static str),
-    /// Asked too often; in how long it is heard again.
-    TooFast(Duration),
-    OtherCluster {
-        theirs: Box<str>,
-        ours: Box<str>,
-    },
-    NoReporter,
-    /// No site names it.
-    NoAgent(Box<str>),
-    /// Its report is of another site than the one that names it.
-    OtherSite {
-        theirs: String,
-        ours: Box<str>,
-    },
-    /// Daemons ask for themselves, the CA fetches and brings.
-    NoErrand,
-    NoVantage(Box<str>),
-    /// Of a name server, or of somebody who is none.
-    NoPeer(Box<str>),
-    /// The report says that it is another's.
-    NotYours {
-        key: &'static str,
-        expected: String,
-    },
-    AlreadyTelling,
-    TooLarge,
-    TooMany,
-    /// More VIPs, or shares of demand, than an agent tells of.
-    TooManyOfSite(String),
-    Unreadable(String),
-    /// It did not come in time.
-    Late,
-    CutShort,
-    Busy,
-    /// A defect of ours.
-    Failed,
 }
 
 /// Answers one request of a principal.
@@ -116,14 +70,14 @@ async fn answer(door: &Door, peer: &Arc<Principal>, head: &Parts, body: &mut Inc
     let assigned = door.assigned();
     let entitled = || entitled(&door.us, peer, &assigned);
     match asked {
-        Err(refusal) => allowed.err().unwrap_or(refusal).reply(),
+        Err(refusal) => refuse(door, peer, &allowed.err().unwrap_or(refusal)).1,
         Ok(Asked::Assignment(known)) => {
             let (outcome, reply) = match allowed.and_then(|()| entitled()) {
                 Ok(insider) => {
                     let octets = insider.map_or(&assigned.octets, |insider| &insider.octets);
                     assignment(assigned.epoch, octets, known.as_deref())
                 }
-                Err(refusal) => (refusal.as_str(), refusal.reply()),
+                Err(refusal) => refuse(door, peer, &refusal),
             };
             door.metrics.assignments.with_label_values(&[outcome]).inc();
             reply
@@ -133,7 +87,7 @@ async fn answer(door: &Door, peer: &Arc<Principal>, head: &Parts, body: &mut Inc
                 allowed.and_then(|()| is_peer(door, peer)).and_then(|()| shown(door, &known));
             let (outcome, reply) = match shown {
                 Ok(reply) => ("told", reply),
-                Err(refusal) => (refusal.as_str(), refusal.reply()),
+                Err(refusal) => refuse(door, peer, &refusal),
             };
             door.metrics.pages.with_label_values(&[outcome]).inc();
             reply
@@ -145,7 +99,7 @@ async fn answer(door: &Door, peer: &Arc<Principal>, head: &Parts, body: &mut Inc
             };
             let (outcome, reply) = match said {
                 Ok(said) => (said.outcome, said_of_renewal(said)),
-                Err(refusal) => (refusal.as_str(), refusal.reply()),
+                Err(refusal) => refuse(door, peer, &refusal),
             };
             door.metrics.renewals.with_label_values(&[outcome]).inc();
             reply
@@ -158,15 +112,23 @@ async fn answer(door: &Door, peer: &Arc<Principal>, head: &Parts, body: &mut Inc
                 }
                 Err(refusal) => Err(refusal),
             };
-            let (outcome, reply) = match received {
-                // The epoch of now: the world may have changed while the report was weighed.
-                Ok((head, reception)) => received_as(head.mark, reception, &door.assigned()),
-                Err(refusal) => (refusal.as_str(), refusal.reply()),
-            };
+            // The epoch of now: the world may have changed while the report was weighed.
+            let said = received
+                .and_then(|(head, reception)| received_as(head.mark, reception, &door.assigned()));
+            let (outcome, reply) = said.unwrap_or_else(|refusal| refuse(door, peer, &refusal));
             door.metrics.reports.with_label_values(&[outcome]).inc();
             reply
         }
     }
+}
+
+/// As metrics name it, and what is said; the log says it too if somebody has to mend it.
+fn refuse(door: &Door, peer: &Arc<Principal>, refusal: &Refusal) -> (&'static str, Reply) {
+    if refusal.is_for_people() && door.complaints.lock().begin(peer, refusal, Instant::now()) {
+        let (principal, (_, why)) = (peer, refusal.told());
+        warn!(%principal, why, "refused at the control listener: it was told why");
+    }
+    (refusal.as_str(), refused_as(refusal))
 }
 
 fn asked(method: &Method, path: &str, query: &str) -> Result<Asked, Refusal> {
@@ -245,9 +207,13 @@ fn said_of_renewal(said: desk::Reply) -> Reply {
     reply(status, said.kind, said.body.into())
 }
 
-fn received_as(mark: Mark, reception: Reception, assigned: &Assigned) -> (&'static str, Reply) {
+fn received_as(
+    mark: Mark,
+    reception: Reception,
+    assigned: &Assigned,
+) -> Result<(&'static str, Reply), Refusal> {
     let Mark { inc, seq } = mark;
-    match reception {
+    Ok(match reception {
         Reception::Taken(oddity) => {
             let outcome = match oddity {
                 Oddity::None => "taken",
@@ -266,168 +232,21 @@ fn received_as(mark: Mark, reception: Reception, assigned: &Assigned) -> (&'stat
             let told = json!({ "inc": inc, "seq": seq, "duplicate": true });
             ("duplicate", json(StatusCode::CONFLICT, &told))
         }
-        Reception::TooMany => (Refusal::TooMany.as_str(), Refusal::TooMany.reply()),
-    }
+        Reception::TooMany => return Err(Refusal::TooMany),
+    })
 }
 
-impl Refusal {
-    /// As metrics name it.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Refusal::NoSuchPath | Refusal::NoSuchMethod(_) => "unknown",
-            Refusal::TooFast(_) | Refusal::AlreadyTelling => "too_fast",
-            Refusal::OtherCluster { .. }
-            | Refusal::NoReporter
-            | Refusal::NoAgent(_)
-            | Refusal::OtherSite { .. }
-            | Refusal::NoErrand
-            | Refusal::NoVantage(_)
-            | Refusal::NoPeer(_)
-            | Refusal::NotYours { .. } => "forbidden",
-            Refusal::TooLarge | Refusal::TooMany | Refusal::TooManyOfSite(_) => "too_large",
-            Refusal::Unreadable(_) => "unreadable",
-            Refusal::Late => "late",
-            Refusal::CutShort => "cut_short",
-            Refusal::Busy => "busy",
-            Refusal::Failed => "failed",
-        }
+fn refused_as(refusal: &Refusal) -> Reply {
+    let (status, text) = refusal.told();
+    let mut reply = reply(status, TEXT, (text + "\n").into());
+    let headers = reply.headers_mut();
+    if let Some(wait) = refusal.wait() {
+        headers.insert(RETRY_AFTER, whole_seconds(wait).into());
     }
-
-    fn reply(&self) -> Reply {
-        let (status, text) = self.told();
-        let text = one_line(text) + "\n";
-        let mut reply = reply(status, TEXT, text.into());
-        let headers = reply.headers_mut();
-        let wait = match self {
-            Refusal::TooFast(wait) => Some(*wait),
-            Refusal::AlreadyTelling | Refusal::Busy => Some(SOON),
-            _ => None,
-        };
-        if let Some(wait) = wait {
-            headers.insert(RETRY_AFTER, whole_seconds(wait).into());
-        }
-        if let Refusal::NoSuchMethod(method) = *self {
-            headers.insert(ALLOW, HeaderValue::from_static(method));
-        }
-        reply
+    if let Refusal::NoSuchMethod(method) = *refusal {
+        headers.insert(ALLOW, HeaderValue::from_static(method));
     }
-
-    fn told(&self) -> (StatusCode, String) {
-        let said = |text: &str| text.to_owned();
-        match self {
-            Refusal::NoSuchPath => (
-                StatusCode::NOT_FOUND,
-                said(
-                    "nothing is here; there are POST /v1/report, GET /v1/assignment?epoch=EPOCH, GET /v1/peer and POST \
-                     /v1/renew",
-                ),
-            ),
-            Refusal::NoSuchMethod(method) => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                format!("this path takes {method} and nothing else"),
-            ),
-            Refusal::TooFast(_) => (
-                StatusCode::TOO_MANY_REQUESTS,
-                said("asked too often; a producer tells at most one report each 50 ms"),
-            ),
-            Refusal::AlreadyTelling => (
-                StatusCode::TOO_MANY_REQUESTS,
-                said("other reports of yours are under way; wait for what becomes of one"),
-            ),
-            Refusal::OtherCluster { theirs, ours } => (
-                StatusCode::FORBIDDEN,
-                format!(
-                    "your certificate is of cluster {theirs}, and this name server of {ours}; tell \
-                     the name servers of {theirs}, or have a certificate issued for {ours}"
-                ),
-            ),
-            Refusal::NoReporter => (
-                StatusCode::FORBIDDEN,
-                said(
-                    "your certificate is a name server's or the CA's, which tells nobody what it saw and is \
-                     assigned nothing; use a probe's or an agent's",
-                ),
-            ),
-            Refusal::NoAgent(name) => (
-                StatusCode::FORBIDDEN,
-                format!(
-                    "no site of this name server's world has an agent {name}; add it to its site's \
-                     agents in world.toml and reload, or stop this agent"
-                ),
-            ),
-            Refusal::OtherSite { theirs, ours } => (
-                StatusCode::FORBIDDEN,
-                format!(
-                    "in this name server's world you speak for site {ours}, and the report is of {theirs}; \
-                     write that site in the agent's config, or name the agent at the other in world.toml"
-                ),
-            ),
-            Refusal::NoErrand => (
-                StatusCode::FORBIDDEN,
-                said(
-                    "daemons of this cluster ask for themselves, by POST /v1/renew; what they wait for is \
-                     fetched and brought by the CA alone, at /v1/renewals",
-                ),
-            ),
-            Refusal::NoVantage(name) => (
-                StatusCode::FORBIDDEN,
-                format!(
-                    "this name server's world has no vantage {name}; add it to world.toml and \
-                     reload, or stop this probe"
-                ),
-            ),
-            Refusal::NoPeer(who) => (
-                StatusCode::FORBIDDEN,
-                format!(
-                    "your certificate is of {who}, and this is told to the name servers listed in control.peers of \
-                     this one's node.toml alone; if you are one, list it there and restart"
-                ),
-            ),
-            Refusal::NotYours { key, expected } => (
-                StatusCode::FORBIDDEN,
-                format!(
-                    "the report's {key} is not {expected}, as your certificate has it; give the \
-                     producer the {key} of its certificate, or a certificate of its own"
-                ),
-            ),
-            Refusal::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!(
-                    "a report has at most {LARGEST} octets; look at fewer targets, or split them among probes"
-                ),
-            ),
-            Refusal::TooMany => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!(
-                    "a producer tells of at most {MOST_TARGETS} targets; look at fewer, or split them among probes"
-                ),
-            ),
-            Refusal::TooManyOfSite(why) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, format!("{why}; split the site in two"))
-            }
-            Refusal::Unreadable(why) => (StatusCode::UNPROCESSABLE_ENTITY, why.clone()),
-            Refusal::Late => (
-                StatusCode::REQUEST_TIMEOUT,
-                said("what was sent took too long to come; send it again"),
-            ),
-            Refusal::CutShort => (StatusCode::BAD_REQUEST, said("what was sent was cut short")),
-            Refusal::Busy => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                said(
-                    "no room for a report just now, and perhaps it was taken all the same; send the next one",
-                ),
-            ),
-            Refusal::Failed => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                said("what was asked could not be done, which is a defect"),
-            ),
-        }
-    }
-}
-
-fn one_line(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(LONGEST_TEXT));
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    reply
 }
 
 /// Rounded up, and never 0: that would be at once.
