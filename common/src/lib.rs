@@ -7,7 +7,7 @@
 //!
 //! `check`, `target`, `assignment`, `site_assignment`, `streak`, `report`, `seen`, `principal`, `der`, `hex` and `validity` are pure: no
 //! socket, no clock, no lock, no global. `look` is there for those who ask for the feature of that name: it needs
-//! libraries that others need not. `config` reads what operators write and tells what is wrong with it. `clock`, `entropy`,
+//! libraries that others need not. `config` reads what operators write and tells what is wrong with it, `names` lists some of many. `clock`, `entropy`,
 //! `bounded` and `durable` are the shells' doors to time, chance and files, `capabilities` what is given up, `telemetry` and `notify` to the log and
 //! the service manager, `lock` is the one mutex, `door` shows pages to people and scrapers; `wire` is a connection to a name server, `backoff` when to dial it
 //! again, `telling` what a producer's streams of reports have alike; `duration` is how
@@ -32,6 +32,7 @@ pub mod lock;
 #[cfg(feature = "look")]
 pub mod look;
 pub mod mtls;
+pub mod names;
 pub mod notify;
 pub mod principal;
 pub mod renewal;

@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use common::duration;
+use common::names::{MOST_KNOWN, few};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::health::board::{Beliefs, Board, Duty, Health, Standing};
 use crate::health::entries::Entry;
-use crate::health::overrides::{Glob, NoSite, Order, Override, Unmatched, listed};
+use crate::health::overrides::{Glob, NoMatch, Order, Override, Unmatched};
 use crate::ids::ServiceId;
 use crate::site_set::SiteSet;
 use crate::steer::{Family, able};
@@ -68,14 +69,12 @@ pub enum OrderError {
     #[error("{what}: {why}")]
     Word { what: &'static str, why: String },
     #[error(transparent)]
-    NoSite(#[from] NoSite),
-    #[error("no service matches {glob:?} (services: {known})")]
-    NoService { glob: String, known: String },
+    NoMatch(#[from] NoMatch),
     #[error("no service that matches {service:?} has a site that matches {site:?}")]
     NoSiteOfService { site: String, service: String },
     #[error(
         "no site would be left to serve {}; if that is meant, say --anyway",
-        listed(.0.iter().cloned())
+        few(.0.iter(), MOST_KNOWN)
     )]
     LeavesNobody(Vec<String>),
 }
@@ -227,16 +226,10 @@ fn instant(text: &str, now: Timestamp) -> Result<Timestamp, OrderError> {
 /// are none: a misspelt site is not drained, and nobody would know.
 pub fn touched(said: &Override, world: &World) -> Result<Vec<String>, OrderError> {
     said.site.is_of_some_site(world)?;
-    match said.unmatched_in(world) {
-        None | Some(Unmatched::Site) => {}
-        Some(Unmatched::Service) => {
-            let known = listed(world.services.iter().map(|service| service.name.to_host()));
-            return Err(OrderError::NoService { glob: said.service.to_string(), known });
-        }
-        Some(Unmatched::SiteOfService) => {
-            let (site, service) = (said.site.to_string(), said.service.to_string());
-            return Err(OrderError::NoSiteOfService { site, service });
-        }
+    said.service.is_of_some_service(world)?;
+    if said.unmatched_in(world) == Some(Unmatched::SiteOfService) {
+        let (site, service) = (said.site.to_string(), said.service.to_string());
+        return Err(OrderError::NoSiteOfService { site, service });
     }
     let services = world.services.iter().filter(|one| said.service.matches(&one.name.to_host()));
     let of_service = |service: &Service| -> Option<String> {

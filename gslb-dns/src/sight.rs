@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::health::board::{Board, Lost};
-use crate::health::overrides::{Glob, NoSite};
+use crate::health::overrides::{Glob, NoMatch};
 use crate::health::view::{Alert, View};
 use crate::ids::ServiceId;
 use crate::inbox::Inbox;
@@ -189,7 +189,7 @@ pub struct VantageSeen {
 
 impl Sight {
     /// What of it is about the sites that match a pattern, if the world has one.
-    pub fn of_sites(self, pattern: &str, world: &World) -> Result<Sight, NoSite> {
+    pub fn of_sites(self, pattern: &str, world: &World) -> Result<Sight, NoMatch> {
         let glob = Glob::new(pattern);
         glob.is_of_some_site(world)?;
         let Sight { mut services, mut inside, .. } = self;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
+use common::names::few;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
@@ -14,6 +15,9 @@ use crate::peers;
 use crate::snapshot::Snapshot;
 use crate::steer::Failing;
 use crate::world::{Act, Node};
+
+/// Names of services that a line tells; of more, how many.
+pub const MOST_NAMED: usize = 3;
 
 /// What came of the last reload.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -227,30 +231,25 @@ impl Status {
 }
 
 /// Each site that is down and not drained, for which services that are answered, and why in the first of them.
-fn down(services: &[ServiceTold]) -> impl Iterator<Item = String> {
-    let mut down: BTreeMap<&str, (BTreeSet<&str>, &str)> = BTreeMap::new();
-    let is_missed =
-        |site: &&SiteTold| site.health == Health::Down.as_str() && site.duty != "drained";
-    for ServiceTold { service, sites, .. } in services.iter().filter(|one| one.act == Act::Serve) {
-        for site in sites.iter().filter(is_missed) {
-            let (services, _) =
-                down.entry(&site.site).or_insert_with(|| (BTreeSet::new(), &*site.why));
-            services.insert(service);
+fn down(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+    let world = snapshot.world();
+    let mut down: BTreeMap<&str, (BTreeSet<String>, &str)> = BTreeMap::new();
+    for id in world.service_ids().filter(|id| world.service(*id).act == Act::Serve) {
+        let service = world.service(id);
+        let standings = service.candidates.iter().zip(&snapshot.board.of_service(id).standings);
+        for (candidate, standing) in standings {
+            if standing.health == Health::Down && standing.duty == Duty::Serving {
+                let site = &*world.site(candidate.site).name;
+                let (services, _) =
+                    down.entry(site).or_insert_with(|| (BTreeSet::new(), &*standing.why));
+                services.insert(service.name.to_host());
+            }
         }
     }
     down.into_iter().map(|(site, (services, why))| {
-        format!("site {site} is down for {}: {why}", few(services.into_iter()))
+        let services = few(services.iter(), MOST_NAMED);
+        format!("site {site} is down for {services}: {why}")
     })
-}
-
-/// Names that people are told of; of more, how many.
-const MOST_TOLD: usize = 3;
-
-/// The first few by name, and of more how many.
-pub fn few<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let more = names.len().saturating_sub(MOST_TOLD);
-    let first = names.take(MOST_TOLD).collect::<Vec<_>>().join(", ");
-    if more == 0 { first } else { format!("{first} and {more} more") }
 }
 
 fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
@@ -289,7 +288,7 @@ fn attention(of: &StatusOf<'_>, services: &[ServiceTold]) -> Vec<String> {
              begin nor end"
         ));
     }
-    all.extend(down(services));
+    all.extend(down(of.snapshot));
     for ServiceTold { service, act, failing, .. } in services {
         all.push(match (failing, act) {
             (Failing::No, Act::Serve | Act::Observe) => continue,

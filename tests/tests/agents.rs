@@ -258,7 +258,7 @@ fn what_agents_tell_is_taken_and_shown_and_so_is_their_silence() {
     story.until("all are answered", |story| {
         story.answered() == [FRA, IAD].map(str::to_owned).into()
     });
-    let blind = "site fra, for www.example.com.: no word of its agents holds, and too few vantages are heard \
+    let blind = "site fra, for www.example.com: no word of its agents holds, and too few vantages are heard \
                  to say anything (blind)";
     story.until("it is told", |story| story.attention().contains(blind));
     let alert = "gslb_dns_site_alerts{alert=\"blind\",site=\"fra\"}";

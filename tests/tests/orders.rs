@@ -121,7 +121,7 @@ fn orders_of_each_kind_do_what_they_say() {
     let told = site.server.wait_for_log("a site is down").unwrap();
     assert_eq!(told["level"], "WARN", "{told}");
     let fields = ["site", "services"].map(|name| told["fields"][name].as_str().unwrap());
-    assert_eq!(fields, ["fra", &format!("{FIRST}.")], "{told}");
+    assert_eq!(fields, ["fra", FIRST], "{told}");
     site.order(&format!("force auto fra --service {FIRST}"));
     site.server.wait_for_log("a site is in another state").unwrap();
     assert_eq!(standing(&site, "fra")["health"], "unknown");
@@ -266,6 +266,9 @@ fn a_site_that_there_is_not_is_no_empty_answer() {
     check("board --site osol", "");
     check("board --site osol --json", "");
     check("history --site osol", "and what was asked of history tells of none");
+    let unknown = site.say("history --service shops.example.com", None);
+    let says = "no service matches \"shops.example.com\" (services: ";
+    assert!(unknown.code == Some(1) && unknown.stderr.contains(says), "{unknown:?}");
 
     let board = site.say("board --site i*", None);
     assert_eq!(board.code, Some(0), "{board:?}");
@@ -280,10 +283,14 @@ fn a_site_that_there_is_not_is_no_empty_answer() {
     let path = site.world.path("world.toml");
     let good = fs::read_to_string(&path).unwrap();
     let renamed = good.replace("site.nrt]", "site.tyo]").replace("\"nrt\"", "\"tyo\"");
+    let renamed = renamed.replace("plain.example.com", "plane.example.com");
     fs::write(&path, renamed).unwrap();
     assert_eq!(site.say("reload", None).code, Some(0));
-    let gone = site.say("history --site nrt", None);
-    assert!(gone.code == Some(0) && gone.stdout.contains("no longer in the world"), "{gone:?}");
+    for gone in ["--site nrt", "--service plain.example.com"] {
+        let gone = site.say(&format!("history {gone}"), None);
+        let told = gone.stdout.contains("no longer in the world");
+        assert!(gone.code == Some(0) && told, "{gone:?}");
+    }
     assert_eq!(site.say("board --site nrt", None).code, Some(1));
 }
 

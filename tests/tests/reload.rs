@@ -242,6 +242,44 @@ fn what_a_reload_takes_away_is_told_and_a_world_of_nothing_is_refused() {
 }
 
 #[test]
+fn a_failure_is_over_when_the_sites_that_failed_are_gone() {
+    let observed = "[service.\"seen.example.com\"]\nsites = [\"one\", \"two\"]\nact = \"observe\"\nwhen_all_down = \"open\"\n";
+    let text = world_of(1, 30) + observed;
+    let (world, mut server) = started(&text);
+    let mut services_of = |message: &str| {
+        let told = [(); 2].map(|()| server.wait_for_log(message).unwrap());
+        told.map(|line| line["fields"]["service"].as_str().unwrap().to_owned())
+    };
+    let both = ["seen.example.com", "www.example.com"];
+    let said = |what: &str| format!("[[override]]\n{what}\nwho = \"kim\"\nwhy = \"works\"\n");
+    let overrides = [
+        said("site = \"one\"\nstate = \"down\""),
+        said("site = \"two\"\nstate = \"down\""),
+        said("site = \"one\"\ndrain = true"),
+    ];
+    world.write_overrides(&overrides.concat()).unwrap();
+    assert_eq!(services_of("no site is fit to serve: the fail mode answers"), both);
+
+    // A site that is drained besides is not missed, and a service that is observed misses none.
+    let node = world.node().display().to_string();
+    let status = run(["status", "--config", &node]).unwrap().stdout;
+    let attention: Vec<&str> =
+        status.lines().filter_map(|line| line.strip_prefix("ATTENTION  ")).collect();
+    let expected = [
+        "site two is down for www.example.com: works, says kim",
+        "seen.example.com: no site is fit to serve; it is only observed",
+        "www.example.com: no undrained site is fit to serve, and when_all_down decides",
+    ];
+    assert_eq!(attention, expected);
+
+    let renamed = text.replace("site.one", "site.three").replace("site.two", "site.four");
+    let renamed = renamed.replace("\"one\", \"two\"", "\"three\", \"four\"");
+    fs::write(world.path("world.toml"), renamed).unwrap();
+    assert_eq!(run(["reload", "--config", &node]).unwrap().code, Some(0));
+    assert_eq!(services_of("a site is fit again: the fail mode is over"), both);
+}
+
+#[test]
 fn a_database_that_is_not_what_was_meant_is_refused() {
     const PLACES: &str = "81.0.0.0/8,GB\n63.0.0.0/8,US\n";
     let geoip = "[geoip]\ndatabases = [\"places.mmdb\"]\n\

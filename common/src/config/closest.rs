@@ -19,15 +19,6 @@ pub fn advice<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Strin
     closest(text, known).map(|guess| format!("; did you mean {guess:?}?")).unwrap_or_default()
 }
 
-/// How names that are known are listed in a message: `kind: a, b, c`, cut where it gets long.
-pub fn listed<'k>(kind: &str, known: impl ExactSizeIterator<Item = &'k str>) -> String {
-    const SHOWN: usize = 16;
-    let more = known.len().saturating_sub(SHOWN);
-    let names: Vec<&str> = known.take(SHOWN).collect();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{kind}: {}{more}", names.join(", "))
-}
-
 /// Least number of letters put in, left out, changed or swapped with their neighbour.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
@@ -82,12 +73,5 @@ mod tests {
             assert_eq!(distance(one, other), steps, "{one} {other}");
             assert_eq!(distance(other, one), steps, "{other} {one}");
         }
-    }
-
-    #[test]
-    fn a_long_list_is_cut() {
-        let names: Vec<String> = (0..20).map(|n| format!("s{n}")).collect();
-        let shown = listed("sites", names.iter().map(String::as_str));
-        assert!(shown.ends_with("s14, s15 and 4 more"), "{shown}");
     }
 }

@@ -15,9 +15,10 @@ use toml::Spanned;
 use toml::de::DeTable;
 pub use toml::de::DeValue;
 
-use super::closest::{advice, closest, listed};
+use super::closest::{advice, closest};
 use super::problems::{Problem, Problems, Source, Spot};
 use crate::duration;
+use crate::names::listed;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]

@@ -241,7 +241,7 @@ async fn history(door: Door, query: &str) -> Response<Full<Bytes>> {
         Ok(listing) => listing,
         Err(error) => return failed(&error.to_string()),
     };
-    if let Err(error) = listing.is_of_some_site(door.published.load().world()) {
+    if let Err(error) = listing.fits(door.published.load().world()) {
         return refused(&format!("{error}, and what was asked of history tells of none"));
     }
     match format {

@@ -17,7 +17,7 @@ pub use self::read::{Shelf, found, listing};
 
 use self::read::{files, read};
 use crate::health::board::Board;
-use crate::history::{Because, Cause, Diff, End, Group, Head, Past};
+use crate::history::{Because, Cause, Diff, End, Group, Head, Past, Turned};
 use crate::world::World;
 
 /// In the state directory.
@@ -52,6 +52,14 @@ struct Current {
     length: u64,
     /// What it began with.
     whole: u64,
+}
+
+/// What a board has changed.
+#[derive(Clone, Debug, Default)]
+pub struct Noted {
+    /// Of sites of services, each by itself.
+    pub changes: usize,
+    pub turned: Vec<Turned>,
 }
 
 /// What is wrong with what was kept before.
@@ -126,30 +134,32 @@ impl Archive {
         }
     }
 
-    /// Another world answers, from this board, after that one.
-    pub fn reload(&mut self, before: (&World, &Board), after: (&World, &Board)) {
+    /// Another world answers, from this board, after that one; what has become of sites that both have.
+    pub fn reload(&mut self, before: (&World, &Board), after: (&World, &Board)) -> Vec<Turned> {
         let head = self.head(Cause::Reload, after.0, after.1);
         let past = |(world, board)| Past::of(head.clone(), world, board);
         let diff = past(before).changes_to(&past(after));
+        let turned = diff.turned();
         self.wait(Group::changed(head, diff));
+        turned
     }
 
-    /// Another board of the same world answers; how many changes that is.
+    /// Another board of the same world answers.
     pub fn change(
         &mut self,
         world: &World,
         before: &Board,
         after: &Board,
         because: Because,
-    ) -> usize {
+    ) -> Noted {
         let diff = Diff::between(world, before, after, because);
         if diff.is_empty() && before.orders == after.orders {
-            return 0;
+            return Noted::default();
         }
-        let changes = diff.moved.len();
+        let noted = Noted { changes: diff.moved.len(), turned: diff.turned() };
         let head = self.head(Cause::Change, world, after);
         self.wait(Group::changed(head, diff));
-        changes
+        noted
     }
 
     fn head(&mut self, cause: Cause, world: &World, board: &Board) -> Head {

@@ -507,9 +507,12 @@ fn another_reason_is_kept_if_it_is_an_operators() {
         Board::of(2, services.into()).at(at(1))
     };
     let world = &story.worlds[0];
-    assert_eq!(story.archive.change(world, &story.board, &other("4 of 4"), Because::Evidence), 0);
+    let fewer = other("4 of 4");
+    let counted = story.archive.change(world, &story.board, &fewer, Because::Evidence);
+    assert_eq!(counted.changes, 0);
     let said = other("disk, says alice");
-    assert_eq!(story.archive.change(world, &story.board, &said, Because::Orders), 5);
+    let ordered = story.archive.change(world, &story.board, &said, Because::Orders);
+    assert_eq!((ordered.changes, ordered.turned), (5, vec![]));
     story.answer(said);
     story.check(1);
     let Found::Then(past) = story.found(1) else { panic!() };

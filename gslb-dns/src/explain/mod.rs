@@ -27,7 +27,7 @@ use self::story::{Part, Story};
 use crate::answer::{Asker, MAX_CHAIN, MAX_STREAM, Transport, answer};
 use crate::binding::{Binding, Targets};
 use crate::health::entries::{Moment, Ordered};
-use crate::health::overrides::NoSite;
+use crate::health::overrides::NoMatch;
 use crate::health::supposition::{Supposition, SuppositionError};
 use crate::ids::ServiceId;
 use crate::locate::Client;
@@ -460,7 +460,7 @@ impl Request {
 
 impl Request {
     /// Refuses what cannot be meant in this world: something supposed of a site that there is not.
-    pub fn fits(&self, world: &World) -> Result<(), NoSite> {
+    pub fn fits(&self, world: &World) -> Result<(), NoMatch> {
         self.suppose.iter().try_for_each(|one| one.is_of_some_site(world))
     }
 }

@@ -21,7 +21,7 @@ use crate::site_set::SiteSet;
 use crate::world::{Act, Destination, Service, Site, Vips, World};
 
 /// Evidence has three values: silence is `Unknown`, never `Down`.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
     Up,

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use common::duration;
+use common::names::{MOST_KNOWN, few};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -69,18 +70,16 @@ pub enum Phase {
 /// Steps of a drain that takes time: every name server takes each at the same instant.
 pub const SLOPE: u32 = 20;
 
-/// Names listed in a message.
-const LISTED: usize = 20;
-
 /// A shell pattern over names: `*` is any run of characters, `?` any one.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Glob(Box<str>);
 
-/// A pattern that is no site's name: mostly it is misspelt.
+/// A pattern that is no site's, or no service's, name: mostly it is misspelt.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("no site matches {glob:?} (sites: {known})")]
-pub struct NoSite {
+#[error("no {of} matches {glob:?} ({of}s: {known})")]
+pub struct NoMatch {
+    of: &'static str,
     glob: String,
     known: String,
 }
@@ -214,12 +213,21 @@ impl Glob {
     }
 
     /// Refuses a pattern that no site of the world matches, and tells those that there are.
-    pub fn is_of_some_site(&self, world: &World) -> Result<(), NoSite> {
+    pub fn is_of_some_site(&self, world: &World) -> Result<(), NoMatch> {
         if world.sites.iter().any(|site| self.matches(&site.name)) {
             return Ok(());
         }
-        let known = listed(world.sites.iter().map(|site| site.name.to_string()));
-        Err(NoSite { glob: self.to_string(), known })
+        let known = few(world.sites.iter().map(|site| &*site.name), MOST_KNOWN);
+        Err(NoMatch { of: "site", glob: self.to_string(), known })
+    }
+
+    /// The same of services.
+    pub fn is_of_some_service(&self, world: &World) -> Result<(), NoMatch> {
+        let names = || world.services.iter().map(|service| service.name.to_host());
+        if names().any(|name| self.matches(&name)) {
+            return Ok(());
+        }
+        Err(NoMatch { of: "service", glob: self.to_string(), known: few(names(), MOST_KNOWN) })
     }
 
     /// Without case, as names are compared.
@@ -232,15 +240,6 @@ impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Names in a message: the first of them.
-pub fn listed(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<String> = names.collect();
-    let shown = names.len().min(LISTED);
-    let rest = names.len() - shown;
-    let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
-    names[..shown].join(", ") + &more
 }
 
 /// Greedy match that goes back only to the last `*`: linear in practice, quadratic at worst.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::board::{Admit, Duty, Health, Standing};
-use super::overrides::{Glob, NoSite};
+use super::overrides::{Glob, NoMatch};
 use crate::world::World;
 
 /// What somebody wants to see supposed: `down=fra`.
@@ -33,7 +33,7 @@ impl Supposition {
     }
 
     /// Refuses to suppose something of nobody: it would explain nothing.
-    pub fn is_of_some_site(&self, world: &World) -> Result<(), NoSite> {
+    pub fn is_of_some_site(&self, world: &World) -> Result<(), NoMatch> {
         self.sites.is_of_some_site(world)
     }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::diff::{Group, Moved};
 use super::{Belief, Cause, Change, Head, Kept, Line};
 use crate::health::board::{Duty, Health, Lost};
-use crate::health::overrides::{Glob, NoSite};
+use crate::health::overrides::{Glob, NoMatch};
 use crate::world::World;
 
 /// Entries of one listing, the newest: more are counted and not told.
@@ -62,6 +62,9 @@ pub struct Listing {
     /// Whether a site that was asked for is told of anywhere in it, of whatever service.
     #[serde(skip)]
     has_site: bool,
+    /// The same of a service.
+    #[serde(skip)]
+    has_service: bool,
     /// The last that was heard, so that nothing is told twice.
     #[serde(skip)]
     serial: Option<u64>,
@@ -90,7 +93,11 @@ impl Asked {
     }
 
     fn is_about(&self, service: &str, site: &str) -> bool {
-        self.service.as_ref().is_none_or(|glob| glob.matches(service)) && self.is_about_site(site)
+        self.is_about_service(service) && self.is_about_site(site)
+    }
+
+    fn is_about_service(&self, service: &str) -> bool {
+        self.service.as_ref().is_none_or(|glob| glob.matches(service))
     }
 
     fn is_about_site(&self, site: &str) -> bool {
@@ -127,6 +134,8 @@ impl Listing {
             self.tell(Line::Board(head.clone()));
         }
         self.has_site |= diff.moved.keys().any(|(_, site)| self.asked.is_about_site(site));
+        self.has_service |=
+            diff.moved.keys().any(|(service, _)| self.asked.is_about_service(service));
         if is_whole {
             return;
         }
@@ -143,13 +152,16 @@ impl Listing {
         }
     }
 
-    /// Refuses a site that neither this world has nor what was asked of history. One that was taken out of the world is
-    /// told of.
-    pub fn is_of_some_site(&self, world: &World) -> Result<(), NoSite> {
-        match &self.asked.site {
-            Some(glob) if !self.has_site => glob.is_of_some_site(world),
-            Some(_) | None => Ok(()),
+    /// Refuses a site, or a service, that neither this world has nor what was asked of history. One that was taken out of the
+    /// world is told of.
+    pub fn fits(&self, world: &World) -> Result<(), NoMatch> {
+        if let Some(glob) = self.asked.site.as_ref().filter(|_| !self.has_site) {
+            glob.is_of_some_site(world)?;
         }
+        if let Some(glob) = self.asked.service.as_ref().filter(|_| !self.has_service) {
+            glob.is_of_some_service(world)?;
+        }
+        Ok(())
     }
 
     fn tell(&mut self, line: Line) {

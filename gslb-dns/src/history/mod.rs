@@ -1,7 +1,8 @@
 //! What was believed when, and why it changed: the lines that are kept of it, and what follows from them.
 //!
 //! board ─▶ diff ─▶ lines ─▶ (archive: files) ─▶ scan ─▶ past ─▶ the board of a moment gone
-//!                                                 └──▶ listing, for people
+//!           │                                     └──▶ listing, for people
+//!           └▶ turned: for the log
 //!
 //! A board is worth lines when something differs on which answers depend: health, duty, weight, the share taken, the
 //! addresses struck of some site, what regions have lost of it, how short its answers live, or the world; or what was
@@ -11,6 +12,7 @@ mod diff;
 mod listing;
 mod past;
 mod scan;
+mod turned;
 
 use std::net::IpAddr;
 
@@ -21,6 +23,7 @@ pub use self::diff::{Because, Diff, Group, Moved};
 pub use self::listing::{Asked, AskedError, Listing, MOST_TOLD, Words};
 pub use self::past::Past;
 pub use self::scan::{End, Found, Scanned, Sought, found_in, scan};
+pub use self::turned::Turned;
 
 use crate::health::board::{Board, Duty, Health, Lost};
 use crate::world::World;

@@ -123,10 +123,37 @@ fn group(serial: u64, second: i64, cause: Cause, moves: &[(&str, &str, &str, &st
     };
     let mut diff = Diff::default();
     for (service, site, from, to) in moves {
-        let moved = Moved { from: Some(kept(from).belief), to: Some(kept(to)) };
+        let of = |words: &str| (words != "-").then(|| kept(words));
+        let moved = Moved { from: of(from).map(|kept| kept.belief), to: of(to) };
         diff.moved.insert(((*service).into(), (*site).into()), moved);
     }
     Group::changed(head, diff)
+}
+
+#[test]
+fn a_site_that_fails_is_one_line_for_all_of_its_services() {
+    let moves = [
+        ("api.example.com", "fra", "up", "down"),
+        ("api.example.com", "iad", "down", "up admit=0.25"),
+        ("img.example.com", "fra", "up", "down drained"),
+        ("img.example.com", "iad", "up", "up weight=5"),
+        ("img.example.com", "nrt", "-", "down"),
+        ("img.example.com", "syd", "up", "-"),
+        ("www.example.com", "fra", "up", "down"),
+    ];
+    let turned = group(2, 10, Cause::Change, &moves).diff.turned();
+    let told = turned.iter().map(|one| {
+        let Turned { site, from, to, is_serving, services, why } = one;
+        let services = services.iter().map(|service| &**service).collect::<Vec<_>>().join(" ");
+        let duty = if *is_serving { "serving" } else { "drained" };
+        format!("{site} {} {} {duty} | {services} | {why}", from.as_str(), to.as_str())
+    });
+    let expected = [
+        "fra up down drained | img.example.com | seen",
+        "fra up down serving | api.example.com www.example.com | seen",
+        "iad down up serving | api.example.com | seen",
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }
 
 #[test]

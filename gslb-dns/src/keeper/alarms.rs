@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use common::names::few;
 use tracing::warn;
 
 use crate::health::view::Alert;
 use crate::judge::Judgement;
 use crate::metrics::WorldMetrics;
-use crate::status::few;
+use crate::status::MOST_NAMED;
 use crate::world::World;
 
 /// As at the last judgement.
@@ -41,13 +42,13 @@ impl Alarms {
                 if let Some(alert) = view.alert {
                     let site = world.site(candidate.site).name.clone();
                     let services = alerts.entry((site, alert)).or_default();
-                    services.insert(service.name.to_string().into());
+                    services.insert(service.name.to_host().into());
                 }
             }
         }
         for (site, alert) in self.take(now, alerts) {
             let services = &self.0[&(site.clone(), alert)].services;
-            let services = few(services.iter().map(|service| &**service));
+            let services = few(services.iter().map(|service| &**service), MOST_NAMED);
             let site = &*site;
             match alert {
                 Alert::UnreachableFromOutside => {
@@ -100,7 +101,7 @@ impl Alarms {
     /// For people.
     pub fn attention(&self) -> Vec<String> {
         let told = self.raised().map(|((site, alert), services)| {
-            let services = few(services.iter().map(|service| &**service));
+            let services = few(services.iter().map(|service| &**service), MOST_NAMED);
             format!("site {site}, for {services}: {} ({})", alert.told(), alert.as_str())
         });
         told.collect()

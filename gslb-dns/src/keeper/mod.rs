@@ -13,7 +13,6 @@ mod peering;
 mod reception;
 mod task;
 mod telling;
-mod turned;
 
 pub use self::beliefs::{Beliefs, ENTRIES_FILE, LAST_KNOWN_FILE, OVERRIDES_FILE, Reread};
 pub use self::command::{By, Receipt, Reloaded};
@@ -203,7 +202,6 @@ impl Keeper {
         }
         tell_flaws(&flaws);
         keeper.settle(None);
-        turned::tell(None, &keeper.published.load());
         keeper.beliefs.remember(&keeper.published.load());
         keeper.persist(clocks);
         keeper.record(&By::itself(), "start", Outcome::Done, json!({}), now);
@@ -286,16 +284,17 @@ impl Keeper {
         let board = self.next_board(now);
         let digest = board.digest;
         let answered = self.published.load();
-        self.history.reload((&previous.world, &answered.board), (&self.ground.world, &board));
+        let (before, after) = ((&previous.world, &answered.board), (&self.ground.world, &board));
+        let turned = self.history.reload(before, after);
         self.publish(board, now);
         self.forget(&previous.world);
         self.tell_world();
-        self.settle(None);
-        turned::tell(Some(&answered), &self.published.load());
+        self.settle(Some(&answered));
+        telling::tell_turned(&turned);
         self.tell_unmatched(now);
         self.metrics.reloads.adopted.inc();
         info!(%epoch, board = self.number, %digest, "reloaded: the world has changed");
-        let gone = turned::gone(&previous.world, &self.ground.world);
+        let gone = telling::gone(&previous.world, &self.ground.world);
         for gone in &gone {
             warn!(gone, "a reload has taken out what was there before");
         }
@@ -393,13 +392,18 @@ impl Keeper {
         if board.agrees_with(&before.board) {
             return;
         }
-        let changes = self.history.change(&self.ground.world, &before.board, &board, because);
-        self.metrics.history_changes.inc_by(changes as u64);
         let digest = board.digest;
-        self.publish(board, now);
+        self.replace(&before, board, because, now);
         info!(board = self.number, %digest, "board changed");
-        self.settle(Some(&before));
-        turned::tell(Some(&before), &self.published.load());
+    }
+
+    /// Answers from another board of the present world from now on.
+    fn replace(&mut self, before: &Snapshot, board: Board, because: Because, now: Timestamp) {
+        let noted = self.history.change(&self.ground.world, &before.board, &board, because);
+        self.metrics.history_changes.inc_by(noted.changes as u64);
+        self.publish(board, now);
+        self.settle(Some(before));
+        telling::tell_turned(&noted.turned);
     }
 
     /// Answers from this board of the present world from now on.
@@ -422,13 +426,7 @@ impl Keeper {
         self.trusted = Arc::clone(trusted);
         self.phases = self.beliefs.phases(self.moment(now));
         let board = self.next_board(now);
-        let answered = self.published.load();
-        let changes =
-            self.history.change(&self.ground.world, &answered.board, &board, Because::Orders);
-        self.metrics.history_changes.inc_by(changes as u64);
-        self.publish(board, now);
-        self.settle(Some(&answered));
-        turned::tell(Some(&answered), &self.published.load());
+        self.replace(&self.published.load(), board, Because::Orders, now);
     }
 
     /// What vantages see of every service, and what is made of it.

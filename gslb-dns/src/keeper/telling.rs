@@ -1,7 +1,13 @@
 //! What the keeper tells of what it does: in metrics and in the log.
 
+use std::collections::{BTreeSet, HashMap};
+
+use common::names::few;
+
 use super::*;
 use crate::health::board::{Beliefs, Health};
+use crate::history::Turned;
+use crate::status::MOST_NAMED;
 
 impl Keeper {
     pub(super) fn tell_restart_needed(&mut self, keys: Vec<&'static str>) {
@@ -55,22 +61,42 @@ impl Keeper {
         self.is_behind = behind.is_some();
     }
 
-    /// What metrics say of a board just published, as far as it is another than that before.
+    /// What metrics and the log say of a board just published, as far as they do not say it already of the one before.
     pub(super) fn settle(&mut self, before: Option<&Snapshot>) {
         let snapshot = self.published.load();
         self.metrics.board.set(i64::try_from(self.number).unwrap_or(i64::MAX));
+        let is_of_same_world = |it: &Snapshot| it.world().epoch == snapshot.world().epoch;
+        let (same, other) = match before {
+            Some(before) if is_of_same_world(before) => (Some(before), None),
+            Some(_) | None => (None, before),
+        };
+        let failed_by_name = other.map(failing_by_name).unwrap_or_default();
         for id in snapshot.world().service_ids() {
-            if before.is_some_and(|before| snapshot.board.shares(&before.board, id)) {
+            if same.is_some_and(|before| snapshot.board.shares(&before.board, id)) {
                 continue;
             }
-            let service = snapshot.world().service(id).name.to_string();
-            let known = before.map(|before| before.board.of_service(id));
-            self.tell_sites(&snapshot, id, known);
-            let failing = snapshot.failing(id);
-            for state in [Failing::AllDown, Failing::AllDrained] {
-                let gauge =
-                    self.metrics.failing.with_label_values(&[service.as_str(), state.as_str()]);
-                gauge.set(i64::from(failing == state));
+            self.tell_sites(&snapshot, id, same.map(|before| before.board.of_service(id)));
+            let service = &snapshot.world().service(id).name;
+            let failed = same.map(|before| before.failing(id));
+            let failed = failed.or_else(|| failed_by_name.get(service).copied());
+            self.tell_failing(service, failed.unwrap_or(Failing::No), snapshot.failing(id));
+        }
+    }
+
+    fn tell_failing(&self, service: &Name, before: Failing, now: Failing) {
+        let label = service.to_string();
+        for state in [Failing::AllDown, Failing::AllDrained] {
+            let gauge = self.metrics.failing.with_label_values(&[label.as_str(), state.as_str()]);
+            gauge.set(i64::from(now == state));
+        }
+        if before == now {
+            return;
+        }
+        let (service, how) = (service.to_host(), now.as_str());
+        match now {
+            Failing::No => info!(service, "a site is fit again: the fail mode is over"),
+            Failing::AllDown | Failing::AllDrained => {
+                warn!(service, how, "no site is fit to serve: the fail mode answers");
             }
         }
     }
@@ -178,4 +204,46 @@ impl Keeper {
             }
         }
     }
+}
+
+fn failing_by_name(snapshot: &Snapshot) -> HashMap<&Name, Failing> {
+    let world = snapshot.world();
+    world.service_ids().map(|id| (&world.service(id).name, snapshot.failing(id))).collect()
+}
+
+/// Logs which sites are otherwise than before.
+pub fn tell_turned(turned: &[Turned]) {
+    for Turned { site, from, to, is_serving, services, why } in turned {
+        let (site, why) = (&**site, &**why);
+        let services = few(services.iter().map(|service| &**service), MOST_NAMED);
+        let from = from.as_str();
+        if *to == Health::Down && *is_serving {
+            warn!(site, from, services, why, "a site is down");
+        } else {
+            info!(site, from, to = to.as_str(), services, why, "a site is in another state");
+        }
+    }
+}
+
+/// What a world had and the next one has not, for people: clients of it are answered otherwise from now on.
+pub fn gone(previous: &World, next: &World) -> Vec<String> {
+    let zones = |world: &World| -> BTreeSet<String> {
+        world.zones.iter().map(|zone| zone.apex().to_host().to_string()).collect()
+    };
+    let services = |world: &World| -> BTreeSet<String> {
+        world.services.iter().map(|service| service.name.to_host().to_string()).collect()
+    };
+    let sites = |world: &World| -> BTreeSet<String> {
+        world.sites.iter().map(|site| site.name.to_string()).collect()
+    };
+    let kinds = [
+        ("zone", zones(previous), zones(next)),
+        ("service", services(previous), services(next)),
+        ("site", sites(previous), sites(next)),
+    ];
+    let told = kinds.into_iter().filter_map(|(kind, before, now)| {
+        let gone: Vec<&str> = before.difference(&now).map(String::as_str).collect();
+        (!gone.is_empty()).then(|| format!("{kind} {}", few(gone.into_iter(), MOST_NAMED)))
+    });
+    told.collect()
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::Replay;
 use super::report::{FileTold, Report};
 use crate::health::board::Board;
-use crate::health::overrides::{NoSite, Phase};
+use crate::health::overrides::{NoMatch, Phase};
 use crate::health::supposition::Supposition;
 use crate::health::view::Views;
 use crate::keeper::Beliefs;
@@ -32,7 +32,7 @@ pub struct Request<'r> {
 
 impl Request<'_> {
     /// Refuses what cannot be meant in this world: something supposed of a site that there is not.
-    pub fn fits(&self, world: &World) -> Result<(), NoSite> {
+    pub fn fits(&self, world: &World) -> Result<(), NoMatch> {
         self.suppose.iter().try_for_each(|one| one.is_of_some_site(world))
     }
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use common::config::closest::{advice, listed};
+use common::config::closest::advice;
+use common::names::listed;
 
 use super::condition::{Match, Octets, Suffix, Test};
 use super::constant::{Constant, constant, described};

@@ -1,6 +1,8 @@
 //! Policy tests as they are written, and what they mean once sites have ids.
 
-use crate::config::closest::{advice, listed};
+use common::names::listed;
+
+use crate::config::closest::advice;
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, List};

@@ -1,6 +1,8 @@
 //! Names of sites and maps, and the ids they become.
 
-use crate::config::closest::{advice, listed};
+use common::names::listed;
+
+use crate::config::closest::advice;
 use crate::config::problems::{Problem, Problems};
 use crate::config::read::{At, Entries};
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use common::names::listed;
+
 use super::service::Around;
-use crate::config::closest::{closest, listed};
+use crate::config::closest::closest;
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Spot};
 use crate::config::read::{At, List, NameOr};

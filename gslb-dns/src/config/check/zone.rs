@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::duration;
+use common::names::listed;
 
 use super::path;
 use super::service::Draft;
 use super::zone_text::{Text, source, taken_over};
-use crate::config::closest::listed;
 use crate::config::epoch::{Digest, Role, content_hash};
 use crate::config::file;
 use crate::config::problems::{Problem, Problems, Source, Spot};

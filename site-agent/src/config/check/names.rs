@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use common::config::closest::{advice, listed};
+use common::config::closest::advice;
 use common::config::problems::Problem;
 use common::config::read::{At, Entries};
+use common::names::listed;
 
 use super::Judge;
 use crate::config::MOST_NAMES;
