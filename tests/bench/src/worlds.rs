@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, value_parser};
@@ -51,9 +52,9 @@ pub fn tell(options: &Worlds) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::watch()?;
     let mut is_any_failed = false;
     println!(
-        "| what happens | runs | sent | failed, as explained | seconds until the last: median | worst | runs that failed |"
+        "| what happens | runs | sent | failed, as explained | seconds until the last: median | worst | slowest answer: median | worst | runs that failed |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for story in stories {
         let row = Row::of(story, options, &interrupt);
         interrupt.check()?;
@@ -94,14 +95,8 @@ impl<'s> Row<'s> {
         let runs = self.seen.len() + self.failed.len();
         let sent: usize = self.seen.iter().map(|seen| seen.sent).sum();
         let explained: usize = self.seen.iter().map(|seen| seen.explained).sum();
-        let mut lasted: Vec<f64> = self.seen.iter().map(|seen| seen.lasted.as_secs_f64()).collect();
-        lasted.sort_by(f64::total_cmp);
-        let (median, worst) = match lasted[..] {
-            [] => (f64::NAN, f64::NAN),
-            [.., worst] => {
-                ((lasted[(lasted.len() - 1) / 2] + lasted[lasted.len() / 2]) / 2.0, worst)
-            }
-        };
+        let lasted = median_and_worst(self.seen.iter().map(|seen| seen.lasted));
+        let slowest = median_and_worst(self.seen.iter().map(|seen| seen.slowest));
         let name = self.story.name;
         let kinds = self.seen.iter().flat_map(|seen| seen.kinds.0.iter().cloned());
         let kinds = match explained {
@@ -110,7 +105,18 @@ impl<'s> Row<'s> {
         };
         let failed = self.failed.len();
         format!(
-            "| {name} | {runs} | {sent} | {explained}{kinds} | {median:.1} | {worst:.1} | {failed} |"
+            "| {name} | {runs} | {sent} | {explained}{kinds} | {lasted} | {slowest} | {failed} |"
         )
     }
+}
+
+/// In seconds, as cells of a table.
+fn median_and_worst(all: impl Iterator<Item = Duration>) -> String {
+    let mut all: Vec<f64> = all.map(|one| one.as_secs_f64()).collect();
+    all.sort_by(f64::total_cmp);
+    let (median, worst) = match all[..] {
+        [] => (f64::NAN, f64::NAN),
+        [.., worst] => ((all[(all.len() - 1) / 2] + all[all.len() / 2]) / 2.0, worst),
+    };
+    format!("{median:.1} | {worst:.1}")
 }

@@ -33,6 +33,8 @@ pub struct Seen {
     pub explained: usize,
     /// From the fault to the end of the last request that failed.
     pub lasted: Duration,
+    /// What the one who waited longest for an answer took to get it.
+    pub slowest: Duration,
     pub kinds: Kinds,
 }
 
@@ -68,7 +70,9 @@ impl Account {
         let last = ends.max().unwrap_or(self.fault_at);
         let kinds = Kinds::of(failed.iter().map(|request| (kind(&request.outcome), 1)));
         let lasted = last.saturating_duration_since(self.fault_at);
-        Ok(Seen { sent, answered: answered.len(), explained: explained.len(), lasted, kinds })
+        let slowest = answered.iter().map(|request| request.took).max().unwrap_or_default();
+        let (answered, explained) = (answered.len(), explained.len());
+        Ok(Seen { sent, answered, explained, lasted, slowest, kinds })
     }
 
     /// Requests that began so long after the fault, or later.
@@ -140,12 +144,12 @@ impl fmt::Display for Kinds {
 
 impl fmt::Display for Seen {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Seen { sent, answered, explained, lasted, kinds } = self;
+        let Seen { sent, answered, explained, lasted, slowest, kinds } = self;
         write!(out, "{sent} sent = {answered} answered + {explained} explained")?;
         if *explained > 0 {
             write!(out, " ({kinds}), the last {:.1} s after", lasted.as_secs_f64())?;
         }
-        Ok(())
+        write!(out, "; the slowest answer took {:.1} s", slowest.as_secs_f64())
     }
 }
 
@@ -162,7 +166,7 @@ mod tests {
         let request = |after: u32, outcome: &Outcome| Request {
             continent: "EU",
             at: begin + second * after,
-            took: second / 2,
+            took: second / after,
             outcome: outcome.clone(),
         };
         let fine = Outcome::Answered("web1".to_owned());
@@ -179,10 +183,8 @@ mod tests {
         };
         let seen = account.seen().expect("it is explained");
         assert_eq!((seen.sent, seen.answered, seen.explained), (3, 2, 1));
-        assert_eq!(
-            (seen.lasted, &seen.kinds.0[..]),
-            (second * 3 / 2, &[("Refused".into(), 1)][..])
-        );
+        assert_eq!((seen.lasted, seen.slowest), (second + second / 3, second));
+        assert_eq!(seen.kinds.0, [("Refused".to_owned(), 1)]);
         // Under way when it began, too late, and over before it.
         account.fault_at += second / 4;
         for (after, is) in [(2, true), (5, false), (1, false)] {

@@ -34,6 +34,10 @@ use crate::wait::{now, rest, until};
 /// Two readings of all metrics, the first of them while all is well: longer than between two reports of a machine that is busy.
 const APART: Duration = Duration::from_millis(3500);
 
+/// For an answer, of a client that gets one: a connection and what comes over it take less than a second each, and what is
+/// before them far less.
+const LONGEST_WAIT: Duration = Duration::from_millis(2500);
+
 /// What this machine lacks for it.
 pub fn missing() -> Option<&'static str> {
     let promtool =
@@ -70,6 +74,7 @@ pub struct Whole<'g> {
     calm: Option<Look>,
     fault_at: Option<Instant>,
     explained: Vec<Explained>,
+    longest_wait: Duration,
     _dir: tempfile::TempDir,
 }
 
@@ -115,6 +120,7 @@ impl<'g> Whole<'g> {
             calm: None,
             fault_at: None,
             explained: vec![],
+            longest_wait: LONGEST_WAIT,
             _dir: dir,
         };
         whole.until_well().with_context(|| whole.logs())?;
@@ -263,6 +269,15 @@ impl<'g> Whole<'g> {
         let from = self.since_fault();
         let at = sites.iter().map(|site| site.vip().into()).collect();
         self.explained.push(Explained { from, until: from + lasting, why, at, is });
+    }
+
+    /// Clients may wait for an answer for so much longer.
+    pub fn may_wait(&mut self, longer: Duration) {
+        self.longest_wait = LONGEST_WAIT + longer;
+    }
+
+    pub fn longest_wait(&self) -> Duration {
+        self.longest_wait
     }
 
     /// Ends the clients: what they saw.

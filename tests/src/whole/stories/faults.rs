@@ -8,8 +8,8 @@ use super::super::account::{Seen, is_answered};
 use super::super::ground::{CLIENTS, CONTINENTS, NAME_SERVERS, SITES, VANTAGES, vantage_net};
 use super::super::{Outcome, Request, Whole};
 use super::{
-    BUSY, DOWN_WITHIN, EMPTY_WITHIN, GOOD_FOR, HANDED_OVER, ORDERED_WITHIN, TAKEN_OVER, TTL,
-    finished, is_gone, is_told_so, is_unserved, led, led_to, seconds,
+    ANOTHER_ASKED, BUSY, DOWN_WITHIN, EMPTY_WITHIN, GOOD_FOR, HANDED_OVER, ORDERED_WITHIN,
+    TAKEN_OVER, TTL, finished, is_gone, is_told_so, is_unserved, led, led_to, seconds,
 };
 use crate::wait::until;
 
@@ -115,6 +115,7 @@ pub fn a_vantage_disagrees(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
 
 pub fn a_name_server_dies(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
     whole.begin();
+    whole.may_wait(ANOTHER_ASKED);
     whole.fault();
     whole.name_servers[0].kill()?;
     whole.rest(seconds(8));
@@ -157,6 +158,7 @@ fn ordered(whole: &Whole<'_>, index: usize, words: &str, is_drained: bool) -> an
 
 pub fn rolling_restart(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
     whole.begin();
+    whole.may_wait(ANOTHER_ASKED);
     whole.fault();
     for index in 0..2 {
         whole.name_servers[index].stop()?;
@@ -217,6 +219,7 @@ pub fn certificates_expire(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
 
 pub fn all_but_one_die(whole: &mut Whole<'_>) -> anyhow::Result<Seen> {
     whole.begin();
+    whole.may_wait(ANOTHER_ASKED);
     whole.fault();
     whole.explain(&SITES, seconds(60), "there is nobody who could serve", is_gone);
     whole.name_servers[0].kill()?;

@@ -65,6 +65,8 @@ fn soon() -> Expiry {
 /// Seconds, of which a start takes some.
 const GOOD_FOR: i64 = 35;
 
+/// A resolver asks a name server that has just died for so long, before it asks the other one.
+const ANOTHER_ASKED: Duration = Duration::from_millis(3400);
 /// What a machine that has more to do may take longer.
 const BUSY: Duration = Duration::from_millis(500);
 /// A report, its way, and a board.
@@ -131,6 +133,8 @@ fn finished(
 ) -> anyhow::Result<Seen> {
     let account = whole.end()?;
     let seen = account.seen()?;
+    let (slowest, most) = (seen.slowest, whole.longest_wait());
+    ensure!(slowest <= most, "{seen}: nobody was to wait for more than {most:?}");
     check(&account).with_context(|| seen.to_string())?;
     Ok(seen)
 }
