@@ -1,5 +1,6 @@
 //! Waiting for a condition, up to a deadline; for a time only where a story needs one.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,15 @@ pub fn until<T>(
             bail!("never within {PATIENCE:?}: {what}");
         }
         thread::park_timeout(PAUSE);
+    }
+}
+
+/// Says stop when it is dropped, by a panic as well: a scope waits for its threads.
+pub struct Stopping<'a>(pub &'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use gslb_tests::dice::Dice;
 use gslb_tests::resolver::{Resolver, Stream, query};
 use gslb_tests::server::{Server, program, run};
-use gslb_tests::wait::{PATIENCE, now, until};
+use gslb_tests::wait::{PATIENCE, Stopping, now, until};
 use gslb_tests::world::{Files, World};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
@@ -225,15 +225,6 @@ fn check_warns_of_secrets_that_everybody_can_read() {
         assert_eq!(checked.code, Some(0));
         let warning = "warning: everybody on this machine can read";
         assert_eq!(checked.stderr.contains(warning), is_open, "{mode:o}: {}", checked.stderr);
-    }
-}
-
-/// Says stop when it is dropped.
-struct Stopping<'a>(&'a AtomicBool);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use gslb_tests::resolver::query;
 use gslb_tests::server::{Server, run};
-use gslb_tests::wait::until;
+use gslb_tests::wait::{Stopping, until};
 use gslb_tests::world::{Files, World, compile};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
@@ -101,15 +101,6 @@ fn ask_steadily(
     Ok(worlds)
 }
 
-/// Says stop when it is dropped.
-struct Stopping<'a>(&'a AtomicBool);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
-}
-
 #[test]
 fn reloads_under_load_lose_no_query_and_mix_no_worlds() {
     let reloads =
@@ -119,7 +110,6 @@ fn reloads_under_load_lose_no_query_and_mix_no_worlds() {
     let (address, stop) = (server.dns(), AtomicBool::new(false));
     let asked = AtomicU32::new(0);
     let seen = thread::scope(|scope| {
-        // Dropped by a panic as well, or the scope would wait for the asker for ever.
         let asking = Stopping(&stop);
         let asker = scope.spawn(|| ask_steadily(address, &asked, &stop));
         for turn in 1..=reloads {

@@ -10,7 +10,7 @@ fn tell(name: &str) {
     }
     let story =
         stories::ALL.iter().find(|story| story.name == name).expect("there is such a story");
-    match story.tell() {
+    match story.tell_unless_stood_still() {
         Ok(seen) => println!("{name}: {seen}"),
         Err(why) => panic!("{name}: {why:#}"),
     }

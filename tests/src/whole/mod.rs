@@ -9,6 +9,7 @@ mod alarms;
 mod clients;
 mod fleet;
 mod ground;
+mod standstill;
 pub mod stories;
 
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 
 use super::account::{Account, Seen};
 use super::ground::Ground;
-use super::{Expiry, Failure, Outcome, Request, Whole};
+use super::{Expiry, Failure, Outcome, Request, Whole, standstill};
 use crate::pki::Until;
 
 /// A story, by its name in the table.
@@ -30,6 +30,22 @@ impl Story {
         let mut whole = Whole::start(&ground, (self.expiry)())?;
         let told = (self.tell)(&mut whole);
         told.with_context(|| whole.logs())
+    }
+
+    /// The same; one that comes out otherwise is told again if this machine stood still meanwhile, for longer than stories
+    /// allow for.
+    pub fn tell_unless_stood_still(&self) -> anyhow::Result<Seen> {
+        for _ in 1..TIMES {
+            let (told, stood_still) = standstill::during(|| self.tell());
+            match told {
+                Err(why) if stood_still > BUSY => eprintln!(
+                    "{}: told again, as this machine stood still for {stood_still:?}: {why:#}",
+                    self.name
+                ),
+                told => return told,
+            }
+        }
+        self.tell()
     }
 }
 
@@ -65,6 +81,8 @@ fn soon() -> Expiry {
 /// Seconds, of which a start takes some.
 const GOOD_FOR: i64 = 35;
 
+/// Of a story on a machine that stands still.
+const TIMES: u32 = 3;
 /// A resolver asks a name server that has just died for so long, before it asks the other one.
 const ANOTHER_ASKED: Duration = Duration::from_millis(3400);
 /// What a machine that has more to do may take longer.
