@@ -243,14 +243,11 @@ async fn a_connection_that_says_whose_it_is_is_nobody_elses() {
     let world = World::start(&servers).await;
     let (mut client, mut accepted_before) = (world.client().await, vec![]);
     for _ in 0..2 {
-        let from = client.stream.local_addr().unwrap();
+        let (from, to) = (client.stream.local_addr().unwrap(), world.front.ip());
         client.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let mut accepted = server.accept().await;
         let line = String::from_utf8(accepted.until(b"\r\n").await).unwrap();
-        assert!(
-            line.starts_with(&format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} ", from.port())),
-            "{line}"
-        );
+        assert!(line.starts_with(&format!("PROXY TCP4 127.0.0.1 {to} {} ", from.port())), "{line}");
         accepted.until(b"SM\r\n\r\n").await;
         accepted.say(frame(SETTINGS, 0, 0, &[])).await;
         while frame_of(&mut accepted).await != HEADERS {}

@@ -1,24 +1,12 @@
-//! The balancer's binary, started from a config on addresses that nobody has.
+//! The balancer's binary, started from a config.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::process::Process;
 use crate::server::built;
 use crate::wait::until;
-
-/// Addresses that nobody has, each another.
-pub fn addresses<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
-    // All at once, so that none is given twice.
-    let free: Vec<TcpListener> =
-        (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let mut addresses = [SocketAddr::from(([0; 4], 0)); N];
-    for (address, listener) in addresses.iter_mut().zip(&free) {
-        *address = listener.local_addr()?;
-    }
-    Ok(addresses)
-}
 
 /// Returns once somebody listens there.
 pub fn listens(address: &SocketAddr) -> anyhow::Result<()> {

@@ -2,13 +2,14 @@
 //! own.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::loopback;
 use crate::process::Process;
 use crate::wait::until;
 
@@ -31,7 +32,7 @@ impl Gdnsd {
     /// Serves `zone` as example.com, with `plugins` as the stanza of that name, out of `home`; returns
     /// when it answers. Says why if it refuses its configuration.
     pub fn start(home: &Path, zone: &str, plugins: &str) -> anyhow::Result<Gdnsd> {
-        let address = free_address()?;
+        let address = loopback::address()?;
         fs::create_dir_all(home.join("zones"))?;
         fs::write(home.join("zones/example.com"), zone)?;
         let (run, state) = (home.join("run"), home.join("state"));
@@ -82,16 +83,4 @@ impl Gdnsd {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
-}
-
-/// A port that is free for UDP and TCP alike, for a server that cannot choose one by itself.
-pub fn free_address() -> anyhow::Result<SocketAddr> {
-    for _ in 0..64 {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = udp.local_addr()?;
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    bail!("no port is free for both UDP and TCP")
 }

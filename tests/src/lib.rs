@@ -5,6 +5,7 @@
 //! pki, control                                   a CA, a control listener, and producers that tell it
 //! probe, backend                                     the real probe, and what it looks at
 //! balancer                                           the real balancer
+//! loopback                                           addresses that nobody has
 //! faketime                                           clocks that are set wrong
 //! machine                                            systemd and what it starts, on a network of netns
 //! whole: stories (account, fleet, clients, ground)   all of it at once: what clients see when something fails
@@ -21,6 +22,7 @@ pub mod disk;
 pub mod faketime;
 pub mod gdnsd;
 pub mod internet;
+pub mod loopback;
 pub mod machine;
 pub mod netns;
 pub mod peers;

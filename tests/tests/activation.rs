@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use gslb_tests::gdnsd::free_address;
+use gslb_tests::loopback;
 use gslb_tests::peers;
 use gslb_tests::pki::Ca;
 use gslb_tests::resolver::{Resolver, Stream, plain_query};
@@ -62,7 +62,7 @@ fn refusal(sockets: &[&dyn AsFd], node: &Path) -> String {
 
 #[test]
 fn what_is_passed_is_used() {
-    let address = free_address().unwrap();
+    let address = loopback::address().unwrap();
     let world = world(address, 3);
     let udp = UdpSocket::bind(address).unwrap();
     let tcp = TcpListener::bind(address).unwrap();
@@ -98,7 +98,7 @@ fn what_is_passed_is_used() {
 
 #[test]
 fn of_several_that_share_an_address_each_is_read() {
-    let address = free_address().unwrap();
+    let address = loopback::address().unwrap();
     let world = world(address, 1);
     let udp = [(); 2].map(|()| {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
@@ -146,7 +146,7 @@ fn the_query_that_starts_it_is_answered() {
     if peers::missing((!Path::new(ACTIVATE).exists()).then_some("systemd is not installed")) {
         return;
     }
-    let address = free_address().unwrap();
+    let address = loopback::address().unwrap();
     let world = world(address, 2);
     let mut command = Command::new(ACTIVATE);
     command.args(["--datagram", "--listen", &address.to_string()]).arg(program().unwrap());

@@ -40,7 +40,7 @@ fn missing() -> Vec<&'static str> {
 
 /// Addresses that nobody has, each another.
 fn addresses<const N: usize>() -> [SocketAddr; N] {
-    gslb_tests::balancer::addresses().unwrap()
+    gslb_tests::loopback::addresses().unwrap()
 }
 
 /// nginx with a server at each address, which says its number in every answer, takes PUT, and keeps connections.
@@ -119,7 +119,8 @@ fn curl_is_served_by_nginx_over_tls_on_both_sides() {
          {{ name = \"b\", address = \"{second}\", tls = {{ ca = \"ca.pem\", sni = \"{NAME}\" }} }},\n]\n"
     );
     let mut agent = balancer(&folder, &config, &[front, plain]);
-    let (resolve, ca) = (format!("{NAME}:{}:127.0.0.1", front.port()), format!("{dir}/ca.pem"));
+    let (resolve, ca) =
+        (format!("{NAME}:{}:{}", front.port(), front.ip()), format!("{dir}/ca.pem"));
     let base = format!("https://{NAME}:{}", front.port());
     let of_ours = ["--resolve", &resolve, "--cacert", &ca];
 
@@ -202,7 +203,8 @@ fn curl_and_nghttp_speak_http_2_to_it() {
          [pool.app]\nservers = [{{ name = \"a\", address = \"{server}\" }}]\n"
     );
     let mut agent = balancer(&folder, &config, &[front]);
-    let (resolve, ca) = (format!("{NAME}:{}:127.0.0.1", front.port()), format!("{dir}/ca.pem"));
+    let (resolve, ca) =
+        (format!("{NAME}:{}:{}", front.port(), front.ip()), format!("{dir}/ca.pem"));
     let base = format!("https://{NAME}:{}", front.port());
     let of_ours = ["--http2", "--resolve", &resolve, "--cacert", &ca];
 

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use gslb_tests::balancer::{addresses, can, listens, start};
+use gslb_tests::balancer::{can, listens, start};
+use gslb_tests::loopback::addresses;
 use gslb_tests::peers;
 use gslb_tests::process::Process;
 use gslb_tests::wait::until;

@@ -4,12 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use gslb_tests::dice::Dice;
+use gslb_tests::loopback;
 use gslb_tests::peers;
 use gslb_tests::process::Process;
 use gslb_tests::resolver::{Resolver, plain_query, query};
@@ -66,15 +67,17 @@ ttl = { max = "1h" }
 "#;
 
 fn resolver_before(world: &World, dns: SocketAddr) -> (Process, SocketAddr) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = loopback::address().unwrap();
     let dir = world.dir().display();
     let config = format!(
         "server:\n do-daemonize: no\n use-syslog: no\n username: \"\"\n chroot: \"\"\n \
-         directory: \"{dir}\"\n pidfile: \"\"\n interface: 127.0.0.1\n port: {port}\n num-threads: 1\n \
+         directory: \"{dir}\"\n pidfile: \"\"\n interface: {}@{}\n num-threads: 1\n \
          access-control: 127.0.0.0/8 allow\n do-not-query-localhost: no\n \
          module-config: \"subnetcache iterator\"\n send-client-subnet: 127.0.0.1\n \
          qname-minimisation: no\nremote-control:\n control-enable: no\n\
          stub-zone:\n name: \"example.com\"\n stub-addr: {}@{}\n",
+        address.ip(),
+        address.port(),
         dns.ip(),
         dns.port(),
     );
@@ -83,7 +86,7 @@ fn resolver_before(world: &World, dns: SocketAddr) -> (Process, SocketAddr) {
     let mut command = Command::new(UNBOUND);
     command.arg("-d").arg("-c").arg(file).stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(fs::File::create(world.path("unbound.log")).unwrap());
-    (Process::spawn(&mut command).unwrap(), (Ipv4Addr::LOCALHOST, port).into())
+    (Process::spawn(&mut command).unwrap(), address)
 }
 
 /// What a client is told by the resolver.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use gslb_tests::gdnsd::free_address;
+use gslb_tests::loopback;
 use gslb_tests::peers;
 use gslb_tests::process::Process;
 use gslb_tests::resolver::{Resolver, Stream, plain_query, query};
@@ -32,7 +32,7 @@ fn header(begin: &[u8], client: Ipv4Addr) -> Vec<u8> {
 }
 
 fn dnsdist(dir: &Path, server: SocketAddr) -> (SocketAddr, Process) {
-    let address = free_address().unwrap();
+    let address = loopback::address().unwrap();
     let config = dir.join("dnsdist.conf");
     let text = format!(
         "setLocal(\"{address}\")\nsetACL({{\"0.0.0.0/0\"}})\n\

@@ -4,12 +4,13 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use gslb_tests::loopback;
 use gslb_tests::peers;
 use gslb_tests::process::Process;
 use gslb_tests::quic::{Quic, Reply};
@@ -147,15 +148,17 @@ fn unbound_asks_over_tls() -> anyhow::Result<()> {
         return Ok(());
     }
     let (world, server) = world();
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let address = loopback::address()?;
     let dir = world.dir().display();
     let tls = server.tls().context("it answers over TLS")?;
     let config = format!(
         "server:\n do-daemonize: no\n use-syslog: no\n username: \"\"\n chroot: \"\"\n \
-         directory: \"{dir}\"\n pidfile: \"\"\n interface: 127.0.0.1\n port: {port}\n \
+         directory: \"{dir}\"\n pidfile: \"\"\n interface: {}@{}\n \
          do-not-query-localhost: no\n module-config: \"iterator\"\n \
          tls-cert-bundle: \"{dir}/{CERTIFICATE}\"\nremote-control:\n control-enable: no\n\
          stub-zone:\n name: \"example.com\"\n stub-tls-upstream: yes\n stub-addr: {}@{}#{NAME}\n",
+        address.ip(),
+        address.port(),
         tls.ip(),
         tls.port(),
     );
@@ -174,7 +177,7 @@ fn unbound_asks_over_tls() -> anyhow::Result<()> {
         asked[2] |= 1; // A resolver wants to be asked for recursion.
         let answer = until("unbound answers", || {
             let mut room = vec![0; 65_535];
-            let _ = socket.send_to(&asked, ("127.0.0.1", port));
+            let _ = socket.send_to(&asked, address);
             Ok(socket.recv(&mut room).ok().map(|length| room[..length].to_vec()))
         })
         .with_context(log)?;

@@ -16,6 +16,7 @@ use common::renewal::{LONGEST_REQUEST, Renewing};
 use data_encoding::BASE64;
 use gslb_dns::parked::desk::LONGEST_SAYING;
 use gslb_tests::control::Client;
+use gslb_tests::loopback;
 use gslb_tests::peers;
 use gslb_tests::process::Process;
 use gslb_tests::server::{Finished, Server, run};
@@ -194,7 +195,7 @@ fn openssl_reads_what_a_daemon_asks_for() {
     assert!(output.status.success() && told.contains("verify OK"), "{told}");
     assert!(told.contains("URI:gslb://test/probe/ams"), "{told}");
     // Nobody is there to be visited: that is told, and is no success.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = loopback::address().unwrap();
     let told = pki.ask(&format!("renew --server dns1={nobody}"));
     assert_eq!((told.code, &*told.stdout), (Some(1), ""));
     assert!(told.stderr.contains(&format!("dns1={nobody}: Connection refused")), "{}", told.stderr);

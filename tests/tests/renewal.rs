@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without may as well end it")]
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use common::clock::now;
@@ -11,6 +10,7 @@ use common::mtls::{Credentials, Files};
 use common::principal::Kind;
 use gslb_dns::pki::{Directory, Wanted};
 use gslb_tests::backend::Backend;
+use gslb_tests::loopback;
 use gslb_tests::probe::Probe;
 use gslb_tests::server::{Server, run};
 use gslb_tests::wait::until;
@@ -72,7 +72,7 @@ impl Story {
 
     /// Starts as `ams`, with a name server beside ours that is away.
     fn probe(&self, files: &Files) -> Probe {
-        let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let away = loopback::address().unwrap();
         let servers = [(away, "away"), (self.server.control().unwrap(), NODE_NAME)];
         Probe::start_as("ams", files, &servers, &[]).unwrap()
     }

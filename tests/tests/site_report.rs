@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use common::clock::monotonic;
 use gslb_tests::backend::Backend;
+use gslb_tests::loopback;
 use gslb_tests::netns::{self, Segment};
 use gslb_tests::peers;
 use gslb_tests::pki::{Ca, Holder};
@@ -23,11 +24,6 @@ use tempfile::TempDir;
 
 const ZONE: &str = "@ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 198.51.100.53\n";
 const VIP: &str = "127.0.1.1";
-
-/// A free address.
-fn address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 fn world(vip: &str, port: u16) -> String {
     format!(
@@ -133,12 +129,14 @@ impl Story {
     }
 
     fn at(vip: &str) -> Story {
-        let port = address().port();
+        // The agent listens there at every address of its machine.
+        let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = everywhere.local_addr().unwrap().port();
         let ca = Ca::new("ca");
         let name_server = NameServer::of(&ca, NODE_NAME, (vip, port));
         let holder = ca.issue("gslb://test/agent/fra-a");
         let backends = [(); 2].map(|()| Backend::start("127.0.0.1:0".parse().unwrap()).unwrap());
-        let (dir, admin) = (tempfile::tempdir().unwrap(), address());
+        let (dir, admin) = (tempfile::tempdir().unwrap(), loopback::address().unwrap());
         let besides = String::new();
         let story =
             Story { agent: None, name_server, ca, port, holder, dir, admin, backends, besides };

@@ -11,12 +11,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use gslb_tests::loopback;
 
 use crate::clock;
 use crate::cpu::Cores;
 use crate::interrupt::Interrupt;
 use crate::nginx::ZONE;
-use crate::peers::{Running, free_address, sibling};
+use crate::peers::{Running, sibling};
 
 const SERVER: &str = "bench";
 /// For what has to come up: the first two looks of every target, and the moments after a start in which a name server
@@ -62,7 +63,8 @@ impl Vantage {
         pki(&["init", "--cluster", "bench"])?;
         pki(&["issue", "dns", SERVER])?;
         pki(&["issue", "probe", "here"])?;
-        let (dns, control, admin) = (free_address()?, free_address()?, free_address()?);
+        let (dns, control, admin) =
+            (loopback::address()?, loopback::address()?, loopback::address()?);
         let credentials = |name: &str| {
             format!(
                 "ca = \"pki/ca.pem\"\ncertificate = \"pki/{name}.pem\"\nkey = \"pki/{name}.key\"\n"

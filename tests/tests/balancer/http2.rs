@@ -101,16 +101,8 @@ fn nghttpd_serves_behind_it() {
     fs::write(html.join("large"), "0123456789".repeat(LARGE / 10)).unwrap();
     let nghttpd = |at: SocketAddr, tls: &[&str]| {
         let mut command = Command::new("nghttpd");
-        command.args([
-            "-a",
-            "127.0.0.1",
-            "-m",
-            "7",
-            "--echo-upload",
-            "--trailer",
-            "x-sum: 7",
-            "-d",
-        ]);
+        command.arg("-a").arg(at.ip().to_string());
+        command.args(["-m", "7", "--echo-upload", "--trailer", "x-sum: 7", "-d"]);
         command.arg(&html).arg(at.port().to_string()).args(tls).current_dir(folder.path());
         Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null())).unwrap()
     };
@@ -122,7 +114,7 @@ fn nghttpd_serves_behind_it() {
     let file = html.join("large").display().to_string();
     for front in [front, front_to_tls] {
         let (resolve, base) = (
-            format!("{NAME}:{}:127.0.0.1", front.port()),
+            format!("{NAME}:{}:{}", front.port(), front.ip()),
             format!("https://{NAME}:{}", front.port()),
         );
         for version in ["--http1.1", "--http2"] {

@@ -15,7 +15,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use gslb_tests::backend::Backend;
-use gslb_tests::balancer::{addresses, can, start};
+use gslb_tests::balancer::{can, start};
+use gslb_tests::loopback::addresses;
 use gslb_tests::peers;
 use gslb_tests::process::Process;
 use gslb_tests::wait::PATIENCE;
@@ -250,17 +251,8 @@ fn testssl_finds_nothing_graver_than_low() {
     let (report, authority) = (folder.path().join("found.json"), folder.path().join("ca.pem"));
     let mut testssl = Command::new("testssl");
     // Protocols, suites, forward secrecy, preferences, certificates, headers, vulnerabilities; not which browsers it suits.
-    testssl.args([
-        "--warnings",
-        "off",
-        "--color",
-        "0",
-        "--quiet",
-        "--nodns",
-        "none",
-        "--ip",
-        "127.0.0.1",
-    ]);
+    testssl.args(["--warnings", "off", "--color", "0", "--quiet", "--nodns", "none"]);
+    testssl.arg("--ip").arg(front.ip().to_string());
     testssl.args(["-p", "-s", "-f", "-P", "-S", "-h", "-U"]);
     testssl.arg("--jsonfile").arg(&report).arg("--add-ca").arg(&authority);
     testssl.arg(format!("https://{NAME}:{}/", front.port())).current_dir(folder.path());

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use gslb_tests::loopback;
 use gslb_tests::process::Process;
 use gslb_tests::wait::until;
 use rcgen::{
@@ -81,12 +82,8 @@ pub fn missing() -> Vec<&'static str> {
 impl Servers {
     pub fn start() -> Servers {
         let dir = tempfile::Builder::new().prefix("gslb-foreign-").tempdir().unwrap();
-        // All at once, so that each is another.
-        let free: Vec<TcpListener> =
-            NAMES.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let at = free.iter().map(|listener| listener.local_addr().unwrap());
-        let addresses: BTreeMap<_, _> = NAMES.into_iter().zip(at).collect();
-        drop(free);
+        let address = |name| (name, loopback::address().unwrap());
+        let addresses: BTreeMap<_, _> = NAMES.into_iter().map(address).collect();
         let (root, certificates) = certificates();
         for (name, text) in certificates {
             fs::write(dir.path().join(name), text).unwrap();

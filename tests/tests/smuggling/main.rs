@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use gslb_tests::balancer::{addresses, start};
+use gslb_tests::balancer::start;
+use gslb_tests::loopback::addresses;
 use gslb_tests::peers;
 use gslb_tests::process::Process;
 use rustix::process::Signal;

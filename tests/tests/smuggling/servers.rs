@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use common::lock::Mutex;
-use gslb_tests::balancer::{addresses, can, listens};
+use gslb_tests::balancer::{can, listens};
+use gslb_tests::loopback::addresses;
 use gslb_tests::process::Process;
 use gslb_tests::wait::until;
 use http_body_util::{BodyExt as _, Full};

@@ -6,14 +6,15 @@ use std::path::Path;
 
 use anyhow::Context;
 use gslb_dns::listen::batch::{self, Exchange, IpVersion, ReplyFrom};
+use gslb_tests::loopback;
 
-use super::{Start, free_address, ourselves};
+use super::{Start, ourselves};
 use crate::load::Reply;
 
 pub const ROLE: &str = "echo";
 
 pub fn start(dir: &Path, width: usize, reply_size: usize) -> anyhow::Result<Start<'_>> {
-    let address = free_address()?;
+    let address = loopback::address()?;
     let mut command = ourselves(ROLE)?;
     command.arg(address.to_string()).arg(width.to_string()).arg(reply_size.to_string());
     Ok(Start { name: "echo", command, address, reply: Reply::Echo, dir })

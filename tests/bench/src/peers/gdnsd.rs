@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
+use gslb_tests::loopback;
 
-use super::{Start, free_address};
+use super::Start;
 use crate::load::Reply;
 use crate::world::{self, ORIGIN, SERVICE, SITES, World};
 
@@ -31,7 +32,7 @@ pub fn version() -> anyhow::Result<String> {
 }
 
 pub fn start<'a>(dir: &'a Path, world: &World) -> anyhow::Result<Start<'a>> {
-    let address = free_address()?;
+    let address = loopback::address()?;
     let home = dir.join("gdnsd");
     let zones = home.join("zones");
     fs::create_dir_all(&zones)?;

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Start, free_address, sibling};
+use gslb_tests::loopback;
+
+use super::{Start, sibling};
 use crate::load::Reply;
 use crate::world::{self, ORIGIN, SERVICE, SITES, World};
 
@@ -33,7 +35,7 @@ pub fn start<'a>(
     world: &World,
     guards: &str,
 ) -> anyhow::Result<Start<'a>> {
-    let address = free_address()?;
+    let address = loopback::address()?;
     let home = dir.join(name);
     let state = home.join("state");
     fs::create_dir_all(&state)?;

@@ -4,12 +4,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gslb_tests::loopback;
 use hickory_proto::rr::Name;
 use hickory_server::Server;
 use hickory_server::store::file::{FileConfig, FileZoneHandler};
 use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 
-use super::{Start, free_address, ourselves};
+use super::{Start, ourselves};
 use crate::load::Reply;
 use crate::world::{ORIGIN, World};
 
@@ -18,7 +19,7 @@ pub const ROLE: &str = "hickory";
 pub fn start<'a>(dir: &'a Path, world: &World) -> anyhow::Result<Start<'a>> {
     let zone = dir.join("hickory.zone");
     world.write_zone(&zone, "")?;
-    let address = free_address()?;
+    let address = loopback::address()?;
     let mut command = ourselves(ROLE)?;
     command.arg(address.to_string()).arg(zone);
     Ok(Start { name: "hickory-server", command, address, reply: Reply::Address, dir })

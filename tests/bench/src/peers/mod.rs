@@ -5,13 +5,13 @@ pub mod gdnsd;
 pub mod gslb;
 pub mod hickory;
 
+use std::env;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use std::{env, io};
 
 use anyhow::{Context, anyhow, bail};
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -197,18 +197,6 @@ fn on_core(core: usize, command: &Command) -> anyhow::Result<Command> {
         // Ctrl-C is ours to handle: a server that died of it would look like a server that failed.
         .process_group(0);
     Ok(pinned)
-}
-
-/// A port of the loopback address that is free for UDP and TCP. Another process could take it before
-/// the server does; then the server says so and the run ends.
-pub fn free_address() -> io::Result<SocketAddr> {
-    loop {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = udp.local_addr()?;
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
 }
 
 fn tail(log: &Path) -> String {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use common::report::State;
+use gslb_tests::loopback;
 use gslb_tests::pki::Ca;
 use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
@@ -19,7 +20,7 @@ use crate::dice::Dice;
 use crate::interrupt::Interrupt;
 use crate::latency::Histogram;
 use crate::load::{Clients, Load, Pace, Reply};
-use crate::peers::{Server, Start, free_address};
+use crate::peers::{Server, Start};
 use crate::queries::Queries;
 use crate::{clock, world};
 
@@ -99,7 +100,7 @@ pub fn measure(
     let Extent { lasting, flips, rounds, seed } = *extent;
     let (home, ca) = (dir.join("real"), Ca::new("bench"));
     let us = ca.issue(&format!("gslb://bench/dns/{NODE}"));
-    let (address, control) = (free_address()?, free_address()?);
+    let (address, control) = (loopback::address()?, loopback::address()?);
     write_world(&home, address, &us.control(control))?;
     let labels = (0..SERVICES - RESERVED).map(|one| (label(one), first_address(one)));
     let queries = Queries::steered(&labels.collect::<Vec<_>>(), &mut Dice::seeded(seed))?;
