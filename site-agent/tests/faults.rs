@@ -5,6 +5,8 @@
 mod world;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::clock::monotonic;
@@ -297,30 +299,29 @@ async fn a_stop_truncates_nothing_and_waits_for_downloads_and_tunnels() {
         .await;
     assert!(tunnel.head().await.starts_with("HTTP/1.1 101 "));
     // They ask until they are hung up on: each answer is whole, and none comes behind one that said it is the last.
-    let short = (0..8).map(|_| {
+    let answers = [(); 8].map(|()| Arc::new(AtomicUsize::new(0)));
+    let short = answers.clone().map(|answers| {
         tokio::spawn(async move {
             let mut client = Client::connect(front).await;
-            let mut answers = 0;
             loop {
                 let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
                 if client.stream.write_all(request).await.is_err() {
-                    return answers;
+                    return;
                 }
-                let Some(octets) = some(&mut client).await else { return answers };
+                let Some(octets) = some(&mut client).await else { return };
                 let text = String::from_utf8(octets).unwrap();
                 assert!(
                     text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\nshort"),
                     "{text}"
                 );
-                answers += 1;
+                answers.fetch_add(1, Relaxed);
             }
         })
     });
-    let short: Vec<_> = short.collect();
-    until(|| app.requests() > 100).await;
+    until(|| answers.iter().all(|answers| answers.load(Relaxed) > 10)).await;
     let stopped = tokio::spawn(world.agent.stop(LONG));
     for client in short {
-        assert!(timeout(LONG, client).await.unwrap().unwrap() > 0);
+        timeout(LONG, client).await.unwrap().unwrap();
     }
     let refused = async { while TcpStream::connect(front).await.is_ok() {} };
     timeout(LONG, refused).await.expect("nobody listens there");

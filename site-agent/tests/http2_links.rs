@@ -144,10 +144,12 @@ async fn a_silent_server_is_late_and_nothing_new_begins_on_its_connection() {
                 sleep(LONG).await;
             }
             "/dies" => {
+                // From here on it hears of it.
+                let told = dies.notified();
                 let mut respond = stream.respond;
                 let mut body = respond.send_response(Response::new(()), false).unwrap();
                 body.send_data("half".into(), false).unwrap();
-                dies.notified().await;
+                told.await;
                 body.send_reset(Reason::INTERNAL_ERROR);
             }
             _ => {

@@ -237,13 +237,13 @@ fn curl_and_nghttp_speak_http_2_to_it() {
     download.args(["-sS", "-m", "60", "--limit-rate", "4M", "-w"]);
     download.args(["%{http_version} %{size_download}", "-o"]).arg(&partly).args(of_ours);
     download.arg(format!("{base}/large")).stdout(Stdio::piped());
-    let download = download.spawn().unwrap();
     let log = folder.path().join("access.log");
     until("the requests before are logged", || {
         let lines = fs::read_to_string(&log).unwrap();
         Ok((lines.lines().count() == 4005).then_some(()))
     })
     .unwrap();
+    let download = download.spawn().unwrap();
     until("it is under way", || {
         Ok(fs::metadata(&partly).ok().filter(|file| file.len() > 0).map(drop))
     })

@@ -415,13 +415,17 @@ fn a_probe_whose_certificate_is_taken_back_is_silent_from_then_on() {
     story.us.write("crl.pem", &list);
     story.until_vantage("lhr", "silent");
     story.until_answered(&SITES);
-    assert!(story.server().metric("gslb_dns_control_connections").unwrap() <= 2.0);
+    // It dials again and again, and is counted while it shakes hands.
+    until("two are connected", || {
+        Ok((story.server().metric("gslb_dns_control_connections")? <= 2.0).then_some(()))
+    })
+    .unwrap();
     assert_eq!(story.control, story.server().control().unwrap());
 }
 
 #[test]
 fn what_happened_last_night_is_told_and_explained() {
-    let mut story = Story::begin(7);
+    let mut story = Story::begin(8);
     story.until_well();
     story.until_answered(&SITES);
     let before: Value = serde_json::from_str(&story.says(&["board", "--json"])).unwrap();
