@@ -159,7 +159,7 @@ async fn what_a_server_does_wrong_is_told_by_its_status() {
         _ => Some(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()),
     })
     .await;
-    let pool = "timeouts = { server = \"300ms\" }";
+    let pool = "timeouts = { server = \"2s\" }";
     let world = World::start(&config("", pool, &[("a", app.address)])).await;
     for (path, status) in [("/junk", 502), ("/both", 502), ("/hang-up", 502), ("/late", 504)] {
         let mut client = world.client().await;
@@ -191,7 +191,7 @@ async fn who_finds_no_place_waits_and_is_refused_in_time() {
     .await;
     let server = format!(
         "[frontend.web]\nbind = [\"FRONT\"]\npool = \"app\"\n[pool.app]\n\
-         queue = {{ timeout = \"300ms\", length = 1 }}\n\
+         queue = {{ timeout = \"2s\", length = 1 }}\n\
          servers = [{{ name = \"a\", address = \"{}\", max_connections = 1 }}]\n",
         app.address
     );
@@ -286,10 +286,11 @@ async fn a_connection_that_vouches_for_somebody_is_nobody_elses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_slowly_is_served_as_long_as_it_reads() {
-    let large = vec![7; 400_000];
+    // Far more than the kernel takes of it at once.
+    let large = vec![7; 16_000_000];
     let body = large.clone();
     let app = Backend::start(move |_| Some(ok(&body))).await;
-    let timeouts = "timeouts = { client = \"500ms\" }";
+    let timeouts = "timeouts = { client = \"2s\" }";
     let world = World::start(&config(timeouts, "", &[("a", app.address)])).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -298,10 +299,10 @@ async fn who_reads_slowly_is_served_as_long_as_it_reads() {
     client.head().await;
     let mut seen = 0;
     while seen < large.len() {
-        let count = (large.len() - seen).min(20_000);
+        let count = (large.len() - seen).min(500_000);
         seen += client.octets(count).await.len();
         // All of it takes far longer than the client may be silent.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
     }
 }
 

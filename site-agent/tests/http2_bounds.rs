@@ -124,8 +124,7 @@ async fn a_head_has_its_limits_and_what_no_reader_agrees_on_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_its_time_is_told_so() {
     let server = Server::new().await;
-    let timeouts =
-        "timeouts = { http_request = \"700ms\", keep_alive = \"700ms\", client = \"700ms\" }";
+    let timeouts = "timeouts = { http_request = \"2s\", keep_alive = \"2s\", client = \"2s\" }";
     let secure = Secure::start(timeouts, "", &server.at()).await;
     // Not a word of HTTP/2.
     let mut silent = secure.shake_hands(&[b"h2"]).await;
@@ -158,7 +157,7 @@ async fn a_client_that_takes_its_time_is_told_so() {
 async fn who_opens_no_window_is_cut_and_gives_its_server_back() {
     let large = vec![7; 3_000_000];
     let app = Backend::start(move |_| Some(ok(&large))).await;
-    let timeouts = "timeouts = { client = \"500ms\" }";
+    let timeouts = "timeouts = { client = \"2s\" }";
     let secure = Secure::start(timeouts, "", &[("a", app.address)]).await;
     let mut client = secure.client().await;
     let unread = head(client.ask(request("GET", "/"))).await.unwrap();
@@ -241,7 +240,7 @@ async fn who_takes_answers_slowly_has_time_for_them() {
     const WINDOW_UPDATE: u8 = 8;
     let app = Backend::start(|_| Some(ok(vec![7; OF_EACH]))).await;
     // Longer than this machine may stand still.
-    let timeouts = "timeouts = { client = \"3s\", keep_alive = \"500ms\" }";
+    let timeouts = "timeouts = { client = \"3s\", keep_alive = \"2s\" }";
     let secure = Secure::start(timeouts, "", &[("a", app.address)]).await;
     let mut client = secure.frames_in_a_small_buffer().await;
     // Its windows are no matter: what waits, waits for the socket.

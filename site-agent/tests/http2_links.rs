@@ -161,7 +161,7 @@ async fn a_silent_server_is_late_and_nothing_new_begins_on_its_connection() {
     let app = Http2Server::start(move |stream| answer(stream, Arc::clone(&dies))).await;
     let log = NamedTempFile::new().unwrap();
     let frontend = format!("access_log = {{ target = {:?} }}", log.path());
-    let pool = format!("{H2}\ntimeouts = {{ server = \"300ms\" }}");
+    let pool = format!("{H2}\ntimeouts = {{ server = \"2s\" }}");
     let secure = Secure::start(&frontend, &pool, &app.at()).await;
     let mut client = secure.client().await;
     assert_eq!(client.get("/").await.text(), "0");

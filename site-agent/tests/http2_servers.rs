@@ -188,8 +188,9 @@ async fn answers_between_pass_and_ones_without_a_body_end_with_their_head() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_flows_both_ways_for_as_long_as_one_side_talks() {
+    const TICKS: usize = 30;
     let app = Http2Server::start(Stream::echo).await;
-    let secure = Secure::start("timeouts = { client = \"400ms\" }", H2, &app.at()).await;
+    let secure = Secure::start("timeouts = { client = \"2s\" }", H2, &app.at()).await;
     let mut client = secure.client().await;
     let (response, mut up) = client.begin(request("POST", "/talk"));
     // The answer begins before anything was said, and each word is answered before the next.
@@ -206,20 +207,20 @@ async fn a_conversation_flows_both_ways_for_as_long_as_one_side_talks() {
     // A server that talks for longer than its client may be silent; who then hears the client all the same.
     let app = Http2Server::start(async |mut stream: Stream| {
         let mut to = stream.respond.send_response(Response::new(()), false).unwrap();
-        for _ in 0..12 {
-            sleep(Duration::from_millis(100)).await;
+        for _ in 0..TICKS {
+            sleep(Duration::from_millis(200)).await;
             to.send_data("tick".into(), false).unwrap();
         }
         let heard = stream.request.into_body().data().await.unwrap().unwrap();
         to.send_data(heard, true).unwrap();
     })
     .await;
-    let secure = Secure::start("timeouts = { client = \"400ms\" }", H2, &app.at()).await;
+    let secure = Secure::start("timeouts = { client = \"2s\" }", H2, &app.at()).await;
     let mut client = secure.client().await;
     let (response, mut up) = client.begin(request("POST", "/talk"));
     let mut down = head(response).await.unwrap().into_body();
     let mut heard = vec![];
-    while heard.len() < 12 * 4 {
+    while heard.len() < TICKS * 4 {
         heard.extend(timeout(LONG, down.data()).await.expect("it talks").unwrap().unwrap());
     }
     up.send_data("bye".into(), true).unwrap();

@@ -21,7 +21,7 @@ const UDP_SIZE: u16 = 1232;
 /// Octets of our receive queue, as far as the system allows.
 const RECEIVE_QUEUE: usize = 1 << 20;
 /// Silence after which what is in flight counts as lost.
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(2);
 /// Times that a query is asked before we give up: loopback loses only what does not fit a queue.
 const TRIES: usize = 8;
 

@@ -300,11 +300,11 @@ fn who_takes_every_descriptor_keeps_nobody_from_an_answer_over_udp() {
     let mut resolver = Resolver::of(server.dns()).unwrap();
     let begin = now();
     let mut answers = 0;
-    while begin.elapsed() < Duration::from_secs(2) {
+    while answers < 100 || begin.elapsed() < Duration::from_secs(2) {
         resolver.ask(&asked()).unwrap();
         answers += 1;
     }
-    assert!(answers > 100, "{answers} answers in two seconds");
+    assert!(begin.elapsed() < PATIENCE, "{answers} answers in {:?}", begin.elapsed());
     drop(streams);
     until("TCP is answered again", || {
         let mut stream = Stream::to(server.dns())?;

@@ -52,7 +52,7 @@ fn a_link_is_told_of_without_a_config_or_a_service() {
     a.until_has("fe80::5e:7", true);
     a.until_has("192.0.2.103", true);
 
-    let told = told(&c, &["--interface", "eth0", "--for", "1500ms", "--json"]);
+    let told = told(&c, &["--interface", "eth0", "--for", "4s", "--json"]);
     let theirs = at(&told, "192.0.2.11");
     let expected: [(&str, Value); 9] = [
         ("vrid", 51.into()),
@@ -118,10 +118,10 @@ fn two_that_are_active_are_seen() {
     // One is told to end, and says so.
     let ours = running.pop().unwrap();
     let text = thread::scope(|scope| {
-        let heard = scope.spawn(|| scan(&c, &["--for", "6s"]));
+        let heard = scope.spawn(|| scan(&c, &["--for", "8s"]));
         let begin = running[0].is("adverts_sent").as_u64().unwrap();
         until("it listens", || {
-            Ok((running[0].is("adverts_sent").as_u64().unwrap() > begin + 3).then_some(()))
+            Ok((running[0].is("adverts_sent").as_u64().unwrap() > begin + 6).then_some(()))
         })
         .unwrap();
         ours.stop();

@@ -369,7 +369,7 @@ mod tests {
         let request = b"GET / HTTP/1.1\r\n\r\n";
         let load = Load { servers: &servers, connections: 1, request, right: RIGHT, life, pace };
         let mut client = Client::new(load).unwrap();
-        client.run(Duration::from_millis(200), &Interrupt::default()).unwrap()
+        client.run(Duration::from_secs(1), &Interrupt::default()).unwrap()
     }
 
     #[test]
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn an_open_loop_asks_at_its_rate_and_charges_for_waiting() {
         let heard = run(|_| YES, Life::Kept, Pace::Rate(1000));
-        assert!(heard.asked > 0 && heard.asked <= 201, "{}", heard.asked);
+        assert!(heard.asked > 0 && heard.asked <= 1001, "{}", heard.asked);
         fn slowly(number: usize) -> &'static [u8] {
             if number == 1 {
                 clock::pause(Duration::from_millis(100));
@@ -407,8 +407,8 @@ mod tests {
             YES
         }
         let heard = run(slowly, Life::Kept, Pace::Rate(1000));
-        // All that was due meanwhile has waited too, and is asked all the same.
+        // What was due meanwhile has waited too.
         assert!(heard.asked > 100, "{}", heard.asked);
-        assert!(heard.tally.latency.percentile(0.7) > Duration::from_millis(20));
+        assert!(heard.tally.latency.percentile(0.95) > Duration::from_millis(20));
     }
 }
