@@ -97,7 +97,7 @@ pub fn router(
     let interval = interval(said.interval, version, remarks);
     let authentication =
         signature::authentication(&said.legacy, &said.hmac, version, &name, remarks)?;
-    let source = said.source.and_then(|source| self::source(source, family, remarks));
+    let source = said.source.and_then(|source| self::source(source, family, &vips, remarks));
     let is_enforced =
         matches!(&authentication, Authentication::Signature(signature) if signature.is_enforced());
     let (peers, max_hops) = peers::peers(&said.peers, family, source, is_enforced, remarks)?;
@@ -320,16 +320,21 @@ fn priority(said: Option<&Statement>, remarks: &mut Remarks) -> Priority {
     })
 }
 
-fn source(said: &Statement, family: Family, remarks: &mut Remarks) -> Option<IpAddr> {
+fn source(said: &Statement, family: Family, vips: &[Vip], remarks: &mut Remarks) -> Option<IpAddr> {
     let source: Option<IpAddr> = argument(said, remarks)?.parse().ok();
-    let source = source.filter(|source| Family::of(*source) == family);
-    if source.is_none() {
+    let Some(source) = source.filter(|source| Family::of(*source) == family) else {
         remarks.lost(
             said,
             format!("expected an IPv{} address, as the first of its addresses is", family.number()),
         );
+        return None;
+    };
+    if vips.iter().any(|vip| vip.address == source) {
+        let why = "it is one of its addresses, and a box has its source whoever has those: name one that is this box's own";
+        remarks.lost(said, why);
+        return None;
     }
-    source
+    Some(source)
 }
 
 fn preempt(said: &Said<'_>, remarks: &mut Remarks) -> Preempt {

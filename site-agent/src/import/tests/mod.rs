@@ -352,6 +352,17 @@ fn no_two_virtual_routers_have_the_same() {
 }
 
 #[test]
+fn a_source_is_none_of_the_addresses() {
+    let told = "\nnot carried over: unicast_src_ip 192.0.2.10: it is one of its addresses, and a box has its source whoever";
+    check("", "unicast_src_ip 192.0.2.10", &format!("{USUAL}{told}"));
+    check(
+        "",
+        "mcast_src_ip 192.0.2.1",
+        &USUAL.replace("preempt", "source = \"192.0.2.1\" | preempt"),
+    );
+}
+
+#[test]
 fn peers_are_others_of_the_same_family() {
     let block = |lines: &str| format!("unicast_src_ip 192.0.2.1\nunicast_peer {{\n{lines}\n}}");
     let usual = "priority = 100 | profile = \"compat\" | interval = \"1s\" | ";
