@@ -299,12 +299,17 @@ fn who_takes_every_descriptor_keeps_nobody_from_an_answer_over_udp() {
         (0..2 * DESCRIPTORS).map(|_| TcpStream::connect(server.dns()).unwrap()).collect();
     let mut resolver = Resolver::of(server.dns()).unwrap();
     let begin = now();
-    let mut answers = 0;
-    while answers < 100 || begin.elapsed() < Duration::from_secs(2) {
+    let mut took = vec![];
+    while took.len() <= 100 || begin.elapsed() < Duration::from_secs(2) {
+        let asks = now();
         resolver.ask(&asked()).unwrap();
-        answers += 1;
+        took.push(asks.elapsed());
     }
-    assert!(begin.elapsed() < PATIENCE, "{answers} answers in {:?}", begin.elapsed());
+    assert!(begin.elapsed() < PATIENCE, "{} answers in {:?}", took.len(), begin.elapsed());
+    // A pace of more than a hundred in two seconds, whatever the machine did to a few of them.
+    took.sort();
+    let median = took[took.len() / 2];
+    assert!(median < Duration::from_millis(20), "{median:?}");
     drop(streams);
     until("TCP is answered again", || {
         let mut stream = Stream::to(server.dns())?;
