@@ -407,8 +407,8 @@ mod tests {
             YES
         }
         let heard = run(slowly, Life::Kept, Pace::Rate(1000));
-        // What was due meanwhile has waited too.
-        assert!(heard.asked > 100, "{}", heard.asked);
+        // What was due meanwhile has waited too, and is asked all the same.
+        assert!(heard.asked > 500, "{}", heard.asked);
         assert!(heard.tally.latency.percentile(0.95) > Duration::from_millis(20));
     }
 }
