@@ -318,7 +318,7 @@ async fn a_stop_truncates_nothing_and_waits_for_downloads_and_tunnels() {
             }
         })
     });
-    until(|| answers.iter().all(|answers| answers.load(Relaxed) > 10)).await;
+    until(|| answers.iter().all(|answers| answers.load(Relaxed) > 12)).await;
     let stopped = tokio::spawn(world.agent.stop(LONG));
     for client in short {
         timeout(LONG, client).await.unwrap().unwrap();
