@@ -277,10 +277,6 @@ impl<'g> Whole<'g> {
         self.longest_wait = LONGEST_WAIT + longer;
     }
 
-    pub fn longest_wait(&self) -> Duration {
-        self.longest_wait
-    }
-
     /// Ends the clients: what they saw.
     pub fn end(&mut self) -> anyhow::Result<Account> {
         let requests = self.continents.iter_mut().flat_map(Continent::end).collect();

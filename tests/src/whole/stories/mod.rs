@@ -151,7 +151,7 @@ fn finished(
 ) -> anyhow::Result<Seen> {
     let account = whole.end()?;
     let seen = account.seen()?;
-    let (slowest, most) = (seen.slowest, whole.longest_wait());
+    let (slowest, most) = (seen.slowest, whole.longest_wait);
     ensure!(slowest <= most, "{seen}: nobody was to wait for more than {most:?}");
     check(&account).with_context(|| seen.to_string())?;
     Ok(seen)
